@@ -1,7 +1,8 @@
 // Names and phrases that this field does not use, and that have been replaced: they must not come back.
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
@@ -54,6 +55,67 @@ describe('the terms of the field', () => {
   });
 });
 
+/** Words that are not used in identifiers and file names, tests included, and the standard terms in their place. */
+const RETIRED_WORDS: Readonly<Record<string, string>> = {
+  ...retired('session, run, accept, close', 'flight flights fly launch launched landed'),
+  ...retired('rejection, closing', 'farewell farewells'),
+  ...retired('connection filter, handshake', 'greet greets greeter greeted met meets'),
+  ...retired('updated, reported, has a snapshot', 'spoke spoken speak speaks news'),
+  ...retired('report, print, message, output', 'said say says'),
+  ...retired('StateLossGuard, apply, observation', 'recall account'),
+  ...retired('query, request', 'ask asks asked asking'),
+  ...retired('invalidate', 'doubt doubts'),
+  ...retired('WatchSet, wanted', 'want'),
+  ...retired('warnings', 'notice notices'),
+  ...retired('MetricsAggregator, update, retire', 'tally heard hear hears'),
+  ...retired('notify, report, observed', 'tell tells told telling'),
+  ...retired('signal', 'wakeup'),
+  ...retired('LogThrottle', 'seldom'),
+  ...retired('flush, force', 'hurry hurried'),
+  ...retired('SnapshotStore, stored', 'archive archived'),
+  ...retired('state, status, established', 'standing stands'),
+  ...retired('direction, path, variant', 'way ways course'),
+  ...retired('matches, selected', 'meant'),
+  ...retired('continues, resumed', 'goes'),
+};
+
+/** Identifiers with one of these words in another meaning, and why it is the right word there. */
+const OTHER_MEANINGS: Readonly<Record<string, string>> = {
+  inFlight: 'sent and not yet answered: the term of TCP and HTTP/2',
+  isInFlight: 'as above',
+  inFlightBytes: 'as above',
+  MAX_IN_FLIGHT_BYTES: 'as above',
+  MAX_IN_FLIGHT: 'as above',
+  launch: "Playwright's method that starts a browser",
+  launchChromium: 'starts a browser with it',
+  mayWantOne: 'an optional certificate: TLS servers request or want one',
+};
+
+function retired(standard: string, words: string): Readonly<Record<string, string>> {
+  return Object.fromEntries(words.split(' ').map((word) => [word, standard]));
+}
+
+describe('identifiers and file names', () => {
+  it('have no word that the glossary has replaced, also within them', () => {
+    const found = new Set<string>();
+    for (const file of codeFiles()) {
+      for (const name of [basename(file).replace(/(?:\.test)?\.\w+$/, ''), ...identifiersOf(file)]) {
+        if (Object.hasOwn(OTHER_MEANINGS, name.replace(/^#/, ''))) continue;
+        for (const word of wordsOf(name)) {
+          if (Object.hasOwn(RETIRED_WORDS, word)) found.add(`${file}: ${name} (better: ${RETIRED_WORDS[word]})`);
+        }
+      }
+    }
+    expect([...found]).toEqual([]);
+  });
+
+  it.each(Object.keys(OTHER_MEANINGS))('need the exception for %s', (exception) => {
+    expect(
+      codeFiles().some((file) => identifiersOf(file).has(exception) || identifiersOf(file).has(`#${exception}`)),
+    ).toBe(true);
+  });
+});
+
 describe('the name of a type', () => {
   it('has one meaning: no two files of packages and apps declare the same name', () => {
     const declared = new Map<string, string[]>();
@@ -66,6 +128,41 @@ describe('the name of a type', () => {
     expect(shared.map(([name, places]) => `${name}: ${places.join(', ')}`)).toEqual([]);
   });
 });
+
+/** Sources, tests, scripts and benchmarks. */
+function codeFiles(): readonly string[] {
+  const tops = ['packages', 'apps', 'examples'].flatMap((top) =>
+    readdirSync(join(ROOT, top)).flatMap((name) =>
+      ['src', 'test', 'page', 'bench'].map((part) => join(top, name, part)),
+    ),
+  );
+  return [...tops, 'scripts', 'bench'].flatMap((top) => entries(top)).filter((file) => /\.tsx?$/.test(file));
+}
+
+const identifiers = new Map<string, ReadonlySet<string>>();
+
+function identifiersOf(file: string): ReadonlySet<string> {
+  const known = identifiers.get(file);
+  if (known !== undefined) return known;
+  const names = new Set<string>();
+  const visit = (node: ts.Node): void => {
+    if (ts.isIdentifier(node) || ts.isPrivateIdentifier(node)) names.add(node.text);
+    ts.forEachChild(node, visit);
+  };
+  const kind = file.endsWith('x') ? ts.ScriptKind.TSX : ts.ScriptKind.TS;
+  visit(ts.createSourceFile(file, readFileSync(join(ROOT, file), 'utf8'), ts.ScriptTarget.Latest, false, kind));
+  identifiers.set(file, names);
+  return names;
+}
+
+/** `isInFlight` is `is`, `in`, `flight`; `MAX_BYTES` is `max`, `bytes`. */
+function wordsOf(name: string): readonly string[] {
+  return name
+    .replace(/([a-z\d])([A-Z])/g, '$1 $2')
+    .replace(/([A-Z]+)([A-Z][a-z])/g, '$1 $2')
+    .toLowerCase()
+    .split(/[^a-z]+/);
+}
 
 /** A type that a file declares at its top level, exported or not. */
 const DECLARATION = /^(?:export )?(?:abstract )?(?:interface|type|class) ([A-Z]\w*)/gm;

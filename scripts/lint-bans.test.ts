@@ -90,10 +90,10 @@ describe('the linter', () => {
   afterAll(() => rmSync(folder, { recursive: true }));
 
   it.each(CASES.map(([claim, file, , reason]) => ({ claim, file, reason })))('$claim', ({ file, reason }) => {
-    const said = report
+    const logged = report
       .filter(({ filename }) => filename.endsWith(file))
       .map(({ message, code, help = '' }) => `${message} ${code} ${help}`);
-    if (reason === undefined) expect(said).toEqual([]);
-    else expect(said).toEqual([expect.stringContaining(reason)]);
+    if (reason === undefined) expect(logged).toEqual([]);
+    else expect(logged).toEqual([expect.stringContaining(reason)]);
   });
 });

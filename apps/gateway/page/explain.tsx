@@ -15,7 +15,7 @@ export function Explain({ live }: { readonly live: Live }): JSX.Element {
   const [name, setName] = useState('');
   const [listener, setListener] = useState('');
   const [answer, setAnswer] = useState<Answer>({ kind: 'none' });
-  const ask = (): void => {
+  const request = (): void => {
     const query = new URLSearchParams({ serverName: name.trim(), ...(listener !== '' && { listener }) });
     void get<Explanation>(`explain?${query.toString()}`).then(
       (explanation) => setAnswer({ kind: 'explained', explanation }),
@@ -29,7 +29,7 @@ export function Explain({ live }: { readonly live: Live }): JSX.Element {
         class="controls"
         onSubmit={(event) => {
           event.preventDefault();
-          ask();
+          request();
         }}
       >
         <label>
@@ -57,20 +57,20 @@ export function Explain({ live }: { readonly live: Live }): JSX.Element {
       </form>
       <div aria-live="polite">
         {answer.kind === 'refused' && <p class="banner bad">{answer.why}</p>}
-        {answer.kind === 'explained' && <Way explanation={answer.explanation} live={live} />}
+        {answer.kind === 'explained' && <PathView explanation={answer.explanation} live={live} />}
       </div>
     </section>
   );
 }
 
-function Way({ explanation, live }: { readonly explanation: Explanation; readonly live: Live }): JSX.Element {
+function PathView({ explanation, live }: { readonly explanation: Explanation; readonly live: Live }): JSX.Element {
   return (
     <>
       <p>
         <strong>{explanation.serverName}</strong>: {explanation.found ? `route ${explanation.route}` : 'no route'},{' '}
         {explanation.why}
       </p>
-      <ol class="way">
+      <ol class="path">
         <Step title="Client">asks for {explanation.serverName}</Step>
         <Step title="This gateway">
           {live.status?.host ?? ''}

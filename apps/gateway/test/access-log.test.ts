@@ -68,9 +68,9 @@ describe('an entry of the access log', () => {
   });
 
   it('is one sentence where people read the log', () => {
-    const said: string[] = [];
-    const logger = { isLevelEnabled: () => true, info: (text: string) => said.push(text) } as never;
+    const logged: string[] = [];
+    const logger = { isLevelEnabled: () => true, info: (text: string) => logged.push(text) } as never;
     accessLog({ logger, writeJson: undefined }).observe({ type: 'connection.closed', closed: whole });
-    expect(said).toEqual(['[2001:db8::9]:50123 > api.example.com > api > 10.0.0.1:443 517 B up 4096 B down 500 ms']);
+    expect(logged).toEqual(['[2001:db8::9]:50123 > api.example.com > api > 10.0.0.1:443 517 B up 4096 B down 500 ms']);
   });
 });

@@ -31,7 +31,7 @@ describe('an admin API on a unix socket', () => {
     const path = `${files.path}/admin.sock`;
     await files.write('meshgate.yaml', withAdmin([{ port: 0 }, { address: `unix:${path}` }]));
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
-    const routes = (await gateway.ask('/routes')).json;
+    const routes = (await gateway.query('/routes')).json;
     expect(await adminClient({ socketPath: path }).get('/routes')).toEqual(routes);
   });
 
@@ -70,9 +70,9 @@ describe('what changes something', () => {
     await files.write('meshgate.yaml', withAdmin({ port: 0, tokenFile: 'admin.token' }));
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     const drain = async (authorization?: string): Promise<number> =>
-      (await gateway.ask('/drain', { method: 'POST', headers: authorization === undefined ? {} : { authorization } }))
+      (await gateway.query('/drain', { method: 'POST', headers: authorization === undefined ? {} : { authorization } }))
         .status;
-    expect((await gateway.ask('/routes')).status).toBe(200);
+    expect((await gateway.query('/routes')).status).toBe(200);
     expect([await drain(), await drain('Bearer wrong'), await drain('Basic first')]).toEqual([401, 401, 401]);
     await files.write('admin.token', 'second\n');
     expect(await drain('Bearer first')).toBe(401);

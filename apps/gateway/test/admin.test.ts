@@ -17,7 +17,7 @@ describe('the admin API', () => {
   });
 
   it('shows the routes and how their sources do', async () => {
-    expect((await gateway.ask('/routes')).json).toEqual({
+    expect((await gateway.query('/routes')).json).toEqual({
       version: expect.stringMatching(/^[0-9a-f]{16}$/),
       routes: [
         {
@@ -36,14 +36,14 @@ describe('the admin API', () => {
   });
 
   it('explains a name', async () => {
-    expect((await gateway.ask('/explain?serverName=API.example.com.')).json).toMatchObject({
+    expect((await gateway.query('/explain?serverName=API.example.com.')).json).toMatchObject({
       found: true,
       serverName: 'api.example.com',
       route: 'api',
       origin: { file: `${files.path}/routes.yaml`, line: '1' },
     });
-    expect((await gateway.ask('/explain')).status).toBe(400);
-    expect(await gateway.ask('/explain?serverName=10.0.0.1')).toEqual({
+    expect((await gateway.query('/explain')).status).toBe(400);
+    expect(await gateway.query('/explain?serverName=10.0.0.1')).toEqual({
       status: 400,
       json: {
         error:
@@ -54,7 +54,9 @@ describe('the admin API', () => {
 
   it('shows the listeners with their bound addresses', async () => {
     const { host, port } = gateway.address;
-    expect((await gateway.ask('/listeners')).json).toEqual({ listeners: [{ name: 'main', host, port, bound: true }] });
+    expect((await gateway.query('/listeners')).json).toEqual({
+      listeners: [{ name: 'main', host, port, bound: true }],
+    });
   });
 
   it('shows a live connection, and only while it lives', async () => {
@@ -62,7 +64,7 @@ describe('the admin API', () => {
     await silent.send(Uint8Array.of(0x16));
     // That it has been accepted nobody tells from outside: the admin server may be asked earlier.
     await expect
-      .poll(async () => (await gateway.ask('/connections')).json)
+      .poll(async () => (await gateway.query('/connections')).json)
       .toEqual({
         connections: [
           {
@@ -117,8 +119,8 @@ describe('the admin API', () => {
 
   it('does not let a web page drain it', async () => {
     const headers = { origin: 'https://evil.example' };
-    expect((await gateway.ask('/drain', { method: 'POST', headers })).status).toBe(403);
-    expect((await gateway.ask('/ready')).status).toBe(200);
+    expect((await gateway.query('/drain', { method: 'POST', headers })).status).toBe(403);
+    expect((await gateway.query('/ready')).status).toBe(200);
   });
 
   it.each([
@@ -138,7 +140,7 @@ describe('the admin API', () => {
   it('answers a probe while a hundred silent connections are held open', async () => {
     const { hostname: host, port } = new URL(gateway.admin);
     const silent = await Promise.all(Array.from({ length: 100 }, () => rawClient({ host, port: Number(port) })));
-    expect((await gateway.ask('/live')).status).toBe(200);
+    expect((await gateway.query('/live')).status).toBe(200);
     for (const client of silent) await client[Symbol.asyncDispose]();
   });
 
@@ -150,7 +152,7 @@ describe('the admin API', () => {
     await using garbage = await rawClient({ host, port: Number(port) });
     await garbage.send('\0\0\0\r\n\r\n');
     expect((await garbage.receiveAll()).toString()).toMatch(/^HTTP\/1\.1 400 /);
-    expect((await gateway.ask('/live')).status).toBe(200);
+    expect((await gateway.query('/live')).status).toBe(200);
   });
 });
 
@@ -161,7 +163,7 @@ describe('/connections', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using client = await tlsClient(gateway.address, 'api.example.com');
     await client.echo('hello');
-    const { json } = await gateway.ask('/connections');
+    const { json } = await gateway.query('/connections');
     expect(json).toMatchObject({
       connections: [{ state: 'splicing', route: 'api', backend: `127.0.0.1:${api.address.port}` }],
     });

@@ -36,15 +36,15 @@ describe('a token and a certificate that are written after the start', () => {
       ['warn', 'ca.pem'],
       ['warn', 'token'],
     ]);
-    await until(async () => reasonsOf(await gateway.ask('/ready')).includes('the ACL token cannot be read from'));
+    await until(async () => reasonsOf(await gateway.query('/ready')).includes('the ACL token cannot be read from'));
     await files.write('run/token', '');
-    await until(async () => reasonsOf(await gateway.ask('/ready')).includes('the file is empty'));
+    await until(async () => reasonsOf(await gateway.query('/ready')).includes('the file is empty'));
     await files.write('run/token', 'secret\n');
-    await until(async () => reasonsOf(await gateway.ask('/ready')).includes('ca.pem'));
+    await until(async () => reasonsOf(await gateway.query('/ready')).includes('ca.pem'));
     await files.write('run/ca.pem', authority.certificate);
-    const ready = await gateway.said('ready');
+    const ready = await gateway.logged('ready');
     const [address] = ready['listeners'] as { readonly host: string; readonly port: number }[];
-    const { json } = await gateway.ask('/routes');
+    const { json } = await gateway.query('/routes');
     const [route] = (json as { routes: { serverNames: string[] }[] }).routes;
     await using client = await tlsClient(address ?? gateway.address, route?.serverNames[0] ?? '');
     expect(await client.echo('hello')).toBe('hello');
@@ -75,11 +75,11 @@ describe('credentials of a sidecar without Consul that are written after the sta
       'started',
     );
     await sidecar.line(({ msg }) => String(msg).startsWith('waiting for a file: ') && String(msg).includes('key:1:1'));
-    await until(async () => reasonsOf(await sidecar.ask('/ready')).includes('no certificate yet'));
+    await until(async () => reasonsOf(await sidecar.query('/ready')).includes('no certificate yet'));
     await files.write('ca', authority.certificate);
     await files.write('cert', leaf.chain);
     await files.write('key', leaf.privateKey);
-    await until(async () => !reasonsOf(await sidecar.ask('/ready')).includes('certificate'));
+    await until(async () => !reasonsOf(await sidecar.query('/ready')).includes('certificate'));
   });
 });
 
@@ -137,7 +137,7 @@ describe.runIf(process.platform === 'linux').each(ODD)('%s in the place of', (_w
     expect([status, lines.length]).toEqual([2, 5]);
     for (const line of lines) expect(line).toMatch(words);
     await using gateway = await startGateway(join(files.path, 'meshgate.yaml'), 'started');
-    await until(async () => words.test(reasonsOf(await gateway.ask('/ready'))));
+    await until(async () => words.test(reasonsOf(await gateway.query('/ready'))));
   });
 });
 

@@ -26,7 +26,7 @@ describe.each([1, 2])('a gateway with %d workers', (workers) => {
     expect(line).toMatchObject({ route: 'shop', backend: `127.0.0.1:${well.address.port}`, retries: 1 });
     const metrics = await (await fetch(new URL('/metrics', gateway.admin))).text();
     expect(metrics).toContain('\nmeshgate_connection_retries_total{route="shop"} 1\n');
-    expect((await gateway.ask('/routes')).json).toMatchObject({ routes: [{ retryBeforeFirstByte: true }] });
+    expect((await gateway.query('/routes')).json).toMatchObject({ routes: [{ retryBeforeFirstByte: true }] });
     const { stdout } = await meshgate(['explain', 'shop.example.com', '--admin', gateway.admin]);
     expect(stdout).toMatch(/retry\s+before the first byte/);
   });

@@ -53,7 +53,7 @@ describe('access rules', () => {
     expect(line).toMatchObject({ code: 'CLIENT_DENIED', route: 'api', attempts: 0 });
     await writeFile(join(at.path, 'lists/new.txt'), '192.0.2.99\n');
     await rename(join(at.path, 'lists/new.txt'), join(at.path, 'lists/allowed.txt'));
-    while (!(await getsThrough(gateway, '192.0.2.99'))) await gateway.ask('/live');
+    while (!(await getsThrough(gateway, '192.0.2.99'))) await gateway.query('/live');
   });
 
   it('of a file with a mistake stay as they were, and the log says where it is', async () => {
@@ -121,8 +121,8 @@ describe('access rules', () => {
     const { stdout } = await meshgate(['explain', 'api.example.com', '--config', join(at.path, 'meshgate.yaml')]);
     expect(stdout).toMatch(/allow +192\.0\.2\.0\/24\n +deny +192\.0\.2\.1\n +limits +connections 5, rate 30\/m\n/);
     await using gateway = await startGateway(join(at.path, 'meshgate.yaml'));
-    expect(await gateway.ask('/routes')).toMatchObject({ json: { routes: [{ ...rules, name: 'api' }] } });
-    expect(await gateway.ask('/explain?serverName=api.example.com')).toMatchObject({ json: rules });
+    expect(await gateway.query('/routes')).toMatchObject({ json: { routes: [{ ...rules, name: 'api' }] } });
+    expect(await gateway.query('/explain?serverName=api.example.com')).toMatchObject({ json: rules });
   });
 });
 

@@ -73,7 +73,7 @@ describe('commands for a gateway that runs', () => {
     expect((await command(['log-level', 'loud', ...at])).status).toBe(2);
 
     const drained = command(['drain', ...at]);
-    await gateway.said('drain started');
+    await gateway.logged('drain started');
     const draining = await command(['status', ...at]);
     expect([draining.status, draining.stdout]).toEqual([1, expect.stringMatching(/draining \(.*not ready: draining/s)]);
     client.end();
@@ -108,7 +108,7 @@ describe('meshgate drain', () => {
     await using client = await tlsClient(gateway.address, 'api.example.com');
     await client.echo('hello');
     const drained = command(['drain', '--admin', gateway.admin]);
-    await gateway.said('drain started');
+    await gateway.logged('drain started');
     gateway.signal('SIGKILL');
     expect(await drained).toMatchObject({
       status: 1,

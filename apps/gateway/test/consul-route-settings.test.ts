@@ -104,11 +104,11 @@ describeWithConsul('a setting of the routes of Consul', () => {
   it('proxyProtocol: backends are told of the client before the first byte', async () => {
     await using echo = await tcpBackend('echo');
     await register('told', echo.address.port);
-    await using telling = await gateway('told', { proxyProtocol: 'v1' });
-    await using client = await rawClient(telling.proxy.address);
+    await using informing = await gateway('told', { proxyProtocol: 'v1' });
+    await using client = await rawClient(informing.proxy.address);
     await client.send(helloFor(nameOf('told')));
     const { host, port } = client.local;
-    const header = `PROXY TCP4 ${host} 127.0.0.1 ${port} ${telling.proxy.address.port}\r\n`;
+    const header = `PROXY TCP4 ${host} 127.0.0.1 ${port} ${informing.proxy.address.port}\r\n`;
     expect((await client.receive(header.length)).toString()).toBe(header);
   });
 

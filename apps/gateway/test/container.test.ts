@@ -64,12 +64,12 @@ needs('netns', containersAvailable())('a gateway in a container that can write n
     await using api = await tlsBackend('api.example.com');
     await using files = await folderFor(api, settings);
     await using gateway = await startContained(files);
-    expect(await gateway.said('started')).toMatchObject({ pid: 1 });
+    expect(await gateway.logged('started')).toMatchObject({ pid: 1 });
     await gateway.line(({ level, msg }) => level === 'warn' && String(msg).startsWith('drain.delay is 0 in a pod'));
     expect(await served(gateway)).toBe('hello');
     gateway.send('SIGTERM');
     expect(await gateway.ended).toBe(0);
-    expect(await gateway.said('drain finished')).toMatchObject({ cut: 0 });
+    expect(await gateway.logged('drain finished')).toMatchObject({ cut: 0 });
     expect(gateway.stderr).toBe('');
   });
 
@@ -96,7 +96,7 @@ needs('netns', containersAvailable())('a gateway in a container that can write n
     await using api = await tlsBackend('api.example.com');
     await using files = await folderFor(api, {});
     await using gateway = await startContained(files);
-    await using standing = await tlsClient(gateway.address, 'api.example.com');
+    await using established = await tlsClient(gateway.address, 'api.example.com');
     for (let count = 0; count < 50; count += 1)
       for (const signal of ['SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGPIPE', 'SIGWINCH'] as const) gateway.send(signal);
     expect(await served(gateway)).toBe('hello');
@@ -106,9 +106,9 @@ needs('netns', containersAvailable())('a gateway in a container that can write n
     const waiting = served(gateway);
     gateway.send('SIGCONT');
     expect(await waiting).toBe('hello');
-    expect(await standing.echo('still here')).toBe('still here');
-    await until(async () => (await gateway.ask('/ready')).status === 200);
-    standing.end();
+    expect(await established.echo('still here')).toBe('still here');
+    await until(async () => (await gateway.query('/ready')).status === 200);
+    established.end();
     gateway.send('SIGQUIT');
     expect(await gateway.ended).toBe(0);
   });

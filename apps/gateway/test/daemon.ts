@@ -46,11 +46,11 @@ export async function meshgate(args: readonly string[], cwd?: string): Promise<E
 /** Runs any command to its end, with nothing on its standard input. */
 export async function run(command: string, args: readonly string[], cwd?: string): Promise<Ended> {
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], ...(cwd !== undefined && { cwd }) });
-  const said = { stdout: '', stderr: '' };
-  child.stdout.on('data', (chunk: Buffer) => (said.stdout += chunk.toString()));
-  child.stderr.on('data', (chunk: Buffer) => (said.stderr += chunk.toString()));
+  const logged = { stdout: '', stderr: '' };
+  child.stdout.on('data', (chunk: Buffer) => (logged.stdout += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (logged.stderr += chunk.toString()));
   const [status] = (await once(child, 'close')) as [number | null];
-  return { status, ...said };
+  return { status, ...logged };
 }
 
 /** A line of the log. */
@@ -64,7 +64,7 @@ export interface Daemon extends AsyncDisposable {
   /** The first line, from the beginning, that `matches`; rejects when the process ends without it. */
   line(matches: (line: LogLine) => boolean): Promise<LogLine>;
   /** The first line with this message. */
-  said(message: string): Promise<LogLine>;
+  logged(message: string): Promise<LogLine>;
   signal(name: NodeJS.Signals): void;
   /** Closes our end of its standard output. */
   stopReading(): void;
@@ -80,7 +80,7 @@ export interface ReadyDaemon extends Daemon {
   readonly address: Endpoint;
   readonly admin: string;
   /** Asks the admin server for JSON. */
-  ask(path: string, init?: RequestInit): Promise<{ readonly status: number; readonly json: unknown }>;
+  query(path: string, init?: RequestInit): Promise<{ readonly status: number; readonly json: unknown }>;
 }
 
 /** What every test wants: free ports, JSON logs, a drain that does not take long; and the transport of which it is claimed. */
@@ -137,9 +137,9 @@ export async function readyDaemon(
   until: 'ready' | 'started' = 'ready',
 ): Promise<ReadyDaemon> {
   const daemon = new GatewayProcess(start(process.execPath, MAIN));
-  const { listeners = [], admin } = (await daemon.said(until)) as unknown as Ready;
+  const { listeners = [], admin } = (await daemon.logged(until)) as unknown as Ready;
   const address = listeners[0] ?? { host: '', port: 0 };
-  return Object.assign(daemon, { address, admin, ask: asker(admin) });
+  return Object.assign(daemon, { address, admin, query: querier(admin) });
 }
 
 const PIPED: SpawnOptionsWithStdioTuple<StdioNull, StdioPipe, StdioPipe> = { stdio: ['ignore', 'pipe', 'pipe'] };
@@ -152,7 +152,7 @@ interface Ready {
   readonly admin: string;
 }
 
-function asker(admin: string): ReadyDaemon['ask'] {
+function querier(admin: string): ReadyDaemon['query'] {
   return async (path, init) => {
     const response = await fetch(new URL(path, admin), init);
     return { status: response.status, json: await response.json() };
@@ -175,7 +175,7 @@ class GatewayProcess implements Daemon {
     this.exited = once(child, 'exit').then(([status]: (number | null)[]) => status ?? null);
     this.ended = once(child, 'close').then(([status]: (number | null)[]) => {
       this.#hasEnded = true;
-      this.#tell();
+      this.#notify();
       return status ?? null;
     });
   }
@@ -194,7 +194,7 @@ class GatewayProcess implements Daemon {
     }
   }
 
-  said(message: string): Promise<LogLine> {
+  logged(message: string): Promise<LogLine> {
     return this.line(({ msg }) => msg === message);
   }
 
@@ -213,10 +213,10 @@ class GatewayProcess implements Daemon {
 
   #add(text: string): void {
     this.lines.push(text.startsWith('{') ? (JSON.parse(text) as LogLine) : { msg: text });
-    this.#tell();
+    this.#notify();
   }
 
-  #tell(): void {
+  #notify(): void {
     for (const resolve of this.#waiting) resolve();
     this.#waiting.clear();
   }

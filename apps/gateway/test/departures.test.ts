@@ -44,13 +44,13 @@ describe.each([1, 2])('a gateway with %d workers', (workers) => {
     const isOurs = ({ code }: Readonly<Record<string, unknown>>): boolean => code === 'BACKEND_REMOVED';
     const line = await gateway.line(isOurs);
     expect(line).toMatchObject({ backend, reason: `${backend} was removed, of route api.example.com` });
-    const said = await gateway.line(({ msg }) =>
+    const logged = await gateway.line(({ msg }) =>
       String(msg).startsWith('backend of route api.example.com was removed'),
     );
-    expect(said).toMatchObject({ level: 'info', backend });
+    expect(logged).toMatchObject({ level: 'info', backend });
     const metrics = await (await fetch(new URL('/metrics', gateway.admin))).text();
     expect(metrics).toMatch(/meshgate_connections_closed_total\{.*code="BACKEND_REMOVED".*\} 3\n/);
-    expect((await gateway.ask('/routes')).json).toMatchObject({
+    expect((await gateway.query('/routes')).json).toMatchObject({
       routes: [{ onBackendRemoved: { graceMs: 100, spreadMs: 50 }, onBackendDown: { graceMs: 0, spreadMs: 5_000 } }],
     });
     const { stdout } = await meshgate(['explain', 'api.example.com', '--admin', gateway.admin]);

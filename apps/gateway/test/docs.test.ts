@@ -239,7 +239,7 @@ describe('docs/operate/admin.md', () => {
     // One connection for the whole page, which the gateway knows of before any answer is asked for.
     silent = await rawClient(gateway.address);
     await silent.send(Uint8Array.of(0x16));
-    while (!JSON.stringify((await gateway.ask('/connections')).json).includes('sniffing'));
+    while (!JSON.stringify((await gateway.query('/connections')).json).includes('sniffing'));
   });
   afterAll(async () => {
     await silent[Symbol.asyncDispose]();
@@ -259,13 +259,13 @@ describe('docs/operate/admin.md', () => {
 
   const answers = ['docs/operate/admin.md', 'docs/operate/shutdown.md'].flatMap((page) => blocks(page, 'json'));
   it.each(answers)('shows the answer to $label in its true shape', async ({ label, text }) => {
-    const { json } = await gateway.ask(label.replace('GET ', ''));
+    const { json } = await gateway.query(label.replace('GET ', ''));
     expect(shapeOf(json)).toEqual(shapeOf(JSON.parse(text)));
   });
 
   it('shows the line that says ready in its true shape', async () => {
     const line = blocks('docs/operate/logs.md', 'jsonl').find(({ label }) => label === 'ready');
-    expect(shapeOf(await gateway.said('ready'))).toEqual(shapeOf(JSON.parse(line?.text ?? '')));
+    expect(shapeOf(await gateway.logged('ready'))).toEqual(shapeOf(JSON.parse(line?.text ?? '')));
   });
 });
 
@@ -292,9 +292,9 @@ describe('docs/operate/shutdown.md', () => {
     await using one = await startGateway(`${drained.path}/meshgate.yaml`);
     await using client = await tlsClient(one.address, 'api.example.com');
     one.signal('SIGINT');
-    await one.said('drain started');
+    await one.logged('drain started');
     // Which of the two it is hangs on how soon after the signal it is asked.
-    expect(await one.ask('/drain', { method: 'POST' })).toMatchObject({
+    expect(await one.query('/drain', { method: 'POST' })).toMatchObject({
       status: 202,
       json: { state: expect.stringMatching(/^(announcing|finishing)$/), remaining: 1 },
     });

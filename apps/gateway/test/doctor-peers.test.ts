@@ -76,8 +76,8 @@ describe('meshgate doctor says of each peer', () => {
     ['ESTABLISHING', /^peer beta: ESTABLISHING: .* have not answered yet; its servers must be reachable/],
     ['FAILING', /^peer beta: FAILING: .* lost each other.*; look at .* consul peering read -name beta$/],
     ['TERMINATED', /^peer beta: TERMINATED: the other cluster has ended it; consul peering delete -name beta/],
-  ])('that it is %s, as the cause', async (State, says) => {
-    expect(firstFailure(await findings({ peerings: [{ ...BETA, State }] }))).toMatch(says);
+  ])('that it is %s, as the cause', async (State, expected) => {
+    expect(firstFailure(await findings({ peerings: [{ ...BETA, State }] }))).toMatch(expected);
   });
 
   it('that its roots have expired, or will soon', async () => {

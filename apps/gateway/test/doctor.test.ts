@@ -26,7 +26,7 @@ interface Fault {
   /** Makes it. */
   scene(): Promise<Scene> | Scene;
   /** Of the first failure. */
-  readonly says: RegExp;
+  readonly expected: RegExp;
 }
 
 const closers: (() => unknown)[] = [];
@@ -70,22 +70,22 @@ const FAULTS: readonly Fault[] = [
   {
     cause: 'a key of the configuration is misspelt',
     scene: () => withBackend(1, { limitss: {} }),
-    says: /^configuration .*meshgate\.yaml:1:\d+: unknown key "limitss": did you mean "limits"\?/,
+    expected: /^configuration .*meshgate\.yaml:1:\d+: unknown key "limitss": did you mean "limits"\?/,
   },
   {
     cause: 'a route file is missing',
     scene: () => ({ files: { 'meshgate.yaml': TEST_CONFIG } }),
-    says: /^configuration .*routes\.yaml.*(?:not found|no such file)/i,
+    expected: /^configuration .*routes\.yaml.*(?:not found|no such file)/i,
   },
   {
     cause: 'a route file is broken',
     scene: () => ({ files: { 'meshgate.yaml': TEST_CONFIG, 'routes.yaml': 'routes: [ { serverNames: [ a..b ] } ]' } }),
-    says: /^configuration .*routes\.yaml:1:\d+/,
+    expected: /^configuration .*routes\.yaml:1:\d+/,
   },
   {
     cause: 'the transport does not exist',
     scene: () => withBackend(1, { transport: 'quic' }),
-    says: /^configuration .*expected one of auto, .*, found "quic"/,
+    expected: /^configuration .*expected one of auto, .*, found "quic"/,
   },
   {
     cause: 'another process has the port',
@@ -93,12 +93,12 @@ const FAULTS: readonly Fault[] = [
       const taken = await serverThat(() => undefined);
       return withBackend(1, { listeners: [{ name: 'main', address: '127.0.0.1', port: taken }] });
     },
-    says: /^listener main on 127\.0\.0\.1:\d+: cannot be bound: EADDRINUSE/,
+    expected: /^listener main on 127\.0\.0\.1:\d+: cannot be bound: EADDRINUSE/,
   },
   {
     cause: 'this machine does not have the address',
     scene: () => withBackend(1, { listeners: [{ name: 'main', address: '192.0.2.1', port: 0 }] }),
-    says: /^listener main on 192\.0\.2\.1:0: cannot be bound: EADDRNOTAVAIL/,
+    expected: /^listener main on 192\.0\.2\.1:0: cannot be bound: EADDRNOTAVAIL/,
   },
   {
     cause: 'the state folder is a file',
@@ -106,7 +106,7 @@ const FAULTS: readonly Fault[] = [
       const { files } = withBackend(1, { stateDir: './state' });
       return { files: { ...files, state: 'a file' } };
     },
-    says: /state/,
+    expected: /state/,
   },
   {
     cause: 'the backend is not started',
@@ -117,28 +117,28 @@ const FAULTS: readonly Fault[] = [
       await new Promise((resolve) => server.close(resolve));
       return withBackend(port);
     },
-    says: /^route .*for api\.example\.com: nothing listens there \(ECONNREFUSED\); start the process that should/,
+    expected: /^route .*for api\.example\.com: nothing listens there \(ECONNREFUSED\); start the process that should/,
   },
   {
     cause: 'the backend speaks no TLS',
     scene: async () => withBackend(await serverThat((socket) => socket.write('220 mail ready\r\n'))),
-    says: /responds with something other than TLS; another service listens/,
+    expected: /responds with something other than TLS; another service listens/,
   },
   {
     cause: 'the backend closes',
     scene: async () => withBackend(await serverThat((socket) => socket.end())),
-    says: /accepts, and closes without a response/,
+    expected: /accepts, and closes without a response/,
   },
   {
     cause: 'the backend hangs',
     scene: async () => withBackend(await serverThat(() => undefined)),
-    says: /accepts, and does not respond within 2 s/,
+    expected: /accepts, and does not respond within 2 s/,
   },
   {
     cause: 'the gateway beyond does not know the name',
     scene: async () =>
       withBackend(await serverThat((socket) => socket.once('data', () => socket.end(UNRECOGNIZED_NAME)))),
-    says: /a gateway responds, and has no route for the name; run meshgate explain/,
+    expected: /a gateway responds, and has no route for the name; run meshgate explain/,
   },
   {
     cause: 'the certificate of the backend has expired',
@@ -152,12 +152,12 @@ const FAULTS: readonly Fault[] = [
         ),
       );
     },
-    says: /TLS of api\.example\.com, whose certificate expired on 2020-01-02.*renew that certificate/,
+    expected: /TLS of api\.example\.com, whose certificate expired on 2020-01-02.*renew that certificate/,
   },
   {
     cause: 'no route has the name',
     scene: () => ({ ...withBackend(1), serverName: 'apj.example.com' }),
-    says: /^name apj\.example\.com: no route, .*similar names: api\.example\.com/,
+    expected: /^name apj\.example\.com: no route, .*similar names: api\.example\.com/,
   },
   {
     cause: 'the route holds on another listener',
@@ -167,7 +167,7 @@ const FAULTS: readonly Fault[] = [
       const files = { 'meshgate.yaml': { ...TEST_CONFIG, listeners }, 'routes.yaml': { routes } };
       return { files, serverName: NAME };
     },
-    says: /^name api\.example\.com: its route holds on listener inner only; connect there, or add/,
+    expected: /^name api\.example\.com: its route holds on listener inner only; connect there, or add/,
   },
   {
     cause: 'the backend is the gateway itself',
@@ -175,12 +175,13 @@ const FAULTS: readonly Fault[] = [
       const [port = 0] = await freePorts(1);
       return withBackend(port, { listeners: [{ name: 'main', address: '127.0.0.1', port }] });
     },
-    says: /^route .*: backend 127\.0\.0\.1:\d+ .*: is this gateway itself, its listener main: .*LOOP_DETECTED; correct/,
+    expected:
+      /^route .*: backend 127\.0\.0\.1:\d+ .*: is this gateway itself, its listener main: .*LOOP_DETECTED; correct/,
   },
   {
     cause: 'the name cannot be a server name',
     scene: () => ({ ...withBackend(1), serverName: '10.0.0.1' }),
-    says: /^name 10\.0\.0\.1: /,
+    expected: /^name 10\.0\.0\.1: /,
   },
   {
     cause: 'the agent is not started',
@@ -188,7 +189,7 @@ const FAULTS: readonly Fault[] = [
       await using agent = await standInAgent();
       return withAgent(agent.address);
     },
-    says: /^Consul agent at .*ECONNREFUSED.*; start the agent, or correct/,
+    expected: /^Consul agent at .*ECONNREFUSED.*; start the agent, or correct/,
   },
   {
     cause: 'the servers have no leader',
@@ -197,7 +198,7 @@ const FAULTS: readonly Fault[] = [
       agent.answer({ 'status/leader': '""' });
       return withAgent(agent.address);
     },
-    says: /its cluster has no leader; check the servers: consul operator raft list-peers/,
+    expected: /its cluster has no leader; check the servers: consul operator raft list-peers/,
   },
   {
     cause: 'the agent does not know the token',
@@ -206,7 +207,7 @@ const FAULTS: readonly Fault[] = [
       agent.misbehave({ kind: 'status', status: 403, body: 'ACL not found' }, (path) => path.includes('authorize'));
       return withAgent(agent.address);
     },
-    says: /^ACL token: ACL not found; the agent does not know the token/,
+    expected: /^ACL token: ACL not found; the agent does not know the token/,
   },
   {
     cause: 'the token lacks a rule',
@@ -215,7 +216,7 @@ const FAULTS: readonly Fault[] = [
       agent.answer({ 'internal/acl/authorize': [{ Allow: true }, { Allow: false }, { Allow: true }] });
       return withAgent(agent.address);
     },
-    says: /^ACL token: may not service_prefix "" \{ policy = "read" \}; add service_prefix/,
+    expected: /^ACL token: may not service_prefix "" \{ policy = "read" \}; add service_prefix/,
   },
   {
     cause: 'what answers at the address of the agent is none',
@@ -223,19 +224,19 @@ const FAULTS: readonly Fault[] = [
       const port = await serverThat((socket) => socket.end('SSH-2.0-OpenSSH_9.2\r\n'));
       return withAgent(`http://127.0.0.1:${port}`);
     },
-    says: /^Consul agent at http:\/\/127\.0\.0\.1:\d+: /,
+    expected: /^Consul agent at http:\/\/127\.0\.0\.1:\d+: /,
   },
   {
     cause: 'no gateway runs, and there is no configuration to look at',
     scene: () => ({ files: {} }),
-    says: /^running gateway: no gateway at .*ECONNREFUSED.*; start it, or name it with --admin/,
+    expected: /^running gateway: no gateway at .*ECONNREFUSED.*; start it, or name it with --admin/,
   },
 ];
 
 describe('the first failure that meshgate doctor tells of is the cause', () => {
-  it.each(FAULTS)('when $cause', async ({ scene, says }) => {
+  it.each(FAULTS)('when $cause', async ({ scene, expected: message }) => {
     const findings = await findingsAt(await scene());
-    expect(firstFailure(findings)).toMatch(says);
+    expect(firstFailure(findings)).toMatch(message);
   });
 });
 
@@ -321,7 +322,7 @@ describe('meshgate doctor of a name, where a gateway runs', () => {
     expect(warnings[0]).toContain('connections of route limited');
     expect(warnings.slice(1).join()).toContain('listener "absent"');
     const isDown = async (): Promise<true> => {
-      expect(JSON.stringify((await gateway.ask('/explain?serverName=checked.example.com')).json)).toContain('"down"');
+      expect(JSON.stringify((await gateway.query('/explain?serverName=checked.example.com')).json)).toContain('"down"');
       return true;
     };
     await eventually('a check that has failed', isDown, 10_000);
@@ -375,8 +376,8 @@ describe('the clocks of machine and agent', () => {
     [10_000, 9_000, 10_900, 'ok', "in step with the agent's"],
     [10_000, 41_000, 10_500, 'warning', "31 s behind the agent's"],
     [100_000, 20_000, 100_010, 'failed', "79 s ahead of the agent's"],
-  ])('asked at %i, by the agent at %i, answered at %i: %s', (askedAt, agentAt, answeredAt, outcome, found) => {
-    expect(clockFinding(askedAt, agentAt, answeredAt)).toMatchObject({ check: 'clock', outcome, found });
+  ])('asked at %i, by the agent at %i, answered at %i: %s', (queriedAt, agentAt, answeredAt, outcome, found) => {
+    expect(clockFinding(queriedAt, agentAt, answeredAt)).toMatchObject({ check: 'clock', outcome, found });
   });
 });
 

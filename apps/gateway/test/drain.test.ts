@@ -11,12 +11,12 @@ describe('a drain', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using client = await tlsClient(gateway.address, 'api.example.com');
     gateway.signal('SIGTERM');
-    await gateway.said('listener closed');
+    await gateway.logged('listener closed');
     await expect(tlsClient(gateway.address, 'api.example.com')).rejects.toThrow('ECONNREFUSED');
     expect(await client.echo('not cut')).toBe('not cut');
     client.end();
     expect(await gateway.ended).toBe(0);
-    expect(await gateway.said('drain finished')).toMatchObject({ finished: 1, cut: 0 });
+    expect(await gateway.logged('drain finished')).toMatchObject({ finished: 1, cut: 0 });
   });
 
   it('shows itself: not ready with the reason, how many are left, how many have finished', async () => {
@@ -26,12 +26,17 @@ describe('a drain', () => {
     await using first = await tlsClient(gateway.address, 'api.example.com');
     await using second = await tlsClient(gateway.address, 'api.example.com');
     gateway.signal('SIGTERM');
-    await gateway.said('listener closed');
+    await gateway.logged('listener closed');
     first.reset();
     await gateway.line(({ durationMs }) => durationMs !== undefined);
-    expect((await gateway.ask('/drain')).json).toMatchObject({ state: 'finishing', remaining: 1, finished: 1, cut: 0 });
-    expect(await gateway.ask('/ready')).toMatchObject({ status: 503, json: { ready: false } });
-    expect((await gateway.ask('/live')).status).toBe(200);
+    expect((await gateway.query('/drain')).json).toMatchObject({
+      state: 'finishing',
+      remaining: 1,
+      finished: 1,
+      cut: 0,
+    });
+    expect(await gateway.query('/ready')).toMatchObject({ status: 503, json: { ready: false } });
+    expect((await gateway.query('/live')).status).toBe(200);
     second.reset();
     expect(await gateway.ended).toBe(0);
   });
@@ -41,7 +46,7 @@ describe('a drain', () => {
     await using files = await gatewayFolder([api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using client = await tlsClient(gateway.address, 'api.example.com');
-    expect(await gateway.ask('/drain', { method: 'POST' })).toMatchObject({ status: 202, json: { remaining: 1 } });
+    expect(await gateway.query('/drain', { method: 'POST' })).toMatchObject({ status: 202, json: { remaining: 1 } });
     client.end();
     expect(await gateway.ended).toBe(0);
   });
@@ -49,7 +54,7 @@ describe('a drain', () => {
   it('answers POST /drain also when there is nothing to wait for', async () => {
     await using files = await gatewayFolder([]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
-    expect(await gateway.ask('/drain', { method: 'POST' })).toMatchObject({ status: 202, json: { remaining: 0 } });
+    expect(await gateway.query('/drain', { method: 'POST' })).toMatchObject({ status: 202, json: { remaining: 0 } });
     expect(await gateway.ended).toBe(0);
   });
 
@@ -59,11 +64,11 @@ describe('a drain', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using client = await tlsClient(gateway.address, 'api.example.com');
     gateway.signal('SIGTERM');
-    await gateway.said('drain started');
+    await gateway.logged('drain started');
     gateway.signal('SIGTERM');
     expect(await gateway.ended).toBe(1);
     expect((await client.closed).kind).not.toBe('left');
-    expect(await gateway.said('drain finished')).toMatchObject({ finished: 0, cut: 1 });
+    expect(await gateway.logged('drain finished')).toMatchObject({ finished: 0, cut: 1 });
   });
 
   it('does not wait for a plugin that does not stop, once the signal has come a second time', async () => {
@@ -71,7 +76,7 @@ describe('a drain', () => {
     await files.write('stuck.mjs', STUCK_SERVICE);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     gateway.signal('SIGTERM');
-    await gateway.said('stopping');
+    await gateway.logged('stopping');
     gateway.signal('SIGTERM');
     expect(await gateway.ended).toBe(1);
     expect(gateway.lines.at(-1)).toMatchObject({ msg: 'shutdown incomplete: a service is still stopping' });
@@ -81,7 +86,7 @@ describe('a drain', () => {
     await using files = await gatewayFolder([]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     gateway.stopReading();
-    expect((await gateway.ask('/drain', { method: 'POST' })).status).toBe(202);
+    expect((await gateway.query('/drain', { method: 'POST' })).status).toBe(202);
     expect(await gateway.ended).toBe(0);
   });
 
@@ -90,7 +95,7 @@ describe('a drain', () => {
     await using files = await gatewayFolder([api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using client = await tlsClient(gateway.address, 'api.example.com');
-    const { status, json } = await gateway.ask('/drain', { method: 'POST' });
+    const { status, json } = await gateway.query('/drain', { method: 'POST' });
     expect({ status, json }).toMatchObject({
       status: 202,
       json: { state: expect.stringMatching(/^(announcing|finishing)$/), remaining: 1 },
@@ -103,7 +108,7 @@ describe('a drain', () => {
     await using files = await gatewayFolder([], { sources: [{ use: './silent.mjs' }] });
     await files.write('silent.mjs', SILENT_SOURCE);
     await using gateway = spawnGateway(`${files.path}/meshgate.yaml`);
-    await gateway.said('waiting');
+    await gateway.logged('waiting');
     gateway.signal('SIGTERM');
     expect(await gateway.ended).toBe(0);
   });

@@ -24,7 +24,7 @@ describe('a gateway with egress', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using client = await tlsClient(gateway.address, 'api.localhost', { ca: service.ca });
     expect(await client.echo('hello')).toBe('hello');
-    const { json } = await gateway.ask('/routes');
+    const { json } = await gateway.query('/routes');
     expect(json).toMatchObject({ routes: [{ name: 'out', egress: { port: service.address.port }, backends: [] }] });
     const { stdout } = await meshgate(['explain', 'api.localhost', '--admin', gateway.admin]);
     expect(stdout).toContain(`to the server name itself, port ${service.address.port}`);

@@ -140,10 +140,10 @@ describe('streams of events', () => {
         tookMs: 0,
       });
     }
-    let told = '';
-    while (!told.includes('event: missed')) told += (await chunks.next()).value as string;
-    expect(told).toContain('"first":["r1"]');
-    expect(told).toMatch(/event: missed\ndata: \{"changes":\d+\}/);
+    let observed = '';
+    while (!observed.includes('event: missed')) observed += (await chunks.next()).value as string;
+    expect(observed).toContain('"first":["r1"]');
+    expect(observed).toMatch(/event: missed\ndata: \{"changes":\d+\}/);
     over.abort();
   });
 });

@@ -141,7 +141,7 @@ describe('exit status 1', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using client = await tlsClient(gateway.address, 'api.example.com');
     gateway.signal('SIGWINCH');
-    await gateway.said('drain started');
+    await gateway.logged('drain started');
     expect(await client.echo('not cut')).toBe('not cut');
     client.end();
     expect(await gateway.ended).toBe(1);
@@ -179,7 +179,7 @@ describe('exit status 0', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     gateway.signal('SIGWINCH');
     await gateway.line(({ msg }) => String(msg).includes('forgotten'));
-    expect((await gateway.ask('/ready')).status).toBe(200);
+    expect((await gateway.query('/ready')).status).toBe(200);
     gateway.signal('SIGTERM');
     expect(await gateway.ended).toBe(0);
   });
@@ -196,7 +196,7 @@ describe('exit status 0', () => {
     await files.write('routes.yaml', ROUTES);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await gateway.line(({ level, msg }) => level === 'error' && String(msg).includes('no disk'));
-    expect((await gateway.ask('/ready')).status).toBe(200);
+    expect((await gateway.query('/ready')).status).toBe(200);
     gateway.signal('SIGTERM');
     expect(await gateway.ended).toBe(0);
     expect(gateway.lines.filter(({ level }) => level === 'error').length).toBeLessThan(20);
@@ -204,8 +204,8 @@ describe('exit status 0', () => {
 
   it('is that of help and of the release', async () => {
     expect(await meshgate(['--help'])).toMatchObject({ status: 0, stdout: expect.stringContaining('gateway') });
-    for (const asked of ['version', '--version', '-V']) {
-      expect(await meshgate([asked])).toMatchObject({
+    for (const queried of ['version', '--version', '-V']) {
+      expect(await meshgate([queried])).toMatchObject({
         status: 0,
         stdout: expect.stringMatching(/^meshgate \d+\.\d+\.\d+ .*\n$/),
       });
@@ -229,8 +229,8 @@ describe('signals', () => {
     for (const worker of workers) process.kill(Number(worker), 'SIGUSR1');
     gateway.signal('SIGUSR1');
     gateway.signal('SIGHUP');
-    await gateway.said('reloading');
-    expect((await gateway.ask('/live')).status).toBe(200);
+    await gateway.logged('reloading');
+    expect((await gateway.query('/live')).status).toBe(200);
     expect(gateway.stderr).not.toContain('Debugger');
   });
 
@@ -239,7 +239,7 @@ describe('signals', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     gateway.signal('SIGQUIT');
     expect(await gateway.ended).toBe(0);
-    await gateway.said('drain finished');
+    await gateway.logged('drain finished');
   });
 });
 

@@ -45,8 +45,8 @@ describe('a name that is asked for', () => {
     ['b\u00fccher.example', expect.stringContaining('found byte 0xc3 at 1')],
     ['a.'.repeat(128), 'expected a host name of 1 to 253 bytes, found 256'],
   ])('is told apart when no client can send it: %j', (name, detail) => {
-    const asked = requestedName(name);
-    const why = asked.kind === 'impossible' ? asked.why : '';
+    const queried = requestedName(name);
+    const why = queried.kind === 'impossible' ? queried.why : '';
     expect(why.replace(/^no client can send .* as a server name: /, '')).toEqual(detail);
   });
 });

@@ -53,7 +53,7 @@ describe('filters of a listener', () => {
       await using client = await rawClient(gateway.address);
       await client.send(Buffer.concat([Buffer.from('PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n'), HELLO]));
       expect((await client.receive(HELLO.length)).equals(HELLO)).toBe(true);
-      const { json } = await gateway.ask('/connections');
+      const { json } = await gateway.query('/connections');
       expect(JSON.stringify(json)).toContain('192.0.2.7');
       client.end();
       const line = await gateway.line(({ remote }) => remote === '192.0.2.7:4711');

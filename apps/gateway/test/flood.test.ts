@@ -38,9 +38,9 @@ async function ended(child: ChildProcess): Promise<void> {
 
 /** The metrics, over a unix socket: networks do not matter to those. */
 async function metrics(socketPath: string): Promise<string> {
-  const asked = request({ socketPath, path: '/metrics' });
-  asked.end();
-  const [response] = (await once(asked, 'response')) as [AsyncIterable<Buffer>];
+  const queried = request({ socketPath, path: '/metrics' });
+  queried.end();
+  const [response] = (await once(queried, 'response')) as [AsyncIterable<Buffer>];
   const chunks: Buffer[] = [];
   for await (const chunk of response) chunks.push(chunk);
   return Buffer.concat(chunks).toString();

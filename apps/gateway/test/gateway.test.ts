@@ -153,20 +153,20 @@ describe('a gateway', () => {
     expect(problem['msg']).toContain('routes.yaml:2:5: unknown key "naem": did you mean "name"?');
     await using client = await tlsClient(gateway.address, 'api.example.com');
     expect(await client.echo('still')).toBe('still');
-    const { status, json } = await gateway.ask('/ready');
+    const { status, json } = await gateway.query('/ready');
     expect({ status, json: JSON.stringify(json) }).toMatchObject({
       status: 200,
       json: expect.stringContaining('naem'),
     });
-    const { sources } = (await gateway.ask('/routes')).json as {
+    const { sources } = (await gateway.query('/routes')).json as {
       sources: { lastSuccess: string; state: string; error: string }[];
     };
     expect(sources).toMatchObject([{ state: 'stale', error: String(problem['msg']).replace('source warning: ', '') }]);
     const wasGood = new Date(sources[0]?.lastSuccess ?? NaN);
     expect(wasGood < new Date(String(problem['time']))).toBe(true);
     await files.write('routes.yaml', routesTo(api));
-    await gateway.said('source warnings cleared');
-    expect((await gateway.ask('/routes')).json).toMatchObject({ sources: [{ state: 'current' }] });
+    await gateway.logged('source warnings cleared');
+    expect((await gateway.query('/routes')).json).toMatchObject({ sources: [{ state: 'current' }] });
   });
 
   it.each([1, 2])('logs connections while they live, where that is asked for, with %i workers', async (workers) => {

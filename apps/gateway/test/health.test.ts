@@ -66,7 +66,7 @@ describe.each([1, 2])('a gateway with %d workers', (workers) => {
     await gateway.line(isAbout('backend up', primary.port));
     expect(await explained()).toMatch(/in use +backups of priority 1\n +held back +priority 0, for .* more\n/);
     const shown = { priorityInUse: 1, heldBack: [{ priority: 0 }], healthCheck: { kind: 'tls', intervalMs: 50 } };
-    expect((await gateway.ask('/routes')).json).toMatchObject({ routes: [shown] });
+    expect((await gateway.query('/routes')).json).toMatchObject({ routes: [shown] });
   });
 
   it('keeps clients from a backend that is down, and shows why', async () => {
@@ -90,7 +90,7 @@ describe.each([1, 2])('a gateway with %d workers', (workers) => {
       await using client = await tlsClient(gateway.address, 'api.example.com');
       expect(client.serverCertificateName).toBe('up.internal');
     }
-    const { json } = await gateway.ask('/routes');
+    const { json } = await gateway.query('/routes');
     const failure = expect.stringContaining('ECONNREFUSED') as string;
     expect(json).toMatchObject({
       routes: [

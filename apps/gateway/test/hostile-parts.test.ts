@@ -204,7 +204,7 @@ async function goodOnEach(gateway: ReadyDaemon, workers: ReadonlySet<string>): P
     const client = await tlsClient(gateway.address, GOOD);
     expect(await client.echo('carried')).toBe('carried');
     clients.push(client);
-    const { connections } = (await gateway.ask('/connections')).json as { readonly connections: readonly LogLine[] };
+    const { connections } = (await gateway.query('/connections')).json as { readonly connections: readonly LogLine[] };
     // Of those that failed none is left.
     expect(new Set(connections.map(({ serverName }) => serverName))).toEqual(new Set([GOOD]));
     for (const one of connections) without.delete(workerOf(one));
@@ -230,13 +230,13 @@ describe.each(WORKERS)('with workers: %d,', (workers) => {
     );
     const clients = await goodOnEach(gateway, new Set(lines.map(workerOf)));
     gateway.signal('SIGTERM');
-    await gateway.said('listener closed');
+    await gateway.logged('listener closed');
     for (const client of clients) {
       expect(await client.echo('not cut')).toBe('not cut');
       client.end();
     }
     expect(await gateway.ended).toBe(0);
-    expect(await gateway.said('drain finished')).toMatchObject({ finished: clients.length, cut: 0 });
+    expect(await gateway.logged('drain finished')).toMatchObject({ finished: clients.length, cut: 0 });
     expect(gateway.lines.filter(({ level }) => level === 'fatal')).toEqual([]);
   });
 
@@ -248,11 +248,11 @@ describe.each(WORKERS)('with workers: %d,', (workers) => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using client = await tlsClient(gateway.address, GOOD);
     gateway.signal('SIGTERM');
-    await gateway.said('listener closed');
+    await gateway.logged('listener closed');
     expect(await client.echo('not cut')).toBe('not cut');
     client.end();
     expect(await gateway.ended).toBe(0);
-    expect(await gateway.said('drain finished')).toMatchObject({ finished: 1, cut: 0 });
+    expect(await gateway.logged('drain finished')).toMatchObject({ finished: 1, cut: 0 });
     const reported = gateway.lines.filter(({ msg }) => String(msg).startsWith('service failed'));
     expect(new Set(reported.map(({ service }) => service))).toEqual(
       new Set(['throws', 'rejects', 'hangs'].flatMap((how) => [`${how} in carrier`, `${how} in primary`])),
@@ -267,9 +267,9 @@ describe.each(WORKERS)('with workers: %d,', (workers) => {
       gateway.signal('SIGTERM');
       expect(await gateway.ended).toBe(1);
       // Of a carrier's, each worker says it, and so does its process.
-      const said = gateway.lines.map(({ msg }) => String(msg));
-      expect(said.find((msg) => msg.startsWith('shutdown incomplete'))).toContain('broke');
-      expect(said).toContain('the other has stopped');
+      const logged = gateway.lines.map(({ msg }) => String(msg));
+      expect(logged.find((msg) => msg.startsWith('shutdown incomplete'))).toContain('broke');
+      expect(logged).toContain('the other has stopped');
     },
   );
 });

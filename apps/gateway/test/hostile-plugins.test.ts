@@ -17,99 +17,102 @@ async function folderWith(source: string, settings: object = {}): Promise<Folder
 }
 
 /** What a check and a start say of it, and how they end. */
-async function verdicts(files: Folder): Promise<readonly { readonly status: number | null; readonly said: string }[]> {
+async function verdicts(
+  files: Folder,
+): Promise<readonly { readonly status: number | null; readonly logged: string }[]> {
   const config = join(files.path, 'meshgate.yaml');
   const ends = await Promise.all([
     meshgate(['gateway', '--config', config, '--check']),
     meshgate(['gateway', '--config', config]),
   ]);
-  return ends.map(({ status, stderr }) => ({ status, said: stderr.replaceAll(`${files.path}/`, '') }));
+  return ends.map(({ status, stderr }) => ({ status, logged: stderr.replaceAll(`${files.path}/`, '') }));
 }
 
 const install = (body: string, head = ''): string => `${head}
 export default { name: 'mine', async install(host, config) { ${body} } };`;
 
-const WRONG: readonly { readonly claim: string; readonly plugin: string; readonly says: string }[] = [
+const WRONG: readonly { readonly claim: string; readonly plugin: string; readonly expected: string }[] = [
   {
     claim: 'a module that throws while it is loaded',
     plugin: `throw new Error('no licence');`,
-    says: 'mine.mjs cannot be loaded: Error: no licence',
+    expected: 'mine.mjs cannot be loaded: Error: no licence',
   },
   {
     claim: 'a module that is no JavaScript',
     plugin: 'export default {',
-    says: 'mine.mjs cannot be loaded: SyntaxError',
+    expected: 'mine.mjs cannot be loaded: SyntaxError',
   },
   {
     claim: 'a module without a plugin',
     plugin: 'export default 5;',
-    says: 'mine.mjs cannot be loaded: TypeError: expected a plugin as default export, as definePlugin makes it, found the number 5',
+    expected:
+      'mine.mjs cannot be loaded: TypeError: expected a plugin as default export, as definePlugin makes it, found the number 5',
   },
   {
     claim: 'a plugin for another version of the plugin API',
     plugin: `export default { name: 'mine', apiVersion: 7, install() {} };`,
-    says: 'the plugin "mine" is written for version 7 of the plugin API, and this gateway has version 1',
+    expected: 'the plugin "mine" is written for version 7 of the plugin API, and this gateway has version 1',
   },
   {
     claim: 'an observer that is null',
     plugin: install('host.addObserver(null);'),
-    says: 'plugin "mine" cannot be installed: addObserver: expected an object with observe(), found null',
+    expected: 'plugin "mine" cannot be installed: addObserver: expected an object with observe(), found null',
   },
   {
     claim: 'a source without watch',
     plugin: install(`host.addSource({ name: 'x' });`),
-    says: 'addSource: expected an object with watch(), found one without watch()',
+    expected: 'addSource: expected an object with watch(), found one without watch()',
   },
   {
     claim: 'a source without a name',
     plugin: install('host.addSource({ watch() {} });'),
-    says: 'addSource: expected a part with a name, found none',
+    expected: 'addSource: expected a part with a name, found none',
   },
   {
     claim: 'a layer that is no function',
     plugin: install('host.wrapConnector({});'),
-    says: 'plugin "mine" cannot be installed: wrapConnector: expected a function',
+    expected: 'plugin "mine" cannot be installed: wrapConnector: expected a function',
   },
   {
     claim: 'a service for a place that does not exist',
     plugin: install(`host.addService({ name: 's', start() {}, stop() {} }, { in: 'cloud' });`),
-    says: `addService: expected in: 'primary' or 'carrier', found "cloud"`,
+    expected: `addService: expected in: 'primary' or 'carrier', found "cloud"`,
   },
   {
     claim: 'a transport that is named like a built-in one',
     plugin: install(`host.addTransport({ name: 'node', listen() {}, dial() {}, splice() {} });`),
-    says: 'addTransport: expected a name that no built-in transport has, found "node"',
+    expected: 'addTransport: expected a name that no built-in transport has, found "node"',
   },
   {
     claim: 'an admin path that is none',
     plugin: install(`host.addAdminPath('../routes', () => ({ json: {} }));`),
-    says: 'addAdminPath: expected a path that begins with /, found "../routes"',
+    expected: 'addAdminPath: expected a path that begins with /, found "../routes"',
   },
   {
     claim: 'a counter whose name does not say that it is one',
     plugin: install(`host.metrics.counter({ name: 'hits', help: 'Hits' });`),
-    says: 'metrics: expected a name in lower case with _total at its end, found "hits"',
+    expected: 'metrics: expected a name in lower case with _total at its end, found "hits"',
   },
   {
     claim: 'a promise of settings that are wrong',
     plugin: install(
       `await config.parsed; throw Object.assign(new Error('no'), { issues: [{ message: 'expected a string, found nothing', path: ['to', 'host'] }] });`,
     ),
-    says: 'to.host: expected a string, found nothing',
+    expected: 'to.host: expected a string, found nothing',
   },
   {
     claim: 'a plugin that rejects with what is no error',
     plugin: install(`throw 'oops';`),
-    says: 'plugin "mine" cannot be installed: oops',
+    expected: 'plugin "mine" cannot be installed: oops',
   },
 ];
 
 describe.concurrent('a configuration is refused, by a check and by a start, for', () => {
-  it.each(WRONG)('$claim', async ({ plugin, says }) => {
+  it.each(WRONG)('$claim', async ({ plugin, expected }) => {
     await using files = await folderWith(plugin);
-    for (const { status, said } of await verdicts(files)) {
-      expect(said).toContain(says);
-      expect(said).toMatch(/^meshgate.yaml:\d+:\d+: /m);
+    for (const { status, logged } of await verdicts(files)) {
+      expect(logged).toContain(expected);
+      expect(logged).toMatch(/^meshgate.yaml:\d+:\d+: /m);
       expect(status).toBe(2);
     }
   });
@@ -123,10 +126,10 @@ describe.concurrent('a configuration is refused, by a check and by a start, for'
     ],
   ])(
     '%s, after ten seconds',
-    async (_claim, plugin, says) => {
+    async (_claim, plugin, expected) => {
       await using files = await folderWith(plugin);
-      for (const { status, said } of await verdicts(files)) {
-        expect(said).toContain(says);
+      for (const { status, logged } of await verdicts(files)) {
+        expect(logged).toContain(expected);
         expect(status).toBe(2);
       }
     },
@@ -142,7 +145,9 @@ describe('a plugin', () => {
       ),
     );
     await using gateway = await startGateway(join(files.path, 'meshgate.yaml'));
-    const line = await gateway.said('addObserver: expected parts while the plugin is installed, found one afterwards');
+    const line = await gateway.logged(
+      'addObserver: expected parts while the plugin is installed, found one afterwards',
+    );
     expect(line).toMatchObject({ plugin: 'mine' });
   });
 
@@ -156,7 +161,7 @@ describe('a plugin', () => {
     const config = await files.write('package.yaml', { ...TEST_CONFIG, plugins: ['mine'] });
     expect(await meshgate(['gateway', '--config', config, '--check'])).toMatchObject({ status: 0 });
     await using gateway = await startGateway(config);
-    expect(await gateway.said('here')).toMatchObject({ plugin: 'mine' });
+    expect(await gateway.logged('here')).toMatchObject({ plugin: 'mine' });
   });
 
   it('shows its admin path, metrics and warning, and reads the routes', async () => {
@@ -169,15 +174,17 @@ describe('a plugin', () => {
         host.addAdminPath('/broken', () => { throw new Error('oops'); });`),
     );
     await using gateway = await startGateway(join(files.path, 'meshgate.yaml'));
-    expect(await gateway.ask('/plugins/mine/lookup?name=api.example.com')).toEqual({
+    expect(await gateway.query('/plugins/mine/lookup?name=api.example.com')).toEqual({
       status: 200,
       json: { route: 'api', role: 'single' },
     });
-    expect(await gateway.ask('/plugins/mine/broken')).toEqual({
+    expect(await gateway.query('/plugins/mine/broken')).toEqual({
       status: 500,
       json: { error: '/plugins/mine/broken: oops' },
     });
-    expect((await gateway.ask('/ready')).json).toMatchObject({ warnings: ['plugin mine: the licence ends in 3 days'] });
+    expect((await gateway.query('/ready')).json).toMatchObject({
+      warnings: ['plugin mine: the licence ends in 3 days'],
+    });
     const metrics = await (await fetch(new URL('/metrics', gateway.admin))).text();
     expect(metrics).toContain('meshgate_plugin_mine_asked_total 2');
     expect(metrics).toContain('meshgate_plugin_mine_depth{of="queue"} 3');
@@ -197,8 +204,8 @@ describe('a plugin', () => {
       ),
     );
     await using gateway = await startGateway(join(files.path, 'meshgate.yaml'));
-    const said = gateway.lines.map(({ msg }) => msg).filter((msg) => /runs in the/.test(String(msg)));
-    expect(said.map(String).toSorted((one, other) => one.localeCompare(other))).toEqual([
+    const logged = gateway.lines.map(({ msg }) => msg).filter((msg) => /runs in the/.test(String(msg)));
+    expect(logged.map(String).toSorted((one, other) => one.localeCompare(other))).toEqual([
       'carrier runs in the worker',
       'carrier runs in the worker',
       'once runs in the primary',

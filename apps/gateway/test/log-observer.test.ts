@@ -24,7 +24,7 @@ const replaced = (...warnings: string[]): ProxyEvent => ({
 });
 const failed: ProxyEvent = { type: 'source.failed', source: 'file', error: new Error('gone'), retryInMs: 250.4 };
 const certificate = { identity: 'spiffe://x/svc/web', validUntil: new Date(0) };
-const spoke: ProxyEvent = { type: 'source.updated', source: 'file', changed: false, asOf: new Date(0) };
+const updated: ProxyEvent = { type: 'source.updated', source: 'file', changed: false, asOf: new Date(0) };
 
 /** What is written of these events: level and message. */
 function written(...events: readonly ProxyEvent[]): readonly string[] {
@@ -68,12 +68,12 @@ describe('the log', () => {
     ],
     [
       'has the failure of a source and its recovery, and not each of its words',
-      [spoke, failed, spoke, spoke],
+      [updated, failed, updated, updated],
       ['warn: source failed, keeping last routes: gone', 'info: source recovered after 0 ms'],
     ],
     [
       'does not say of a source that has said nothing yet that this stays in use',
-      [failed, spoke],
+      [failed, updated],
       ['warn: source failed, no routes yet: gone', 'info: source recovered after 0 ms'],
     ],
     [

@@ -12,7 +12,7 @@ const BEHIND_BALANCER = { name: 'proxied', address: '127.0.0.1', port: 0, proxyP
 
 /** Where else a gateway listens. */
 async function listenersOf(gateway: ReadyDaemon): Promise<Readonly<Record<string, Endpoint>>> {
-  const { listeners } = (await gateway.ask('/listeners')).json as {
+  const { listeners } = (await gateway.query('/listeners')).json as {
     readonly listeners: readonly (Endpoint & { readonly name: string })[];
   };
   return Object.fromEntries(listeners.map(({ name, host, port }) => [name, { host, port }]));

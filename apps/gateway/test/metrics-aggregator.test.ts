@@ -18,20 +18,20 @@ function process(values: Readonly<Record<string, number>>): Registry {
 }
 
 async function shown(
-  tally: MetricsAggregator<string>,
+  aggregator: MetricsAggregator<string>,
   own: Registry,
   accept = 'text/plain',
 ): Promise<readonly string[]> {
-  const { body } = await exposition(await tally.total(await own.getMetricsAsJSON()), accept);
+  const { body } = await exposition(await aggregator.total(await own.getMetricsAsJSON()), accept);
   return body.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
 }
 
 describe('the metrics of all processes', () => {
   it('are sums, except for gauges of which a sum says nothing', async () => {
-    const tally = new MetricsAggregator<string>();
+    const aggregator = new MetricsAggregator<string>();
     const own = process({ c_total: 1, g: 1, meshgate_listener_paused: 0, meshgate_source_routes: 9 });
     for (const worker of ['1', '2'])
-      tally.update(
+      aggregator.update(
         worker,
         await process({
           c_total: 2,
@@ -41,7 +41,7 @@ describe('the metrics of all processes', () => {
           meshgate_source_routes: 5,
         }).getMetricsAsJSON(),
       );
-    expect(await shown(tally, own)).toEqual([
+    expect(await shown(aggregator, own)).toEqual([
       'c_total{route="a"} 5',
       'g 7',
       'meshgate_listener_paused 1',
@@ -51,37 +51,37 @@ describe('the metrics of all processes', () => {
   });
 
   it('have the same names in OpenMetrics as those of one process', async () => {
-    const tally = new MetricsAggregator<string>();
+    const aggregator = new MetricsAggregator<string>();
     const own = process({ c_total: 1, d_seconds: 2 });
-    tally.update('1', await process({ c_total: 1, d_seconds: 2 }).getMetricsAsJSON());
+    aggregator.update('1', await process({ c_total: 1, d_seconds: 2 }).getMetricsAsJSON());
     const names = (lines: readonly string[]) => lines.map((line) => line.split(' ')[0]);
     const { body } = await exposition(own, 'application/openmetrics-text');
     const ofOne = body.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
-    expect(names(await shown(tally, own, 'application/openmetrics-text'))).toEqual(names(ofOne));
+    expect(names(await shown(aggregator, own, 'application/openmetrics-text'))).toEqual(names(ofOne));
   });
 
   it('never go down by the rounding of a sum when workers end, in whichever order', async () => {
-    const tally = new MetricsAggregator<string>();
+    const aggregator = new MetricsAggregator<string>();
     const seconds = { '1': 0.1, '2': 0.000_244_474, '3': 1_234_567.7, '4': 0.3 };
     for (const [worker, d_seconds] of Object.entries(seconds))
-      tally.update(worker, await process({ d_seconds }).getMetricsAsJSON());
+      aggregator.update(worker, await process({ d_seconds }).getMetricsAsJSON());
     const own = process({ d_seconds: 0.7 });
     const sum = async (): Promise<string | undefined> =>
-      (await shown(tally, own)).find((line) => line.startsWith('d_seconds_sum'));
+      (await shown(aggregator, own)).find((line) => line.startsWith('d_seconds_sum'));
     const before = await sum();
     for (const worker of ['3', '1', '4', '2']) {
-      await tally.retire(worker);
+      await aggregator.retire(worker);
       expect(await sum()).toBe(before);
     }
   });
 
   it('keep what workers had counted that are gone, and nothing that they had measured', async () => {
-    const tally = new MetricsAggregator<string>();
+    const aggregator = new MetricsAggregator<string>();
     for (const worker of ['1', '2', '3'])
-      tally.update(worker, await process({ c_total: 2, d_seconds: 2, g: 3 }).getMetricsAsJSON());
-    await Promise.all([tally.retire('1'), tally.retire('2')]);
+      aggregator.update(worker, await process({ c_total: 2, d_seconds: 2, g: 3 }).getMetricsAsJSON());
+    await Promise.all([aggregator.retire('1'), aggregator.retire('2')]);
     const own = process({ c_total: 1 });
-    expect(await shown(tally, own)).toEqual([
+    expect(await shown(aggregator, own)).toEqual([
       'c_total{route="a"} 7',
       'd_seconds_bucket{le="1"} 0',
       'd_seconds_bucket{le="+Inf"} 3',
@@ -92,21 +92,21 @@ describe('the metrics of all processes', () => {
   });
 
   it('lose the series of a route that no source has any more', async () => {
-    const tally = new MetricsAggregator<string>();
-    tally.update('1', await process({ c_total: 2 }).getMetricsAsJSON());
-    await tally.retire('1');
-    await tally.removed(['a']);
-    expect(await shown(tally, new Registry())).toEqual([]);
+    const aggregator = new MetricsAggregator<string>();
+    aggregator.update('1', await process({ c_total: 2 }).getMetricsAsJSON());
+    await aggregator.retire('1');
+    await aggregator.removed(['a']);
+    expect(await shown(aggregator, new Registry())).toEqual([]);
   });
 
   it('lose them also when a worker ends just then, before it was asked again', async () => {
     for (const order of ['removed first', 'departed first']) {
-      const tally = new MetricsAggregator<string>();
-      tally.update('1', await process({ c_total: 2 }).getMetricsAsJSON());
-      const steps = [() => tally.removed(['a']), () => tally.retire('1')];
+      const aggregator = new MetricsAggregator<string>();
+      aggregator.update('1', await process({ c_total: 2 }).getMetricsAsJSON());
+      const steps = [() => aggregator.removed(['a']), () => aggregator.retire('1')];
       if (order === 'departed first') steps.reverse();
       await Promise.all(steps.map((step) => step()));
-      expect(await shown(tally, new Registry())).toEqual([]);
+      expect(await shown(aggregator, new Registry())).toEqual([]);
     }
   });
 
@@ -124,11 +124,11 @@ describe('the metrics of all processes', () => {
     const parts: MetricFamily[] = [];
     for await (const part of familyParts(registry)) parts.push(part);
     expect(Math.max(...parts.map(({ values }) => values.length))).toBeLessThan(1_000);
-    const tally = new MetricsAggregator<string>();
-    for (const worker of ['1', '2']) tally.update(worker, parts);
+    const aggregator = new MetricsAggregator<string>();
+    for (const worker of ['1', '2']) aggregator.update(worker, parts);
     let turns = 0;
     const watch = setInterval(() => (turns += 1), 0);
-    const total = await tally.total(parts);
+    const total = await aggregator.total(parts);
     clearInterval(watch);
     expect(turns).toBeGreaterThan(20);
     let [longest, text] = [0, ''];

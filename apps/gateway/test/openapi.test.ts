@@ -114,14 +114,14 @@ describe('the OpenAPI document', () => {
     await client.echo('hello');
     const silent = use(await rawClient(gateway.address));
     await silent.send(Uint8Array.of(0x16));
-    while (!JSON.stringify((await gateway.ask('/connections')).json).includes('sniffing'));
+    while (!JSON.stringify((await gateway.query('/connections')).json).includes('sniffing'));
   });
   afterAll(async () => {
     for (const one of open) await one[Symbol.asyncDispose]();
   });
 
   it('is served, and is that of the table of endpoints', async () => {
-    expect((await gateway.ask('/openapi.json')).json).toEqual(DOCUMENT);
+    expect((await gateway.query('/openapi.json')).json).toEqual(DOCUMENT);
   });
 
   it('refers only to schemas that it has', () => {
@@ -199,7 +199,7 @@ describe('the OpenAPI document', () => {
         const response = await fetch(new URL(`${path}?unknown=%ff&__proto__=1`, gateway.admin), { method, ...body });
         await expectDocumented(response, template, method);
       }
-    expect(await gateway.ask('/ready')).toMatchObject({ status: 200 });
+    expect(await gateway.query('/ready')).toMatchObject({ status: 200 });
   });
 
   const requests = Object.entries(REQUESTS).flatMap(([operation, list]) =>
@@ -216,7 +216,7 @@ describe('the OpenAPI document', () => {
     ['GET', '/nope', 404],
     ['PUT', '/routes', 405],
   ])('holds for what it says of every refusal: %s %s', async (method, path, status) => {
-    const response = await gateway.ask(path, { method });
+    const response = await gateway.query(path, { method });
     const isValid = ajv.compile({ $ref: 'document#/components/schemas/Error' });
     expect([response.status, isValid(response.json)]).toEqual([status, true]);
   });

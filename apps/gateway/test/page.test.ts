@@ -90,8 +90,8 @@ needs('chromium', findChromium())('the page in a browser', () => {
     const url = await gateway.start();
     const page = await open();
     const troubles = troublesOf(page);
-    const asked: string[] = [];
-    page.on('request', (request) => asked.push(new URL(request.url()).origin));
+    const queried: string[] = [];
+    page.on('request', (request) => queried.push(new URL(request.url()).origin));
     await page.goto(url);
     await page.getByText('Not ready', { exact: true }).waitFor();
     await page.getByText(`source ${HOSTILE}: no snapshot yet`).waitFor();
@@ -129,7 +129,7 @@ needs('chromium', findChromium())('the page in a browser', () => {
     await page.getByText('no client can send').waitFor();
 
     expect(await page.locator('img').count()).toBe(0);
-    expect([...new Set(asked)]).toEqual([new URL(url).origin]);
+    expect([...new Set(queried)]).toEqual([new URL(url).origin]);
     expect(troubles).toEqual([]);
   });
 
@@ -224,7 +224,7 @@ needs('chromium', findChromium())('the page in a browser', () => {
     await page.getByText('No answer from the gateway since').waitFor();
     await using again = await startGateway(`${files.path}/meshgate.yaml`);
     await page.getByText('No answer from the gateway since').waitFor({ state: 'detached' });
-    expect(await again.ask('/ready')).toMatchObject({ status: 200 });
+    expect(await again.query('/ready')).toMatchObject({ status: 200 });
     expect(await page.locator('img').count()).toBe(0);
     expect(troubles.filter((trouble) => !/ERR_CONNECTION|Failed to load resource/.test(trouble))).toEqual([]);
   });

@@ -25,7 +25,7 @@ const nearby = (route: string, { host, port }: Endpoint): object => ({
 });
 
 async function listenerOf(gateway: ReadyDaemon, name: string): Promise<Endpoint> {
-  const { listeners } = (await gateway.ask('/listeners')).json as {
+  const { listeners } = (await gateway.query('/listeners')).json as {
     readonly listeners: readonly (Endpoint & { name: string })[];
   };
   return listeners.find((one) => one.name === name) ?? expect.unreachable(name);
@@ -93,9 +93,11 @@ describe('a route that names a listener which does not exist', () => {
   it('is a warning of a gateway that runs, at /ready, /routes and /explain', async () => {
     await using dir = await files();
     await using gateway = await startGateway(`${dir.path}/meshgate.yaml`);
-    expect(await gateway.ask('/ready')).toMatchObject({ json: { warnings: [`source file:routes.yaml: ${WARNING}`] } });
-    expect(await gateway.ask('/routes')).toMatchObject({ json: { sources: [{ warnings: [WARNING] }] } });
-    expect(await gateway.ask('/explain?serverName=api.example.com&listener=main')).toMatchObject({
+    expect(await gateway.query('/ready')).toMatchObject({
+      json: { warnings: [`source file:routes.yaml: ${WARNING}`] },
+    });
+    expect(await gateway.query('/routes')).toMatchObject({ json: { sources: [{ warnings: [WARNING] }] } });
+    expect(await gateway.query('/explain?serverName=api.example.com&listener=main')).toMatchObject({
       json: { unknownListeners: ['internl'] },
     });
   });

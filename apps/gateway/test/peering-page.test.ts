@@ -85,7 +85,7 @@ class PageGateway implements AsyncDisposable {
     return eventually(
       'an explanation',
       async () => {
-        const { admin } = await this.#daemon.said('ready');
+        const { admin } = await this.#daemon.logged('ready');
         const words = block('sh', 'explain').trim().split(' ').slice(1);
         const { stdout } = await meshgate([...words, '--admin', String(admin)]);
         return holds(stdout) ? stdout : Promise.reject(new Error(stdout));
@@ -99,7 +99,7 @@ class PageGateway implements AsyncDisposable {
     return eventually(
       `a warning: ${text}`,
       async () => {
-        const { admin } = await this.#daemon.said('ready');
+        const { admin } = await this.#daemon.logged('ready');
         const { warnings } = (await (await fetch(new URL('/ready', String(admin)))).json()) as {
           readonly warnings: readonly string[];
         };
@@ -215,7 +215,7 @@ async function expectOfSidecar(where: 'ready' | 'log', seen: string): Promise<vo
   await using agent = await standInAgent({ mesh, answers: sidecarAnswers(port), denied: NO_PEERING_RULE });
   const words = ['sidecar', '--sidecar-for', 'web', '--http-addr', agent.address, '--admin-bind', '127.0.0.1:0'];
   await using sidecar = spawnMeshgate(words);
-  const { admin } = await sidecar.said('ready');
+  const { admin } = await sidecar.logged('ready');
   if (where === 'ready') {
     const text = await (await fetch(new URL('/ready', String(admin)))).text();
     return expect(text).toContain(seen);

@@ -84,8 +84,8 @@ describe('what a command writes', () => {
     });
     const ended = await meshgate([...args, '--config', `${files.path}/meshgate.yaml`]);
     expect(ended.status).toBe(status);
-    const said = ended.stdout + ended.stderr;
-    expect(said).toContain('\\u001b[2Jb');
-    expect(said).not.toMatch(/[^\n\u0020-\u007e]/);
+    const output = ended.stdout + ended.stderr;
+    expect(output).toContain('\\u001b[2Jb');
+    expect(output).not.toMatch(/[^\n\u0020-\u007e]/);
   });
 });

@@ -6,10 +6,10 @@ import type { Vitals } from '../src/admin/readiness.ts';
 const endpoint = { host: '127.0.0.1', port: 8443 };
 const bound: ListenerStatus = { name: 'main', endpoint, address: endpoint };
 const unbound: ListenerStatus = { name: 'wan', endpoint };
-const spoken: SourceStatus = { name: 'file', state: 'current', routes: 1, lastSuccess: new Date(), warnings: [] };
+const reported: SourceStatus = { name: 'file', state: 'current', routes: 1, lastSuccess: new Date(), warnings: [] };
 const silent: SourceStatus = { name: 'consul', state: 'waiting', routes: 0, warnings: [] };
 const certificate = { identity: 'spiffe://x/svc/web', validUntil: new Date(0) };
-const fine: Vitals = { sources: [spoken], listeners: [bound], drain: 'serving' };
+const fine: Vitals = { sources: [reported], listeners: [bound], drain: 'serving' };
 
 describe('ready', () => {
   it('is a gateway that listens, knows its routes, and does not drain', () => {
@@ -20,7 +20,7 @@ describe('ready', () => {
     ['it drains', { drain: 'announcing' }, ['draining: announcing']],
     ['nothing is bound', { listeners: [unbound] }, ['no listener is bound']],
     ['there is no listener', { listeners: [] }, ['no listener is bound']],
-    ['a source is silent', { sources: [spoken, silent] }, ['source consul: no snapshot yet']],
+    ['a source is silent', { sources: [reported, silent] }, ['source consul: no snapshot yet']],
     [
       'a source has only ever failed',
       { sources: [{ ...silent, state: 'failing', error: new Error('refused') }] },
@@ -50,12 +50,12 @@ describe('ready', () => {
     ],
     [
       'a source fails that has spoken before',
-      { sources: [{ ...spoken, state: 'failing', error: new Error('refused') }] },
+      { sources: [{ ...reported, state: 'failing', error: new Error('refused') }] },
       ['source file: failing, keeping last routes: refused'],
     ],
     [
       'a source warns',
-      { sources: [{ ...spoken, warnings: ['token lacks node:read'] }] },
+      { sources: [{ ...reported, warnings: ['token lacks node:read'] }] },
       ['source file: token lacks node:read'],
     ],
     [

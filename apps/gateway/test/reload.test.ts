@@ -63,7 +63,7 @@ describe('a source of a plugin', () => {
     await using({ name: 'first' });
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     const warnings = async () =>
-      ((await gateway.ask('/ready')).json as { readonly warnings: readonly string[] }).warnings;
+      ((await gateway.query('/ready')).json as { readonly warnings: readonly string[] }).warnings;
     const looks = async () =>
       (await (await fetch(new URL('/metrics', gateway.admin))).text()).match(/^meshgate_plugin_warns_looks_total.*$/gm);
     expect([await warnings(), await looks()]).toEqual([
@@ -169,7 +169,7 @@ describe('the plan of a reload', () => {
 });
 
 function reloading(gateway: ReadyDaemon) {
-  return gateway.ask('/reload', { method: 'POST' });
+  return gateway.query('/reload', { method: 'POST' });
 }
 
 /** The keepalive timers of connections that are accepted on one port, and of those that are dialled to another one, as Linux shows them. */
@@ -220,7 +220,7 @@ for (const { transport, workers, declare } of [
           ],
         },
       });
-      const { listeners } = (await gateway.ask('/listeners')).json as {
+      const { listeners } = (await gateway.query('/listeners')).json as {
         readonly listeners: readonly { readonly name: string; readonly host: string; readonly port: number }[];
       };
       expect(listeners).toMatchObject([{ name: 'second', bound: true }]);
@@ -244,8 +244,8 @@ for (const { transport, workers, declare } of [
       };
       await files.write('meshgate.yaml', { ...TEST_CONFIG, ...own, ...changed });
       gateway.signal('SIGHUP');
-      expect(await gateway.said('changed settings need a restart: stateDir')).toMatchObject({ level: 'warn' });
-      expect((await gateway.ask('/routes')).json).toMatchObject({ routes: [{ connectTimeoutMs: 2_000 }] });
+      expect(await gateway.logged('changed settings need a restart: stateDir')).toMatchObject({ level: 'warn' });
+      expect((await gateway.query('/routes')).json).toMatchObject({ routes: [{ connectTimeoutMs: 2_000 }] });
       await using first = await tlsClient(gateway.address, 'api.example.com');
       // With several workers each has a part, and the kernel chooses the worker.
       const others = await Promise.allSettled(
@@ -276,7 +276,7 @@ for (const { transport, workers, declare } of [
         changes: [{ setting: 'prefer.zone', effect: 'new connections', from: 'a', to: 'b' }],
       });
       for (let count = 0; count < 4; count += 1) all.push(await tlsClient(gateway.address, 'api.example.com'));
-      const { connections } = (await gateway.ask('/connections')).json as {
+      const { connections } = (await gateway.query('/connections')).json as {
         readonly connections: readonly { readonly backend: string; readonly age: number }[];
       };
       const of = ({ address }: typeof near): number =>
@@ -385,11 +385,11 @@ describe('a gateway that drains', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using client = await tlsClient(gateway.address, 'api.example.com');
     gateway.signal('SIGTERM');
-    await gateway.said('drain started');
+    await gateway.logged('drain started');
     const listeners = [...TEST_CONFIG.listeners, { name: 'second', address: '127.0.0.1', port: 0 }];
     await files.write('meshgate.yaml', { ...TEST_CONFIG, listeners });
     expect(await reloading(gateway)).toMatchObject({ status: 409, json: { error: 'already draining' } });
-    expect((await gateway.ask('/listeners')).json).toMatchObject({ listeners: [{ name: 'main' }] });
+    expect((await gateway.query('/listeners')).json).toMatchObject({ listeners: [{ name: 'main' }] });
     await client[Symbol.asyncDispose]();
     expect(await gateway.ended).toBe(0);
   });
@@ -418,13 +418,13 @@ describe.each([1, 2])('a reload of which the last part fails, with workers: %i',
         limits: { connections: workers },
         drain: { grace: '1s' },
       });
-      const before = (await gateway.ask('/reload')).json;
+      const before = (await gateway.query('/reload')).json;
       expect(await reloading(gateway)).toMatchObject({
         status: 409,
         json: { error: expect.stringContaining('silent') },
       });
-      expect((await gateway.ask('/reload')).json).toEqual(before);
-      expect((await gateway.ask('/listeners')).json).toMatchObject({ listeners: [{ name: 'main' }] });
+      expect((await gateway.query('/reload')).json).toEqual(before);
+      expect((await gateway.query('/listeners')).json).toMatchObject({ listeners: [{ name: 'main' }] });
       await expect(rawClient({ host: '127.0.0.1', port })).rejects.toThrow('ECONNREFUSED');
       await expect(access(path)).rejects.toThrow('ENOENT');
       const clients = await Promise.all([1, 2, 3, 4].map(() => tlsClient(gateway.address, 'api.example.com')));

@@ -85,8 +85,8 @@ describe.each(EXAMPLES)('an example of $page', ({ routes }) => {
       // What leads to the internet, or through parts of plugins, is tried elsewhere.
       if (route.egress !== undefined || route.use !== undefined) continue;
       const [listener = 'main'] = route.listeners ?? [];
-      const asked = [...route.serverNames, ...(route.fallback === true ? [undefined] : [])];
-      for (const name of asked) {
+      const queried = [...route.serverNames, ...(route.fallback === true ? [undefined] : [])];
+      for (const name of queried) {
         const serverName = name?.replace(/^\*$/, 'anything.test').replace(/^\*\./, 'some.');
         found.push([serverName, await outcome(scene, listener, serverName)]);
         // Nobody here has an address of those that it lets in.

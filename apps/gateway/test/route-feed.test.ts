@@ -36,10 +36,10 @@ function slowWorker() {
 describe('snapshots on their way to a worker', () => {
   it('arrive as they were, also without a route', async () => {
     const { feed, got, takeAll } = slowWorker();
-    const said = [snapshot('large', 1_000), snapshot('empty', 0)];
-    for (const [index, one] of said.entries()) feed.offer(`source ${index}`, one);
+    const logged = [snapshot('large', 1_000), snapshot('empty', 0)];
+    for (const [index, one] of logged.entries()) feed.offer(`source ${index}`, one);
     await takeAll();
-    expect(got).toEqual(said);
+    expect(got).toEqual(logged);
   });
 
   it('come in small parts, each when the last has been taken', async () => {

@@ -21,27 +21,27 @@ const snapshot: RouteSnapshot = {
 describe('an archive on files', () => {
   it('gives back what it was given last', async () => {
     await using files = await folder();
-    const archive = fileSnapshotStore(join(files.path, 'state', 'deep'));
-    await archive.save('consul', { version: 'v0', routes: [] });
-    await archive.save('consul', snapshot);
-    await archive.save('../other', { version: 'x', routes: [] });
-    expect(await archive.load('consul')).toEqual({ snapshot, savedAt: expect.any(Date) });
-    expect((await archive.load('../other'))?.snapshot.version).toBe('x');
+    const snapshots = fileSnapshotStore(join(files.path, 'state', 'deep'));
+    await snapshots.save('consul', { version: 'v0', routes: [] });
+    await snapshots.save('consul', snapshot);
+    await snapshots.save('../other', { version: 'x', routes: [] });
+    expect(await snapshots.load('consul')).toEqual({ snapshot, savedAt: expect.any(Date) });
+    expect((await snapshots.load('../other'))?.snapshot.version).toBe('x');
     expect((await readdir(join(files.path, 'state', 'deep'))).length).toBe(2);
   });
 
   it('gives back limits that are off, which JSON does not know', async () => {
     await using files = await folder();
-    const archive = fileSnapshotStore(files.path);
+    const snapshots = fileSnapshotStore(files.path);
     const limits = { idleTimeoutMs: Infinity, halfCloseTimeoutMs: Infinity, maxAgeMs: 1_000, connections: 5 };
     const routes = snapshot.routes.map((route): Route => ({ ...route, limits }));
-    await archive.save('files', { ...snapshot, routes });
-    expect((await archive.load('files'))?.snapshot.routes).toEqual(routes);
+    await snapshots.save('files', { ...snapshot, routes });
+    expect((await snapshots.load('files'))?.snapshot.routes).toEqual(routes);
   });
 
   it('gives back listeners with everything that their source has said of them', async () => {
     await using files = await folder();
-    const archive = fileListenerStore(files.path);
+    const snapshots = fileListenerStore(files.path);
     const listeners: readonly ListenAddress[] = [
       {
         name: 'wan',
@@ -50,8 +50,8 @@ describe('an archive on files', () => {
         access: { allow: ['10.0.0.0/8'] },
       },
     ];
-    await archive.save('consul', listeners);
-    expect(await archive.load('consul')).toEqual(listeners);
+    await snapshots.save('consul', listeners);
+    expect(await snapshots.load('consul')).toEqual(listeners);
   });
 
   it('knows nothing of a source that was never saved', async () => {
@@ -75,18 +75,18 @@ describe('an archive on files', () => {
     ['is empty', () => ''],
   ])('refuses a file that %s, by name', async (_claim, damage) => {
     await using files = await folder();
-    const archive = fileSnapshotStore(files.path);
-    await archive.save('consul', snapshot);
+    const snapshots = fileSnapshotStore(files.path);
+    await snapshots.save('consul', snapshot);
     const [name = ''] = await readdir(files.path);
     const file = join(files.path, name);
     await writeFile(file, damage(await readFile(file, 'utf8')));
-    await expect(archive.load('consul')).rejects.toThrow(`${file} is damaged: `);
+    await expect(snapshots.load('consul')).rejects.toThrow(`${file} is damaged: `);
   });
 
   it('leaves what it had when it cannot write, and nothing half done', async () => {
     await using files = await folder({ state: 'a file, no folder' });
-    const archive = fileSnapshotStore(join(files.path, 'state'));
-    await expect(archive.save('consul', snapshot)).rejects.toThrow();
+    const snapshots = fileSnapshotStore(join(files.path, 'state'));
+    await expect(snapshots.save('consul', snapshot)).rejects.toThrow();
     expect(await readdir(files.path)).toEqual(['state']);
   });
 });

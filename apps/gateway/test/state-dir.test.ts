@@ -34,7 +34,7 @@ interface Bound {
 /** The listeners, once there are some and all of them are bound. */
 async function bound(gateway: ReadyDaemon): Promise<readonly Bound[]> {
   for (;;) {
-    const { listeners } = (await gateway.ask('/listeners')).json as { readonly listeners: readonly Bound[] };
+    const { listeners } = (await gateway.query('/listeners')).json as { readonly listeners: readonly Bound[] };
     if (listeners.length > 0 && listeners.every((listener) => listener.bound)) return listeners;
   }
 }
@@ -54,7 +54,7 @@ describe('a gateway with a state folder', () => {
     await using second = await startGateway(`${files.path}/meshgate.yaml`);
     await using client = await tlsClient(second.address, 'api.example.com');
     expect(await client.echo('by the kept routes')).toBe('by the kept routes');
-    expect(await second.ask('/ready')).toMatchObject({
+    expect(await second.query('/ready')).toMatchObject({
       status: 200,
       json: { warnings: [expect.stringContaining('source remote: no response yet: routes are those kept on')] },
     });
@@ -82,7 +82,7 @@ describe('a gateway with a state folder', () => {
     await files.write(kept, '{');
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`, 'started');
     await gateway.line(({ msg }) => String(msg).includes(`${files.path}/${kept} is damaged`));
-    const { status, json } = await gateway.ask('/ready');
+    const { status, json } = await gateway.query('/ready');
     expect(status).toBe(503);
     expect(JSON.stringify(json)).toContain(`${files.path}/${kept} is damaged`);
   });

@@ -79,7 +79,7 @@ needs('epoll', typeof libc !== 'string' || libc)('a gateway that systemd starts'
       });
       // The service's process has it from here on.
       server.close();
-      const { admin } = (await gateway.said('ready')) as unknown as { readonly admin: string };
+      const { admin } = (await gateway.logged('ready')) as unknown as { readonly admin: string };
       expect(await receiver.next()).toContain('READY=1');
       await using client = await tlsClient({ host: '127.0.0.1', port }, 'api.example.com');
       expect(await client.echo('hello')).toBe('hello');
@@ -88,8 +88,8 @@ needs('epoll', typeof libc !== 'string' || libc)('a gateway that systemd starts'
       expect(await receiver.next()).toMatch(/^RELOADING=1\nMONOTONIC_USEC=\d+\n/);
       expect(await receiver.next()).toContain('READY=1');
       const { pid } = (await operator.change('POST', '/upgrade', 30_000)) as { readonly pid: number };
-      const told = [await receiver.next(), await receiver.next()].join('\n');
-      expect(told).toContain(`MAINPID=${pid}\nREADY=1`);
+      const observed = [await receiver.next(), await receiver.next()].join('\n');
+      expect(observed).toContain(`MAINPID=${pid}\nREADY=1`);
       await using late = await tlsClient({ host: '127.0.0.1', port }, 'api.example.com');
       expect(await late.echo('hello')).toBe('hello');
       for (const peer of [client, late]) await peer[Symbol.asyncDispose]();
@@ -120,7 +120,7 @@ needs('epoll', typeof libc !== 'string' || libc)('a gateway whose sockets system
       {
         await using first = activated(config, { sockets: [], names: [], env });
         stored = [await systemd.stored(names[0] ?? ''), await systemd.stored(names[1] ?? '')];
-        await first.said('ready');
+        await first.logged('ready');
       }
       // Nobody accepts, and nobody is refused.
       const waiting = tlsClient({ host: '127.0.0.1', port }, 'api.example.com');

@@ -22,7 +22,7 @@ needs('epoll', epoll.ok || epoll.reason)('where io_uring is forbidden', () => {
     await using files = await gatewayFolder([{ name: 'a.example', address: backend.address }], { transport: 'auto' });
     const args = ['gateway', '--config', join(files.path, 'meshgate.yaml')];
     await using gateway = spawnMeshgate(args, forbidden(constants.errno[error]));
-    const ready = (await gateway.said('ready')) as { readonly listeners: readonly { host: string; port: number }[] };
+    const ready = (await gateway.logged('ready')) as { readonly listeners: readonly { host: string; port: number }[] };
     expect(ready).toMatchObject({ transport: 'epoll' });
     const about = gateway.lines.filter(({ msg }) => String(msg).startsWith('transport '));
     expect(about).toHaveLength(1);

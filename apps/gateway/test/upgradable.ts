@@ -7,12 +7,12 @@ import { startGateway } from './daemon.ts';
 import type { ReadyDaemon } from './daemon.ts';
 
 /** Asks whichever process serves now, on a connection of its own. */
-export function ask(gateway: Pick<ReadyDaemon, 'admin'>): AdminClient {
+export function query(gateway: Pick<ReadyDaemon, 'admin'>): AdminClient {
   return adminClient(new URL(gateway.admin));
 }
 
 export async function servingPid(gateway: Pick<ReadyDaemon, 'admin'>): Promise<number> {
-  return ((await ask(gateway).get('/status')) as { readonly pid: number }).pid;
+  return ((await query(gateway).get('/status')) as { readonly pid: number }).pid;
 }
 
 /** A gateway whose processes are all ended with the test, whichever of them serves by then. */
@@ -30,7 +30,7 @@ export async function upgradable(config: string): Promise<ReadyDaemon> {
 
 /** Has a successor take over. @returns its process id, once it is the one that answers */
 export async function upgraded(gateway: ReadyDaemon): Promise<number> {
-  const { pid } = (await ask(gateway).change('POST', '/upgrade', 30_000)) as { readonly pid: number };
+  const { pid } = (await query(gateway).change('POST', '/upgrade', 30_000)) as { readonly pid: number };
   // Its predecessor may have answered a request that was on its way.
   const answers = async (): Promise<boolean> => (await servingPid(gateway)) === pid;
   await until(answers, `process ${pid} to answer`, gateway);
@@ -103,7 +103,7 @@ export async function inTime<T>(waited: Promise<T>, what: string, gateway: Ready
 
 async function late(what: string, gateway: ReadyDaemon): Promise<Error> {
   const [status, drain, connections] = await Promise.all(
-    ['/status', '/drain', '/connections'].map((path) => ask(gateway).get(path).catch(String)),
+    ['/status', '/drain', '/connections'].map((path) => query(gateway).get(path).catch(String)),
   );
   const state = {
     started: `${gateway.pid}, ${stateOfProcess(gateway.pid)}`,

@@ -6,7 +6,7 @@ import { folder, TEST_CONFIG } from './daemon.ts';
 import type { ReadyDaemon } from './daemon.ts';
 import { describeWithConsul, freePorts, startConsul } from './sidecar/agent.ts';
 import type { ConsulAgent } from './sidecar/agent.ts';
-import { ask, inTime, steadyLoad, until, upgradable, upgraded } from './upgradable.ts';
+import { query, inTime, steadyLoad, until, upgradable, upgraded } from './upgradable.ts';
 
 /** So often each claim is tried; `MESHGATE_UPGRADES=50` for a long run. */
 const ROUNDS = Number(process.env['MESHGATE_UPGRADES'] ?? 1);
@@ -125,7 +125,7 @@ for (const workers of [1, 2]) {
             const before = catalog.registeredBy;
             pid = await upgraded(gateway);
             await until(() => catalog.registeredBy !== before, 'the successor to be registered', gateway);
-            expect(await ask(gateway).change('POST', '/reload')).toEqual({ changes: [] });
+            expect(await query(gateway).change('POST', '/reload')).toEqual({ changes: [] });
             await using late = await place.connect();
             expect(await late.echo('hello')).toBe('hello');
           }
@@ -136,7 +136,7 @@ for (const workers of [1, 2]) {
           expect(await live.echo('not cut')).toBe('not cut');
           live.end();
           expect(await inTime(gateway.exited, 'the first process to exit', gateway)).toBe(0);
-          expect(await ask(gateway).get('/ready')).toMatchObject({ ready: true, warnings: [] });
+          expect(await query(gateway).get('/ready')).toMatchObject({ ready: true, warnings: [] });
           expect(new Set(catalog.seen.slice(from))).toEqual(new Set(['edge-1: service:edge-1 passing']));
           expect(gateway.lines.filter(({ msg }) => String(msg).startsWith('source warning'))).toEqual([]);
           process.kill(pid, 'SIGTERM');

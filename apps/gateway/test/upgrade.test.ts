@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { activatedSockets } from '../src/run/predecessor.ts';
 import { socketsFor } from '../src/run/inherited-sockets.ts';
 import { folder, gatewayFolder, meshgate, startGateway, TEST_CONFIG } from './daemon.ts';
-import { ask, inTime, servingPid, steadyLoad, upgradable, upgraded } from './upgradable.ts';
+import { query, inTime, servingPid, steadyLoad, upgradable, upgraded } from './upgradable.ts';
 
 const epoll = await epollTest();
 const uring = await uringTest();
@@ -40,7 +40,7 @@ for (const { transport, declare, shape, workers, isUnix, rounds } of KINDS) {
       const pids = [await servingPid(gateway)];
       for (let round = 0; round < rounds; round += 1) {
         pids.push(await upgraded(gateway));
-        expect(await ask(gateway).change('POST', '/reload')).toEqual({ changes: [] });
+        expect(await query(gateway).change('POST', '/reload')).toEqual({ changes: [] });
       }
       expect(await old.echo('not cut')).toBe('not cut');
       old.end();
@@ -113,9 +113,9 @@ describe('an upgrade', () => {
     await using gateway = await upgradable(`${files.path}/meshgate.yaml`);
     await files.write('meshgate.yaml', { ...TEST_CONFIG, workers: 2, transport: 'node' });
     gateway.signal('SIGUSR2');
-    await gateway.said('successor is ready, draining');
+    await gateway.logged('successor is ready, draining');
     expect(await inTime(gateway.exited, 'the first process to exit', gateway)).toBe(0);
-    expect(await ask(gateway).get('/status')).toMatchObject({ workers: 2, ready: true });
+    expect(await query(gateway).get('/status')).toMatchObject({ workers: 2, ready: true });
   });
 
   it('that does not come about leaves everything as it was, and says why', async () => {
@@ -124,7 +124,7 @@ describe('an upgrade', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using client = await tlsClient(gateway.address, 'api.example.com');
     await files.write('meshgate.yaml', 'listeners: 1');
-    const answer = await gateway.ask('/upgrade', { method: 'POST' });
+    const answer = await gateway.query('/upgrade', { method: 'POST' });
     expect(answer).toMatchObject({ status: 409, json: { error: expect.stringContaining('ended with status 2') } });
     expect(await gateway.line(({ level }) => level === 'error')).toMatchObject({
       msg: expect.stringContaining('no successor, going on as before'),
@@ -133,7 +133,7 @@ describe('an upgrade', () => {
     expect(await client.echo('as before')).toBe('as before');
     await using another = await tlsClient(gateway.address, 'api.example.com');
     expect(await another.echo('as before')).toBe('as before');
-    expect(await gateway.ask('/ready')).toMatchObject({ status: 200 });
+    expect(await gateway.query('/ready')).toMatchObject({ status: 200 });
   });
 });
 

@@ -31,7 +31,7 @@ describe.each([1, 2])('the metrics of a gateway with workers: %i', (workers) => 
     await silent.send(Uint8Array.of(0x16));
     while ((await scrape(gateway)).get('meshgate_pending_hellos') !== 1);
     await files.write('meshgate.yaml', { ...TEST_CONFIG, ...settings, limits: { connections: 50 } });
-    expect(await gateway.ask('/reload', { method: 'POST' })).toMatchObject({ status: 200 });
+    expect(await gateway.query('/reload', { method: 'POST' })).toMatchObject({ status: 200 });
     expect((await scrape(gateway)).get('meshgate_connections_limit')).toBe(50);
     gateway.signal('SIGTERM');
     while ((await scrape(gateway)).get('meshgate_ready') !== 0);

@@ -36,7 +36,7 @@ interface ConnectionsAnswer {
 
 /** The workers that have connections now, by their numbers. */
 async function busyWorkers(gateway: ReadyDaemon): Promise<ReadonlySet<string>> {
-  const { connections } = (await gateway.ask('/connections')).json as ConnectionsAnswer;
+  const { connections } = (await gateway.query('/connections')).json as ConnectionsAnswer;
   return new Set(connections.map(({ id }) => id.split('-')[0] ?? ''));
 }
 
@@ -99,11 +99,11 @@ for (const { name: transport, declare } of TRANSPORTS) {
       await using api = await tlsBackend('api.example.com');
       await using files = await workersFolder(transport, [api]);
       await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
-      expect(await gateway.said('ready')).toMatchObject({ workers: 2, transport });
+      expect(await gateway.logged('ready')).toMatchObject({ workers: 2, transport });
       await using all = await clientsOnEach(gateway, 2);
       for (const client of all.clients) expect(await client.echo('hello')).toBe('hello');
       const { length } = all.clients;
-      const { connections } = (await gateway.ask('/connections')).json as ConnectionsAnswer;
+      const { connections } = (await gateway.query('/connections')).json as ConnectionsAnswer;
       expect(new Set(connections.map(({ id }) => id)).size).toBe(length);
       const accepted = 'meshgate_connections_accepted_total{listener="main"}';
       expect(await scraped(gateway, accepted)).toBe(length);
@@ -134,14 +134,14 @@ for (const { name: transport, declare } of TRANSPORTS) {
       const taken = createServer().listen(`${files.path}/taken.sock`);
       await once(taken, 'listening');
       await write('first', 'second', 'taken');
-      expect(await gateway.ask('/reload', { method: 'POST' })).toMatchObject({ status: 409 });
+      expect(await gateway.query('/reload', { method: 'POST' })).toMatchObject({ status: 409 });
       await expect(access(`${files.path}/second.sock`)).rejects.toThrow('ENOENT');
       taken.close();
       await write('first', 'second');
-      expect(await gateway.ask('/reload', { method: 'POST' })).toMatchObject({ status: 200 });
+      expect(await gateway.query('/reload', { method: 'POST' })).toMatchObject({ status: 200 });
       await served('second');
       await write('second');
-      expect(await gateway.ask('/reload', { method: 'POST' })).toMatchObject({ status: 200 });
+      expect(await gateway.query('/reload', { method: 'POST' })).toMatchObject({ status: 200 });
       await expect(access(`${files.path}/first.sock`)).rejects.toThrow('ENOENT');
       await served('second');
       gateway.signal('SIGTERM');
@@ -158,7 +158,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
       const model = await topModel(adminClient(new URL(gateway.admin)));
       expect(model.status).toMatchObject({ ready: true, workers: 2, transport, routes: 1 });
       expect(model.routes.get('api')).toMatchObject({ active: length });
-      await gateway.ask('/log-level?level=debug', { method: 'PUT' });
+      await gateway.query('/log-level?level=debug', { method: 'PUT' });
       // The level is on its way to the workers: one that has it writes of a connection that fails.
       const failing = async (): Promise<boolean> => {
         await using client = await rawClient(gateway.address);
@@ -176,7 +176,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
       await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
       await files.write('routes.yaml', routesTo(api, web));
       gateway.signal('SIGHUP');
-      await gateway.said('routes updated: 2 routes');
+      await gateway.logged('routes updated: 2 routes');
       const seen = new Set<string>();
       while (seen.size < 2) {
         // Workers are told a little later than the primary says so.
@@ -237,12 +237,12 @@ for (const { name: transport, declare } of TRANSPORTS) {
       for (const worker of ['1', '2'])
         await gateway.line((line) => line['worker'] === worker && line['msg'] === 'listener closed');
       await until(() => isRefused(gateway));
-      expect((await gateway.ask('/drain')).json).toMatchObject({ state: 'finishing', remaining: length, cut: 0 });
-      expect((await gateway.ask('/ready')).status).toBe(503);
+      expect((await gateway.query('/drain')).json).toMatchObject({ state: 'finishing', remaining: length, cut: 0 });
+      expect((await gateway.query('/ready')).status).toBe(503);
       for (const client of all.clients) expect(await client.echo('not cut')).toBe('not cut');
       for (const client of all.clients) client.end();
       expect(await gateway.ended).toBe(0);
-      expect(await gateway.said('drain finished')).toMatchObject({ finished: length, cut: 0 });
+      expect(await gateway.logged('drain finished')).toMatchObject({ finished: length, cut: 0 });
     });
 
     it('begin to listen all or none, and who holds the port is said once', async () => {
@@ -271,7 +271,9 @@ ofEpoll('workers that bind by themselves', () => {
       await gateway.line(({ level, msg }) => level === 'error' && String(msg).includes(why));
     for (const worker of ['1', '2'])
       await gateway.line((line) => line['worker'] === worker && line['listener'] === 'chosen');
-    expect((await gateway.ask('/listeners')).json).toMatchObject({ listeners: [{ name: 'main' }, { name: 'chosen' }] });
+    expect((await gateway.query('/listeners')).json).toMatchObject({
+      listeners: [{ name: 'main' }, { name: 'chosen' }],
+    });
   });
 });
 
@@ -304,7 +306,7 @@ describe('workers', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using all = await clientsOnEach(gateway, 2);
     gateway.signal('SIGTERM');
-    await gateway.said('drain started');
+    await gateway.logged('drain started');
     const [victim = 0] = children(gateway.pid);
     process.kill(victim, 'SIGKILL');
     for (const client of all.clients) client.reset();
@@ -320,10 +322,10 @@ describe('workers', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using all = await clientsOnEach(gateway, 2);
     gateway.signal('SIGTERM');
-    await gateway.said('drain started');
+    await gateway.logged('drain started');
     gateway.signal('SIGTERM');
     expect(await gateway.ended).toBe(1);
-    expect(await gateway.said('drain finished')).toMatchObject({ finished: 0, cut: all.clients.length });
+    expect(await gateway.logged('drain finished')).toMatchObject({ finished: 0, cut: all.clients.length });
   });
 
   it('do not hear signals themselves', async () => {
@@ -365,8 +367,8 @@ describe('workers', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await files.write('hold', '');
     for (const worker of children(gateway.pid)) process.kill(worker, 'SIGKILL');
-    await gateway.said('held');
-    await gateway.ask('/log-level?level=debug', { method: 'PUT' });
+    await gateway.logged('held');
+    await gateway.query('/log-level?level=debug', { method: 'PUT' });
     await rm(`${files.path}/hold`);
     await until(async () => {
       const client = await rawClient(gateway.address).catch(() => undefined);
@@ -528,15 +530,15 @@ describe('docs/operate/workers.md', () => {
     await silent.send(Uint8Array.of(0x16));
     const shown = JSON.parse(block('json GET /connections')) as ConnectionsAnswer;
     await until(async () => (await busyWorkers(gateway)).size > 0);
-    const { connections } = (await gateway.ask('/connections')).json as ConnectionsAnswer;
+    const { connections } = (await gateway.query('/connections')).json as ConnectionsAnswer;
     expect(Object.keys(connections[0] ?? {})).toEqual(Object.keys(shown.connections[0] ?? {}));
     expect(connections[0]?.id).toMatch(/^[12]-\w+$/);
     process.kill(children(gateway.pid)[0] ?? 0, 'SIGKILL');
-    const said = await gateway.line(isLoss);
+    const output = await gateway.line(isLoss);
     const logged = JSON.parse(block('jsonl lost')) as LogLine;
-    expect(Object.keys(said)).toEqual(Object.keys(logged));
+    expect(Object.keys(output)).toEqual(Object.keys(logged));
     const anonymous = (line: LogLine): string => String(line['msg']).replace(/\d+/g, 'N');
-    expect(anonymous(said)).toBe(anonymous(logged));
+    expect(anonymous(output)).toBe(anonymous(logged));
     for (const [, metric = ''] of page.matchAll(/^\| `(meshgate_\w+)`/gm))
       expect(await scraped(gateway, metric)).not.toBeNaN();
   });

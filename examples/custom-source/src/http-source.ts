@@ -23,12 +23,12 @@ export function httpSource(url: URL, intervalMs: number): RouteSource {
 
 /** An error page is not a list of routes, whatever its body: it throws, so that no route is removed. */
 async function answerOf(url: URL, signal: AbortSignal): Promise<string> {
-  const asking = new AbortController();
-  const giveUp = (): void => asking.abort(new Error(`${url.href}: no response within ${TIMEOUT_MS} ms`));
+  const querying = new AbortController();
+  const giveUp = (): void => querying.abort(new Error(`${url.href}: no response within ${TIMEOUT_MS} ms`));
   const timer = setTimeout(giveUp, TIMEOUT_MS);
   signal.addEventListener('abort', giveUp);
   try {
-    const response = await fetch(url, { signal: asking.signal });
+    const response = await fetch(url, { signal: querying.signal });
     if (!response.ok) throw new Error(`${url.href}: expected 200, found ${response.status}`);
     return await response.text();
   } finally {

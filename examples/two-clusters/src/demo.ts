@@ -8,7 +8,7 @@ import { columns, Company, eventually, setUpStage } from '@meshgate/example-two-
 import type { Progress, Stage } from '@meshgate/example-two-datacenters';
 import { answerOf, exportedName, PLACES, REQUESTS } from './clusters.ts';
 import type { ClusterName, Request } from './clusters.ts';
-import { ask, issueCertificates, linkPeers, startMesh } from './mesh.ts';
+import { query, issueCertificates, linkPeers, startMesh } from './mesh.ts';
 import type { Mesh } from './mesh.ts';
 
 /** Options of a demonstration. */
@@ -50,15 +50,15 @@ export async function demonstrate(options: DemoOptions): Promise<boolean> {
 }
 
 async function perform({ once, progress, signal }: DemoOptions, stage: Stage, company: Company): Promise<boolean> {
-  for (const line of stage.moved) progress.say(line);
+  for (const line of stage.moved) progress.print(line);
   await linkPeers(stage);
   await progress.during('two CAs and their certificates, for this run only', () => issueCertificates(stage));
   const mesh = await progress.during('2 gateways and 5 sidecars, ready', () => startMesh(stage, company, signal));
   const rows = await requests(mesh, stage, signal);
   const isRight = rows.every(([, , , , verdict]) => verdict === 'ok');
-  progress.say(`\n${columns([['REQUEST', 'MODE', 'PATH TAKEN', 'ANSWER', ''], ...rows]).join('\n')}\n`);
+  progress.print(`\n${columns([['REQUEST', 'MODE', 'PATH TAKEN', 'ANSWER', ''], ...rows]).join('\n')}\n`);
   if (once || signal.aborted) return isRight;
-  progress.say(
+  progress.print(
     `The files: ${stage.folder}\nThe gateways: ${mesh.gateways.alpha} and ${mesh.gateways.beta}\nCtrl-C ends everything.`,
   );
   await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
@@ -78,7 +78,7 @@ async function requests(mesh: Mesh, stage: Stage, signal: AbortSignal): Promise<
   rows.push(await send(REQUESTS.failover, mesh, stage));
   await setStock('passing', stage);
   await untilAnswered(REQUESTS.home, stage, signal);
-  return [...rows, await send(REQUESTS.home, mesh, stage), await askForSecret(mesh)];
+  return [...rows, await send(REQUESTS.home, mesh, stage), await promptForSecret(mesh)];
 }
 
 /** The status of `stock`'s check in alpha: file-based processes notice a change within a second. */
@@ -125,7 +125,7 @@ function pathText(passed: readonly ClusterName[]): string {
 
 async function answerTo({ at }: Request, stage: Stage): Promise<string> {
   try {
-    return await ask(`http://${formatEndpoint(stage.at(at))}/`);
+    return await query(`http://${formatEndpoint(stage.at(at))}/`);
   } catch (reason) {
     return reason instanceof Error ? reason.message : String(reason);
   }
@@ -134,16 +134,16 @@ async function answerTo({ at }: Request, stage: Stage): Promise<string> {
 /** Number of connections that each gateway has accepted. */
 async function accepted({ gateways }: Mesh): Promise<Readonly<Record<ClusterName, number>>> {
   const count = async (url: string): Promise<number> => {
-    const counts = (await ask(`${url}/metrics`)).matchAll(/^meshgate_connections_accepted_total\{.*\} (\d+)$/gm);
+    const counts = (await query(`${url}/metrics`)).matchAll(/^meshgate_connections_accepted_total\{.*\} (\d+)$/gm);
     return Array.from(counts, ([, value]) => Number(value)).reduce((sum, value) => sum + value, 0);
   };
   return { alpha: await count(gateways.alpha), beta: await count(gateways.beta) };
 }
 
 /** A service that is not exported has no name: neither gateway routes it. */
-async function askForSecret({ gateways }: Mesh): Promise<Row> {
+async function promptForSecret({ gateways }: Mesh): Promise<Row> {
   const name = exportedName('secret');
-  const answers = await Promise.all(Object.values(gateways).map((url) => ask(`${url}/explain?serverName=${name}`)));
+  const answers = await Promise.all(Object.values(gateways).map((url) => query(`${url}/explain?serverName=${name}`)));
   const isUnknown = answers.every((text) => !(JSON.parse(text) as { readonly found: boolean }).found);
   const answer = isUnknown ? 'no route, as it is not exported' : 'a route, though it is not exported';
   return ['alpha → secret', '', '', answer, isUnknown ? 'ok' : 'not as expected'];

@@ -71,7 +71,7 @@ const MESHGATE = fileURLToPath(new URL('../../../apps/gateway/dist/main.js', imp
 const READY_MS = 60_000;
 
 /** Queries an admin API. */
-export async function ask(url: string): Promise<string> {
+export async function query(url: string): Promise<string> {
   const answer = await fetch(url, { signal: AbortSignal.timeout(ANSWER_MS) });
   return answer.text();
 }
@@ -83,9 +83,12 @@ interface RoutesAnswer {
 }
 
 async function readiness(admin: string): Promise<Attempt<true>> {
-  const { ready, reasons } = JSON.parse(await ask(`${admin}/ready`)) as { ready: boolean; reasons: readonly string[] };
+  const { ready, reasons } = JSON.parse(await query(`${admin}/ready`)) as {
+    ready: boolean;
+    reasons: readonly string[];
+  };
   if (!ready) return { missing: reasons.join(', ') };
-  const { routes } = JSON.parse(await ask(`${admin}/routes`)) as RoutesAnswer;
+  const { routes } = JSON.parse(await query(`${admin}/routes`)) as RoutesAnswer;
   const unserved = routes.filter(({ backends }) => !backends.some(({ healthy }) => healthy));
   return unserved.length === 0
     ? { done: true }

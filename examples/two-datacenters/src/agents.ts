@@ -21,9 +21,9 @@ const run = promisify(execFile);
 
 /** @throws Error when it is not Consul */
 export async function binaryAt(path: string): Promise<Binary> {
-  const said = await run(path, ['version']).then(({ stdout }) => stdout, String);
-  const [, version] = /^Consul v(\S+)/.exec(said) ?? [];
-  if (version === undefined) throw new Error(`expected ${path} to be Consul, found one that says: ${said.trim()}`);
+  const logged = await run(path, ['version']).then(({ stdout }) => stdout, String);
+  const [, version] = /^Consul v(\S+)/.exec(logged) ?? [];
+  if (version === undefined) throw new Error(`expected ${path} to be Consul, found one that says: ${logged.trim()}`);
   return { path, version };
 }
 
@@ -41,12 +41,12 @@ export async function startAgents(
     company.start(`Consul agent of ${datacenter}`, path, args);
   }
   const known = AGENTS.map(async (agent) => {
-    const ask = (what: string): Promise<unknown> => get(agent, stage, what);
+    const query = (what: string): Promise<unknown> => get(agent, stage, what);
     await eventually(`the Consul agent of ${agent.datacenter} to be ready`, AGENTS_MS, signal, async () => {
-      const members = (await ask('agent/members?wan=1')) as readonly { readonly Status: number }[];
+      const members = (await query('agent/members?wan=1')) as readonly { readonly Status: number }[];
       const alive = members.filter(({ Status }) => Status === SERF_ALIVE).length;
       if (alive < AGENTS.length) return { missing: `it knows ${alive} of ${AGENTS.length} agents` };
-      const { TrustDomain } = (await ask('agent/connect/ca/roots')) as { readonly TrustDomain?: string };
+      const { TrustDomain } = (await query('agent/connect/ca/roots')) as { readonly TrustDomain?: string };
       return TrustDomain === undefined ? { missing: 'it has no certificate authority' } : { done: TrustDomain };
     });
   });

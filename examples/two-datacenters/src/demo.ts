@@ -13,13 +13,13 @@ import type { Mesh } from './mesh.ts';
 import type { Form, Options } from './options.ts';
 import { REQUESTS } from './picture.ts';
 import type { Progress } from './progress.ts';
-import { farewell, introduction, jsonText, sourceText, tableText, traceText } from './report.ts';
+import { closing, introduction, jsonText, sourceText, tableText, traceText } from './report.ts';
 import type { Paint } from './report.ts';
 import { issueCertificates, setUp } from './stage.ts';
 import type { Stage } from './folder.ts';
 
 /** The environment of a demonstration, besides its options. */
-export interface Surroundings {
+export interface Environment {
   readonly progress: Progress;
   readonly paint: Paint;
   /** Output for programs. */
@@ -40,7 +40,7 @@ export interface Surroundings {
  * @returns whether each request took the expected path; `undefined` when it was stopped before
  * @throws Error when something cannot be started, or exits unexpectedly
  */
-export async function demonstrate(options: Options, around: Surroundings): Promise<boolean | undefined> {
+export async function demonstrate(options: Options, around: Environment): Promise<boolean | undefined> {
   const binary =
     options.form === 'mesh-files' || around.consul === undefined ? undefined : await binaryAt(around.consul);
   const form = binary === undefined ? 'mesh-files' : 'consul';
@@ -70,7 +70,7 @@ interface Performance {
   readonly options: Options;
   readonly stage: Stage;
   readonly company: Company;
-  readonly around: Surroundings;
+  readonly around: Environment;
   /** Aborted when it has ended for any reason. */
   readonly signal: AbortSignal;
 }
@@ -79,21 +79,21 @@ interface Performance {
 async function perform(show: Performance, verdicts: boolean[]): Promise<void> {
   const { form, binary, options, stage, around } = show;
   const { progress, paint } = around;
-  progress.say(introduction(paint));
-  progress.say(sourceText(binary?.version, stage, paint));
-  for (const line of stage.moved) progress.say(line);
+  progress.print(introduction(paint));
+  progress.print(sourceText(binary?.version, stage, paint));
+  for (const line of stage.moved) progress.print(line);
   const mesh = await startAll(show);
 
   const journeys = await round(mesh, stage, 'written');
   verdicts.push(isAllRight(journeys));
-  tell(journeys, around);
+  notify(journeys, around);
   const [, second] = journeys;
-  if (second !== undefined) progress.say(`${traceText(second, stage, paint)}\n`);
+  if (second !== undefined) progress.print(`${traceText(second, stage, paint)}\n`);
   const { folder } = stage;
   if (options.json)
     around.stdout.write(jsonText({ form, consul: binary?.version, folder, programs: show.company.programs, journeys }));
   if (options.once) return;
-  progress.say(farewell(stage, binary, mesh, paint));
+  progress.print(closing(stage, binary, mesh, paint));
   await goOn(mesh, show, verdicts);
 }
 
@@ -112,14 +112,14 @@ async function startAll({ form, binary, stage, company, around, signal }: Perfor
 }
 
 /** One after the other, so that changes of the counters belong to one request. */
-async function round(mesh: Mesh, stage: Stage, expecting: 'written' | 'said'): Promise<readonly Journey[]> {
+async function round(mesh: Mesh, stage: Stage, expecting: 'written' | 'reported'): Promise<readonly Journey[]> {
   const journeys: Journey[] = [];
   for (const request of REQUESTS) journeys.push(await travel(request, mesh, stage, expecting));
   return journeys;
 }
 
-function tell(journeys: readonly Journey[], { progress, paint }: Surroundings): void {
-  progress.say(`\n${tableText(journeys, paint)}\n`);
+function notify(journeys: readonly Journey[], { progress, paint }: Environment): void {
+  progress.print(`\n${tableText(journeys, paint)}\n`);
 }
 
 function isAllRight(journeys: readonly Journey[]): boolean {
@@ -131,17 +131,17 @@ async function goOn(mesh: Mesh, { stage, around, signal }: Performance, verdicts
   const { keyboard, progress, paint } = around;
   const over = untilAborted(signal);
   if (keyboard === undefined) {
-    progress.say(paint('bold', 'Ctrl-C ends everything.'));
+    progress.print(paint('bold', 'Ctrl-C ends everything.'));
     return over;
   }
   // Not as a terminal: Ctrl-C must remain a signal.
   const lines = createInterface({ input: keyboard, terminal: false })[Symbol.asyncIterator]();
   const isPressed = async (): Promise<boolean> => (await Promise.race([lines.next(), over]))?.done === false;
-  const ask = (): void => progress.say(paint('bold', 'Enter sends the requests again. Ctrl-C ends everything.'));
-  for (ask(); await isPressed(); ask()) {
-    const journeys = await round(mesh, stage, 'said');
+  const query = (): void => progress.print(paint('bold', 'Enter sends the requests again. Ctrl-C ends everything.'));
+  for (query(); await isPressed(); query()) {
+    const journeys = await round(mesh, stage, 'reported');
     verdicts.push(isAllRight(journeys));
-    tell(journeys, around);
+    notify(journeys, around);
   }
   return over;
 }

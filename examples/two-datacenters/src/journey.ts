@@ -30,7 +30,7 @@ export async function travel(
   request: Request,
   mesh: Mesh,
   stage: Stage,
-  expecting: 'written' | 'said',
+  expecting: 'written' | 'reported',
 ): Promise<Journey> {
   const url = `http://${formatEndpoint(stage.at(request.at))}/`;
   const before = await counted(mesh.gateways);
@@ -97,9 +97,9 @@ type Mark = (program: RunningSidecar['program']) => number;
 
 /** From the client's sidecar along the dialled addresses, to the first address outside of the mesh. */
 async function follow({ from, to }: Request, mesh: Mesh, mark: Mark): Promise<Trail> {
-  const asking = sidecarOf(from, mesh);
-  const first = await accessLine(asking.program, mark, ({ listener }) => isUpstream(listener, to));
-  const hops = [hopOf(asking.program.name, first)];
+  const querying = sidecarOf(from, mesh);
+  const first = await accessLine(querying.program, mark, ({ listener }) => isUpstream(listener, to));
+  const hops = [hopOf(querying.program.name, first)];
   const gateways: Datacenter[] = [];
   for (let next = at(mesh, first); next !== undefined;) {
     const line = await accessLine(next.program, mark, ({ serverName }) => typeof serverName === 'string');

@@ -115,12 +115,12 @@ interface ListenersAnswer {
 
 /** @param addresses number of its listeners */
 async function readiness(admin: string, wanted: readonly string[], addresses: number): Promise<Attempt<true>> {
-  const { ready, reasons } = (await ask(admin, '/ready')) as { ready: boolean; reasons: readonly string[] };
+  const { ready, reasons } = (await query(admin, '/ready')) as { ready: boolean; reasons: readonly string[] };
   if (!ready) return { missing: reasons.join(', ') };
-  const { listeners } = (await ask(admin, '/listeners')) as ListenersAnswer;
+  const { listeners } = (await query(admin, '/listeners')) as ListenersAnswer;
   const bound = listeners.filter((one) => one.bound).map(({ name }) => name);
   if (bound.length < addresses) return { missing: `${bound.length} of ${addresses} listeners: ${bound.join(', ')}` };
-  const { routes } = (await ask(admin, '/routes')) as RoutesAnswer;
+  const { routes } = (await query(admin, '/routes')) as RoutesAnswer;
   const isServed = (name: string): boolean =>
     routes.some(
       (route) =>
@@ -130,7 +130,7 @@ async function readiness(admin: string, wanted: readonly string[], addresses: nu
   return unserved.length > 0 ? { missing: `no healthy backend of ${unserved.join(', ')}` } : { done: true };
 }
 
-async function ask(admin: string, path: string): Promise<unknown> {
+async function query(admin: string, path: string): Promise<unknown> {
   const answer = await fetch(`${admin}${path}`, { signal: AbortSignal.timeout(ANSWER_MS) });
   return answer.json();
 }

@@ -53,7 +53,7 @@ export class Program {
     this.ended = howItEnds(child).then((end) => {
       log.end();
       this.#end = end;
-      this.#tell();
+      this.#notify();
       return end;
     });
   }
@@ -92,10 +92,10 @@ export class Program {
   async stop(): Promise<void> {
     const kill = (signal: NodeJS.Signals): void => void this.#child.kill(signal);
     kill('SIGTERM');
-    const hurry = setTimeout(() => kill('SIGTERM'), HURRY_MS);
+    const forced = setTimeout(() => kill('SIGTERM'), FORCE_AFTER_MS);
     const end = setTimeout(() => kill('SIGKILL'), KILL_MS);
     await this.ended;
-    clearTimeout(hurry);
+    clearTimeout(forced);
     clearTimeout(end);
   }
 
@@ -106,10 +106,10 @@ export class Program {
 
   #add(text: string): void {
     this.lines.push(fieldsOf(text));
-    this.#tell();
+    this.#notify();
   }
 
-  #tell(): void {
+  #notify(): void {
     for (const resolve of this.#waiting) resolve();
     this.#waiting.clear();
   }
@@ -126,7 +126,7 @@ export class Program {
 }
 
 // A gateway drains in little more than a second; one that still has a client is signalled again.
-const HURRY_MS = 3_000;
+const FORCE_AFTER_MS = 3_000;
 const KILL_MS = 6_000;
 const LAST_LINES = 5;
 

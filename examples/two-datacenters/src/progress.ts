@@ -16,7 +16,7 @@ export class Progress {
     this.#paint = paint;
   }
 
-  say(text: string): void {
+  print(text: string): void {
     this.#output.write(`${text}\n`);
   }
 
@@ -24,7 +24,7 @@ export class Progress {
     const start = performance.now();
     if (this.#output.isTTY === true) this.#output.write(`${this.#paint('dim', `..  ${what}`)}\r`);
     const result = await work();
-    this.say(`${this.#paint('green', 'ok')}  ${what} (${((performance.now() - start) / 1000).toFixed(1)} s)`);
+    this.print(`${this.#paint('green', 'ok')}  ${what} (${((performance.now() - start) / 1000).toFixed(1)} s)`);
     return result;
   }
 }

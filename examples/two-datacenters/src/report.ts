@@ -89,9 +89,13 @@ export function tableText(journeys: readonly Journey[], paint: Paint): string {
     resultText(journey),
   ]);
   const [head = '', ...lines] = columns([['UPSTREAM', 'MODE', 'DECIDED BY', 'PATH TAKEN', 'RESULT'], ...rows]);
-  const told = journeys.flatMap(({ from, to, problems }) => problems.map((problem) => `${from} → ${to}: ${problem}`));
+  const observed = journeys.flatMap(({ from, to, problems }) =>
+    problems.map((problem) => `${from} → ${to}: ${problem}`),
+  );
   const body = lines.map((line, index) => (isRight(journeys[index]) ? line : paint('red', line)));
-  return [paint('bold', head), ...body, ...told.map((text) => paint('red', text)), verdict(journeys, paint)].join('\n');
+  return [paint('bold', head), ...body, ...observed.map((text) => paint('red', text)), verdict(journeys, paint)].join(
+    '\n',
+  );
 }
 
 /** All facts about one request. */
@@ -109,14 +113,14 @@ export function traceText({ from, to, explained, hops }: Journey, { folder }: St
 }
 
 /** What to look at and to try while it runs. */
-export function farewell({ folder, at }: Stage, consul: Binary | undefined, mesh: Mesh, paint: Paint): string {
+export function closing({ folder, at }: Stage, consul: Binary | undefined, mesh: Mesh, paint: Paint): string {
   const programs = [...mesh.gateways, ...mesh.sidecars].map(({ program, admin }) => [program.name, admin]);
   const agents = DATACENTERS.map((datacenter) => [`Consul of ${datacenter}`, `${apiOf(datacenter, { at })}/ui`]);
   const requests = REQUESTS.map(({ from, to, at: place }) => [
     `curl http://${formatEndpoint(at(place))}/`,
     `${from} → ${to}`,
   ]);
-  const asking = `node apps/gateway/dist/main.js routes --admin ${mesh.sidecars[0]?.admin ?? ''}`;
+  const querying = `node apps/gateway/dist/main.js routes --admin ${mesh.sidecars[0]?.admin ?? ''}`;
   const file = `${folder}/mesh/primary/proxy-defaults.hcl`;
   const indented = (rows: readonly (readonly string[])[]): readonly string[] => columns(rows).map((row) => `  ${row}`);
   return [
@@ -124,7 +128,7 @@ export function farewell({ folder, at }: Stage, consul: Binary | undefined, mesh
     ...indented([...programs, ...(consul === undefined ? [] : agents)]),
     '',
     paint('bold', 'To try in another terminal, as the applications do'),
-    ...indented([...requests, [asking]]),
+    ...indented([...requests, [querying]]),
     '',
     paint('bold', 'To change: the path of reports → api. Write none or remote for local in'),
     `  ${file}`,

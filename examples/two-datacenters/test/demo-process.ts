@@ -31,17 +31,17 @@ interface RequestFound {
 /** A running demonstration. Tests can see what it leaves behind in its temporary folder or as a process. */
 export interface DemoProcess {
   /** Resolves once `holds` for its output; rejects when it exits before. */
-  until(holds: (said: Said) => boolean): Promise<Said>;
+  until(holds: (logged: Logged) => boolean): Promise<Logged>;
   /** The `--json` output, as soon as it is complete. */
   findings(): Promise<Findings>;
   signal(name: NodeJS.Signals): void;
   /** Its exit status and complete output. */
-  readonly ended: Promise<Said & { readonly status: number | null }>;
+  readonly ended: Promise<Logged & { readonly status: number | null }>;
   /** Files and processes that mention its temporary folder. */
   leftovers(): readonly string[];
 }
 
-interface Said {
+interface Logged {
   readonly stdout: string;
   readonly stderr: string;
 }
@@ -55,14 +55,14 @@ export function startDemo(args: readonly string[], env: Readonly<Record<string, 
     env: { ...process.env, ...env, TMPDIR: folder },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  const said = { stdout: '', stderr: '' };
+  const logged = { stdout: '', stderr: '' };
   const waiting = new Set<() => void>();
   for (const name of ['stdout', 'stderr'] as const)
     child[name].on('data', (chunk: Buffer) => {
-      said[name] += chunk.toString();
-      for (const tell of waiting) tell();
+      logged[name] += chunk.toString();
+      for (const notify of waiting) notify();
     });
-  const ended = once(child, 'close').then(([status]: (number | null)[]) => ({ ...said, status: status ?? null }));
+  const ended = once(child, 'close').then(([status]: (number | null)[]) => ({ ...logged, status: status ?? null }));
   onTestFinished(async () => {
     // It cleans up after SIGTERM, also when the test fails early.
     child.kill('SIGTERM');
@@ -71,17 +71,17 @@ export function startDemo(args: readonly string[], env: Readonly<Record<string, 
   });
   return { until, findings, signal: (name) => void child.kill(name), ended, leftovers };
 
-  async function until(holds: (now: Said) => boolean): Promise<Said> {
+  async function until(holds: (now: Logged) => boolean): Promise<Logged> {
     const tooEarly = ended.then(({ status }) => {
-      throw new Error(`it ended with ${status} before that:\n${said.stdout}\n${said.stderr}`);
+      throw new Error(`it ended with ${status} before that:\n${logged.stdout}\n${logged.stderr}`);
     });
     tooEarly.catch(() => undefined);
-    while (!holds(said)) {
-      const news = new Promise<void>((resolve) => waiting.add(resolve));
-      await Promise.race([news, tooEarly]);
+    while (!holds(logged)) {
+      const changes = new Promise<void>((resolve) => waiting.add(resolve));
+      await Promise.race([changes, tooEarly]);
       waiting.clear();
     }
-    return said;
+    return logged;
   }
 
   async function findings(): Promise<Findings> {

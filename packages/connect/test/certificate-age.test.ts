@@ -3,7 +3,7 @@ import type { Validity } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 import { identityOf, IdentityStore, certificateState } from '../src/index.ts';
 import { credentialsOf, leafOf, uriOf } from './mesh.ts';
-import { Told } from './sidecar.ts';
+import { Observed } from './sidecar.ts';
 
 const root = certificateAuthority('root');
 const DAY = { notBefore: new Date('2030-01-01T00:00:00Z'), notAfter: new Date('2030-01-02T00:00:00Z') };
@@ -44,12 +44,12 @@ describe('a certificate', () => {
 describe('an identity store', () => {
   it('tells of each certificate that it takes, and of nothing else while that is good', async () => {
     const observer = recorder();
-    const credentials = new Told('ca', credentialsOf(leafOf(root, 'web'), root));
+    const credentials = new Observed('ca', credentialsOf(leafOf(root, 'web'), root));
     const store = new IdentityStore({ source: credentials, observer });
     await store.start();
     const { certificate, source } = await observer.until('certificate.installed');
     expect({ source, identity: certificate.identity }).toEqual({ source: 'ca', identity: uriOf('web') });
-    credentials.tell(credentialsOf(leafOf(root, 'web'), root));
+    credentials.notify(credentialsOf(leafOf(root, 'web'), root));
     await observer.untilCount('certificate.installed', 2);
     expect(store.status).toMatchObject({ source: 'ca', certificate: { identity: uriOf('web'), state: 'good' } });
     await store.stop();
@@ -69,7 +69,7 @@ describe('an identity store', () => {
         { peer: 'refused', roots: [own.certificate] },
       ],
     };
-    const store = new IdentityStore({ source: new Told('ca', credentials), observer });
+    const store = new IdentityStore({ source: new Observed('ca', credentials), observer });
     await store.start();
     expect((await observer.until('certificate.installed')).authorities).toEqual([
       { name: 'mesh', validUntil: new Date('2041-01-01T00:00:00Z') },
@@ -81,13 +81,13 @@ describe('an identity store', () => {
   it('takes a certificate once, however often its source repeats it', async () => {
     const observer = recorder();
     const first = credentialsOf(leafOf(root, 'web'), root);
-    const credentials = new Told('ca', first);
+    const credentials = new Observed('ca', first);
     const store = new IdentityStore({ source: credentials, observer });
     await store.start();
     await observer.until('certificate.installed');
-    credentials.tell({ ...first });
+    credentials.notify({ ...first });
     await observer.untilCount('source.updated', 2);
-    credentials.tell(credentialsOf(leafOf(root, 'web'), root));
+    credentials.notify(credentialsOf(leafOf(root, 'web'), root));
     await observer.untilCount('certificate.installed', 2);
     expect(observer.all('source.updated')).toHaveLength(3);
     await store.stop();
@@ -95,15 +95,15 @@ describe('an identity store', () => {
 
   it('tells when the certificate should have been renewed and when it has expired, each once, and of its successor', async () => {
     const observer = recorder();
-    const credentials = new Told('ca', credentialsOf(leafOf(root, 'web', leaving(60)), root));
+    const credentials = new Observed('ca', credentialsOf(leafOf(root, 'web', leaving(60)), root));
     const store = new IdentityStore({ source: credentials, observer });
     await store.start();
     await observer.until('certificate.aged', ({ state }) => state === 'overdue');
     expect(store.status.certificate?.state).toBe('overdue');
-    credentials.tell(credentialsOf(leafOf(root, 'web', leaving(2)), root));
+    credentials.notify(credentialsOf(leafOf(root, 'web', leaving(2)), root));
     await observer.until('certificate.aged', ({ state }) => state === 'expired');
     expect(store.status.certificate?.state).toBe('expired');
-    credentials.tell(credentialsOf(leafOf(root, 'web'), root));
+    credentials.notify(credentialsOf(leafOf(root, 'web'), root));
     await observer.untilCount('certificate.installed', 3);
     expect(store.status.certificate?.state).toBe('good');
     expect(observer.all('certificate.aged').filter(({ state }) => state === 'expired')).toHaveLength(1);

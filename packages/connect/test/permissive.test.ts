@@ -10,7 +10,7 @@ import { describe, expect, it } from 'vitest';
 import { PLAIN_TEXT } from '../src/permissive.ts';
 import { credentialsOf, leafOf, targetOf, upstreamOf, viewOf } from './mesh.ts';
 import type { ViewOptions } from './mesh.ts';
-import { startSidecar, Told } from './sidecar.ts';
+import { startSidecar, Observed } from './sidecar.ts';
 
 const root = certificateAuthority('root');
 const db = credentialsOf(leafOf(root, 'db'), root);
@@ -48,7 +48,7 @@ async function webWith(at: Endpoint, tls: NonNullable<Credentials['tls']>) {
 async function permissive(over: Partial<ViewOptions> = {}) {
   const application = await tcpBackend('db');
   const view = viewOf({ service: 'db', application: application.address, mutualTls: 'permissive', ...over });
-  const views = new Told('proxy', view);
+  const views = new Observed('proxy', view);
   const sidecar = await startSidecar({ credentials: db, view: views });
   return {
     sidecar,
@@ -81,7 +81,9 @@ describe('a permissive public listener', () => {
     await using client = await rawClient(await web.address('upstream:db'));
     await client.send('hello');
     expect(String(await client.receive(5))).toBe('hello');
-    one.views.tell(viewOf({ service: 'db', application: one.application.address, mutualTls: 'permissive', ...DENIED }));
+    one.views.notify(
+      viewOf({ service: 'db', application: one.application.address, mutualTls: 'permissive', ...DENIED }),
+    );
     await one.sidecar.events.until('routes.replaced', () => one.sidecar.events.all('routes.replaced').length === 2);
     await using other = await rawClient(await web.address('upstream:db'));
     await other.closed;
@@ -132,7 +134,7 @@ describe('a permissive public listener', () => {
 
   it('that becomes strict again refuses plain text from then on', async () => {
     await using one = await permissive();
-    one.views.tell(viewOf({ service: 'db', application: one.application.address }));
+    one.views.notify(viewOf({ service: 'db', application: one.application.address }));
     await one.sidecar.events.until('routes.replaced', () => one.sidecar.events.all('routes.replaced').length === 2);
     await using client = await rawClient(await one.sidecar.address());
     await client.send('hello');

@@ -7,7 +7,7 @@ import type { CertificateAuthority } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 import { fileCredentials } from '../src/index.ts';
 import { credentialsOf, leafOf, targetOf, upstreamOf, viewOf } from './mesh.ts';
-import { startSidecar, Told } from './sidecar.ts';
+import { startSidecar, Observed } from './sidecar.ts';
 import type { TestSidecar } from './sidecar.ts';
 
 const oldRoot = certificateAuthority('old root');
@@ -29,18 +29,18 @@ class Chatter {
 
   async #talk(at: Endpoint): Promise<number> {
     await using client = await rawClient(at);
-    let said = 0;
-    for (; !this.#finish || said < 10; said += 1) {
+    let logged = 0;
+    for (; !this.#finish || logged < 10; logged += 1) {
       await client.send('still here');
       expect((await client.receive(10)).toString()).toBe('still here');
     }
     client.end();
     await client.finished;
-    return said;
+    return logged;
   }
 }
 
-async function pair(one: Told<ReturnType<typeof credentialsOf>>, two: typeof one) {
+async function pair(one: Observed<ReturnType<typeof credentialsOf>>, two: typeof one) {
   const application = await tcpBackend('db');
   const db = await startSidecar({
     credentials: two,
@@ -58,9 +58,9 @@ async function pair(one: Told<ReturnType<typeof credentialsOf>>, two: typeof one
 }
 
 /** What `tell` says is in use. */
-async function taken(sidecar: TestSidecar, tell: () => void): Promise<void> {
+async function taken(sidecar: TestSidecar, notify: () => void): Promise<void> {
   const before = sidecar.identity.current;
-  tell();
+  notify();
   const signal = AbortSignal.timeout(5_000);
   for await (const identity of sidecar.identity.changes(signal)) if (identity !== before) return;
   throw new Error('expected the credentials to be taken');
@@ -68,8 +68,8 @@ async function taken(sidecar: TestSidecar, tell: () => void): Promise<void> {
 
 describe('rotation', () => {
   it('of authorities and leafs under load cuts nothing, and every moment has handshakes that succeed', async () => {
-    const one = new Told('ca', credentialsOf(leafOf(oldRoot, 'web'), oldRoot));
-    const two = new Told('ca', credentialsOf(leafOf(oldRoot, 'db'), oldRoot));
+    const one = new Observed('ca', credentialsOf(leafOf(oldRoot, 'web'), oldRoot));
+    const two = new Observed('ca', credentialsOf(leafOf(oldRoot, 'db'), oldRoot));
     await using sidecars = await pair(one, two);
     const { web, db } = sidecars;
     const at = await web.address('upstream:db');
@@ -77,29 +77,29 @@ describe('rotation', () => {
     const issue = (authority: CertificateAuthority, service: string) =>
       credentialsOf(leafOf(authority, service), oldRoot, newRoot);
     const steps: readonly (readonly [TestSidecar, () => void])[] = [
-      [web, () => one.tell(issue(oldRoot, 'web'))],
-      [db, () => two.tell(issue(oldRoot, 'db'))],
-      [web, () => one.tell(issue(newRoot, 'web'))],
-      [db, () => two.tell(issue(newRoot, 'db'))],
-      [web, () => one.tell(credentialsOf(leafOf(newRoot, 'web'), newRoot))],
-      [db, () => two.tell(credentialsOf(leafOf(newRoot, 'db'), newRoot))],
+      [web, () => one.notify(issue(oldRoot, 'web'))],
+      [db, () => two.notify(issue(oldRoot, 'db'))],
+      [web, () => one.notify(issue(newRoot, 'web'))],
+      [db, () => two.notify(issue(newRoot, 'db'))],
+      [web, () => one.notify(credentialsOf(leafOf(newRoot, 'web'), newRoot))],
+      [db, () => two.notify(credentialsOf(leafOf(newRoot, 'db'), newRoot))],
     ];
-    for (const [sidecar, tell] of steps) {
-      await taken(sidecar, tell);
+    for (const [sidecar, notify] of steps) {
+      await taken(sidecar, notify);
       chatters.push(...Array.from({ length: 5 }, () => new Chatter(at)));
     }
-    const said = await Promise.all(chatters.map((chatter) => chatter.finish()));
-    expect(Math.min(...said)).toBeGreaterThanOrEqual(10);
+    const logged = await Promise.all(chatters.map((chatter) => chatter.finish()));
+    expect(Math.min(...logged)).toBeGreaterThanOrEqual(10);
     expect(new Set(await web.endings('upstream:db', chatters.length))).toEqual(new Set(['OK']));
     expect(new Set(await db.endings('public', chatters.length))).toEqual(new Set(['OK']));
   });
 
   it('new handshakes show the new leaf, and trust no root that has gone', async () => {
-    const one = new Told('ca', credentialsOf(leafOf(oldRoot, 'web'), oldRoot));
-    const two = new Told('ca', credentialsOf(leafOf(oldRoot, 'db'), oldRoot));
+    const one = new Observed('ca', credentialsOf(leafOf(oldRoot, 'web'), oldRoot));
+    const two = new Observed('ca', credentialsOf(leafOf(oldRoot, 'db'), oldRoot));
     await using sidecars = await pair(one, two);
     const { web, db } = sidecars;
-    await taken(db, () => two.tell(credentialsOf(leafOf(newRoot, 'db', { commonName: 'new leaf' }), newRoot)));
+    await taken(db, () => two.notify(credentialsOf(leafOf(newRoot, 'db', { commonName: 'new leaf' }), newRoot)));
     await using shown = await tlsClient(await db.address(), 'db', { identity: leafOf(newRoot, 'web') });
     expect(shown.serverCertificateName).toBe('new leaf');
     await using client = await rawClient(await web.address('upstream:db'));
@@ -109,11 +109,11 @@ describe('rotation', () => {
 
   it('to a leaf that does not belong to its key changes nothing, and is told', async () => {
     const good = leafOf(oldRoot, 'web');
-    const one = new Told('ca', credentialsOf(good, oldRoot));
+    const one = new Observed('ca', credentialsOf(good, oldRoot));
     await using web = await startSidecar({ credentials: one, view: viewOf({ service: 'web' }) });
     await web.address();
     const before = web.identity.current;
-    one.tell({ ...credentialsOf(leafOf(oldRoot, 'web'), oldRoot), privateKey: good.privateKey });
+    one.notify({ ...credentialsOf(leafOf(oldRoot, 'web'), oldRoot), privateKey: good.privateKey });
     const { error } = await web.events.until('source.failed');
     expect(error.message).toMatch(/expected the key of spiffe:.*svc\/web, found that of another certificate/);
     expect(web.identity.current).toBe(before);

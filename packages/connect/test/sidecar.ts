@@ -18,7 +18,7 @@ import { byListener, IdentityStore, PUBLIC, sidecarConnector, sidecarParts } fro
 import { Cell } from '@meshgate/core/parts';
 
 /** A source that says what a test tells it to. */
-export class Told<T> {
+export class Observed<T> {
   readonly name: string;
   readonly #latest = new Cell<T>();
 
@@ -27,7 +27,7 @@ export class Told<T> {
     this.#latest.set(first);
   }
 
-  tell(value: T): void {
+  notify(value: T): void {
     this.#latest.set(value);
   }
 
@@ -65,8 +65,8 @@ export async function startSidecar(options: SidecarTestOptions): Promise<TestSid
   const transport = nodeTransport();
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const observer = recorder();
-  const credentials = 'watch' in options.credentials ? options.credentials : new Told('ca', options.credentials);
-  const proxy = 'watch' in options.view ? options.view : new Told('proxy', options.view);
+  const credentials = 'watch' in options.credentials ? options.credentials : new Observed('ca', options.credentials);
+  const proxy = 'watch' in options.view ? options.view : new Observed('proxy', options.view);
   const identity = new IdentityStore({ source: credentials, observer });
   const parts = sidecarParts({ proxy, identity });
   const routes = new RouteStore({ sources: [parts.routes], observer });

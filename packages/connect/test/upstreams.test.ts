@@ -13,7 +13,7 @@ import type { Endpoint } from '@meshgate/core';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { credentialsOf, leafOf, targetOf, TRUST_DOMAIN, upstreamOf, uriOf, viewOf } from './mesh.ts';
 import type { TargetOptions } from './mesh.ts';
-import { startSidecar, Told } from './sidecar.ts';
+import { startSidecar, Observed } from './sidecar.ts';
 
 // A fatal alert of TLS 1.2 (RFC 5246, section 7.2), of the kind that RFC 6066 adds.
 const UNRECOGNIZED_NAME = Uint8Array.of(21, 3, 3, 0, 2, 2, 112);
@@ -256,13 +256,13 @@ describe('while a sidecar runs', () => {
   it('upstreams come and go, and what is connected stays', async () => {
     await using far = await server('far', 'db');
     const db = upstreamOf('db', [targetOf({ service: 'db', at: [far.address] })]);
-    const view = new Told('proxy', viewOf({ service: 'web', upstreams: [db] }));
+    const view = new Observed('proxy', viewOf({ service: 'web', upstreams: [db] }));
     await using one = await startSidecar({ credentials: web, view });
     await using client = await rawClient(await one.address('upstream:db'));
     await client.send('one');
     await client.receive(3);
     const mail = upstreamOf('mail', [targetOf({ service: 'db', at: [far.address] })]);
-    view.tell(viewOf({ service: 'web', upstreams: [mail] }));
+    view.notify(viewOf({ service: 'web', upstreams: [mail] }));
     expect(await answerAt(await one.address('upstream:mail'))).toBe('far');
     await one.events.until('listener.closed', ({ listener }) => listener === 'upstream:db');
     await client.send('two');
@@ -291,7 +291,7 @@ describe('while a sidecar runs', () => {
   });
 
   it('nothing is accepted before there are credentials', async () => {
-    const credentials = { name: 'ca', watch: () => new Told('ca', web).watch(gate.signal) };
+    const credentials = { name: 'ca', watch: () => new Observed('ca', web).watch(gate.signal) };
     const gate = new AbortController();
     gate.abort();
     await using one = await startSidecar({ credentials, view: viewOf({ service: 'web' }) });

@@ -85,7 +85,7 @@ interface WholeMesh {
   readonly near: Recorder;
   readonly far: Recorder;
   /** Says something to db through the sidecar of web, and hears it back. */
-  ask(): Promise<string>;
+  query(): Promise<string>;
 }
 
 /** Two datacenters: web, its sidecar and a gateway in one; a gateway, the sidecar of db and db in the other. */
@@ -119,7 +119,7 @@ async function wholeMesh(settings: Readonly<Record<string, string>>): Promise<Wh
   const web = await sidecar(folder, 'dc1', 'web');
   await db.address();
   const at: Endpoint = await web.address('upstream:db@dc2');
-  return { folder, web, db, near: gateways[0], far: gateways[1], ask: () => echo(at) };
+  return { folder, web, db, near: gateways[0], far: gateways[1], query: () => echo(at) };
 }
 
 async function sidecar(folder: string, datacenter: string, service: string): Promise<TestSidecar> {
@@ -152,7 +152,7 @@ describe('application, sidecar, gateways, sidecar, application: with mesh files 
     const mesh = await wholeMesh({
       'dc1/proxy-defaults.hcl': `Kind = "proxy-defaults"\nName = "global"\nMeshGateway { Mode = "${mode}" }`,
     });
-    expect(await mesh.ask()).toBe('hello');
+    expect(await mesh.query()).toBe('hello');
     const { closed } = await mesh.web.events.until('connection.closed');
     expect(closed.error).toBeUndefined();
     expect(closed.upstream?.route.origin).toMatchObject({
@@ -172,7 +172,7 @@ describe('application, sidecar, gateways, sidecar, application: with mesh files 
 
   it('a mode that changes while it runs moves the next connection', async () => {
     const mesh = await wholeMesh({});
-    expect(await mesh.ask()).toBe('hello');
+    expect(await mesh.query()).toBe('hello');
     expect(passed(mesh)).toEqual([0, 0]);
     const changed = mesh.web.events.until('routes.replaced', ({ snapshot }) =>
       snapshot.routes.some(({ origin }) => origin?.['path'] === 'local-gateway'),
@@ -181,7 +181,7 @@ describe('application, sidecar, gateways, sidecar, application: with mesh files 
       'dc1/web-defaults.hcl': 'Kind = "service-defaults"\nName = "web"\nMeshGateway { Mode = "local" }',
     });
     await changed;
-    expect(await mesh.ask()).toBe('hello');
+    expect(await mesh.query()).toBe('hello');
     expect(passed(mesh)).toEqual([1, 1]);
   });
 
@@ -189,11 +189,11 @@ describe('application, sidecar, gateways, sidecar, application: with mesh files 
     const intention = (action: string): string =>
       `Kind = "service-intentions"\nName = "db"\nSources = [ { Name = "web", Action = "${action}" } ]`;
     const mesh = await wholeMesh({ 'dc2/intentions.hcl': intention('deny') });
-    expect(await mesh.ask()).toBe('nothing');
+    expect(await mesh.query()).toBe('nothing');
     expect((await mesh.db.failure('public')).code).toBe('DENIED');
     const changed = mesh.db.events.untilCount('routes.replaced', 2);
     await write(mesh.folder, { 'dc2/intentions.hcl': intention('allow') });
     await changed;
-    expect(await mesh.ask()).toBe('hello');
+    expect(await mesh.query()).toBe('hello');
   });
 });

@@ -89,14 +89,15 @@ class AgentCheck {
   }
 
   async #leader(): Promise<readonly [AgentFinding, ...AgentFinding[]]> {
-    const askedAt = new Date().getTime();
+    const queriedAt = new Date().getTime();
     const answer = await this.#request('status/leader');
     if (answer instanceof Error) {
       // The same words precede what it found.
       const found = reasonOf(answer).replace(`${this.#who}: `, '');
       return [failed(this.#who, found, adviceFor(found))];
     }
-    const clock = answer.date === undefined ? [] : [clockFinding(askedAt, answer.date.getTime(), new Date().getTime())];
+    const clock =
+      answer.date === undefined ? [] : [clockFinding(queriedAt, answer.date.getTime(), new Date().getTime())];
     const leader = text(answer.json);
     if (leader === '')
       return [
@@ -171,10 +172,10 @@ function adviceFor(found: string): string {
  * @param askedAt by our clock, as `answeredAt`; all in milliseconds of Unix time
  * @param agentAt by the agent's clock, to the second
  */
-export function clockFinding(askedAt: number, agentAt: number, answeredAt: number): AgentFinding {
+export function clockFinding(queriedAt: number, agentAt: number, answeredAt: number): AgentFinding {
   const check = 'clock';
   // It answered at some time in between, and its clock shows whole seconds.
-  const ahead = agentAt > answeredAt ? agentAt - answeredAt : Math.min(0, agentAt + 1_000 - askedAt);
+  const ahead = agentAt > answeredAt ? agentAt - answeredAt : Math.min(0, agentAt + 1_000 - queriedAt);
   const seconds = Math.round(Math.abs(ahead) / 1_000);
   if (seconds <= IN_STEP_S) return ok(check, "in step with the agent's");
   const found = `${seconds} s ${ahead > 0 ? 'behind' : 'ahead of'} the agent's`;

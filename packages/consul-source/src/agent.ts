@@ -6,7 +6,7 @@ import type { AgentAddress } from './agent-address.ts';
 import { ResponseReader } from './answer-reader.ts';
 import type { Body } from './answer-reader.ts';
 import { KnownLeaders } from './known-leaders.ts';
-import { followingConnector, tellingConnector } from './tls-files.ts';
+import { followingConnector, informingConnector } from './tls-files.ts';
 import type { TlsFiles } from './tls-files.ts';
 import { tokenReader } from './token.ts';
 import type { TokenOptions } from './token.ts';
@@ -327,7 +327,7 @@ function poolOf(options: AgentOptions, { origin, socketPath }: ReachableAddress,
   const { onCertificate } = options;
   return new Pool(origin, {
     connections: sockets,
-    connect: onCertificate === undefined ? connector : tellingConnector(connector, onCertificate),
+    connect: onCertificate === undefined ? connector : informingConnector(connector, onCertificate),
   });
 }
 

@@ -14,7 +14,7 @@ export interface WatchedPath {
   /** A 404 is a valid response: the thing does not exist at the moment. */
   readonly mayBeMissing?: boolean;
   /** An answer in which nothing is left is a sign of a loss by itself: it is told at once. */
-  readonly tellsOfLoss?: boolean;
+  readonly impliesLoss?: boolean;
 }
 
 /** A response that differs from the previous one. */
@@ -41,7 +41,7 @@ export async function* blockingQuery(agent: Agent, watched: WatchedPath, signal:
     let answer = await agent.request(requestAt(watched, index), signal);
     const isBehind = indexOf(answer) < index;
     const isEmptied = before !== undefined && isEmpty(answer.text) && !isEmpty(before);
-    if (isBehind || (isEmptied && watched.tellsOfLoss !== true)) {
+    if (isBehind || (isEmptied && watched.impliesLoss !== true)) {
       await pause(isBehind ? BEHIND_REST_MS : EMPTIED_REST_MS, undefined, { signal });
       answer = await agent.request(requestAt(watched, 0), signal);
     }

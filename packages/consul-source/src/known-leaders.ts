@@ -6,7 +6,7 @@ import type { Dispatcher } from 'undici';
  * server.
  */
 export class KnownLeaders {
-  readonly #saidTrue = new Set<string>();
+  readonly #reportedTrue = new Set<string>();
 
   /** @param path of the question, below `/v1/` */
   isLost(path: string, headers: Dispatcher.ResponseData['headers']): boolean {
@@ -14,8 +14,8 @@ export class KnownLeaders {
     const endpoint = path.split('/', 2).join('/');
     const hasLeader = headers['x-consul-knownleader'] === 'true';
     const isSilent = Number(headers['x-consul-lastcontact'] ?? 0) > MAX_CONTACT_MS;
-    if (hasLeader && !isSilent) this.#saidTrue.add(endpoint);
-    return this.#saidTrue.has(endpoint) && (isSilent || headers['x-consul-knownleader'] === 'false');
+    if (hasLeader && !isSilent) this.#reportedTrue.add(endpoint);
+    return this.#reportedTrue.has(endpoint) && (isSilent || headers['x-consul-knownleader'] === 'false');
   }
 }
 

@@ -218,7 +218,7 @@ async function* resolvers(agent: Agent, signal: AbortSignal): AsyncGenerator<Mes
 async function* servers(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['servers']> {
   const path = `health/service/${CONSUL}`;
   let known: MeshParts['servers'] = { instances: [], datacenter: undefined, vanished: false, vanishedAt: 0 };
-  for await (const answer of blockingQuery(agent, { path, without: FREE_TEXT, tellsOfLoss: true }, signal)) {
+  for await (const answer of blockingQuery(agent, { path, without: FREE_TEXT, impliesLoss: true }, signal)) {
     const instances = parsed(answer, path, 'a list of instances', instancesOf);
     const datacenter = parsed(answer, path, 'instances with a datacenter', (json) => datacenterOf(json) ?? '');
     // Older than what was known: the state loss guard must see the inventory first, which shows the loss.

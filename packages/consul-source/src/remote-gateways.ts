@@ -84,8 +84,10 @@ class GatewayWatch {
     for (const [datacenter, state] of states) this.#lastStates.set(datacenter, state);
     const all = [...new Set([...names, ...states.keys()])].toSorted();
     const { checksStates, awaitsAll } = this.#options;
-    const asked = all.filter((datacenter) => checksStates || !states.has(datacenter));
-    this.#direct.set(new Map(asked.map((datacenter) => [datacenter, this.#query(datacenter, states.get(datacenter))])));
+    const queried = all.filter((datacenter) => checksStates || !states.has(datacenter));
+    this.#direct.set(
+      new Map(queried.map((datacenter) => [datacenter, this.#query(datacenter, states.get(datacenter))])),
+    );
     // With a state for each there is no need to wait for an unresponsive datacenter.
     const isMissing = all.some((datacenter) => !states.has(datacenter));
     if (awaitsAll && isMissing && !this.#direct.converged && this.#ageMs < AWAITED_MS) return undefined;

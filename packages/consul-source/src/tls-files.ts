@@ -140,7 +140,7 @@ function textOf(path: string): string {
 }
 
 /** `connector`, which says of each new connection when the certificates of both sides expire, as far as there are any. */
-export function tellingConnector(
+export function informingConnector(
   connector: buildConnector.connector,
   onCertificate: (whose: 'agent' | 'client', validUntil: Date) => void,
 ): buildConnector.connector {
@@ -148,13 +148,13 @@ export function tellingConnector(
     connector(target, (...outcome) => {
       const [, socket] = outcome;
       if (socket instanceof TLSSocket) {
-        tell('agent', socket.getPeerCertificate());
-        tell('client', socket.getCertificate());
+        notify('agent', socket.getPeerCertificate());
+        notify('client', socket.getCertificate());
       }
       callback(...outcome);
     });
 
-  function tell(whose: 'agent' | 'client', certificate: object | null): void {
+  function notify(whose: 'agent' | 'client', certificate: object | null): void {
     const validTo = certificate !== null && 'valid_to' in certificate ? certificate.valid_to : undefined;
     if (typeof validTo === 'string') onCertificate(whose, new Date(validTo));
   }

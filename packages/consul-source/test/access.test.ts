@@ -14,7 +14,7 @@ import { shown, Watched } from './watched.ts';
 
 const MASTER = 'b1f0c2a4-0000-4000-8000-000000000001';
 const DENY = { acl: { enabled: true, default_policy: 'deny', tokens: { master: MASTER, agent: MASTER } } };
-const hurry = new AbortController().signal;
+const forced = new AbortController().signal;
 
 /** What `docs/consul.md` calls the least that works. */
 const LEAST = `
@@ -42,13 +42,13 @@ describeWithConsul('with ACLs that deny by default', () => {
       token,
       register: { address: '127.0.0.1:8443', exposeServers: true },
     });
-    await parts.registration.start(hurry);
+    await parts.registration.start(forced);
     await using routes = new Watched(parts.routes);
     const snapshot = await routes.until((at) => shown(at, 'service:db') === '10.0.0.1:20000');
     expect(snapshot.warnings ?? []).toEqual([]);
     expect(snapshot.routes.map(({ kind }) => kind)).toContain('local-server');
-    await parts.registration.drain?.(hurry);
-    await parts.registration.stop(hurry);
+    await parts.registration.drain?.(forced);
+    await parts.registration.stop(forced);
     expect(await consul.get('agent/services')).toEqual({});
   });
 
@@ -94,9 +94,9 @@ describeWithConsul('with ACLs that deny by default', () => {
     await credentials.until(() => true);
     const authorizer = consulAuthorizer(least);
     const { trustDomain } = await views.until(() => true);
-    const asked = caller(trustDomain, 'db');
-    expect(await authorizer.authorize(asked, { destination: 'web' })).toMatchObject({ allowed: false });
-    await authorizer.stop(hurry);
+    const queried = caller(trustDomain, 'db');
+    expect(await authorizer.authorize(queried, { destination: 'web' })).toMatchObject({ allowed: false });
+    await authorizer.stop(forced);
 
     await consul.put('agent/service/register', proxy({}));
     await views.until((view) => view.warnings?.join().includes('needs a token with agent "read"') === true);

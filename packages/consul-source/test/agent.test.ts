@@ -82,9 +82,9 @@ describe('an agent', () => {
   });
 
   it('sends the token, and namespace and partition only where they are set', async () => {
-    const asked: unknown[] = [];
+    const queried: unknown[] = [];
     const http = createHttpServer((incoming, outgoing) => {
-      asked.push([incoming.url, incoming.headers['x-consul-token']]);
+      queried.push([incoming.url, incoming.headers['x-consul-token']]);
       outgoing.end('1');
     }).listen(0, '127.0.0.1');
     await once(http, 'listening');
@@ -94,7 +94,7 @@ describe('an agent', () => {
       await agent.request({ path: 'x', query: { filter: 'a == "b c"' } }, signal);
       await agent.close();
     }
-    expect(asked).toEqual([
+    expect(queried).toEqual([
       ['/v1/x?filter=a%20%3D%3D%20%22b%20c%22', undefined],
       ['/v1/x?ns=shop&partition=eu&filter=a%20%3D%3D%20%22b%20c%22', 'secret'],
     ]);
@@ -102,9 +102,9 @@ describe('an agent', () => {
   });
 
   it('behind a proxy is asked below a path, with user and password, of which no message speaks', async () => {
-    const asked: unknown[] = [];
+    const queried: unknown[] = [];
     const http = createHttpServer((incoming, outgoing) => {
-      asked.push([incoming.url, incoming.headers.authorization]);
+      queried.push([incoming.url, incoming.headers.authorization]);
       outgoing.end('1');
     }).listen(0, '127.0.0.1');
     await once(http, 'listening');
@@ -113,7 +113,7 @@ describe('an agent', () => {
     await byAddress.request({ path: 'x' }, signal);
     const bySetting = openAgent({ address: `127.0.0.1:${port}`, httpAuth: 'u:p' }, 1);
     await bySetting.request({ path: 'x' }, signal);
-    expect(asked).toEqual([
+    expect(queried).toEqual([
       ['/consul/v1/x', `Basic ${Buffer.from('u:p@ss').toString('base64')}`],
       ['/v1/x', `Basic ${Buffer.from('u:p').toString('base64')}`],
     ]);

@@ -6,48 +6,48 @@ import type { Scripted } from './scripted-agent.ts';
 
 describe('a blocking query', () => {
   it('says what is new, not that the index has moved', async () => {
-    const { said, asked } = await run(
+    const { logged, queried } = await run(
       [at('5', 'a'), at('7', 'a'), at('7', 'a'), at('9', 'b')],
       (agent, signal) => blockingQuery(agent, { path: 'x' }, signal),
       2,
     );
-    expect(said.map(({ text }) => text)).toEqual(['a', 'b']);
-    expect(asked).toEqual(['/v1/x', '/v1/x?index=5&wait=30s', '/v1/x?index=7&wait=30s', '/v1/x?index=7&wait=30s']);
+    expect(logged.map(({ text }) => text)).toEqual(['a', 'b']);
+    expect(queried).toEqual(['/v1/x', '/v1/x?index=5&wait=30s', '/v1/x?index=7&wait=30s', '/v1/x?index=7&wait=30s']);
   });
 
   it('begins anew when the index goes backwards, and says so', async () => {
-    const { said, asked } = await run(
+    const { logged, queried } = await run(
       [at('500', 'a'), at('3', 'a'), at('4', 'a'), at('5', 'b')],
       (agent, signal) => blockingQuery(agent, { path: 'x' }, signal),
       3,
     );
-    expect(said.map(({ text, rewound }) => [text, rewound])).toEqual([
+    expect(logged.map(({ text, rewound }) => [text, rewound])).toEqual([
       ['a', false],
       ['a', true],
       ['b', false],
     ]);
-    expect(asked).toEqual(['/v1/x', '/v1/x?index=500&wait=30s', '/v1/x', '/v1/x']);
+    expect(queried).toEqual(['/v1/x', '/v1/x?index=500&wait=30s', '/v1/x', '/v1/x']);
   });
 
   it('passes over an answer that is older than the one before, and is followed by a newer one', async () => {
-    const { said } = await run(
+    const { logged } = await run(
       [at('500', 'a'), at('3', 'older'), at('501', 'b')],
       (agent, signal) => blockingQuery(agent, { path: 'x' }, signal),
       2,
     );
-    expect(said.map(({ text, rewound }) => [text, rewound])).toEqual([
+    expect(logged.map(({ text, rewound }) => [text, rewound])).toEqual([
       ['a', false],
       ['b', false],
     ]);
   });
 
   it.each([[at('0', 'a')], [at('nonsense', 'a')], [{ body: 'a' }]])('never asks below index 1: %j', async (first) => {
-    const { asked } = await run(
+    const { queried } = await run(
       [first, at('2', 'b')],
       (agent, signal) => blockingQuery(agent, { path: 'x' }, signal),
       2,
     );
-    expect(asked[1]).toBe('/v1/x?index=1&wait=30s');
+    expect(queried[1]).toBe('/v1/x?index=1&wait=30s');
   });
 
   it('does not adopt the index of an error', async () => {
@@ -57,12 +57,12 @@ describe('a blocking query', () => {
   });
 
   it('can follow what does not exist yet', async () => {
-    const { said } = await run(
+    const { logged } = await run(
       [{ status: 404, index: '8', body: 'not found' }, at('9', 'there')],
       (agent, signal) => blockingQuery(agent, { path: 'x', mayBeMissing: true }, signal),
       2,
     );
-    expect(said.map(({ found }) => found)).toEqual([false, true]);
+    expect(logged.map(({ found }) => found)).toEqual([false, true]);
   });
 
   it('ends, and leaves no question behind, when it is told to', async () => {
@@ -72,7 +72,7 @@ describe('a blocking query', () => {
     const answers = blockingQuery(agent, { path: 'x' }, stop.signal);
     await answers.next();
     const held = answers.next();
-    await expect.poll(() => server.asked.length).toBe(2);
+    await expect.poll(() => server.queried.length).toBe(2);
     stop.abort(new Error('enough'));
     await expect(held).rejects.toThrow('enough');
     await agent.close();
@@ -81,7 +81,7 @@ describe('a blocking query', () => {
 
 describe('a query by hash', () => {
   it('sends the hash it has, and asks without one for what is missing', async () => {
-    const { said, asked } = await run(
+    const { logged, queried } = await run(
       [
         { status: 404, body: 'unknown service ID: x' },
         { hash: 'one', body: '1' },
@@ -91,8 +91,8 @@ describe('a query by hash', () => {
       (agent, signal) => hashQuery(agent, { path: 'x' }, signal),
       3,
     );
-    expect(said.map(({ found, text }) => (found ? text : 'missing'))).toEqual(['missing', '1', '2']);
-    expect(asked).toEqual(['/v1/x', '/v1/x', '/v1/x?hash=one&wait=30s', '/v1/x?hash=one&wait=30s']);
+    expect(logged.map(({ found, text }) => (found ? text : 'missing'))).toEqual(['missing', '1', '2']);
+    expect(queried).toEqual(['/v1/x', '/v1/x', '/v1/x?hash=one&wait=30s', '/v1/x?hash=one&wait=30s']);
   });
 });
 
@@ -105,14 +105,14 @@ async function run<T>(
   script: readonly Scripted[],
   follow: (agent: Agent, signal: AbortSignal) => AsyncGenerator<T>,
   count: number,
-): Promise<{ readonly said: readonly T[]; readonly asked: readonly string[] }> {
+): Promise<{ readonly logged: readonly T[]; readonly queried: readonly string[] }> {
   await using server = await scriptedAgent(script);
   const agent = openAgent({ address: server.address }, 1);
-  const said: T[] = [];
+  const logged: T[] = [];
   try {
-    for await (const answer of follow(agent, new AbortController().signal)) if (said.push(answer) === count) break;
+    for await (const answer of follow(agent, new AbortController().signal)) if (logged.push(answer) === count) break;
   } finally {
     await agent.close();
   }
-  return { said, asked: server.asked };
+  return { logged, queried: server.queried };
 }

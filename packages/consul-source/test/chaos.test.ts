@@ -103,11 +103,11 @@ describe.concurrent('no healthy route is lost, and nothing ends, when the agent'
       await before.until((at) => shown(at, 'service:db') !== undefined);
       agent.change(mesh);
       await using gateway = await knowing(agent, expectedOf(version));
-      const asked = agent.requests.length;
+      const queried = agent.requests.length;
       agent.misbehave(fault);
       // What was asked meanwhile is asked again, but where an answer is still awaited.
       const least = { silence: 1, trickle: 1, empty: 5 }[fault.kind as string] ?? 8;
-      await expect.poll(() => agent.requests.length - asked, { timeout: NOTICED_MS }).toBeGreaterThan(least);
+      await expect.poll(() => agent.requests.length - queried, { timeout: NOTICED_MS }).toBeGreaterThan(least);
       agent.misbehave(undefined);
       await gateway.recovers(mesh);
       expect([...gateway.lost]).toEqual([]);
@@ -141,13 +141,13 @@ describe.concurrent('one bad answer takes no healthy route away', () => {
   it.each(ENDPOINTS.flatMap((path) => ONE_BAD_ANSWER.map(([name, fault]) => [path, name, fault] as const)))(
     'of %s: the agent %s',
     async (path, _name, fault) => {
-      const isMeant = (asked: string): boolean => asked.startsWith(path);
+      const isSelected = (queried: string): boolean => queried.startsWith(path);
       await using agent = await standInAgent({ mesh: EARLIER });
       await using before = new Watched(consulSource({ address: agent.address }));
       await before.until((at) => shown(at, 'service:api') !== undefined);
       agent.change(MESH);
       await using gateway = await knowing(agent, ROUTES);
-      agent.misbehave(fault, isMeant);
+      agent.misbehave(fault, isSelected);
       // What is held is answered at once; what is not held is asked about when something changes.
       agent.change({ ...MESH, services: [...(MESH.services ?? []), { ...DB, id: 'more', name: 'more' }] });
       agent.misbehave(undefined);

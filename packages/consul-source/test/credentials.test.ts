@@ -31,7 +31,7 @@ async function agentWithLeaf() {
     } else if (!isHeld) answer(url.pathname.includes('/roots') ? ROOTS : PROXY);
   });
   const listening = await onLoopback(server);
-  return { ...listening, isAsked: () => release.name === 'leaf', renew };
+  return { ...listening, isQueried: () => release.name === 'leaf', renew };
 
   function renew(): void {
     index += 1;
@@ -49,7 +49,7 @@ it('credentials are yielded when they change, and at no other time', async () =>
     const watching = (async () => {
       for await (const { certificate } of source.watch(stop.signal)) found.push(certificate);
     })().catch(() => undefined);
-    while (found.length === 0 || !agent.isAsked()) await vi.advanceTimersByTimeAsync(50);
+    while (found.length === 0 || !agent.isQueried()) await vi.advanceTimersByTimeAsync(50);
     await vi.advanceTimersByTimeAsync(25_000);
     expect(found).toEqual(['leaf 1']);
     agent.renew();

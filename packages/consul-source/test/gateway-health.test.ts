@@ -68,7 +68,7 @@ describe('the gateways that a sidecar dials', () => {
       await using agent = await standInAgent({ answers: mesh(mode, answers) });
       await using views = new Watched<ProxyView>(consulProxySource({ address: agent.address }, { proxyId: PROXY }));
       await views.until((view) => dialled(view).join() === expected.join());
-      expect(healthAsked(agent)).toContain(`GET health/service/${name}?dc=${datacenter}`);
+      expect(healthQueried(agent)).toContain(`GET health/service/${name}?dc=${datacenter}`);
     },
   );
 
@@ -77,7 +77,7 @@ describe('the gateways that a sidecar dials', () => {
     await using views = new Watched<ProxyView>(consulProxySource({ address: agent.address }, { proxyId: PROXY }));
     const view = await views.until(({ upstreams }) => upstreams[0]?.kind === 'reachable');
     expect(dialled(view)).toEqual([]);
-    expect(healthAsked(agent)).toEqual(['GET health/service/far?dc=dc2']);
+    expect(healthQueried(agent)).toEqual(['GET health/service/far?dc=dc2']);
   });
 
   it('are those of federation states while their datacenter does not answer', async () => {
@@ -93,13 +93,13 @@ describe('the gateways that a sidecar dials', () => {
     await using agent = await standInAgent({ answers: mesh('none', {}) });
     await using views = new Watched<ProxyView>(consulProxySource({ address: agent.address }, { proxyId: PROXY }));
     await views.until((view) => dialled(view).join() === '10.2.0.1');
-    expect(healthAsked(agent)).toEqual([]);
+    expect(healthQueried(agent)).toEqual([]);
   });
 });
 
 /** The first question for each; those that wait for a change left out. */
-function healthAsked({ requests: asked }: StandInAgent): readonly string[] {
-  return asked.filter((one) => one.startsWith('GET health/service') && !one.includes('index='));
+function healthQueried({ requests: queried }: StandInAgent): readonly string[] {
+  return queried.filter((one) => one.startsWith('GET health/service') && !one.includes('index='));
 }
 
 function fail(): never {

@@ -109,10 +109,10 @@ describe('an agent that is none', () => {
   });
 
   it('and that sends elsewhere is not followed, and where to is told', async () => {
-    let asked = 0;
+    let queried = 0;
     await using elsewhere = await onLoopback(
       createServer((_incoming, outgoing) => {
-        asked += 1;
+        queried += 1;
         outgoing.end('[]');
       }),
     );
@@ -121,7 +121,7 @@ describe('an agent that is none', () => {
     expect(await failureOf(hostile.agent)).toBe(
       `Consul agent: /v1/x: expected status 200, found 302, a redirect to ${location}`,
     );
-    expect(asked).toBe(0);
+    expect(queried).toBe(0);
   });
 
   it('and that does not speak TLS where it should is told in words', async () => {

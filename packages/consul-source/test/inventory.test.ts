@@ -28,7 +28,7 @@ describe('the inventory', () => {
     const digests = digestsOf(inventory([NODE]), LINKS);
     const names = ['default/db', 'default/db-sidecar-proxy', 'default/plain', 'default/legacy', 'default/tgw'];
     expect([...digests.keys()]).toEqual(names);
-    expect(spokenFor(digests)).toEqual(['default/db', 'default/legacy']);
+    expect(claimed(digests)).toEqual(['default/db', 'default/legacy']);
   });
 
   it.each<readonly [what: string, after: object, changed: readonly string[]]>([
@@ -64,7 +64,7 @@ describe('the inventory', () => {
     const digests = (gateway: number, sidecar: number): ReadonlyMap<string, string | undefined> =>
       digestsOf(inventory([{ ...NODE, Services: services(gateway, sidecar) }]), links);
     const before = digests(1, 1);
-    expect(spokenFor(before)).toEqual(['default/DB', 'default/Legacy']);
+    expect(claimed(before)).toEqual(['default/DB', 'default/Legacy']);
     expect(digests(1, 2).get('default/DB')).not.toBe(before.get('default/DB'));
     expect(digests(1, 2).get('default/Legacy')).toBe(before.get('default/Legacy'));
     expect(digests(2, 1).get('default/Legacy')).not.toBe(before.get('default/Legacy'));
@@ -74,12 +74,12 @@ describe('the inventory', () => {
     const outer = { ...SIDECAR, ID: 'outer', Service: 'outer', Proxy: { DestinationServiceName: 'db-sidecar-proxy' } };
     const links = new Map([['default/tgw', ['default/outer']]]);
     const digests = digestsOf(inventory([{ ...NODE, Services: [SIDECAR, outer, GATEWAY] }]), links);
-    expect(spokenFor(digests)).toEqual(['default/db-sidecar-proxy', 'default/outer']);
+    expect(claimed(digests)).toEqual(['default/db-sidecar-proxy', 'default/outer']);
   });
 
   it('takes a wildcard link for every name, and not for the same as a link by name', () => {
     const wild = digestsOf(inventory([NODE]), new Map([['default/tgw', ['default/*']]]));
-    expect(spokenFor(wild)).toEqual([...wild.keys()]);
+    expect(claimed(wild)).toEqual([...wild.keys()]);
     expect(wild.get('default/legacy')).not.toBe(digestsOf(inventory([NODE]), LINKS).get('default/legacy'));
   });
 
@@ -108,6 +108,6 @@ function inventory(nodes: readonly object[]): Inventory {
   return read;
 }
 
-function spokenFor(digests: ReadonlyMap<string, string | undefined>): readonly string[] {
+function claimed(digests: ReadonlyMap<string, string | undefined>): readonly string[] {
   return [...digests].filter(([, digest]) => digest !== '').map(([key]) => key);
 }

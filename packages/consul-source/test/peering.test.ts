@@ -155,9 +155,9 @@ describe('peering', () => {
     await using agent = await standInAgent({ mesh: MESH });
     await using routes = new Watched(consulSource({ address: agent.address }));
     await routes.until((at) => at.routes.length === 6);
-    const asked = agent.requests.length;
+    const queried = agent.requests.length;
     agent.misbehave({ kind: 'empty' }, (path) => path === 'peerings');
-    await expect.poll(() => agent.requests.slice(asked)).toContain('GET peering/cloud');
+    await expect.poll(() => agent.requests.slice(queried)).toContain('GET peering/cloud');
     expect(byName(routes.latest ?? { version: '', routes: [] })).toEqual(ROUTES);
     agent.misbehave(undefined);
     const { peerings: _peerings, exports: _exports, ...rest } = MESH;

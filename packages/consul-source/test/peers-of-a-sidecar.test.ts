@@ -114,11 +114,11 @@ describe('a caller of a peer', () => {
 it('a caller with many connections at a time is asked for once, and again for the next', async () => {
   await using agent = await standInAgent({ mesh: { intentions: [intention('web', 'allow')] } });
   const authorizer = consulAuthorizer({ address: agent.address });
-  const ask = () => authorizer.authorize(caller('td.consul', 'web'), { destination: 'db' });
-  const verdicts = await Promise.all(Array.from({ length: 20 }, ask));
+  const query = () => authorizer.authorize(caller('td.consul', 'web'), { destination: 'db' });
+  const verdicts = await Promise.all(Array.from({ length: 20 }, query));
   expect(verdicts.every(({ allowed }) => allowed)).toBe(true);
   agent.change({ intentions: [intention('web', 'deny')] });
-  expect(await ask()).toMatchObject({ allowed: false });
+  expect(await query()).toMatchObject({ allowed: false });
   expect(agent.requests.filter((path) => path.startsWith('POST agent/connect/authorize'))).toHaveLength(2);
   await authorizer.stop(signal);
 });

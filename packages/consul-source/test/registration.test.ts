@@ -120,20 +120,20 @@ describe('a registration', () => {
 const CHECKED = { timeout: 18_000, interval: 200 };
 
 describeWithConsul('a registered gateway', () => {
-  const hurry = new AbortController().signal;
+  const forced = new AbortController().signal;
 
   it('is there after the start, again when the agent has lost it, in maintenance while it drains, gone at the end', async () => {
     await using consul = await Consul.start();
     const { registration, routes } = consulParts({ address: consul.address, register: REGISTER });
-    await registration.start(hurry);
+    await registration.start(forced);
     expect(await consul.get('agent/service/edge')).toMatchObject({ Kind: 'mesh-gateway', Port: 8443 });
     await consul.put('agent/service/deregister/edge');
     await expect.poll(() => consul.get('agent/service/edge').catch(() => undefined)).toMatchObject({ Service: 'edge' });
     await using watched = new Watched(routes);
     await watched.until(() => true);
-    await registration.drain?.(hurry);
+    await registration.drain?.(forced);
     expect(await consul.get('agent/checks')).toHaveProperty(['_service_maintenance:edge', 'Status'], 'critical');
-    await registration.stop(hurry);
+    await registration.stop(forced);
     expect(await consul.get('agent/services')).toEqual({});
     expect(watched.latest?.warnings ?? []).toEqual([]);
   });
@@ -141,12 +141,12 @@ describeWithConsul('a registered gateway', () => {
   it('stays in maintenance while it drains, also when the agent has lost it meanwhile', async () => {
     await using consul = await Consul.start();
     const { registration } = consulParts({ address: consul.address, register: REGISTER });
-    await registration.start(hurry);
-    await registration.drain?.(hurry);
+    await registration.start(forced);
+    await registration.drain?.(forced);
     await consul.put('agent/service/deregister/edge');
     const checks = () => consul.get('agent/checks');
     await expect.poll(checks).toHaveProperty(['_service_maintenance:edge', 'Notes'], 'meshgate is draining');
-    await registration.stop(hurry);
+    await registration.stop(forced);
     expect(await consul.get('agent/services')).toEqual({});
   });
 
@@ -159,10 +159,10 @@ describeWithConsul('a registered gateway', () => {
       Port: 8443,
     });
     const { registration } = consulParts({ address: consul.address, proxyId: 'edge' });
-    await registration.start(hurry);
-    await registration.drain?.(hurry);
+    await registration.start(forced);
+    await registration.drain?.(forced);
     expect(await consul.get('agent/checks')).toHaveProperty(['_service_maintenance:edge']);
-    await registration.stop(hurry);
+    await registration.stop(forced);
     expect(await consul.get('agent/checks')).not.toHaveProperty(['_service_maintenance:edge']);
     expect(await consul.get('agent/services')).toHaveProperty('edge');
   });
@@ -172,7 +172,7 @@ describeWithConsul('a registered gateway', () => {
     await consul.put('agent/service/register', { Name: 'web', Port: 8080 });
     const { registration, listeners } = consulParts({ address: consul.address, proxyId: 'web' });
     const refusal = 'expected web to be a mesh gateway, found an ordinary service';
-    await expect(registration.start(hurry)).rejects.toThrow(refusal);
+    await expect(registration.start(forced)).rejects.toThrow(refusal);
     await using watched = new Watched(listeners);
     await watched.failure(refusal);
     expect(watched.latest).toBeUndefined();
@@ -182,13 +182,13 @@ describeWithConsul('a registered gateway', () => {
   it('that another process has taken over is neither drained nor deregistered', async () => {
     await using consul = await Consul.start();
     const [first, second] = [0, 1].map(() => consulParts({ address: consul.address, register: REGISTER }).registration);
-    await first?.start(hurry);
-    await second?.start(hurry);
-    await first?.drain?.(hurry);
-    await first?.stop(hurry);
+    await first?.start(forced);
+    await second?.start(forced);
+    await first?.drain?.(forced);
+    await first?.stop(forced);
     expect(await consul.get('agent/services')).toHaveProperty('edge');
     expect(await consul.get('agent/checks')).not.toHaveProperty(['_service_maintenance:edge']);
-    await second?.stop(hurry);
+    await second?.stop(forced);
     expect(await consul.get('agent/services')).toEqual({});
   });
 
@@ -197,17 +197,17 @@ describeWithConsul('a registered gateway', () => {
     await using listening = await onLoopback(createServer());
     const port = Number(new URL(listening.address).port);
     const first = consulParts({ address: consul.address, register: { ...REGISTER, address: `127.0.0.1:${port}` } });
-    await first.registration.start(hurry);
+    await first.registration.start(forced);
     const isPassing = async () => Object.values((await consul.get('agent/checks')) as object)[0] as { Status: string };
     await expect.poll(isPassing, { timeout: 15_000 }).toMatchObject({ Status: 'passing' });
     const second = consulParts({ address: consul.address, register: REGISTER });
-    await second.registration.start(hurry);
+    await second.registration.start(forced);
     await using routes = new Watched(second.routes);
     const { warnings } = await routes.until((at) => at.warnings !== undefined);
     expect(warnings?.join()).toContain(`another gateway is registered with the agent as edge, at 127.0.0.1:${port}`);
-    await second.registration.stop(hurry);
+    await second.registration.stop(forced);
     expect(await consul.get('agent/service/edge')).toMatchObject({ Port: port });
-    await first.registration.stop(hurry);
+    await first.registration.stop(forced);
   }, 30_000);
 
   it('is checked by whether it is ready where a URL for that is set', () => {
@@ -219,41 +219,41 @@ describeWithConsul('a registered gateway', () => {
   it('is passing while the URL for its check says that it is ready, and critical while that says no', async () => {
     await using consul = await Consul.start();
     let status = 200;
-    const asked = createServer((_request, answer) => void answer.writeHead(status).end('{"ready":false}'));
-    await using ready = await onLoopback(asked);
+    const queried = createServer((_request, answer) => void answer.writeHead(status).end('{"ready":false}'));
+    await using ready = await onLoopback(queried);
     const register = { ...REGISTER, readyUrl: `${ready.address}/ready` };
     const { registration } = consulParts({ address: consul.address, register });
-    await registration.start(hurry);
+    await registration.start(forced);
     const check = async () => Object.values((await consul.get('agent/checks')) as object)[0] as object;
     // An agent asks at some moment of the first interval, then once in each.
     await expect.poll(check, CHECKED).toMatchObject({ Type: 'http', Status: 'passing' });
     status = 503;
-    const isAsked = expect.stringContaining('503 Service Unavailable Output: {"ready":false}');
-    await expect.poll(check, CHECKED).toMatchObject({ Status: 'critical', Output: isAsked });
-    await registration.stop(hurry);
+    const isQueried = expect.stringContaining('503 Service Unavailable Output: {"ready":false}');
+    await expect.poll(check, CHECKED).toMatchObject({ Status: 'critical', Output: isQueried });
+    await registration.stop(forced);
   }, 40_000);
 
   it('comes back from a drain that was cut short without its own maintenance, but with an operator’s', async () => {
     await using consul = await Consul.start();
     const first = consulParts({ address: consul.address, register: REGISTER }).registration;
-    await first.start(hurry);
-    await first.drain?.(hurry);
+    await first.start(forced);
+    await first.drain?.(forced);
     const second = consulParts({ address: consul.address, register: REGISTER }).registration;
-    await second.start(hurry);
+    await second.start(forced);
     expect(await consul.get('agent/checks')).not.toHaveProperty(['_service_maintenance:edge']);
     await consul.put('agent/service/maintenance/edge?enable=true&reason=by+hand');
     const third = consulParts({ address: consul.address, register: REGISTER }).registration;
-    await third.start(hurry);
+    await third.start(forced);
     expect(await consul.get('agent/checks')).toHaveProperty(['_service_maintenance:edge', 'Notes'], 'by hand');
-    for (const service of [first, second, third]) await service.stop(hurry);
+    for (const service of [first, second, third]) await service.stop(forced);
   });
 
   it('starts and leaves although the agent is away', async () => {
     const parts = consulParts({ address: 'http://127.0.0.1:1', register: REGISTER });
-    await parts.registration.start(hurry);
+    await parts.registration.start(forced);
     await using listeners = new Watched(parts.listeners);
     expect(await listeners.until(() => true)).toEqual([{ name: 'default', endpoint: LISTEN }]);
-    await expect(parts.registration.stop(hurry)).rejects.toThrow('ECONNREFUSED');
+    await expect(parts.registration.stop(forced)).rejects.toThrow('ECONNREFUSED');
   });
 
   it('listens where its definition says, and follows it', async () => {
@@ -323,7 +323,7 @@ it('a gateway whose agent is several behind one address leaves nothing at any of
   await registration.start(signal);
   const count = (): number => agents.filter((agent) => agent.registered.size > 0).length;
   await expect.poll(count).toBeGreaterThan(1);
-  expect(agents.map(({ requests: asked }) => asked.length).reduce((sum, more) => sum + more)).toBeLessThan(40);
+  expect(agents.map(({ requests: queried }) => queried.length).reduce((sum, more) => sum + more)).toBeLessThan(40);
   await registration.stop(signal);
   expect(agents.map(({ registered }) => registered.size)).toEqual([0, 0, 0]);
 });

@@ -11,20 +11,20 @@ export interface Scripted {
 
 /** Answers each question with the next of `script`, and remembers what was asked. */
 export async function scriptedAgent(script: readonly Scripted[]): Promise<ScriptedAgent> {
-  const asked: string[] = [];
+  const queried: string[] = [];
   const server = createServer((incoming, outgoing) => {
-    const { status = 200, index, hash, body } = script[asked.length] ?? {};
-    asked.push(incoming.url ?? '');
+    const { status = 200, index, hash, body } = script[queried.length] ?? {};
+    queried.push(incoming.url ?? '');
     if (body === undefined) return;
     if (index !== undefined) outgoing.setHeader('X-Consul-Index', index);
     if (hash !== undefined) outgoing.setHeader('X-Consul-Contenthash', hash);
     outgoing.writeHead(status).end(body);
   });
-  return { asked, ...(await onLoopback(server)) };
+  return { queried, ...(await onLoopback(server)) };
 }
 
 export interface ScriptedAgent extends AsyncDisposable {
   readonly address: string;
   /** Paths with their queries, in order. */
-  readonly asked: readonly string[];
+  readonly queried: readonly string[];
 }

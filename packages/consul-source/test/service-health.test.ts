@@ -72,7 +72,7 @@ it('an answer newer than the inventory is asked for again after a while: the cha
   ] as const) {
     health.update(registered(5, 'db'), start + later);
     await until(() => health.converged);
-    expect([shown(health), health.confirmed, server.asked.length]).toEqual(expected);
+    expect([shown(health), health.confirmed, server.queried.length]).toEqual(expected);
   }
 });
 
@@ -90,7 +90,7 @@ it('an answer that is older than the last takes nothing away, and is asked for a
   ] as const) {
     health.update(later === 0 ? registered(9, 'db') : { ...registered(12, 'db'), resolvers: CHANGED }, start + later);
     await until(() => health.converged);
-    expect([shown(health), health.confirmed, server.asked.length]).toEqual(expected);
+    expect([shown(health), health.confirmed, server.queried.length]).toEqual(expected);
   }
 });
 
@@ -104,7 +104,7 @@ it('an answer as old as the inventory is asked for once', async () => {
   health.update(registered(5, 'db'), 0);
   await until(() => health.converged);
   health.update(registered(8, 'db'), 2 * CONFIRM_MS);
-  expect([shown(health), health.confirmed, server.asked.length]).toEqual(['db', true, 1]);
+  expect([shown(health), health.confirmed, server.queried.length]).toEqual(['db', true, 1]);
 });
 
 it.each([500, 403, 404])(
@@ -162,10 +162,10 @@ it('thousands of services converge although the agent limits how often it may be
 it.each([301, 400])(
   'a service whose name the agent stumbles over (%i) is left out with a warning, and not asked again',
   async (status) => {
-    let asked = 0;
+    let queried = 0;
     const server = createServer((incoming, outgoing) => {
       const isOdd = incoming.url?.includes('odd') === true;
-      if (isOdd) asked += 1;
+      if (isOdd) queried += 1;
       if (isOdd) return void outgoing.writeHead(status).end('no');
       outgoing.setHeader('X-Consul-Index', '5').end(answer(5, 'db').body);
     });
@@ -176,7 +176,11 @@ it.each([301, 400])(
     await until(() => health.converged);
     health.update(registered(5, 'db', 'odd'), 1);
     await until(() => health.converged);
-    expect({ shown: shown(health), failures: health.failures, asked }).toEqual({ shown: 'db', failures: [], asked: 1 });
+    expect({ shown: shown(health), failures: health.failures, queried }).toEqual({
+      shown: 'db',
+      failures: [],
+      queried: 1,
+    });
     expect(health.rejected).toEqual([expect.stringContaining('service "odd" is not routed')]);
   },
 );

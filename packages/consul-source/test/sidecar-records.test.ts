@@ -94,47 +94,68 @@ describe('who decided a mode, told from what an agent shows', () => {
     readonly service?: string;
     readonly central?: string;
     readonly override?: string;
-    readonly says: string;
+    readonly expected: string;
   }
 
   it.each<readonly [claim: string, row: Row]>([
-    ['nothing anywhere', { says: 'no mode is set: direct' }],
-    ['not merged: the upstream', { upstream: 'local', central: 'remote', says: 'local by the upstream definition' }],
-    ['not merged: the instance', { proxy: 'local', central: 'remote', says: 'local by the service instance' }],
+    ['nothing anywhere', { expected: 'no mode is set: direct' }],
+    [
+      'not merged: the upstream',
+      { upstream: 'local', central: 'remote', expected: 'local by the upstream definition' },
+    ],
+    ['not merged: the instance', { proxy: 'local', central: 'remote', expected: 'local by the service instance' }],
     [
       'not merged: the service defaults',
-      { service: 'local', central: 'remote', says: 'local by the service defaults' },
+      { service: 'local', central: 'remote', expected: 'local by the service defaults' },
     ],
-    ['not merged: the proxy defaults', { central: 'remote', says: 'remote by the proxy defaults' }],
+    ['not merged: the proxy defaults', { central: 'remote', expected: 'remote by the proxy defaults' }],
     [
       'not merged: the upstream says what the proxy defaults say, too',
-      { upstream: 'local', central: 'local', says: 'local by the upstream definition' },
+      { upstream: 'local', central: 'local', expected: 'local by the upstream definition' },
     ],
     [
       'merged from the proxy defaults',
-      { upstream: 'remote', proxy: 'remote', central: 'remote', says: 'remote by the proxy defaults' },
+      { upstream: 'remote', proxy: 'remote', central: 'remote', expected: 'remote by the proxy defaults' },
     ],
     [
       'merged from the service defaults',
-      { upstream: 'local', proxy: 'local', service: 'local', central: 'remote', says: 'local by the service defaults' },
+      {
+        upstream: 'local',
+        proxy: 'local',
+        service: 'local',
+        central: 'remote',
+        expected: 'local by the service defaults',
+      },
     ],
     [
       'merged from the instance',
-      { upstream: 'none', proxy: 'none', service: 'local', central: 'remote', says: 'none by the service instance' },
+      {
+        upstream: 'none',
+        proxy: 'none',
+        service: 'local',
+        central: 'remote',
+        expected: 'none by the service instance',
+      },
     ],
     [
       'merged, and the upstream has its own',
-      { upstream: 'none', proxy: 'local', central: 'local', says: 'none by the upstream definition' },
+      { upstream: 'none', proxy: 'local', central: 'local', expected: 'none by the upstream definition' },
     ],
     [
       'merged from an override for the upstream',
-      { upstream: 'none', proxy: 'local', central: 'local', override: 'none', says: "none by the upstream's override" },
+      {
+        upstream: 'none',
+        proxy: 'local',
+        central: 'local',
+        override: 'none',
+        expected: "none by the upstream's override",
+      },
     ],
     [
       'a word that is no mode',
-      { upstream: 'LOCAL', says: 'upstream db: expected none, local or remote, found "LOCAL"' },
+      { upstream: 'LOCAL', expected: 'upstream db: expected none, local or remote, found "LOCAL"' },
     ],
-  ])('%s', (_claim, { upstream, proxy, service, central, override, says }) => {
+  ])('%s', (_claim, { upstream, proxy, service, central, override, expected: reported }) => {
     const definition: UpstreamDefinition = {
       name: 'db',
       kind: 'service',
@@ -148,7 +169,7 @@ describe('who decided a mode, told from what an agent shows', () => {
       'web',
     );
     const registered = { ...PROXY, ...mode(proxy, 'the registration of web-proxy') };
-    expect(explainMode(attributedMode(definition, registered, entries))).toMatch(new RegExp(`^${says}`));
+    expect(explainMode(attributedMode(definition, registered, entries))).toMatch(new RegExp(`^${reported}`));
   });
 
   it('an override for a service of a peer is for that one, and not for the local service of its name', () => {

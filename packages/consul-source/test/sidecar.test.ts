@@ -114,17 +114,17 @@ describeWithConsul('a sidecar in Consul', () => {
     const authorizer = consulAuthorizer({ address: one.address });
     const { signal } = new AbortController();
     const { TrustDomain: trustDomain } = (await one.get('agent/connect/ca/roots')) as { TrustDomain: string };
-    const ask = () => authorizer.authorize(caller(trustDomain, 'web'), { destination: 'db' });
-    expect(await ask()).toMatchObject({ allowed: true });
+    const request = () => authorizer.authorize(caller(trustDomain, 'web'), { destination: 'db' });
+    expect(await request()).toMatchObject({ allowed: true });
     await one.put('connect/intentions/exact?source=web&destination=db', { Action: 'deny' }).catch(async () => {
       const intention = { SourceName: 'web', DestinationName: 'db', SourceType: 'consul', Action: 'deny' };
       await fetch(`${one.address}/v1/connect/intentions`, { method: 'POST', body: JSON.stringify(intention) });
     });
-    let verdict = await ask();
-    for (; verdict.allowed; verdict = await ask()) await new Promise((resolve) => setImmediate(resolve));
+    let verdict = await request();
+    for (; verdict.allowed; verdict = await request()) await new Promise((resolve) => setImmediate(resolve));
     expect(verdict.reason).toMatch(/web => default\/db|web.*db/);
     await authorizer.stop(signal);
-    await expect(ask()).rejects.toThrow('agent/connect/authorize');
+    await expect(request()).rejects.toThrow('agent/connect/authorize');
   });
 
   it(

@@ -42,11 +42,11 @@ describe.concurrent('a server that knows no leader, or has not heard of it for l
           lost.push(shown(at, 'service:db'));
         return stop.signal.aborted;
       });
-      const asked = (): number => agent.requests.filter((request) => request.includes('internal/ui/nodes')).length;
-      const before = asked();
+      const queried = (): number => agent.requests.filter((request) => request.includes('internal/ui/nodes')).length;
+      const before = queried();
       agent.misbehave(fault);
       // Once more, and once more again: it goes on to be behind.
-      await expect.poll(() => asked() - before, { timeout: 15_000 }).toBeGreaterThan(3);
+      await expect.poll(() => queried() - before, { timeout: 15_000 }).toBeGreaterThan(3);
       const { warnings } = await routes.until(({ warnings: found = [] }) =>
         found.some((one) => one.includes('leader')),
       );
@@ -81,10 +81,10 @@ describe.concurrent('a server that knows no leader, or has not heard of it for l
       counts.push(backends(at));
       return stop.signal.aborted;
     });
-    const asked = (): number => agent.requests.filter((request) => request.includes('health/connect/db')).length;
-    const before = asked();
+    const queried = (): number => agent.requests.filter((request) => request.includes('health/connect/db')).length;
+    const before = queried();
     agent.misbehave({ kind: 'empty', leader: 'none' });
-    await expect.poll(() => asked() - before, { timeout: 15_000 }).toBeGreaterThan(3);
+    await expect.poll(() => queried() - before, { timeout: 15_000 }).toBeGreaterThan(3);
     agent.misbehave(undefined);
     stop.abort();
     agent.change(mesh(SECOND));
@@ -102,12 +102,12 @@ it('what a server has forgotten takes nothing away either when it is believed a 
   await routes.until((at) => shown(at, 'subset:v1.db') === '10.0.0.1:20000');
   agent.misbehave({ kind: 'empty' }, (path) => path === 'health/service/consul');
   await routes.until(({ warnings = [] }) => warnings.some((one) => one.includes('servers are not visible')));
-  const asked = (): number => agent.requests.filter((request) => request.includes('config/service-resolver')).length;
-  const before = asked();
+  const queried = (): number => agent.requests.filter((request) => request.includes('config/service-resolver')).length;
+  const before = queried();
   agent.misbehave(undefined);
   agent.misbehave({ kind: 'empty' }, (path) => path === 'config/service-resolver');
   // Asked once more, believed, and asked again.
-  await expect.poll(() => asked() - before).toBeGreaterThan(1);
+  await expect.poll(() => queried() - before).toBeGreaterThan(1);
   agent.change({ ...whole, ...mesh(SECOND) });
   const after = await routes.until((at) => shown(at, 'service:db') === '10.0.0.2:20000');
   expect(shown(after, 'subset:v1.db')).toBe('10.0.0.1:20000');

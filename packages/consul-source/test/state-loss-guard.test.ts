@@ -8,8 +8,8 @@ const MINUTE_MS = 60_000;
 describe('what Consul knew', () => {
   it('is gone at once when it was removed', () => {
     const guard = new StateLossGuard();
-    apply(guard, account(['db', 'web'], { index: 10 }), 0);
-    expect(names(apply(guard, account(['web'], { index: 11 }), 1))).toEqual(['web']);
+    apply(guard, observed(['db', 'web'], { index: 10 }), 0);
+    expect(names(apply(guard, observed(['web'], { index: 11 }), 1))).toEqual(['web']);
   });
 
   it.each<readonly [what: string, after: Partial<Observation>]>([
@@ -22,47 +22,47 @@ describe('what Consul knew', () => {
     ],
   ])('is held when %s', (_what, after) => {
     const guard = new StateLossGuard();
-    apply(guard, account(['db', 'web'], { index: 10 }), 0);
-    const held = apply(guard, account(['web'], { index: 10, ...after }), 1);
+    apply(guard, observed(['db', 'web'], { index: 10 }), 0);
+    const held = apply(guard, observed(['web'], { index: 10, ...after }), 1);
     expect(names(held)).toEqual(['web', 'db']);
     expect(held.warning).toContain('1 routes held');
   });
 
   it('is held for ten minutes, and not longer', () => {
     const guard = new StateLossGuard();
-    apply(guard, account(['db'], { index: 10 }), 0);
-    apply(guard, account([], { index: 1 }), 0);
-    expect(names(apply(guard, account([], { index: 2 }), 10 * MINUTE_MS - 1))).toEqual(['db']);
-    expect(apply(guard, account([], { index: 3 }), 10 * MINUTE_MS)).toEqual({ routes: [] });
+    apply(guard, observed(['db'], { index: 10 }), 0);
+    apply(guard, observed([], { index: 1 }), 0);
+    expect(names(apply(guard, observed([], { index: 2 }), 10 * MINUTE_MS - 1))).toEqual(['db']);
+    expect(apply(guard, observed([], { index: 3 }), 10 * MINUTE_MS)).toEqual({ routes: [] });
   });
 
   it('survives that the state is lost twice', () => {
     const guard = new StateLossGuard();
-    apply(guard, account(['db'], { index: 10 }), 0);
-    apply(guard, account(['web'], { index: 5 }), 0);
-    expect(names(apply(guard, account([], { index: 1 }), MINUTE_MS))).toEqual(['web', 'db']);
+    apply(guard, observed(['db'], { index: 10 }), 0);
+    apply(guard, observed(['web'], { index: 5 }), 0);
+    expect(names(apply(guard, observed([], { index: 1 }), MINUTE_MS))).toEqual(['web', 'db']);
   });
 
   it('is not held any more once it was confirmed: what is removed after that is gone at once', () => {
     const guard = new StateLossGuard();
-    apply(guard, account(['db', 'web'], { index: 10 }), 0);
-    expect(names(apply(guard, account(['web'], { index: 1 }), 1))).toEqual(['web', 'db']);
-    apply(guard, account(['web', 'db'], { index: 2 }), 2);
-    expect(names(apply(guard, account(['web'], { index: 3 }), 3))).toEqual(['web']);
+    apply(guard, observed(['db', 'web'], { index: 10 }), 0);
+    expect(names(apply(guard, observed(['web'], { index: 1 }), 1))).toEqual(['web', 'db']);
+    apply(guard, observed(['web', 'db'], { index: 2 }), 2);
+    expect(names(apply(guard, observed(['web'], { index: 3 }), 3))).toEqual(['web']);
   });
 
   it('is not held because of a incompleteReason that has always been there', () => {
     const guard = new StateLossGuard();
     const incompleteReason = { incompleteReason: 'the token may see less than there is' };
-    apply(guard, account(['db', 'web'], { index: 10, ...incompleteReason }), 0);
-    expect(names(apply(guard, account(['web'], { index: 11, ...incompleteReason }), 1))).toEqual(['web']);
+    apply(guard, observed(['db', 'web'], { index: 10, ...incompleteReason }), 0);
+    expect(names(apply(guard, observed(['web'], { index: 11, ...incompleteReason }), 1))).toEqual(['web']);
   });
 
   it('gives way to what Consul says now: by label and by server name', () => {
     const guard = new StateLossGuard();
     const renamed: Route = { ...route('other'), serverNames: ['db.consul'] };
-    apply(guard, account(['db', 'web'], { index: 10 }), 0);
-    const now = guard.apply([renamed, route('web')], account([], { index: 1 }), 1);
+    apply(guard, observed(['db', 'web'], { index: 10 }), 0);
+    const now = guard.apply([renamed, route('web')], observed([], { index: 1 }), 1);
     expect(names(now)).toEqual(['other', 'web']);
     expect(now.warning).toBeUndefined();
   });
@@ -118,15 +118,15 @@ it('a loss is reported for ten minutes, and whether anything speaks for it still
   expect(detector.observe(seen, 5 + 10 * MINUTE_MS)).toBeUndefined();
 });
 
-interface Account extends Observation {
+interface Observed extends Observation {
   readonly routes: readonly Route[];
 }
 
-function account(services: readonly string[], over: Partial<Observation>): Account {
+function observed(services: readonly string[], over: Partial<Observation>): Observed {
   return { routes: services.map(route), trustDomain: 'td.consul', index: 1, registered: true, ...over };
 }
 
-function apply(guard: StateLossGuard, { routes, ...observation }: Account, now: number): Guarded {
+function apply(guard: StateLossGuard, { routes, ...observation }: Observed, now: number): Guarded {
   return guard.apply(routes, observation, now);
 }
 

@@ -35,12 +35,12 @@ describe('TLS files towards the agent', () => {
     const client = authority.issue({ commonName: 'client', notAfter: expiry });
     write(folder, { 'ca.pem': authority.certificate, 'cert.pem': client.chain, 'key.pem': client.privateKey });
     const server = await tlsAgent(authority);
-    const told = new Map<string, Date>();
-    const onCertificate = (whose: string, validUntil: Date): unknown => told.set(whose, validUntil);
+    const observed = new Map<string, Date>();
+    const onCertificate = (whose: string, validUntil: Date): unknown => observed.set(whose, validUntil);
     const agent = open(server.port, filesIn(folder), { onCertificate });
     expect(await whoAmI(agent)).toBe('client');
-    expect(told.get('client')).toEqual(expiry);
-    expect(told.get('agent')?.getTime()).toBeGreaterThan(new Date().getTime());
+    expect(observed.get('client')).toEqual(expiry);
+    expect(observed.get('agent')?.getTime()).toBeGreaterThan(new Date().getTime());
   });
 
   it('may name an authority that another one has issued', async () => {

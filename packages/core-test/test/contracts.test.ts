@@ -81,11 +81,11 @@ function greetingSniffer(): Sniffer {
   };
 }
 
-function remembering(archive: SnapshotStore): SourceUnderTest<RouteSource> {
+function remembering(snapshots: SnapshotStore): SourceUnderTest<RouteSource> {
   const inner = staticSource('static', [route('first')]);
   let changes = 0;
   return {
-    source: lastKnownGood(inner, archive),
+    source: lastKnownGood(inner, snapshots),
     change() {
       inner.set([route('first'), route(`change-${(changes += 1)}`)]);
       return Promise.resolve();

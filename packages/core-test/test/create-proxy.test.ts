@@ -189,11 +189,11 @@ describe('a proxy made by createProxy', () => {
     await proxy.start();
     await using client = await tlsClient(proxy.address, 'api.example.com', { ca: api.ca });
     await client.echo('hello');
-    const hurry = new AbortController();
-    const stopped = proxy.stop(hurry.signal);
+    const forced = new AbortController();
+    const stopped = proxy.stop(forced.signal);
     await events.until('listener.closed');
     expect(proxy.progress).toMatchObject({ state: 'finishing', remaining: 1 });
-    hurry.abort();
+    forced.abort();
     await stopped;
     expect(events.last('connection.closed')?.closed.error?.code).toBe('CLOSED_BY_DRAIN');
   });

@@ -196,15 +196,15 @@ describe('connections whose backend is removed from its route', () => {
       onBackendRemoved: AT_ONCE,
     });
     await using proxy = await proxyOf(route('*.localhost'));
-    const asking = async (serverName: string): Promise<Peer> => {
+    const querying = async (serverName: string): Promise<Peer> => {
       const client = await rawClient(proxy.address);
       const hello = inRecords(clientHello({ serverName }));
       await client.send(hello);
       await (await service.accept()).receive(hello.length);
       return client;
     };
-    await using narrowed = await asking('a.localhost');
-    await using gone = await asking('b.localhost');
+    await using narrowed = await querying('a.localhost');
+    await using gone = await querying('b.localhost');
     proxy.source.set([route('b.localhost')]);
     const { closed } = await proxy.events.until('connection.closed');
     expect(closed).toMatchObject({ hello: { serverName: 'a.localhost' }, error: { code: 'BACKEND_REMOVED' } });

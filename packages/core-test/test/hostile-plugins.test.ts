@@ -29,7 +29,7 @@ interface Case {
   readonly name: string;
   readonly break: (working: Working) => Partial<Stages>;
   readonly ends: string;
-  readonly says?: string;
+  readonly expected?: string;
 }
 
 const filtering = (filter: (client: never) => unknown): Partial<Stages> => {
@@ -79,13 +79,13 @@ const CASES: readonly Case[] = [
     name: 'a filter that throws',
     break: () => filtering(broken),
     ends: 'INTERNAL',
-    says: 'filter hostile: plugin broke',
+    expected: 'filter hostile: plugin broke',
   },
   {
     name: 'a filter that rejects',
     break: () => filtering(async () => broken()),
     ends: 'INTERNAL',
-    says: 'filter hostile',
+    expected: 'filter hostile',
   },
   {
     name: 'a filter that answers with a text',
@@ -97,101 +97,116 @@ const CASES: readonly Case[] = [
     name: 'a filter that answers with a number',
     break: () => filtering(() => 5),
     ends: 'INTERNAL',
-    says: 'filter hostile',
+    expected: 'filter hostile',
   },
   {
     name: 'a filter whose hello is none',
     break: () => filtering(() => ({ kind: 'hello' })),
     ends: 'INTERNAL',
-    says: 'filter hostile',
+    expected: 'filter hostile',
   },
   {
     name: 'a sniffer that throws',
     break: () => sniffing(broken),
     ends: 'INTERNAL',
-    says: 'sniffer hostile: plugin broke',
+    expected: 'sniffer hostile: plugin broke',
   },
   {
     name: 'a sniffer that answers with null',
     break: () => sniffing(() => null),
     ends: 'INTERNAL',
-    says: 'sniffer hostile',
+    expected: 'sniffer hostile',
   },
   {
     name: 'a sniffer that answers with a promise',
     break: () => sniffing(never),
     ends: 'INTERNAL',
-    says: 'sniffer hostile',
+    expected: 'sniffer hostile',
   },
   {
     name: 'a sniffer of an unknown kind',
     break: () => sniffing(() => ({ kind: 'maybe' })),
     ends: 'INTERNAL',
-    says: 'sniffer hostile',
+    expected: 'sniffer hostile',
   },
   {
     name: 'a sniffer whose hello is none',
     break: () => sniffing(() => ({ kind: 'hello', hello: 5 })),
     ends: 'INTERNAL',
-    says: 'sniffer hostile',
+    expected: 'sniffer hostile',
   },
   {
     name: 'a sniffer whose name is a number',
     break: () => sniffing(() => ({ kind: 'hello', hello: { protocol: 'x', serverName: 5 } })),
     ends: 'INTERNAL',
-    says: 'sniffer hostile',
+    expected: 'sniffer hostile',
   },
   { name: 'a sniffer that always wants more', break: () => sniffing(() => ({ kind: 'more' })), ends: 'SNIFF_TIMEOUT' },
-  { name: 'a resolver that throws', break: () => resolving(broken), ends: 'INTERNAL', says: 'resolver: plugin broke' },
+  {
+    name: 'a resolver that throws',
+    break: () => resolving(broken),
+    ends: 'INTERNAL',
+    expected: 'resolver: plugin broke',
+  },
   {
     name: 'a resolver that answers with null',
     break: () => resolving(() => null),
     ends: 'INTERNAL',
-    says: 'found null',
+    expected: 'found null',
   },
   {
     name: 'a resolver that answers with a promise',
     break: () => resolving(never),
     ends: 'INTERNAL',
-    says: 'found a promise',
+    expected: 'found a promise',
   },
   {
     name: 'a resolver that answers with a name',
     break: () => resolving(() => 'api'),
     ends: 'INTERNAL',
-    says: 'resolver',
+    expected: 'resolver',
   },
-  { name: 'a resolver whose route is empty', break: () => resolving(() => ({})), ends: 'INTERNAL', says: 'resolver' },
+  {
+    name: 'a resolver whose route is empty',
+    break: () => resolving(() => ({})),
+    ends: 'INTERNAL',
+    expected: 'resolver',
+  },
   {
     name: 'a connector that throws',
     break: () => connecting(broken),
     ends: 'INTERNAL',
-    says: 'connector: plugin broke',
+    expected: 'connector: plugin broke',
   },
   {
     name: 'a connector that rejects',
     break: () => connecting(async () => broken()),
     ends: 'INTERNAL',
-    says: 'connector: plugin broke',
+    expected: 'connector: plugin broke',
   },
-  { name: 'a connector that hangs', break: () => connecting(never), ends: 'INTERNAL', says: 'connector: not settled' },
+  {
+    name: 'a connector that hangs',
+    break: () => connecting(never),
+    ends: 'INTERNAL',
+    expected: 'connector: not settled',
+  },
   {
     name: 'a connector that gives nothing',
     break: () => connecting(() => Promise.resolve(lie(undefined))),
     ends: 'INTERNAL',
-    says: 'connector: expected an upstream',
+    expected: 'connector: expected an upstream',
   },
   {
     name: 'a layer that hangs when the backend is reached',
     break: ({ connector }) => connecting((route, context) => connector.connect(route, context).then(never)),
     ends: 'INTERNAL',
-    says: 'connector: not settled',
+    expected: 'connector: not settled',
   },
   {
     name: 'a layer that throws when the backend is reached',
     break: ({ connector }) => connecting((route, context) => connector.connect(route, context).then(broken)),
     ends: 'INTERNAL',
-    says: 'connector: plugin broke',
+    expected: 'connector: plugin broke',
   },
   {
     name: 'a layer that forgets a dial that fails',
@@ -217,19 +232,19 @@ const CASES: readonly Case[] = [
           .done.then(broken);
       }),
     ends: 'INTERNAL',
-    says: 'connector: not settled',
+    expected: 'connector: not settled',
   },
   {
     name: 'a release that throws',
     break: (working) => through(working, { release: broken }),
     ends: 'INTERNAL',
-    says: 'connector: release: plugin broke',
+    expected: 'connector: release: plugin broke',
   },
   {
     name: 'a release that is none',
     break: (working) => through(working, { release: lie(undefined) }),
     ends: 'INTERNAL',
-    says: 'connector: release',
+    expected: 'connector: release',
   },
   {
     name: 'a release that rejects',
@@ -248,31 +263,31 @@ const CASES: readonly Case[] = [
     name: 'a transport that throws when it dials',
     break: (working) => dialling(working, broken),
     ends: 'INTERNAL',
-    says: 'plugin broke',
+    expected: 'plugin broke',
   },
   {
     name: 'a transport that throws when it splices',
     break: (working) => splicing(working, broken),
     ends: 'INTERNAL',
-    says: 'transport: plugin broke',
+    expected: 'transport: plugin broke',
   },
   {
     name: 'a transport whose splice is none',
     break: (working) => splicing(working, () => undefined),
     ends: 'INTERNAL',
-    says: 'transport: expected a splice',
+    expected: 'transport: expected a splice',
   },
   {
     name: 'a transport whose splice rejects',
     break: (working) => splicing(working, () => ({ done: Promise.reject(new Error(BROKEN)), cut: () => undefined })),
     ends: 'INTERNAL',
-    says: 'transport: plugin broke',
+    expected: 'transport: plugin broke',
   },
   {
     name: 'a transport whose transfer is none',
     break: (working) => splicing(working, () => ({ done: Promise.resolve({}), cut: () => undefined })),
     ends: 'INTERNAL',
-    says: 'transport: expected a transfer',
+    expected: 'transport: expected a transfer',
   },
   ...['accepted', 'sniffed', 'routed', 'connected', 'closed'].map((what) => ({
     name: `an observer that throws at connection.${what}`,
@@ -326,7 +341,7 @@ describe('a plugin with', () => {
     await client.closed;
     const { closed } = await proxy.events.until('connection.closed');
     expect(closed.error?.code ?? 'OK').toBe(one.ends);
-    expect(closed.error?.message ?? '').toContain(one.says ?? '');
+    expect(closed.error?.message ?? '').toContain(one.expected ?? '');
     await backend.untilIdle();
     expect((await proxy.drain.begin()).state).toBe('drained');
     expect(proxy.sessions.size).toBe(0);

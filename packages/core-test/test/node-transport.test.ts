@@ -25,13 +25,13 @@ needs('posix', process.platform !== 'win32' || 'it has no limit of descriptors')
     });
     const clients: Socket[] = [];
     try {
-      const { port } = await said<{ port: number }>(child);
-      const paused = said<Pause>(child);
+      const { port } = await logged<{ port: number }>(child);
+      const paused = logged<Pause>(child);
       // One after the other: what waits in the queue of a listener that is closed is reset.
       const crowd = connectOneByOne(port, clients, 96);
       expect(await paused).toMatchObject({ paused: true, code: 'EMFILE' });
       await crowd;
-      const resumed = said<Pause>(child, ({ paused: again }) => !again);
+      const resumed = logged<Pause>(child, ({ paused: again }) => !again);
       for (const client of clients) client.destroy();
       expect(await resumed).toMatchObject({ paused: false });
     } finally {
@@ -49,7 +49,7 @@ interface Pause {
 }
 
 /** The next word of a process that is `wanted`. */
-async function said<Word>(child: ChildProcess, wanted: (word: Word) => boolean = () => true): Promise<Word> {
+async function logged<Word>(child: ChildProcess, wanted: (word: Word) => boolean = () => true): Promise<Word> {
   for (;;) {
     const [word] = (await once(child, 'message')) as [Word];
     if (wanted(word)) return word;

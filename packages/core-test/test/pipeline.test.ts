@@ -40,8 +40,10 @@ describe('a connection that is carried', () => {
     await client.send(HELLO);
     client.end();
     await proxy.events.until('connection.closed');
-    const told = proxy.events.events.map(({ type }) => type).filter((type) => type.startsWith('connection.'));
-    expect(told).toEqual(['accepted', 'sniffed', 'routed', 'connected', 'closed'].map((what) => `connection.${what}`));
+    const observed = proxy.events.events.map(({ type }) => type).filter((type) => type.startsWith('connection.'));
+    expect(observed).toEqual(
+      ['accepted', 'sniffed', 'routed', 'connected', 'closed'].map((what) => `connection.${what}`),
+    );
   });
 
   it.each([1, 2, 17, 512])('has its hello read from records of %i bytes', async (size) => {

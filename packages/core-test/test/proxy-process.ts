@@ -40,10 +40,10 @@ export async function proxyProcess(backendPort: number, descriptors: number): Pr
   const { port } = await message<{ port: number }>(child);
   return {
     port,
-    usage: () => ask<Usage>(child, { ask: 'usage' }),
-    drain: (graceMs, spreadMs) => ask<DrainProgress>(child, { ask: 'drain', graceMs, spreadMs }),
-    empty: () => ask<Usage>(child, { ask: 'empty' }),
-    until: (what) => ask<void>(child, { ask: what }),
+    usage: () => query<Usage>(child, { query: 'usage' }),
+    drain: (graceMs, spreadMs) => query<DrainProgress>(child, { query: 'drain', graceMs, spreadMs }),
+    empty: () => query<Usage>(child, { query: 'empty' }),
+    until: (what) => query<void>(child, { query: what }),
     stop: () => stop(child),
   };
 }
@@ -75,7 +75,7 @@ function limitedProcess(script: string, args: readonly string[], descriptors: nu
 }
 
 /** One question at a time: the answers carry no number. */
-async function ask<Answer>(child: ChildProcess, question: object): Promise<Answer> {
+async function query<Answer>(child: ChildProcess, question: object): Promise<Answer> {
   child.send(question);
   return message<Answer>(child);
 }

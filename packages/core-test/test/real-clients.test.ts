@@ -90,12 +90,12 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
-describe.each(Object.entries(CLIENTS))('a hello of %s', (program, ask) => {
+describe.each(Object.entries(CLIENTS))('a hello of %s', (program, query) => {
   it.for(CUTS)('%s reaches the service that it names', async ([_how, cut], { skip }) => {
     skip(!isThere(program), `needs ${program}, which is not installed`);
     for (const name of NAMES) {
       await using relay = await fragmentingRelay(proxy.address, cut);
-      expect(await ask(relay, name, join(folder, 'ca.pem'))).toContain(name);
+      expect(await query(relay, name, join(folder, 'ca.pem'))).toContain(name);
     }
   });
 });

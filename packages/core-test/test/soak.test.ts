@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { ProxyError } from '@meshgate/core';
 import type { Splice, Transfer, Transport } from '@meshgate/core';
 import { descriptorsByKind, loopsIdle, until } from '@meshgate/testkit';
-import { waysUnderTest } from './transport-under-test.ts';
+import { variantsUnderTest } from './transport-under-test.ts';
 
 /** How many connections in all; enlarge it with `MESHGATE_SOAK=1000000`. */
 const CONNECTIONS = Number(process.env['MESHGATE_SOAK'] ?? 600);
@@ -68,8 +68,8 @@ function draw(number: number, random: () => number): Fate {
 }
 
 describe('many connections of every fate', () => {
-  for (const [way, create] of waysUnderTest())
-    it(`lose no byte, and leave nothing behind (${way})`, { timeout: TIMEOUT_MS }, () => soak(create()));
+  for (const [variant, create] of variantsUnderTest())
+    it(`lose no byte, and leave nothing behind (${variant})`, { timeout: TIMEOUT_MS }, () => soak(create()));
 });
 
 async function soak(transport: Transport): Promise<void> {

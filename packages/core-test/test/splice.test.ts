@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { ProxyError } from '@meshgate/core';
 import { descriptorsByKind, peerListener, rawClient, relay, loopsIdle, unixAddress, until } from '@meshgate/testkit';
-import { transportUnderTest, waysUnderTest } from './transport-under-test.ts';
+import { transportUnderTest, variantsUnderTest } from './transport-under-test.ts';
 
 const MIB = 1024 * 1024;
 
@@ -11,8 +11,8 @@ function digest(bytes: Uint8Array): string {
 }
 
 describe('a splice', () => {
-  for (const [way, create] of waysUnderTest()) {
-    it(`carries bulk both ways at once, every byte, and counts exactly (${way})`, async () => {
+  for (const [variant, create] of variantsUnderTest()) {
+    it(`carries bulk both ways at once, every byte, and counts exactly (${variant})`, async () => {
       await using backend = await peerListener();
       await using proxy = await relay(create(), backend.address);
       await using client = await rawClient(proxy.address);
@@ -26,7 +26,7 @@ describe('a splice', () => {
       expect({ bytesUp, bytesDown, error }).toEqual({ bytesUp: up.length, bytesDown: down.length, error: undefined });
     });
 
-    it(`lets the sender wait for a receiver that does not read, and then loses nothing (${way})`, async () => {
+    it(`lets the sender wait for a receiver that does not read, and then loses nothing (${variant})`, async () => {
       await using backend = await peerListener();
       await using proxy = await relay(create(), backend.address);
       await using client = await rawClient(proxy.address);

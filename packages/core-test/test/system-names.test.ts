@@ -189,9 +189,9 @@ describe('a name without an address', () => {
         { 'db.internal': { A: A('10.0.0.1') } },
       ]);
       expect(await at.resolve('db.internal')).toEqual(['10.0.0.1']);
-      const asked = at.server.queries.length;
+      const requested = at.server.queries.length;
       expect(await at.resolve('db.internal')).toEqual(['10.0.0.1']);
-      expect(at.server.queries.length).toBeLessThanOrEqual(asked + 1);
+      expect(at.server.queries.length).toBeLessThanOrEqual(requested + 1);
     },
   );
 });

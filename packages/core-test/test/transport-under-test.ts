@@ -10,7 +10,7 @@ export function transportUnderTest(): Transport {
 }
 
 /** The ways in which it carries bulk, each with a name for it and a new transport that does so. */
-export function waysUnderTest(): readonly (readonly [string, () => Transport])[] {
+export function variantsUnderTest(): readonly (readonly [string, () => Transport])[] {
   const name = inject('transport');
   if (name === 'node') return [[name, nodeTransport]];
   return (['copy', 'splice'] as const).map((splice) => [`${name}, ${splice}`, () => openTransport(name, splice)]);

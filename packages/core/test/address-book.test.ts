@@ -34,10 +34,10 @@ describe('an address book', () => {
 
   it('asks once for many that wait, and again when the time to live is over', async () => {
     vi.useFakeTimers();
-    let asked = 0;
-    const book = bookOf(() => Promise.resolve({ hosts: [`10.0.0.${(asked += 1)}`], ttlSeconds: 30 }));
+    let queried = 0;
+    const book = bookOf(() => Promise.resolve({ hosts: [`10.0.0.${(queried += 1)}`], ttlSeconds: 30 }));
     await Promise.all([book.find(endpoint), book.find(endpoint), book.find(endpoint)]);
-    expect(asked).toBe(1);
+    expect(queried).toBe(1);
     vi.advanceTimersByTime(29_000);
     expect(hosts(await book.find(endpoint))).toEqual(['10.0.0.1']);
     vi.advanceTimersByTime(2_000);
@@ -120,23 +120,23 @@ describe('an address book', () => {
   });
 
   it('asks in growing pauses while the name system fails', async () => {
-    const { book, fail, asked } = await failingBook('unavailable');
+    const { book, fail, queried } = await failingBook('unavailable');
     fail();
     for (let second = 0; second < 120; second += 1) {
       await book.find(endpoint);
       await vi.advanceTimersByTimeAsync(1_000);
     }
-    expect(asked()).toBeLessThan(12);
+    expect(queried()).toBeLessThan(12);
   });
 
   it('does not ask again with each connection for a name that leads nowhere', async () => {
-    let asked = 0;
+    let queried = 0;
     const book = bookOf(() => {
-      asked += 1;
+      queried += 1;
       return Promise.reject(new ResolutionError('absent', 'no such name'));
     });
     for (let i = 0; i < 5; i += 1) await expect(Promise.resolve(book.find(endpoint))).rejects.toThrow('no such name');
-    expect(asked).toBe(1);
+    expect(queried).toBe(1);
   });
 
   it('forgets names that nothing leads to any more', async () => {
@@ -175,14 +175,14 @@ async function failingBook(kind: 'absent' | 'unavailable') {
   vi.useFakeTimers();
   const events: ProxyEvent[] = [];
   let fails = false;
-  let asked = 0;
+  let queried = 0;
   const resolve = (): Promise<Resolution> => {
-    asked += 1;
+    queried += 1;
     if (fails) return Promise.reject(new ResolutionError(kind, kind));
     return Promise.resolve({ hosts: ['10.0.0.1'], ttlSeconds: 1 });
   };
   const book = bookOf(resolve, { observe: (event) => void events.push(event) });
   await book.find(endpoint);
   await vi.advanceTimersByTimeAsync(1_500);
-  return { book, events, fail: () => (fails = true), asked: () => asked };
+  return { book, events, fail: () => (fails = true), queried: () => queried };
 }

@@ -25,11 +25,11 @@ const ROUTE: Route = {
 /** A network in which every dial succeeds: what is not dialled was refused. */
 function harness(names: Record<string, readonly (readonly string[])[]>, own = '198.18.0.1') {
   const dialled: string[] = [];
-  const asked: string[] = [];
+  const queried: string[] = [];
   const events: ProxyEvent[] = [];
   const observer = { observe: (event: ProxyEvent) => void events.push(event) };
   const resolve = (host: string) => {
-    asked.push(host);
+    queried.push(host);
     const [now = [], ...later] = names[host] ?? [];
     if (later.length > 0) names[host] = later;
     return now.length === 0 ? Promise.reject(new Error('ENOTFOUND')) : Promise.resolve({ hosts: now, ttlSeconds: 60 });
@@ -52,7 +52,7 @@ function harness(names: Record<string, readonly (readonly string[])[]>, own = '1
       return { done: Promise.resolve({ remote: to, destroy: () => undefined } as Connection), cut: () => undefined };
     },
   };
-  return { connect, dialled, asked, events, addresses };
+  return { connect, dialled, queried, events, addresses };
 
   function connect(serverName: string | undefined, route: Route = ROUTE): Promise<Upstream> {
     const hello = { protocol: 'tls', ...(serverName !== undefined && { serverName }) };
@@ -164,7 +164,7 @@ describe('egress', () => {
   it('dials the server name at the port of the route, without search domains', async () => {
     const net = harness({ 'www.example.com.': [[PUBLIC]] });
     const upstream = await net.connect('www.example.com');
-    expect([net.asked, net.dialled]).toEqual([['www.example.com.'], [`${PUBLIC}:443`]]);
+    expect([net.queried, net.dialled]).toEqual([['www.example.com.'], [`${PUBLIC}:443`]]);
     expect(upstream).toMatchObject({ route: { name: 'out' }, address: { host: PUBLIC, port: 443 } });
   });
 
@@ -213,7 +213,7 @@ describe('egress', () => {
   ])('does not even look up %j', async (serverName) => {
     const net = harness({});
     await expect(net.connect(serverName)).rejects.toMatchObject({ code: 'REFUSED_BY_POLICY' });
-    expect([net.asked, net.dialled]).toEqual([[], []]);
+    expect([net.queried, net.dialled]).toEqual([[], []]);
   });
 
   it('looks up no name that ends with a number, whatever the route allows', async () => {
@@ -222,7 +222,7 @@ describe('egress', () => {
       await expect(net.connect(serverName, { ...ROUTE, serverNames: [serverName] })).rejects.toMatchObject({
         code: 'REFUSED_BY_POLICY',
       });
-    expect(net.asked).toEqual([]);
+    expect(net.queried).toEqual([]);
   });
 
   it('is not for clients without a name, nor for any name', async () => {
@@ -231,7 +231,7 @@ describe('egress', () => {
     await expect(net.connect('a.test', { ...ROUTE, serverNames: ['*'] })).rejects.toMatchObject({
       code: 'REFUSED_BY_POLICY',
     });
-    expect(net.asked).toEqual([]);
+    expect(net.queried).toEqual([]);
   });
 
   it.each(REFUSED.filter((host) => /^[\d:a-f.]+$/.test(host) && host !== ''))(
@@ -279,8 +279,8 @@ describe('egress', () => {
   it('tells of each address that it refuses as of a dial that failed', async () => {
     const net = harness({ 'x.example.com.': [['169.254.169.254', 'fd00:ec2::254']] });
     await expect(net.connect('x.example.com')).rejects.toMatchObject({ code: 'REFUSED_BY_POLICY' });
-    const told = net.events.flatMap((event) => (event.type === 'dial.failed' ? [event] : []));
-    const facts = told.map(({ address, route, error }) => `${formatEndpoint(address)} ${route.name} ${error.code}`);
+    const observed = net.events.flatMap((event) => (event.type === 'dial.failed' ? [event] : []));
+    const facts = observed.map(({ address, route, error }) => `${formatEndpoint(address)} ${route.name} ${error.code}`);
     expect(facts.toSorted()).toEqual([
       '169.254.169.254:443 out REFUSED_BY_POLICY',
       '[fd00:ec2::254]:443 out REFUSED_BY_POLICY',

@@ -22,7 +22,7 @@ function harness(
   const events: ProxyEvent[] = [];
   const observer = { observe: (event: ProxyEvent) => void events.push(event) };
   const dials: { readonly address: string; readonly at: number }[] = [];
-  const underWay = { now: 0, most: 0 };
+  const active = { now: 0, most: 0 };
   const resolve = (host: string) =>
     names[host] === undefined
       ? Promise.reject(new Error('ENOTFOUND'))
@@ -39,13 +39,13 @@ function harness(
     const snapshot = { version: String(events.length), routes };
     checks.observe({ type: 'routes.replaced', source: 's', snapshot, removed: [], tookMs: 0 });
   };
-  const told = (type: ProxyEvent['type']) => events.filter((event) => event.type === type);
-  return { answers, names, checks, health, follow, dials, underWay, told };
+  const observed = (type: ProxyEvent['type']) => events.filter((event) => event.type === type);
+  return { answers, names, checks, health, follow, dials, active, observed };
 
   function dialled(address: string): Dial {
     dials.push({ address, at: performance.now() });
-    underWay.now += 1;
-    underWay.most = Math.max(underWay.most, underWay.now);
+    active.now += 1;
+    active.most = Math.max(active.most, active.now);
     let cut: Dial['cut'] = () => undefined;
     const done = new Promise<Connection>((answer, refuse) => {
       const kind = answers[address] ?? 'refuses';
@@ -55,7 +55,7 @@ function harness(
       if (kind === 'accepts') answer({ destroy: () => undefined } as Connection);
       if (kind === 'refuses') refuse(new ProxyError('CONNECT_REFUSED', 'ECONNREFUSED'));
       if (kind === 'shortage') refuse(new ProxyError('LOCAL_RESOURCE', 'EMFILE'));
-    }).finally(() => (underWay.now -= 1));
+    }).finally(() => (active.now -= 1));
     return { done, cut };
   }
 }
@@ -83,24 +83,24 @@ const rounds = (count: number): Promise<unknown> => vi.advanceTimersByTimeAsync(
 
 describe('health checks', () => {
   it('take a backend down after the failures in a row that were asked for, and bring it up after the passes', async () => {
-    const { answers, checks, health, follow, told } = harness({ '10.0.0.1:1': 'accepts' });
+    const { answers, checks, health, follow, observed } = harness({ '10.0.0.1:1': 'accepts' });
     const isDown = (): boolean => health.isDown(CHECK, at('10.0.0.1').address);
     follow(route(['10.0.0.1']));
     await checks.start();
     await rounds(2);
-    expect(told('backend.up')).toEqual([]);
+    expect(observed('backend.up')).toEqual([]);
     answers['10.0.0.1:1'] = 'refuses';
     await rounds(2);
     expect(isDown()).toBe(false);
     await rounds(2);
     expect(isDown()).toBe(true);
-    expect(told('backend.down')).toMatchObject([{ reason: 'ECONNREFUSED', address: { host: '10.0.0.1' } }]);
+    expect(observed('backend.down')).toMatchObject([{ reason: 'ECONNREFUSED', address: { host: '10.0.0.1' } }]);
     answers['10.0.0.1:1'] = 'accepts';
     await rounds(1);
     expect(isDown()).toBe(true);
     await rounds(2);
     expect(isDown()).toBe(false);
-    expect(told('backend.up')).toHaveLength(1);
+    expect(observed('backend.up')).toHaveLength(1);
     await checks.stop();
   });
 
@@ -114,12 +114,12 @@ describe('health checks', () => {
   });
 
   it('say nothing of a backend when this machine is short of something', async () => {
-    const { checks, follow, told, dials } = harness({ '10.0.0.1:1': 'shortage' });
+    const { checks, follow, observed, dials } = harness({ '10.0.0.1:1': 'shortage' });
     follow(route(['10.0.0.1']));
     await checks.start();
     await rounds(5);
     expect(dials.length).toBeGreaterThan(3);
-    expect([...told('backend.checked'), ...told('backend.down')]).toEqual([]);
+    expect([...observed('backend.checked'), ...observed('backend.down')]).toEqual([]);
     await checks.stop();
   });
 
@@ -138,7 +138,7 @@ describe('health checks', () => {
   });
 
   it('go on over a reload, and end with the last route that asks for them', async () => {
-    const { checks, health, follow, dials, told } = harness({ '10.0.0.1:1': 'refuses' });
+    const { checks, health, follow, dials, observed } = harness({ '10.0.0.1:1': 'refuses' });
     follow(route(['10.0.0.1']));
     await checks.start();
     await rounds(1);
@@ -146,7 +146,7 @@ describe('health checks', () => {
     expect(health.isDown(CHECK, at('10.0.0.1').address)).toBe(true);
     follow({ ...route(['10.0.0.1']), healthCheck: undefined } as never);
     expect(health.marks).toEqual([]);
-    expect(told('backend.unchecked')).toHaveLength(1);
+    expect(observed('backend.unchecked')).toHaveLength(1);
     const before = dials.length;
     await rounds(5);
     expect(dials).toHaveLength(before);
@@ -161,7 +161,7 @@ describe('health checks', () => {
     ['what it asks', { kind: 'tls' }, false],
     ['the name that it sends', { serverName: 'a.example' }, false],
   ] as const)('go on with what is known of a backend when a reload changes %s: %o, %s', async (_what, more, isKept) => {
-    const { checks, health, follow, told } = harness(
+    const { checks, health, follow, observed } = harness(
       { '10.0.0.1:1': 'refuses', '10.0.0.2:1': 'refuses' },
       {
         'name.internal': ['10.0.0.2'],
@@ -179,7 +179,7 @@ describe('health checks', () => {
     expect(checks.reportOf(route([], { healthCheck: changed }), at('10.0.0.1').address)).toMatchObject({
       state: isKept ? 'down' : 'unknown',
     });
-    expect([downs, told('backend.down').length]).toEqual([[], 3 - 1]);
+    expect([downs, observed('backend.down').length]).toEqual([[], 3 - 1]);
     await checks.stop();
   });
 
@@ -200,14 +200,14 @@ describe('health checks', () => {
   });
 
   it('that are under way when the last route goes say nothing of the one that comes back', async () => {
-    const { answers, checks, health, follow, told } = harness({ '10.0.0.1:1': 'hangs' });
+    const { answers, checks, health, follow, observed } = harness({ '10.0.0.1:1': 'hangs' });
     const isDown = (): boolean => health.isDown(CHECK, at('10.0.0.1').address);
     follow(route(['10.0.0.1']));
     await checks.start();
     await rounds(0.2);
     follow();
     await rounds(1);
-    expect([isDown(), told('backend.down')]).toEqual([false, []]);
+    expect([isDown(), observed('backend.down')]).toEqual([false, []]);
     answers['10.0.0.1:1'] = 'accepts';
     follow(route(['10.0.0.1']));
     await rounds(2);
@@ -267,19 +267,19 @@ describe('health checks', () => {
   });
 
   it('take a name down that nobody can resolve', async () => {
-    const { checks, health, follow, told } = harness({});
+    const { checks, health, follow, observed } = harness({});
     follow(route(['gone.internal']));
     await checks.start();
     await rounds(1);
     expect(health.isDown(CHECK, at('gone.internal').address)).toBe(true);
-    expect(told('backend.down')).toMatchObject([{ reason: 'no address for gone.internal: ENOTFOUND' }]);
+    expect(observed('backend.down')).toMatchObject([{ reason: 'no address for gone.internal: ENOTFOUND' }]);
     await checks.stop();
   });
 
   it('of many backends that do not answer are spread, and at most 100 at a time', async () => {
     const hosts = Array.from({ length: 1_000 }, (_, index) => `10.0.${index >> 8}.${index & 255}`);
     const silent = Object.fromEntries(hosts.map((host) => [`${host}:1`, 'hangs' as const]));
-    const { checks, follow, underWay, dials } = harness(silent, {}, seeded());
+    const { checks, follow, active, dials } = harness(silent, {}, seeded());
     follow(route(hosts));
     await checks.start();
     await rounds(0.1);
@@ -287,9 +287,9 @@ describe('health checks', () => {
     expect(dials.length).toBeLessThanOrEqual(100);
     await rounds(2);
     expect(dials.length).toBeGreaterThan(300);
-    expect(underWay.most).toBe(100);
+    expect(active.most).toBe(100);
     await checks.stop();
-    expect(underWay.now).toBe(0);
+    expect(active.now).toBe(0);
     expect(vi.getTimerCount()).toBe(0);
   });
 });

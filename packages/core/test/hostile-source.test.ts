@@ -33,10 +33,10 @@ afterEach(async () => {
 
 async function storeOf(...sources: RouteSource[]) {
   const events: ProxyEvent[] = [];
-  const news = new Cell<number>();
+  const changes = new Cell<number>();
   const observe = (event: ProxyEvent): void => {
     events.push(event);
-    news.set(events.length);
+    changes.set(events.length);
   };
   const store = new RouteStore({ sources, observer: { observe }, patienceMs: 100 });
   started.push(store);
@@ -44,7 +44,7 @@ async function storeOf(...sources: RouteSource[]) {
   const count = (type: ProxyEvent['type']): number => events.filter((event) => event.type === type).length;
   /** Waits for so many events of the type since the start. */
   const reaches = async (type: ProxyEvent['type'], times: number): Promise<void> => {
-    while (count(type) < times) await news.changed(news.revision, never);
+    while (count(type) < times) await changes.changed(changes.revision, never);
   };
   return { store, events, count, reaches, port: () => store.table.lookup('api.example')?.backends[0]?.address.port };
 }

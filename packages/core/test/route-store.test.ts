@@ -26,7 +26,7 @@ class Puppet implements RouteSource {
     this.name = name;
   }
 
-  say(word: RouteSnapshot | Error): void {
+  emit(word: RouteSnapshot | Error): void {
     this.#words.push(word);
     this.#wake();
   }
@@ -66,7 +66,7 @@ function storeOf(...sources: RouteSource[]) {
 describe('the route store', () => {
   it('knows the routes of a source that yields at once, when it has started', async () => {
     const source = new Puppet('file');
-    source.say({ version: '1', routes: [route('api', 'api.example')] });
+    source.emit({ version: '1', routes: [route('api', 'api.example')] });
     const { store } = storeOf(source);
     await store.start(never);
     expect(store.resolve(hello('api.example'), from)?.name).toBe('api');
@@ -77,11 +77,11 @@ describe('the route store', () => {
 
   it('replaces the whole table when a source yields again, and names removed routes', async () => {
     const source = new Puppet('file');
-    source.say({ version: '1', routes: [route('a', 'a.example'), route('b', 'b.example')] });
+    source.emit({ version: '1', routes: [route('a', 'a.example'), route('b', 'b.example')] });
     const { store, next } = storeOf(source);
     await store.start(never);
     const replaced = next('routes.replaced');
-    source.say({ version: '2', routes: [route('b', 'c.example')] });
+    source.emit({ version: '2', routes: [route('b', 'c.example')] });
     expect(await replaced).toMatchObject({ source: 'file', removed: ['a'] });
     expect(['a', 'b', 'c'].map((name) => store.table.lookup(`${name}.example`)?.name)).toEqual([
       undefined,
@@ -92,38 +92,38 @@ describe('the route store', () => {
 
   it('does not call a route removed that another source still has', async () => {
     const [first, second] = [new Puppet('first'), new Puppet('second')];
-    first.say({ version: '1', routes: [route('a', 'a.example')] });
-    second.say({ version: '1', routes: [route('a', 'a.example')] });
+    first.emit({ version: '1', routes: [route('a', 'a.example')] });
+    second.emit({ version: '1', routes: [route('a', 'a.example')] });
     const { store, next } = storeOf(first, second);
     await store.start(never);
     const replaced = next('routes.replaced');
-    first.say({ version: '2', routes: [] });
+    first.emit({ version: '2', routes: [] });
     expect(await replaced).toMatchObject({ removed: [] });
   });
 
   it('ignores a snapshot whose version is in use', async () => {
     const source = new Puppet('file');
-    source.say({ version: '1', routes: [route('a', 'a.example')] });
+    source.emit({ version: '1', routes: [route('a', 'a.example')] });
     const { store, events, next } = storeOf(source);
     await store.start(never);
     const replaced = next('routes.replaced');
-    source.say({ version: '1', routes: [] });
-    source.say({ version: '2', routes: [route('b', 'b.example')] });
+    source.emit({ version: '1', routes: [] });
+    source.emit({ version: '2', routes: [route('b', 'b.example')] });
     await replaced;
     expect(events.filter(({ type }) => type === 'routes.replaced')).toHaveLength(2);
   });
 
   it('keeps the routes of a source that fails, and says so', async () => {
     const source = new Puppet('agent');
-    source.say({ version: '1', routes: [route('a', 'a.example')] });
+    source.emit({ version: '1', routes: [route('a', 'a.example')] });
     const { store, next } = storeOf(source);
     await store.start(never);
     const failed = next('source.failed');
-    source.say(new Error('connection refused'));
+    source.emit(new Error('connection refused'));
     expect(await failed).toMatchObject({ source: 'agent', error: { message: 'connection refused' } });
     expect(store.table.lookup('a.example')?.name).toBe('a');
     expect(store.sources).toMatchObject([{ state: 'failing', error: { message: 'connection refused' }, routes: 1 }]);
-    source.say({ version: '2', routes: [route('b', 'b.example')] });
+    source.emit({ version: '2', routes: [route('b', 'b.example')] });
     await next('routes.replaced');
     expect(store.sources).toMatchObject([{ state: 'current', routes: 1 }]);
     expect(store.sources[0]?.error).toBeUndefined();
@@ -132,15 +132,15 @@ describe('the route store', () => {
   it('calls a source stale whose snapshot is from before, and current again when it is not', async () => {
     const source = new Puppet('file');
     const routes = [route('a', 'a.example')];
-    source.say({ version: '1', routes });
+    source.emit({ version: '1', routes });
     const { store, next } = storeOf(source);
     await store.start(never);
     const asOf = new Date(0);
-    source.say({ version: '1+', routes, asOf, warnings: ['routes.yaml is broken'] });
+    source.emit({ version: '1+', routes, asOf, warnings: ['routes.yaml is broken'] });
     expect(await next('source.updated')).toMatchObject({ asOf });
     await next('routes.replaced');
     expect(store.sources).toMatchObject([{ state: 'stale', lastSuccess: asOf, warnings: ['routes.yaml is broken'] }]);
-    source.say({ version: '1', routes });
+    source.emit({ version: '1', routes });
     await next('routes.replaced');
     expect(store.sources).toMatchObject([{ state: 'current', warnings: [] }]);
     expect(store.sources[0]?.lastSuccess).not.toEqual(asOf);
@@ -148,7 +148,7 @@ describe('the route store', () => {
 
   it('does not wait for ever for a silent source, and serves the others meanwhile', async () => {
     const [silent, speaking] = [new Puppet('silent'), new Puppet('speaking')];
-    speaking.say({ version: '1', routes: [route('a', 'a.example')] });
+    speaking.emit({ version: '1', routes: [route('a', 'a.example')] });
     const { store } = storeOf(silent, speaking);
     await store.start(never);
     expect(store.table.lookup('a.example')?.name).toBe('a');
@@ -157,18 +157,18 @@ describe('the route store', () => {
 
   it('gives up starting when the signal aborts', async () => {
     const { store } = storeOf(new Puppet('silent'));
-    const hurry = new AbortController();
-    const starting = store.start(hurry.signal);
-    hurry.abort(new Error('enough'));
+    const forced = new AbortController();
+    const starting = store.start(forced.signal);
+    forced.abort(new Error('enough'));
     await expect(starting).rejects.toThrow('enough');
   });
 
   it('indexes only the newest of what a source says in a burst', async () => {
     const source = new Puppet('busy');
     const routes = Array.from({ length: 20_000 }, (_, index) => route(`r${index}`, `r${index}.example`));
-    source.say({ version: 'big', routes });
+    source.emit({ version: 'big', routes });
     for (let version = 0; version < 50; version += 1)
-      source.say({ version: `${version}`, routes: [route(`v${version}`, 'v.example')] });
+      source.emit({ version: `${version}`, routes: [route(`v${version}`, 'v.example')] });
     const { store, events } = storeOf(source);
     await store.start(never);
     while (store.table.lookup('v.example')?.name !== 'v49') await new Promise((resolve) => setImmediate(resolve));
@@ -178,11 +178,11 @@ describe('the route store', () => {
 
 describe('a change of sources', () => {
   it('keeps those that stay, and swaps the others at once when it is committed', async () => {
-    const [stays, goes, comes] = [new Puppet('stays'), new Puppet('goes'), new Puppet('comes')];
-    stays.say({ version: '1', routes: [route('api', 'api.example')] });
-    goes.say({ version: '1', routes: [route('old', 'old.example')] });
-    comes.say({ version: '1', routes: [route('new', 'new.example')] });
-    const { store, events } = storeOf(stays, goes);
+    const [stays, removed, comes] = [new Puppet('stays'), new Puppet('goes'), new Puppet('comes')];
+    stays.emit({ version: '1', routes: [route('api', 'api.example')] });
+    removed.emit({ version: '1', routes: [route('old', 'old.example')] });
+    comes.emit({ version: '1', routes: [route('new', 'new.example')] });
+    const { store, events } = storeOf(stays, removed);
     await store.start(never);
     const change = await store.prepare([comes, stays]);
     expect(store.resolve(hello('new.example'), from)).toBeUndefined();
@@ -201,7 +201,7 @@ describe('a change of sources', () => {
 
   it('changes nothing when a new source has no snapshot in time, and says which', async () => {
     const [stays, silent] = [new Puppet('stays'), new Puppet('silent')];
-    stays.say({ version: '1', routes: [route('api', 'api.example')] });
+    stays.emit({ version: '1', routes: [route('api', 'api.example')] });
     const { store } = storeOf(stays);
     await store.start(never);
     await expect(store.prepare([silent])).rejects.toThrow('source silent: no snapshot in time');
@@ -211,8 +211,8 @@ describe('a change of sources', () => {
 
   it('replaces a source by another of the same name without a moment without routes', async () => {
     const [before, after] = [new Puppet('file'), new Puppet('file')];
-    before.say({ version: '1', routes: [route('api', 'api.example')] });
-    after.say({ version: '2', routes: [route('api', 'api.example', 'www.example')] });
+    before.emit({ version: '1', routes: [route('api', 'api.example')] });
+    after.emit({ version: '2', routes: [route('api', 'api.example', 'www.example')] });
     const { store, events } = storeOf(before);
     await store.start(never);
     const change = await store.prepare([after]);
@@ -225,11 +225,11 @@ describe('a change of sources', () => {
   it('leaves nothing behind when it is discarded', async () => {
     const [stays, comes] = [new Puppet('stays'), new Puppet('comes')];
     for (const source of [stays, comes])
-      source.say({ version: '1', routes: [route(source.name, `${source.name}.example`)] });
+      source.emit({ version: '1', routes: [route(source.name, `${source.name}.example`)] });
     const { store } = storeOf(stays);
     await store.start(never);
     await (await store.prepare([comes])).discard();
-    comes.say({ version: '2', routes: [] });
+    comes.emit({ version: '2', routes: [] });
     expect(store.sources.map(({ name }) => name)).toEqual(['stays']);
   });
 });

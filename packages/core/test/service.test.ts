@@ -30,12 +30,12 @@ describe('services in order', () => {
 
   it('are stopped again when the signal aborts before all have started', async () => {
     const log: string[] = [];
-    const hurry = new AbortController();
+    const forced = new AbortController();
     const slow: Service = {
       ...service('a', log),
-      start: () => Promise.resolve(hurry.abort(new Error('told to leave'))),
+      start: () => Promise.resolve(forced.abort(new Error('told to leave'))),
     };
-    await expect(inOrder('all', [slow, service('b', log)]).start(hurry.signal)).rejects.toThrow('told to leave');
+    await expect(inOrder('all', [slow, service('b', log)]).start(forced.signal)).rejects.toThrow('told to leave');
     expect(log).toEqual(['stop a']);
   });
 

@@ -119,8 +119,8 @@ describe('reading a hello', () => {
     ['\r\n\r\n\0\r\nQUIT\n!', /: a PROXY protocol header/],
     ['SSH-2.0-OpenSSH_9.2', /: SSH$/],
     ['220 mail ready', /begin with 323230206d61696c$/],
-  ])('names what the bytes most likely are: %j', async (said, message) => {
-    const bytes = new TextEncoder().encode(said);
+  ])('names what the bytes most likely are: %j', async (logged, message) => {
+    const bytes = new TextEncoder().encode(logged);
     const sniffed = await reading(received(bytes), { name: 'x', inspect: () => ({ kind: 'pass' }) }, 64);
     expect(sniffed?.unrecognised?.message).toMatch(message);
   });

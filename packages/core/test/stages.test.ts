@@ -7,44 +7,46 @@ const hello: Verdict = {
   hello: { protocol: 'x', alpn: [], supportedVersions: [], ech: false, earlyData: false },
 };
 
-function says(name: string, ...verdicts: Verdict[]): Sniffer & { readonly asked: unknown[] } {
-  const asked: unknown[] = [];
+function expected(name: string, ...verdicts: Verdict[]): Sniffer & { readonly queried: unknown[] } {
+  const queried: unknown[] = [];
   return {
     name,
-    asked,
-    inspect: (_head, progress) => (asked.push(progress), verdicts[asked.length - 1] ?? { kind: 'pass' }),
+    queried,
+    inspect: (_head, progress) => (queried.push(progress), verdicts[queried.length - 1] ?? { kind: 'pass' }),
   };
 }
 
 describe('several sniffers', () => {
   it('are called in order until one does not pass', () => {
-    const third = says('c', hello);
-    expect(firstOf([says('a', { kind: 'pass' }), says('b', hello), third]).inspect(new Uint8Array(1))).toBe(hello);
-    expect(third.asked).toEqual([]);
+    const third = expected('c', hello);
+    expect(firstOf([expected('a', { kind: 'pass' }), expected('b', hello), third]).inspect(new Uint8Array(1))).toBe(
+      hello,
+    );
+    expect(third.queried).toEqual([]);
   });
 
   it('pass when all of them pass', () => {
-    expect(firstOf([says('a'), says('b')]).inspect(new Uint8Array(1))).toEqual({ kind: 'pass' });
+    expect(firstOf([expected('a'), expected('b')]).inspect(new Uint8Array(1))).toEqual({ kind: 'pass' });
     expect(firstOf([]).inspect(new Uint8Array(1))).toEqual({ kind: 'pass' });
   });
 
   it('continue with the one that asked for more, which gets its own progress back', () => {
     const [passes, waits, last] = [
-      says('a', { kind: 'pass' }),
-      says('b', { kind: 'more', progress: 7 }, { kind: 'pass' }),
-      says('c', hello),
+      expected('a', { kind: 'pass' }),
+      expected('b', { kind: 'more', progress: 7 }, { kind: 'pass' }),
+      expected('c', hello),
     ];
     const sniffer = firstOf([passes, waits, last]);
     const verdict = sniffer.inspect(new Uint8Array(1));
     expect(verdict.kind).toBe('more');
     expect(sniffer.inspect(new Uint8Array(2), verdict.kind === 'more' ? verdict.progress : undefined)).toBe(hello);
-    expect(passes.asked).toEqual([undefined]);
-    expect(waits.asked).toEqual([undefined, 7]);
-    expect(last.asked).toEqual([undefined]);
+    expect(passes.queried).toEqual([undefined]);
+    expect(waits.queried).toEqual([undefined, 7]);
+    expect(last.queried).toEqual([undefined]);
   });
 
   it('are not wrapped when there is only one', () => {
-    const only = says('a');
+    const only = expected('a');
     expect(firstOf([only])).toBe(only);
   });
 });

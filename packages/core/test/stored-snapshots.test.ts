@@ -11,7 +11,7 @@ const fresh: RouteSnapshot = {
 const old: RouteSnapshot = { version: 'old', routes: [{ name: 'old', serverNames: ['old.example'], backends: [] }] };
 const savedAt = new Date('2026-01-02T03:04:05Z');
 
-function archiveOf(
+function storeOf(
   kept: RouteSnapshot | Error | undefined,
   onSave: (snapshot: RouteSnapshot) => Promise<void>,
 ): SnapshotStore {
@@ -22,7 +22,7 @@ function archiveOf(
 
 function memory(kept?: RouteSnapshot | Error) {
   const saved: string[] = [];
-  return { saved, archive: archiveOf(kept, (snapshot) => Promise.resolve(void saved.push(snapshot.version))) };
+  return { saved, snapshots: storeOf(kept, (snapshot) => Promise.resolve(void saved.push(snapshot.version))) };
 }
 
 function source(first: Promise<RouteSnapshot>): RouteSource {
@@ -39,7 +39,7 @@ function source(first: Promise<RouteSnapshot>): RouteSource {
 }
 
 /** The first `count` snapshots, or the error that came before. */
-async function heard(from: RouteSource, count: number): Promise<RouteSnapshot[]> {
+async function heartbeat(from: RouteSource, count: number): Promise<RouteSnapshot[]> {
   const stopper = new AbortController();
   const snapshots: RouteSnapshot[] = [];
   for await (const snapshot of from.watch(stopper.signal)) {
@@ -51,43 +51,43 @@ async function heard(from: RouteSource, count: number): Promise<RouteSnapshot[]>
 
 describe('a source with a memory', () => {
   it('that answers is used as it is, and stored', async () => {
-    const { archive, saved } = memory(old);
-    expect(await heard(lastKnownGood(source(Promise.resolve(fresh)), archive), 1)).toEqual([fresh]);
+    const { snapshots: storage, saved } = memory(old);
+    expect(await heartbeat(lastKnownGood(source(Promise.resolve(fresh)), storage), 1)).toEqual([fresh]);
     expect(saved).toEqual(['fresh']);
   });
 
   it('that is silent at first is replaced by the stored snapshot, until it yields', async () => {
-    const { archive } = memory(old);
-    let speak: (snapshot: RouteSnapshot) => void = () => undefined;
-    const first = new Promise<RouteSnapshot>((resolve) => (speak = resolve));
-    const remembered = lastKnownGood(source(first), archive, { patienceMs: 1 });
+    const { snapshots: storage } = memory(old);
+    let respond: (snapshot: RouteSnapshot) => void = () => undefined;
+    const first = new Promise<RouteSnapshot>((resolve) => (respond = resolve));
+    const remembered = lastKnownGood(source(first), storage, { patienceMs: 1 });
     const words = remembered.watch(new AbortController().signal)[Symbol.asyncIterator]();
     expect((await words.next()).value).toMatchObject({
       routes: old.routes,
       asOf: savedAt,
       warnings: ['no response yet: routes are those kept on 2026-01-02T03:04:05.000Z'],
     });
-    speak(fresh);
+    respond(fresh);
     expect((await words.next()).value).toEqual(fresh);
   });
 
   it('that fails at once is replaced by the stored snapshot, and its failure is reported after that', async () => {
-    const { archive } = memory(old);
+    const { snapshots: storage } = memory(old);
     const failing = source(Promise.reject(new Error('connection refused')));
-    const words = lastKnownGood(failing, archive).watch(new AbortController().signal)[Symbol.asyncIterator]();
+    const words = lastKnownGood(failing, storage).watch(new AbortController().signal)[Symbol.asyncIterator]();
     expect((await words.next()).value).toMatchObject({ routes: old.routes });
     await expect(words.next()).rejects.toThrow('connection refused');
   });
 
   it('that yields a stale snapshot is stored with the time at which that was current', async () => {
-    const { archive, saved } = memory(old);
+    const { snapshots: storage, saved } = memory(old);
     const stale = { ...fresh, version: 'stale', asOf: savedAt };
-    expect(await heard(lastKnownGood(source(Promise.resolve(stale)), archive), 1)).toEqual([stale]);
+    expect(await heartbeat(lastKnownGood(source(Promise.resolve(stale)), storage), 1)).toEqual([stale]);
     expect(saved).toEqual([]);
   });
 
   it('that is quiet for long costs no more memory with each look at what is kept', async () => {
-    const { archive } = memory();
+    const { snapshots: storage } = memory();
     let looks = 0;
     let end: (result: IteratorResult<RouteSnapshot>) => void = () => undefined;
     const quiet = new Promise<IteratorResult<RouteSnapshot>>((resolve) => (end = resolve));
@@ -104,7 +104,7 @@ describe('a source with a memory', () => {
       if (looks === 20) lookedOften();
       return Promise.resolve(true);
     };
-    const words = lastKnownGood(silent, { ...archive, isKept }, { keepAgainMs: 1 }).watch(new AbortController().signal);
+    const words = lastKnownGood(silent, { ...storage, isKept }, { keepAgainMs: 1 }).watch(new AbortController().signal);
     const reader = words[Symbol.asyncIterator]();
     await reader.next();
     const last = reader.next();
@@ -115,8 +115,8 @@ describe('a source with a memory', () => {
   });
 
   it('that fails again and again is replaced by what was kept once, so that its pauses grow', async () => {
-    const { archive } = memory(old);
-    const remembered = lastKnownGood(source(Promise.reject(new Error('connection refused'))), archive);
+    const { snapshots: storage } = memory(old);
+    const remembered = lastKnownGood(source(Promise.reject(new Error('connection refused'))), storage);
     const again = (): AsyncIterator<RouteSnapshot> =>
       remembered.watch(new AbortController().signal)[Symbol.asyncIterator]();
     const first = again();
@@ -126,7 +126,7 @@ describe('a source with a memory', () => {
   });
 
   it('that repeats itself is remembered once', async () => {
-    const { archive, saved } = memory();
+    const { snapshots: storage, saved } = memory();
     const repeating: RouteSource = {
       name: 'agent',
       async *watch() {
@@ -135,14 +135,14 @@ describe('a source with a memory', () => {
         yield old;
       },
     };
-    await heard(lastKnownGood(repeating, archive), 3);
+    await heartbeat(lastKnownGood(repeating, storage), 3);
     expect(saved).toEqual(['fresh', 'old']);
   });
 
   it.each([null, { version: 'bad', routes: [{ name: 'x', backends: [] }] }])(
     'that yields nonsense is not remembered for it, and goes on: %j',
     async (nonsense) => {
-      const { archive, saved } = memory();
+      const { snapshots: storage, saved } = memory();
       const mixed = {
         name: 'plugin',
         async *watch() {
@@ -150,28 +150,28 @@ describe('a source with a memory', () => {
           yield fresh;
         },
       };
-      expect(await heard(lastKnownGood(mixed, archive), 2)).toEqual([nonsense, fresh]);
+      expect(await heartbeat(lastKnownGood(mixed, storage), 2)).toEqual([nonsense, fresh]);
       expect(saved).toEqual(['fresh']);
     },
   );
 
   it('that fails and has no stored snapshot just fails', async () => {
-    const { archive } = memory();
-    await expect(heard(lastKnownGood(source(Promise.reject(new Error('refused'))), archive), 1)).rejects.toThrow(
+    const { snapshots: storage } = memory();
+    await expect(heartbeat(lastKnownGood(source(Promise.reject(new Error('refused'))), storage), 1)).rejects.toThrow(
       'refused',
     );
   });
 
   it('says when what was kept cannot be read, once, and is then waited for', async () => {
-    const { archive } = memory(new Error('agent.json: unexpected end'));
-    let speak: (snapshot: RouteSnapshot) => void = () => undefined;
-    const first = new Promise<RouteSnapshot>((resolve) => (speak = resolve));
-    const slow = lastKnownGood(source(first), archive, { patienceMs: 1 });
-    await expect(heard(slow, 1)).rejects.toThrow(
+    const { snapshots: storage } = memory(new Error('agent.json: unexpected end'));
+    let respond: (snapshot: RouteSnapshot) => void = () => undefined;
+    const first = new Promise<RouteSnapshot>((resolve) => (respond = resolve));
+    const slow = lastKnownGood(source(first), storage, { patienceMs: 1 });
+    await expect(heartbeat(slow, 1)).rejects.toThrow(
       'no response yet, and the routes kept cannot be read: agent.json: unexpected end',
     );
-    const hearing = heard(slow, 1);
-    speak(fresh);
+    const hearing = heartbeat(slow, 1);
+    respond(fresh);
     expect(await hearing).toEqual([fresh]);
   });
 
@@ -191,14 +191,14 @@ describe('a source with a memory', () => {
     };
     const store = { load, save: () => Promise.resolve() };
     const remembered = lastKnownGood(silent, store, { patienceMs: 1, keepAgainMs: 1 });
-    await expect(heard(remembered, 1)).rejects.toThrow('EMFILE');
-    expect(await heard(remembered, 1)).toMatchObject([{ routes: old.routes, asOf: savedAt }]);
+    await expect(heartbeat(remembered, 1)).rejects.toThrow('EMFILE');
+    expect(await heartbeat(remembered, 1)).toMatchObject([{ routes: old.routes, asOf: savedAt }]);
     expect([reads, watches]).toEqual([4, 2]);
   });
 
   it('still serves when nothing can be stored, with a warning', async () => {
-    const archive = archiveOf(undefined, () => Promise.reject(new Error('disk full')));
-    const [first, second] = await heard(lastKnownGood(source(Promise.resolve(fresh)), archive), 2);
+    const storage = storeOf(undefined, () => Promise.reject(new Error('disk full')));
+    const [first, second] = await heartbeat(lastKnownGood(source(Promise.resolve(fresh)), storage), 2);
     expect(first).toEqual(fresh);
     expect(second).toMatchObject({
       routes: fresh.routes,
@@ -241,18 +241,18 @@ describe('a snapshot that cannot be kept', () => {
         yield fresh;
       },
     };
-    const all = await heard(lastKnownGood(repeating, store), 3);
+    const all = await heartbeat(lastKnownGood(repeating, store), 3);
     expect(all.map(({ warnings = [] }) => warnings)).toEqual([[], [WARNING], [WARNING]]);
   });
 
   it('is one whose folder has been deleted: it is stored again', async () => {
     const { disk, store } = fullDisk();
     disk.isFull = false;
-    let speak: (snapshot: RouteSnapshot) => void = () => undefined;
-    const first = new Promise<RouteSnapshot>((resolve) => (speak = resolve));
+    let respond: (snapshot: RouteSnapshot) => void = () => undefined;
+    const first = new Promise<RouteSnapshot>((resolve) => (respond = resolve));
     const watched = lastKnownGood(source(first), store, { keepAgainMs: 1 });
     const words = watched.watch(new AbortController().signal)[Symbol.asyncIterator]();
-    speak(fresh);
+    respond(fresh);
     await words.next();
     const next = words.next();
     await expect.poll(() => disk.saves).toBe(1);
@@ -285,33 +285,33 @@ describe('listeners with a memory', () => {
 
   it('are the stored ones as long as their source fails, and are stored again when it yields', async () => {
     const saved: unknown[] = [];
-    const archive = {
+    const storage = {
       load: () => Promise.resolve(kept),
       save: (_source: string, addresses: readonly ListenAddress[]) => Promise.resolve(void saved.push(addresses)),
     };
     const failing = { name: 'agent', watch: () => rejecting(new Error('refused')) };
-    const words = lastKnownListeners(failing, archive).watch(new AbortController().signal)[Symbol.asyncIterator]();
+    const words = lastKnownListeners(failing, storage).watch(new AbortController().signal)[Symbol.asyncIterator]();
     expect((await words.next()).value).toBe(kept);
     await expect(words.next()).rejects.toThrow('refused');
 
-    const [spoken] = [[{ name: 'lan', endpoint: { host: '10.0.0.1', port: 443 } }]];
+    const [reported] = [[{ name: 'lan', endpoint: { host: '10.0.0.1', port: 443 } }]];
     const speaking = {
       name: 'agent',
       async *watch() {
-        yield spoken;
+        yield reported;
       },
     };
-    const heardNow: unknown[] = [];
-    for await (const addresses of lastKnownListeners(speaking, archive).watch(new AbortController().signal))
-      heardNow.push(addresses);
-    expect(heardNow).toEqual([spoken]);
-    expect(saved).toEqual([spoken]);
+    const heartbeatNow: unknown[] = [];
+    for await (const addresses of lastKnownListeners(speaking, storage).watch(new AbortController().signal))
+      heartbeatNow.push(addresses);
+    expect(heartbeatNow).toEqual([reported]);
+    expect(saved).toEqual([reported]);
   });
 
   it('are waited for when the archive cannot be read', async () => {
-    const archive = { load: () => Promise.reject(new Error('damaged')), save: () => Promise.resolve() };
+    const storage = { load: () => Promise.reject(new Error('damaged')), save: () => Promise.resolve() };
     const failing = { name: 'agent', watch: () => rejecting(new Error('refused')) };
-    const words = lastKnownListeners(failing, archive).watch(new AbortController().signal)[Symbol.asyncIterator]();
+    const words = lastKnownListeners(failing, storage).watch(new AbortController().signal)[Symbol.asyncIterator]();
     await expect(words.next()).rejects.toThrow('refused');
   });
 });

@@ -223,29 +223,29 @@ describe('a set of queries', () => {
   }
 
   it('asks each once for each stamp', async () => {
-    const asked: string[] = [];
+    const queried: string[] = [];
     const { set, until } = setOf();
-    const ask = (key: string): Promise<string> => Promise.resolve(asked.push(key)).then(() => key);
+    const query = (key: string): Promise<string> => Promise.resolve(queried.push(key)).then(() => key);
     set.run(never);
-    set.set(queries(['a', 'b'], ask));
+    set.set(queries(['a', 'b'], query));
     await until(() => set.converged);
-    set.set(queries(['a', 'b'], ask));
-    set.set(new Map([...queries(['a'], ask), ...queries(['b'], ask, 'other')]));
+    set.set(queries(['a', 'b'], query));
+    set.set(new Map([...queries(['a'], query), ...queries(['b'], query, 'other')]));
     await until(() => set.converged);
-    expect(asked).toEqual(['a', 'b', 'b']);
+    expect(queried).toEqual(['a', 'b', 'b']);
     set.rest();
   });
 
   it('keeps the last answer of a query that fails, continues with the others, and retries', async () => {
     const { set, until } = setOf();
     let isBroken = false;
-    const ask = (key: string): Promise<string> =>
+    const query = (key: string): Promise<string> =>
       key === 'a' && isBroken ? Promise.reject(new Error('500')) : Promise.resolve(`${key} ${isBroken}`);
     set.run(never);
-    set.set(queries(['a', 'b'], ask));
+    set.set(queries(['a', 'b'], query));
     await until(() => set.converged);
     isBroken = true;
-    set.set(queries(['a', 'b'], ask, 'new'));
+    set.set(queries(['a', 'b'], query, 'new'));
     await until(() => set.converged);
     expect(set.get('a')).toMatchObject({ state: 'failing', value: 'a false', error: { message: '500' } });
     expect(set.get('b')).toMatchObject({ state: 'current', value: 'b true' });
@@ -256,19 +256,19 @@ describe('a set of queries', () => {
 
   it('has no more under way than it may, however many there are', async () => {
     const { set, until } = setOf(4);
-    let [underWay, most] = [0, 0];
-    const ask = async (key: string): Promise<string> => {
-      underWay += 1;
-      most = Math.max(most, underWay);
+    let [active, most] = [0, 0];
+    const query = async (key: string): Promise<string> => {
+      active += 1;
+      most = Math.max(most, active);
       await new Promise((resolve) => setImmediate(resolve));
-      underWay -= 1;
+      active -= 1;
       return key;
     };
     set.run(never);
     set.set(
       queries(
         Array.from({ length: 500 }, (_, at) => `${at}`),
-        ask,
+        query,
       ),
     );
     await until(() => set.converged);
@@ -280,13 +280,13 @@ describe('a set of queries', () => {
     const { set, until } = setOf(4);
     let room = 50;
     const refill = setInterval(() => (room = 50), 20);
-    const ask = (key: string): Promise<string> =>
+    const query = (key: string): Promise<string> =>
       (room -= 1) < 0 ? Promise.reject(new Error('429')) : Promise.resolve(key);
     set.run(never);
     set.set(
       queries(
         Array.from({ length: 300 }, (_, at) => `${at}`),
-        ask,
+        query,
       ),
     );
     await until(() => set.converged);
@@ -298,20 +298,20 @@ describe('a set of queries', () => {
   it('knows what it knew when it runs again, and asks then what it could not', async () => {
     const { set, until } = setOf();
     const scope = openScope();
-    const asked: string[] = [];
-    const ask = (key: string): Promise<string> => {
-      asked.push(key);
-      return key === 'b' && asked.length < 3 ? Promise.reject(new Error('down')) : Promise.resolve(key);
+    const queried: string[] = [];
+    const query = (key: string): Promise<string> => {
+      queried.push(key);
+      return key === 'b' && queried.length < 3 ? Promise.reject(new Error('down')) : Promise.resolve(key);
     };
     set.run(scope.signal);
-    set.set(queries(['a', 'b'], ask));
+    set.set(queries(['a', 'b'], query));
     await until(() => set.converged);
     scope.end();
     set.rest();
     expect(set.get('a')?.value).toBe('a');
     set.run(never);
     await until(() => set.get('b')?.state === 'current');
-    expect(asked).toEqual(['a', 'b', 'b']);
+    expect(queried).toEqual(['a', 'b', 'b']);
     set.rest();
   });
 

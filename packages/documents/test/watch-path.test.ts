@@ -35,16 +35,16 @@ describe('the way to a file', () => {
     await writeFile(join(root, 'target'), '');
     await symlink('../target', join(root, 'd/link.yaml'));
     await symlink('../target', join(root, 'd/link.txt'));
-    const way = shown(root, await watchPathTo(join(root, 'd'), ['.yaml']));
-    expect(way).toEqual(['d', 'd/*', 'd', 'd/link.yaml', 'd/..', 'target']);
+    const walked = shown(root, await watchPathTo(join(root, 'd'), ['.yaml']));
+    expect(walked).toEqual(['d', 'd/*', 'd', 'd/link.yaml', 'd/..', 'target']);
   });
 
   it('does not go round in circles', async () => {
     const root = await temporary();
     await symlink('loop', join(root, 'loop'));
-    const way = await watchPathOf(join(root, 'loop'));
-    expect(way.at(-1)?.name).toBe('loop');
-    expect(way.length).toBeLessThan(100);
+    const walked = await watchPathOf(join(root, 'loop'));
+    expect(walked.at(-1)?.name).toBe('loop');
+    expect(walked.length).toBeLessThan(100);
   });
 });
 
@@ -58,8 +58,8 @@ describe('watchers of folders', () => {
 });
 
 /** The part of the way that lies below `root`. A link to an absolute path walks down to `root` again, which is left out. */
-function shown(root: string, way: readonly WatchStep[]): readonly string[] {
-  const inside = way.filter(({ folder }) => `${folder}/`.startsWith(`${root}/`));
+function shown(root: string, walked: readonly WatchStep[]): readonly string[] {
+  const inside = walked.filter(({ folder }) => `${folder}/`.startsWith(`${root}/`));
   return inside.map(({ folder, name }) => `${folder}/${name ?? '*'}`.slice(root.length + 1));
 }
 

@@ -1,4 +1,4 @@
-import { WAYS } from '../../linux/test/claims/kernel.ts';
+import { VARIANTS } from '../../linux/test/claims/kernel.ts';
 import type { OpensKernel } from '../../linux/test/claims/kernel.ts';
 import { claimBoundedShares, claimBoundedSharesOfBytes } from '../../linux/test/claims/shares.ts';
 import { claimShortTurns } from '../../linux/test/claims/turns.ts';
@@ -13,7 +13,7 @@ const open: OpensKernel = (libc, splice) => {
 };
 
 describeWithEpoll('a single connection', () => {
-  claimBoundedShares(open, WAYS);
+  claimBoundedShares(open, VARIANTS);
   claimBoundedSharesOfBytes(open);
 });
 describeWithEpoll('a turn of the loop', () => claimShortTurns(open));

@@ -353,8 +353,8 @@ listen in
     client.reset();
     const lines = await log.accept();
     const expected = 'from 127.0.0.1 name api.example.com id 1 end';
-    let said = '';
-    while (!said.includes(expected)) said += (await lines.receive(1)).toString();
+    let logged = '';
+    while (!logged.includes(expected)) logged += (await lines.receive(1)).toString();
     await client[Symbol.asyncDispose]();
   });
 

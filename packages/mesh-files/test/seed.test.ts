@@ -125,7 +125,7 @@ const AROUND: MeshTexts = {
 describe('the document of mesh gateways', () => {
   it('"will enable gateways for all Connect services in the local mode"', async () => {
     const { upstreams } = await viewOf({ 'primary/defaults.hcl': GLOBALLY, 'primary/web.hcl': SILENT });
-    expect(upstreams.map(told)).toEqual([
+    expect(upstreams.map(observed)).toEqual([
       {
         bind: '127.0.0.1:10000',
         path: 'local-gateway',
@@ -138,12 +138,12 @@ describe('the document of mesh gateways', () => {
 
   it('"will enable gateways for all Connect services with the name web", and for no other', async () => {
     const { upstreams } = await viewOf({ 'primary/defaults.hcl': PER_SERVICE, 'primary/web.hcl': SILENT });
-    expect(upstreams.map(told)).toMatchObject([
+    expect(upstreams.map(observed)).toMatchObject([
       { path: 'local-gateway', dials: ['10.0.0.5:8443'], by: 'service-defaults' },
     ]);
     const shop = SILENT.replace('"web"', '"shop"');
     const other = await viewOf({ 'primary/defaults.hcl': PER_SERVICE, 'primary/shop.hcl': shop }, 'shop-sidecar-proxy');
-    expect(other.upstreams.map(told)).toMatchObject([{ path: 'direct', by: 'nobody' }]);
+    expect(other.upstreams.map(observed)).toMatchObject([{ path: 'direct', by: 'nobody' }]);
   });
 
   it.each([
@@ -152,7 +152,7 @@ describe('the document of mesh gateways', () => {
   ])('%s', async (_claim, text, listen) => {
     const { proxy, upstreams } = await viewOf({ 'primary/web.hcl': text });
     expect(proxy).toMatchObject({ id: 'web-sidecar-proxy', service: 'web', listen });
-    expect(upstreams.map(told)).toMatchObject([
+    expect(upstreams.map(observed)).toMatchObject([
       { path: 'remote-gateway', dials: ['203.0.113.9:444'], by: 'service-instance' },
     ]);
   });
@@ -165,7 +165,7 @@ describe('the document of mesh gateways', () => {
   it('"in the local mode for one upstream, the remote mode for a second upstream and will disable gateways for a third"', async () => {
     const there = PER_UPSTREAM.replaceAll('local_bind_port', 'datacenter = "secondary"\nlocal_bind_port');
     const { upstreams } = await viewOf({ 'primary/web.hcl': there });
-    expect(upstreams.map(told)).toMatchObject([
+    expect(upstreams.map(observed)).toMatchObject([
       { path: 'remote-gateway', dials: ['203.0.113.9:444'], by: 'upstream' },
       { path: 'local-gateway', dials: ['10.0.0.5:8443'], by: 'upstream' },
       { path: 'direct', dials: ['10.9.0.12:21002'], by: 'upstream' },
@@ -174,7 +174,7 @@ describe('the document of mesh gateways', () => {
 
   it('as it stands, that last example stays in its datacenter, where no gateway is needed', async () => {
     const { upstreams } = await viewOf({ 'primary/web.hcl': PER_UPSTREAM });
-    expect(upstreams.map(told)).toMatchObject([
+    expect(upstreams.map(observed)).toMatchObject([
       { bind: '127.0.0.1:10000', path: 'direct', serverName: `api.default.primary.internal.${TRUST_DOMAIN}` },
       { bind: '127.0.0.1:10001', path: 'direct' },
       { bind: '127.0.0.1:10002', path: 'direct' },
@@ -199,7 +199,7 @@ async function viewOf(texts: MeshTexts, id = 'web-sidecar-proxy'): Promise<Proxy
 }
 
 /** The parts of an upstream that a reader of the document asks for. */
-function told(upstream: ProxyUpstream) {
+function observed(upstream: ProxyUpstream) {
   if (upstream.kind === 'refused') throw new Error(upstream.reason);
   const [first] = upstream.targets;
   const decision = first?.target.decision;

@@ -62,17 +62,17 @@ describeWithConsul('a real Consul', () => {
   afterAll(() => consul[Symbol.asyncDispose]());
 
   it.each(Object.entries(CHAINS))('compiles the same chain: %s', async (_name, resolvers) => {
-    const { TrustDomain } = (await consul.ask('GET', 'agent/connect/ca/roots')) as { TrustDomain: string };
-    await consul.ask('PUT', 'config', { Kind: 'service-defaults', Name: 'sql', MeshGateway: { Mode: 'remote' } });
+    const { TrustDomain } = (await consul.query('GET', 'agent/connect/ca/roots')) as { TrustDomain: string };
+    await consul.query('PUT', 'config', { Kind: 'service-defaults', Name: 'sql', MeshGateway: { Mode: 'remote' } });
     for (const [name, resolver] of Object.entries(resolvers))
-      await consul.ask('PUT', 'config', toConsul(name, resolver));
+      await consul.query('PUT', 'config', toConsul(name, resolver));
     try {
       for (const datacenter of ['dc1', 'dc2'])
         for (const mode of ['', 'local'])
           expect(ours(resolvers, datacenter, mode, TrustDomain)).toEqual(await theirs(consul, datacenter, mode));
     } finally {
       for (const name of Object.keys(resolvers).toReversed())
-        await consul.ask('DELETE', `config/service-resolver/${name}`);
+        await consul.query('DELETE', `config/service-resolver/${name}`);
     }
   });
 });
@@ -139,7 +139,7 @@ interface ConsulChain {
 
 async function theirs(consul: ConsulAgent, datacenter: string, mode: string): Promise<readonly Leg[]> {
   const override = mode === '' ? {} : { OverrideMeshGateway: { Mode: mode } };
-  const answer = (await consul.ask('POST', `discovery-chain/db?compile-dc=${datacenter}`, override)) as ConsulChain;
+  const answer = (await consul.query('POST', `discovery-chain/db?compile-dc=${datacenter}`, override)) as ConsulChain;
   const { StartNode, Nodes, Targets } = answer.Chain;
   const start = Nodes[StartNode]?.Resolver;
   return [start?.Target ?? '', ...(start?.Failover?.Targets ?? [])].map((id) => {

@@ -24,7 +24,7 @@ export const describeWithConsul: DeclareSuite = needs(
 /** A Consul server that keeps everything in memory, on loopback ports that nobody else uses. */
 export interface ConsulAgent extends AsyncDisposable {
   /** @throws Error with Consul's own words, for any other status than 200 */
-  ask(method: string, path: string, body?: unknown): Promise<unknown>;
+  query(method: string, path: string, body?: unknown): Promise<unknown>;
 }
 
 /** Starts one and waits until it has a leader and a certificate authority. */
@@ -36,7 +36,7 @@ export async function consulAgent(): Promise<ConsulAgent> {
   const flags = ['agent', '-dev', ...settings, ...newer, ...ports.map(String)];
   const child = spawn(binary ?? '', flags, { stdio: 'ignore' });
   const agent = {
-    ask: (method: string, path: string, body?: unknown) => ask(`http://127.0.0.1:${http}`, method, path, body),
+    query: (method: string, path: string, body?: unknown) => query(`http://127.0.0.1:${http}`, method, path, body),
   };
   while (!(await isReady(agent, child))) await pause(BETWEEN_LOOKS_MS);
   return { ...agent, [Symbol.asyncDispose]: () => ended(child) };
@@ -45,14 +45,14 @@ export async function consulAgent(): Promise<ConsulAgent> {
 // A dev agent is ready within a second or two; there is no event to wait for.
 const BETWEEN_LOOKS_MS = 50;
 
-async function isReady(agent: Pick<ConsulAgent, 'ask'>, child: ChildProcess): Promise<boolean> {
+async function isReady(agent: Pick<ConsulAgent, 'query'>, child: ChildProcess): Promise<boolean> {
   if (child.exitCode !== null) throw new Error(`expected Consul to run, found it ended with status ${child.exitCode}`);
-  const roots = await agent.ask('GET', 'agent/connect/ca/roots').catch(() => undefined);
-  const nodes = await agent.ask('GET', 'catalog/nodes').catch(() => []);
+  const roots = await agent.query('GET', 'agent/connect/ca/roots').catch(() => undefined);
+  const nodes = await agent.query('GET', 'catalog/nodes').catch(() => []);
   return roots !== undefined && Array.isArray(nodes) && nodes.length > 0;
 }
 
-async function ask(address: string, method: string, path: string, body: unknown): Promise<unknown> {
+async function query(address: string, method: string, path: string, body: unknown): Promise<unknown> {
   const init = body === undefined ? { method } : { method, body: JSON.stringify(body) };
   const response = await fetch(`${address}/v1/${path}`, init);
   const text = await response.text();

@@ -225,8 +225,8 @@ function compiled(
     return [name, resolver] as const;
   });
   const entries = { ...NO_ENTRIES, resolvers: new Map(whole), ...others };
-  const asked = { service: 'db', datacenter: 'dc1', decision: UNSET, ...request };
-  return compileChain(asked, entries, { trustDomain: TRUST_DOMAIN });
+  const queried = { service: 'db', datacenter: 'dc1', decision: UNSET, ...request };
+  return compileChain(queried, entries, { trustDomain: TRUST_DOMAIN });
 }
 
 function targetsOf(...args: Parameters<typeof compiled>) {

@@ -3,9 +3,13 @@ import { mutualTlsOf, NO_ENTRIES } from '../src/index.ts';
 import type { ConfigEntries, MutualTlsMode } from '../src/index.ts';
 
 /** What the entries say: of the service, of all proxies, and whether the mesh allows it. */
-type Said = readonly [own: MutualTlsMode | undefined, central: MutualTlsMode | undefined, allows: boolean | undefined];
+type Logged = readonly [
+  own: MutualTlsMode | undefined,
+  central: MutualTlsMode | undefined,
+  allows: boolean | undefined,
+];
 
-function entriesOf([own, central, allows]: Said): ConfigEntries {
+function entriesOf([own, central, allows]: Logged): ConfigEntries {
   const mode = (mutualTls: MutualTlsMode | undefined) => (mutualTls === undefined ? {} : { mutualTls });
   return {
     ...NO_ENTRIES,
@@ -16,29 +20,29 @@ function entriesOf([own, central, allows]: Said): ConfigEntries {
 }
 
 describe('callers without TLS are let in', () => {
-  it.each<Said>([
+  it.each<Logged>([
     ['permissive', undefined, true],
     [undefined, 'permissive', true],
     ['permissive', 'strict', true],
-  ])('where service %s, proxies %s and mesh %s say so, with a warning', (...said) => {
-    const { mode, warning } = mutualTlsOf('web', entriesOf(said));
+  ])('where service %s, proxies %s and mesh %s say so, with a warning', (...logged) => {
+    const { mode, warning } = mutualTlsOf('web', entriesOf(logged));
     expect(mode).toBe('permissive');
     expect(warning).toContain('without TLS reaches the application');
   });
 
-  it.each<Said>([
+  it.each<Logged>([
     [undefined, undefined, true],
     ['strict', 'permissive', true],
     ['strict', undefined, true],
-  ])('nowhere else, and nobody is warned: service %s, proxies %s, mesh %s', (...said) => {
-    expect(mutualTlsOf('web', entriesOf(said))).toEqual({ mode: 'strict' });
+  ])('nowhere else, and nobody is warned: service %s, proxies %s, mesh %s', (...logged) => {
+    expect(mutualTlsOf('web', entriesOf(logged))).toEqual({ mode: 'strict' });
   });
 
-  it.each<Said>([
+  it.each<Logged>([
     ['permissive', undefined, false],
     [undefined, 'permissive', undefined],
-  ])('not where the mesh does not allow it, and this is said: service %s, proxies %s, mesh %s', (...said) => {
-    const { mode, warning } = mutualTlsOf('web', entriesOf(said));
+  ])('not where the mesh does not allow it, and this is said: service %s, proxies %s, mesh %s', (...logged) => {
+    const { mode, warning } = mutualTlsOf('web', entriesOf(logged));
     expect(mode).toBe('strict');
     expect(warning).toContain('has no effect: the entry mesh does not say AllowEnablingPermissiveMutualTLS = true');
   });

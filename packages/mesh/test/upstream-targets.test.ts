@@ -132,7 +132,7 @@ describe('health behind a gateway', () => {
 
   it('is a problem where the filter cannot be evaluated', () => {
     const refused: Selection = { kind: 'refused', reason: 'no such field' };
-    const around = surroundings({ mode: '' }, refused);
+    const around = environment({ mode: '' }, refused);
     const [found] = upstreamTargets({ service: 'db', targets: [chainTarget({ subset: 'v1' }, '')] }, around);
     expect(found?.problems).toEqual([
       {
@@ -255,7 +255,7 @@ describe('an upstream of a proxy', () => {
   const bind = { host: '127.0.0.1', port: 10_000 };
 
   it('goes to the own datacenter when it names none', () => {
-    const around = { ...surroundings({ mode: '' }, { kind: 'selected', instances: [LAN] }), trustDomain: 'td.consul' };
+    const around = { ...environment({ mode: '' }, { kind: 'selected', instances: [LAN] }), trustDomain: 'td.consul' };
     const upstream = proxyUpstream({ name: 'db', kind: 'service', bind }, { service: 'web' }, NO_ENTRIES, around);
     expect(upstream).toMatchObject({
       kind: 'reachable',
@@ -264,7 +264,7 @@ describe('an upstream of a proxy', () => {
   });
 
   it('that is a prepared query is refused: only Consul can look it up', () => {
-    const around = { ...surroundings({ mode: '' }, undefined), trustDomain: 'td.consul' };
+    const around = { ...environment({ mode: '' }, undefined), trustDomain: 'td.consul' };
     const definition = { name: 'db', kind: 'prepared-query' as const, bind };
     expect(proxyUpstream(definition, { service: 'web' }, NO_ENTRIES, around)).toMatchObject({
       kind: 'refused',
@@ -290,7 +290,7 @@ describe('an upstream of a peer', () => {
   const REFUNDS = exported('refunds', { address: '106.96.90.233', port: 443 });
   const PAYMENTS = exported('payments', { address: '123.us-east-1.elb.notaws.com', port: 8443 });
   const dialled = (name: string, mode: string, instances: readonly Instance[] | undefined) => {
-    const around = { ...surroundings({}, instances && { kind: 'selected', instances }), trustDomain: 'td.consul' };
+    const around = { ...environment({}, instances && { kind: 'selected', instances }), trustDomain: 'td.consul' };
     const definition = {
       name,
       kind: 'service' as const,
@@ -342,13 +342,13 @@ interface Given {
 /** What a proxy in dc1 dials for one target. */
 function dial(over: Partial<ChainTarget>, given: Given): UpstreamTarget {
   const instances = 'instances' in given ? given.instances : [LAN];
-  const around = surroundings(given, instances && { kind: 'selected', instances });
+  const around = environment(given, instances && { kind: 'selected', instances });
   const [found] = upstreamTargets({ service: 'db', targets: [chainTarget(over, given.mode ?? '')] }, around);
   if (found === undefined) throw new Error('expected a target, found none');
   return found;
 }
 
-function surroundings({ gateways }: Given, known: Selection | undefined): MeshAround {
+function environment({ gateways }: Given, known: Selection | undefined): MeshAround {
   const all = ['dc1', 'dc2'].map((datacenter) => ({
     datacenter,
     gateways: [gateway(datacenter, `10.0.${datacenter.slice(-1)}.1`)],

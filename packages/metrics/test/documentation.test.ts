@@ -37,9 +37,9 @@ describe('the documentation is that of the code', () => {
     // Of the plugin for Consul, in docs/consul.md.
     known.push('meshgate_plugin_consul_agent_certificate_expiry_timestamp_seconds');
     known.push('meshgate_plugin_consul_root_expiry_timestamp_seconds');
-    const asked = new Set([queries, ...ALERTS.map(({ expr }) => expr)].join('\n').match(/meshgate_\w+/g));
-    expect([...asked].filter((name) => !known.includes(name))).toEqual([]);
-    expect(asked.size).toBeGreaterThan(5);
+    const queried = new Set([queries, ...ALERTS.map(({ expr }) => expr)].join('\n').match(/meshgate_\w+/g));
+    expect([...queried].filter((name) => !known.includes(name))).toEqual([]);
+    expect(queried.size).toBeGreaterThan(5);
   });
 });
 

@@ -1,7 +1,7 @@
 import { Counter, Histogram, Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import { exposition, expositionStream, processMetrics } from '../src/index.ts';
-import { begun, told } from './told.ts';
+import { begun, observed } from './observed.ts';
 
 const PLAIN = 'text/plain; version=0.0.4; charset=utf-8';
 const OPEN_METRICS = 'application/openmetrics-text; version=1.0.0; charset=utf-8';
@@ -40,7 +40,7 @@ describe('the format follows the header Accept', () => {
 
 describe('a scrape of thousands of routes', () => {
   it('does not block the event loop: no turn is long', async () => {
-    const { registry } = told();
+    const { registry } = observed();
     const counter = new Counter({ name: 'used_total', help: 'h', labelNames: ['route'], registers: [registry] });
     const buckets = Array.from({ length: 20 }, (_, index) => index);
     const seconds = new Histogram({
@@ -72,7 +72,7 @@ describe('a scrape of thousands of routes', () => {
 
 describe('OpenMetrics', () => {
   it('names a counter without _total and its series with it, and ends with EOF', async () => {
-    const { registry } = told(...begun('1'));
+    const { registry } = observed(...begun('1'));
     const { body } = await exposition(registry, OPEN_METRICS);
     expect(body).toContain('# TYPE meshgate_connections_accepted counter\n');
     expect(body).toContain('\nmeshgate_connections_accepted_total{listener="edge"} 1\n');
@@ -80,7 +80,7 @@ describe('OpenMetrics', () => {
   });
 
   it('leaves the registry as it was for the next plain scrape', async () => {
-    const { registry } = told(...begun('1'));
+    const { registry } = observed(...begun('1'));
     const before = await exposition(registry, PLAIN);
     await exposition(registry, OPEN_METRICS);
     expect(await exposition(registry, PLAIN)).toEqual(before);
@@ -88,7 +88,7 @@ describe('OpenMetrics', () => {
   });
 
   it('and plain text do not mix when they are scraped at the same time', async () => {
-    const { registry } = told(...begun('1'));
+    const { registry } = observed(...begun('1'));
     const [plain, open] = [await exposition(registry, PLAIN), await exposition(registry, OPEN_METRICS)];
     const together = await Promise.all(
       [PLAIN, OPEN_METRICS, PLAIN, OPEN_METRICS].map((type) => exposition(registry, type)),

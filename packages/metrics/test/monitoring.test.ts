@@ -20,9 +20,9 @@ import { queriesOf } from '../src/dashboard.ts';
 const FOLDER = fileURLToPath(new URL('../monitoring/', import.meta.url));
 const RULES = 'meshgate.rules.yml';
 
-function promtool(args: readonly string[], input = ''): { readonly status: number | null; readonly said: string } {
+function promtool(args: readonly string[], input = ''): { readonly status: number | null; readonly logged: string } {
   const { status, stdout, stderr } = spawnSync('promtool', args, { cwd: FOLDER, input, encoding: 'utf8' });
-  return { status, said: `${stdout}${stderr}` };
+  return { status, logged: `${stdout}${stderr}` };
 }
 
 const hasPromtool = spawnSync('promtool', ['--version']).status === 0;
@@ -67,8 +67,8 @@ needs('promtool', hasPromtool || 'no promtool on PATH (Debian: prometheus)')('pr
   });
 
   it('sees every alert fire on a night that is made for it', () => {
-    const { status, said } = promtool(['test', 'rules', 'meshgate.rules.test.yml']);
-    expect(said).toMatch(/SUCCESS/);
+    const { status, logged } = promtool(['test', 'rules', 'meshgate.rules.test.yml']);
+    expect(logged).toMatch(/SUCCESS/);
     expect(status).toBe(0);
   });
 
@@ -77,6 +77,6 @@ needs('promtool', hasPromtool || 'no promtool on PATH (Debian: prometheus)')('pr
     prometheusObserver({ registry });
     gatewayVitals(registry, VITALS);
     carrierVitals(registry, { pendingHellos: () => 1, pipes: () => ({ used: 1, limit: 256 }) });
-    expect(promtool(['check', 'metrics'], await registry.metrics())).toEqual({ status: 0, said: '' });
+    expect(promtool(['check', 'metrics'], await registry.metrics())).toEqual({ status: 0, logged: '' });
   });
 });

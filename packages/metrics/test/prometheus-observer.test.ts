@@ -4,7 +4,18 @@ import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import { carrierVitals, exposition, gatewayVitals, METRICS, prometheusObserver } from '../src/index.ts';
 import { VITALS } from './vitals.ts';
-import { begun, closed, connected, connection, NOW_MS, replaced, route, spoke, told, toldOf } from './told.ts';
+import {
+  begun,
+  closed,
+  connected,
+  connection,
+  NOW_MS,
+  replaced,
+  route,
+  updated,
+  observed,
+  observedOf,
+} from './observed.ts';
 
 const api = route('api');
 const address = { host: '10.0.0.1', port: 443 };
@@ -17,15 +28,15 @@ describe('the own certificate', () => {
       certificate: { identity: 'spiffe://x/svc/web', validUntil: new Date(seconds * 1_000) },
       authorities: [],
     });
-    const { scrape } = told(taken(1_900_000_000), taken(1_900_000_300));
+    const { scrape } = observed(taken(1_900_000_000), taken(1_900_000_300));
     expect(await scrape('certificate')).toEqual([
       'meshgate_certificate_expiry_timestamp_seconds{source="ca"} 1900000300',
     ]);
   });
 
   it('is not mentioned where there is none', async () => {
-    expect(await told().scrape('certificate')).toEqual([]);
-    expect(await told().scrape('root')).toEqual([]);
+    expect(await observed().scrape('certificate')).toEqual([]);
+    expect(await observed().scrape('root')).toEqual([]);
   });
 
   it('comes with the times at which its cluster and peers are believed no more, without those of peers that are gone', async () => {
@@ -35,7 +46,7 @@ describe('the own certificate', () => {
       certificate: { identity: 'spiffe://x/svc/web', validUntil: new Date(0) },
       authorities: ['mesh', ...peers].map((name) => ({ name, validUntil: new Date(1_900_000_000_000) })),
     });
-    const { scrape } = told(taken('peer beta', 'peer gamma'), taken('peer gamma'));
+    const { scrape } = observed(taken('peer beta', 'peer gamma'), taken('peer gamma'));
     expect(await scrape('root')).toEqual([
       'meshgate_root_expiry_timestamp_seconds{source="ca",authority="mesh"} 1900000000',
       'meshgate_root_expiry_timestamp_seconds{source="ca",authority="peer gamma"} 1900000000',
@@ -45,12 +56,12 @@ describe('the own certificate', () => {
 
 describe('connections', () => {
   it('are counted from accept to close', async () => {
-    const { tell, scrape } = told(...begun('1', api), connected('1', api), ...begun('2'));
+    const { notify, scrape } = observed(...begun('1', api), connected('1', api), ...begun('2'));
     expect(await scrape('connections_active')).toEqual([
       'meshgate_connections_active{route="",listener="edge"} 1',
       'meshgate_connections_active{route="api",listener="edge"} 1',
     ]);
-    tell(closed('1'), closed('2', 'SNIFF_TIMEOUT'));
+    notify(closed('1'), closed('2', 'SNIFF_TIMEOUT'));
     expect(await scrape('connections_')).toEqual([
       'meshgate_connections_accepted_total{listener="edge"} 2',
       'meshgate_connections_active{route="",listener="edge"} 0',
@@ -62,14 +73,14 @@ describe('connections', () => {
 
   it('that are refused are neither accepted nor active', async () => {
     const error = new ProxyError('LIMIT_REACHED', 'full');
-    const { scrape } = told({ type: 'connection.refused', listener: 'edge', remote: address, error });
+    const { scrape } = observed({ type: 'connection.refused', listener: 'edge', remote: address, error });
     expect(await scrape('connections_')).toEqual([
       'meshgate_connections_refused_total{listener="edge",code="LIMIT_REACHED"} 1',
     ]);
   });
 
   it('have their bytes counted by route and direction', async () => {
-    const { scrape } = told(...begun('1', api), connected('1', api), closed('1'));
+    const { scrape } = observed(...begun('1', api), connected('1', api), closed('1'));
     expect(await scrape('bytes_total{route="api"')).toEqual([
       'meshgate_bytes_total{route="api",direction="up"} 100',
       'meshgate_bytes_total{route="api",direction="down"} 4000',
@@ -78,21 +89,21 @@ describe('connections', () => {
 
   it('have their bytes counted while they live, each byte once, and never go backwards', async () => {
     let live = [{ connection: connection('1'), carried: { bytesUp: 30, bytesDown: 1000 } }];
-    const { tell, scrape } = toldOf(() => live, ...begun('1', api), connected('1', api));
+    const { notify, scrape } = observedOf(() => live, ...begun('1', api), connected('1', api));
     const bytes = async () => (await scrape('bytes_total{route="api"')).map((line) => Number(line.split(' ')[1]));
     expect(await bytes()).toEqual([30, 1000]);
     live = [{ connection: connection('1'), carried: { bytesUp: 20, bytesDown: 3000 } }];
     expect(await bytes()).toEqual([30, 3000]);
     live = [];
-    tell(closed('1'));
+    notify(closed('1'));
     expect(await bytes()).toEqual([100, 4000]);
   });
 
   it('whose route is removed while they live are counted under none from then on', async () => {
     const live = [{ connection: connection('1'), carried: { bytesUp: 30, bytesDown: 1000 } }];
-    const { tell, scrape } = toldOf(() => live, ...begun('1', api), connected('1', api));
+    const { notify, scrape } = observedOf(() => live, ...begun('1', api), connected('1', api));
     await scrape('bytes_total');
-    tell(replaced([], ['api']), closed('1'));
+    notify(replaced([], ['api']), closed('1'));
     expect(await scrape('bytes_total')).toEqual([
       'meshgate_bytes_total{route="",direction="up"} 70',
       'meshgate_bytes_total{route="",direction="down"} 3000',
@@ -102,14 +113,14 @@ describe('connections', () => {
   it('count each failed dial under their route', async () => {
     const error = new ProxyError('CONNECT_REFUSED', 'refused');
     const failed: ProxyEvent = { type: 'dial.failed', connection: connection('1'), route: api, address, error };
-    const { scrape } = told(...begun('1', api), failed, failed, connected('1', api));
+    const { scrape } = observed(...begun('1', api), failed, failed, connected('1', api));
     expect(await scrape('dial_failures')).toEqual([
       'meshgate_dial_failures_total{route="api",code="CONNECT_REFUSED"} 2',
     ]);
   });
 
   it('have every stage timed in seconds', async () => {
-    const { scrape } = told(...begun('1', api), connected('1', api), closed('1'));
+    const { scrape } = observed(...begun('1', api), connected('1', api), closed('1'));
     const sums = (await scrape('_duration_seconds_sum')).filter((line) => line.includes('{'));
     expect(sums).toEqual([
       'meshgate_hello_duration_seconds_sum{listener="edge"} 0.002',
@@ -126,7 +137,7 @@ describe('connections', () => {
   });
 
   it('that were not seen before are left out rather than counted below zero', async () => {
-    const { scrape } = told(closed('unknown'));
+    const { scrape } = observed(closed('unknown'));
     expect(await scrape('meshgate_connections_')).toEqual([]);
   });
 });
@@ -135,17 +146,17 @@ describe('a route that is removed', () => {
   it('takes all of its series with it', async () => {
     const web = route('web');
     const lives = [api, web].flatMap((to) => [...begun(to.name, to), connected(to.name, to), closed(to.name)]);
-    const { tell, scrape } = told(...lives);
+    const { notify, scrape } = observed(...lives);
     expect(await scrape('route="api"')).not.toEqual([]);
-    tell(replaced([web], ['api']));
+    notify(replaced([web], ['api']));
     expect(await scrape('route="api"')).toEqual([]);
     expect(await scrape('bytes_total{route="web"')).toHaveLength(2);
   });
 
   it('is not brought back by a connection that outlives it', async () => {
-    const { tell, scrape } = told(...begun('1', api), connected('1', api), replaced([], ['api']));
+    const { notify, scrape } = observed(...begun('1', api), connected('1', api), replaced([], ['api']));
     expect(await scrape('connections_active')).toEqual(['meshgate_connections_active{route="",listener="edge"} 1']);
-    tell(closed('1'));
+    notify(closed('1'));
     expect(await scrape('route="api"')).toEqual([]);
     expect(await scrape('connections_closed')).toEqual([
       'meshgate_connections_closed_total{route="",listener="edge",code="OK",side="none"} 1',
@@ -157,8 +168,8 @@ describe('a route that is removed', () => {
   });
 
   it('begins at zero when it comes back, whatever older connections do', async () => {
-    const { tell, scrape } = told(...begun('old', api), replaced([], ['api']), replaced([api], []));
-    tell(...begun('new', api), closed('old'));
+    const { notify, scrape } = observed(...begun('old', api), replaced([], ['api']), replaced([api], []));
+    notify(...begun('new', api), closed('old'));
     expect(await scrape('connections_active{route="api"')).toEqual([
       'meshgate_connections_active{route="api",listener="edge"} 1',
     ]);
@@ -169,7 +180,7 @@ describe('a route that is removed', () => {
 describe('a source', () => {
   it('shows what it serves, by kind, and since when', async () => {
     const routes = [api, route('web', { kind: 'static', serverNames: ['a.example.com', '*.b.example.com'] })];
-    const { scrape } = told(spoke(true), replaced(routes, [], ['token lacks node:read']));
+    const { scrape } = observed(updated(true), replaced(routes, [], ['token lacks node:read']));
     expect(await scrape('source="files"')).toEqual([
       'meshgate_source_routes{source="files",kind=""} 1',
       'meshgate_source_routes{source="files",kind="static"} 1',
@@ -185,7 +196,7 @@ describe('a source', () => {
   });
 
   it('forgets a kind that it no longer makes', async () => {
-    const { scrape } = told(replaced([route('web', { kind: 'static' })], []), replaced([], ['web']));
+    const { scrape } = observed(replaced([route('web', { kind: 'static' })], []), replaced([], ['web']));
     expect(await scrape('source_routes{')).toEqual(['meshgate_source_routes{source="files",kind=""} 0']);
   });
 
@@ -197,7 +208,7 @@ describe('a source', () => {
       route('well', { kind: 'local-service', backends: [{ address: own, weight: 1, healthy: true }] }),
       route('out', { kind: 'static', backends: [], egress: { port: 443 } }),
     ];
-    const { scrape } = told(replaced(routes, []));
+    const { scrape } = observed(replaced(routes, []));
     expect(await scrape('source_routes_down')).toEqual([
       'meshgate_source_routes_down{source="files",kind="remote-datacenter"} 1',
       'meshgate_source_routes_down{source="files",kind="local-service"} 1',
@@ -207,12 +218,12 @@ describe('a source', () => {
 
   it('is failing until it yields again, even without a change', async () => {
     const failed: ProxyEvent = { type: 'source.failed', source: 'files', error: new Error('gone'), retryInMs: 1000 };
-    const { tell, scrape } = told(failed, failed);
+    const { notify, scrape } = observed(failed, failed);
     expect(await scrape('source_fail')).toEqual([
       'meshgate_source_failing{source="files"} 1',
       'meshgate_source_failures_total{source="files"} 2',
     ]);
-    tell(spoke(false));
+    notify(updated(false));
     expect(await scrape('source_failing')).toEqual(['meshgate_source_failing{source="files"} 0']);
   });
 });
@@ -297,11 +308,11 @@ const OTHERS: readonly (readonly [claim: string, events: readonly ProxyEvent[], 
 
 describe('everything else', () => {
   it.each(OTHERS)('%s', async (_claim, events, lines) => {
-    expect(await told(...events).scrape('meshgate_')).toEqual(expect.arrayContaining([...lines]));
+    expect(await observed(...events).scrape('meshgate_')).toEqual(expect.arrayContaining([...lines]));
   });
 
   it('addresses and server names never become labels', async () => {
-    const { scrape } = told(
+    const { scrape } = observed(
       ...begun('1', api),
       connected('1', api),
       closed('1'),
@@ -314,7 +325,7 @@ describe('everything else', () => {
 });
 
 it('every metric of the table is registered with its type and labels, and no other', () => {
-  const { registry } = told();
+  const { registry } = observed();
   gatewayVitals(registry, VITALS);
   carrierVitals(registry, { pendingHellos: () => 0, pipes: () => undefined });
   const found = registry.getMetricsAsArray().map(({ name }) => name);

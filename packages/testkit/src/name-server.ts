@@ -124,16 +124,16 @@ function question(query: Buffer): { name: string; type: 'A' | 'AAAA' | undefined
   return { name: labels.join('.').toLowerCase(), type: TYPES[query.readUInt16BE(at + 1)], end: at + 5 };
 }
 
-function message(query: Buffer, said: Exclude<NameAnswer, 'drop'>, over: 'udp' | 'tcp'): Buffer {
-  const isTruncated = typeof said !== 'string' && said.truncated === true && over === 'udp';
-  const addresses = typeof said === 'string' || isTruncated ? [] : said.addresses;
-  const { ttl = 60, via = [] } = typeof said === 'string' || isTruncated ? {} : said;
+function message(query: Buffer, logged: Exclude<NameAnswer, 'drop'>, over: 'udp' | 'tcp'): Buffer {
+  const isTruncated = typeof logged !== 'string' && logged.truncated === true && over === 'udp';
+  const addresses = typeof logged === 'string' || isTruncated ? [] : logged.addresses;
+  const { ttl = 60, via = [] } = typeof logged === 'string' || isTruncated ? {} : logged;
   const owners = [QUESTION, ...via.map(nameBytes)];
   const aliases = via.map((name, index) =>
     record({ owner: owners[index] ?? QUESTION, type: CNAME, data: nameBytes(name), ttl }),
   );
   const records = [...aliases, ...addresses.map((address) => addressRecord(owners.at(-1) ?? QUESTION, address, ttl))];
-  const rcode = typeof said === 'string' ? RCODES[said] : 0;
+  const rcode = typeof logged === 'string' ? RCODES[logged] : 0;
   const flags = 0x81_80 | (isTruncated ? 0x02_00 : 0) | rcode;
   const counts = [1, records.length, 0, 0].map(uint16);
   const header = Buffer.concat([query.subarray(0, 2), uint16(flags), ...counts]);

@@ -25,7 +25,7 @@ class UringAcceptWatch implements AcceptWatch, UringHandler, Requester {
   readonly slot: number;
   readonly #kernel: UringKernel;
   readonly #acceptor: Acceptor;
-  #underWay = 0;
+  #pending = 0;
   #isPaused = false;
   /** While it is being closed with a request still pending. */
   #onClosed: (() => void) | undefined;
@@ -49,8 +49,8 @@ class UringAcceptWatch implements AcceptWatch, UringHandler, Requester {
   /** A multishot request keeps its place in the wait queue: of several processes the first would get every connection. */
   resume(): void {
     this.#isPaused = false;
-    if ((this.#underWay & ACCEPT) !== 0) return;
-    this.#underWay |= ACCEPT;
+    if ((this.#pending & ACCEPT) !== 0) return;
+    this.#pending |= ACCEPT;
     const ring = this.#kernel.loop.request(this, OP_ACCEPT, ACCEPT);
     ring.setFlags(0, this.#acceptor.isShared ? 0 : ACCEPT_MULTISHOT);
     ring.setOperationFlags(SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -63,16 +63,16 @@ class UringAcceptWatch implements AcceptWatch, UringHandler, Requester {
 
   close(): Promise<void> {
     return new Promise((resolve) => {
-      if (this.#underWay === 0) this.#remove(resolve);
+      if (this.#pending === 0) this.#remove(resolve);
       else this.#cancel(resolve);
     });
   }
 
   onCompletion(kind: number, result: number, flags: number): void {
-    if ((flags & CQE_MORE) === 0) this.#underWay &= ~kind;
+    if ((flags & CQE_MORE) === 0) this.#pending &= ~kind;
     if (kind === ACCEPT && result >= 0) this.#acceptor.accepted(result);
     else if (kind === ACCEPT) this.#acceptor.failed(-result);
-    if (this.#underWay !== 0) return;
+    if (this.#pending !== 0) return;
     if (this.#onClosed !== undefined) this.#remove(this.#onClosed);
     else if (!this.#acceptor.closed && !this.#isPaused) this.resume();
   }
@@ -83,7 +83,7 @@ class UringAcceptWatch implements AcceptWatch, UringHandler, Requester {
 
   #cancel(onClosed: () => void): void {
     this.#onClosed = onClosed;
-    this.#underWay |= CANCEL;
+    this.#pending |= CANCEL;
     this.#kernel.loop.request(this, OP_ASYNC_CANCEL, CANCEL).setOperationFlags(CANCEL_ALL | CANCEL_FD);
   }
 

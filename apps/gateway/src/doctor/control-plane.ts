@@ -49,9 +49,9 @@ export async function controlPlaneOf(loaded: LoadedConfig): Promise<ControlPlane
 export async function peerFindings({ agents, meshes }: ControlPlane, only?: string): Promise<readonly Finding[]> {
   const ofAgents = await Promise.all(agents.map((agent) => checkPeers(agent)));
   const ofMeshes = await Promise.all(meshes.map(peersInFiles));
-  const isMeant = ({ peer }: { readonly peer?: string }): boolean =>
+  const isSelected = ({ peer }: { readonly peer?: string }): boolean =>
     only === undefined || peer === undefined || peer === only;
-  return [...ofAgents, ...ofMeshes].flat().filter(isMeant);
+  return [...ofAgents, ...ofMeshes].flat().filter(isSelected);
 }
 
 /** A peering of mesh files stands as soon as the files of both clusters are there. */
@@ -60,9 +60,9 @@ async function peersInFiles({ baseDir, config, mesh }: MeshFolder) {
   const findings = peers.map(async ({ name }) => {
     const imported = imports.filter(({ peer }) => peer === name);
     const counts = `imports ${imported.length}, exports ${exports.filter((one) => one.peers.includes(name)).length}`;
-    const standing: Finding = { check: `peer ${name}`, outcome: 'ok', found: `of mesh files, ${counts}` };
+    const established: Finding = { check: `peer ${name}`, outcome: 'ok', found: `of mesh files, ${counts}` };
     const roots = await rootsInFile(name, config, baseDir);
-    return [standing, ...roots].map((finding) => ({ peer: name, ...finding }));
+    return [established, ...roots].map((finding) => ({ peer: name, ...finding }));
   });
   return (await Promise.all(findings)).flat();
 }

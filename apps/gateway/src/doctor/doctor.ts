@@ -74,11 +74,11 @@ async function listenersOf(
 ): Promise<readonly OwnListener[]> {
   const configured = usable?.config.listeners.map(({ name, endpoint: address }) => ({ name, address })) ?? [];
   if (running.kind !== 'running') return configured;
-  const answer = (await admin.get('/listeners').catch(() => undefined)) as ListenersAnswer | undefined;
+  const answer = (await admin.get('/listeners').catch(() => undefined)) as DoctorListeners | undefined;
   return answer?.listeners.map(({ name, host, port }) => ({ name, address: { host, port } })) ?? configured;
 }
 
-interface ListenersAnswer {
+interface DoctorListeners {
   readonly listeners: readonly ListenerView[];
 }
 
@@ -113,15 +113,15 @@ interface RoutingQuestion {
   readonly listeners: readonly OwnListener[];
 }
 
-interface Routed {
+interface DoctorRouting {
   readonly findings: readonly Finding[];
   /** Of the name that is asked about. */
   readonly route?: string;
 }
 
-const NOTHING_ROUTED: Routed = { findings: [] };
+const NOTHING_ROUTED: DoctorRouting = { findings: [] };
 
-async function routing(queries: RouteQueries, question: RoutingQuestion): Promise<Routed> {
+async function routing(queries: RouteQueries, question: RoutingQuestion): Promise<DoctorRouting> {
   const { serverName, known, listeners } = question;
   try {
     if (serverName !== undefined) return await routingOf(serverName, queries, question);
@@ -134,7 +134,11 @@ async function routing(queries: RouteQueries, question: RoutingQuestion): Promis
   }
 }
 
-async function routingOf(name: string, queries: RouteQueries, { known, listeners }: RoutingQuestion): Promise<Routed> {
+async function routingOf(
+  name: string,
+  queries: RouteQueries,
+  { known, listeners }: RoutingQuestion,
+): Promise<DoctorRouting> {
   const requested = requestedName(name);
   if (requested.kind !== 'name')
     return { findings: [{ check: `name ${name}`, outcome: 'failed', found: requested.why }] };

@@ -13,7 +13,7 @@ export interface Target {
   readonly address: Endpoint;
   readonly serverName: string;
   /** Why this address is dialled rather than another: the mesh gateway mode of a sidecar. */
-  readonly way?: string;
+  readonly modePath?: string;
   /** The listener of the same gateway with this address; absent when there is none. */
   readonly ownListener?: string;
   /** No service has the name: a refusal is a good sign. */
@@ -125,7 +125,7 @@ const LEADS_TO_GATEWAYS: ReadonlySet<string> = new Set(['remote-datacenter', 'im
 
 /** The check of a probe. Pure. */
 export function reachFinding(target: Target, outcome: Probe, now: Date): Finding {
-  const { what, address, serverName, isMadeUp, way } = target;
+  const { what, address, serverName, isMadeUp, modePath } = target;
   const check = `${what}: backend ${formatEndpoint(address)} for ${serverName}`;
   switch (outcome.kind) {
     case 'tls':
@@ -159,9 +159,9 @@ export function reachFinding(target: Target, outcome: Probe, now: Date): Finding
       return {
         check,
         outcome: 'failed',
-        found: `${UNREACHABLE[outcome.code] ?? outcome.code}${way === undefined ? '' : `; ${way}`}`,
+        found: `${UNREACHABLE[outcome.code] ?? outcome.code}${modePath === undefined ? '' : `; ${modePath}`}`,
         advice:
-          way === undefined
+          modePath === undefined
             ? adviceFor(outcome.code)
             : `correct the mode where it is set, or ${adviceFor(outcome.code)}`,
       };

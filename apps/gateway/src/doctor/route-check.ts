@@ -101,18 +101,18 @@ const MAX_SHOWN = 3;
 export function targetsOfName(explanation: Explanation): readonly Target[] {
   if (!explanation.found) return [];
   const { serverName, route, backends, origin = {} } = explanation;
-  const way = wayOf(origin);
+  const modePath = pathOf(origin);
   return backends.map(({ host, port }) => ({
     what: `route ${route}`,
     address: { host, port },
     serverName,
     isMadeUp: false,
-    ...(way !== undefined && { way }),
+    ...(modePath !== undefined && { modePath }),
   }));
 }
 
 /** For an upstream of a sidecar. */
-function wayOf({ path, mode, decidedBy }: Readonly<Record<string, string>>): string | undefined {
+function pathOf({ path, mode, decidedBy }: Readonly<Record<string, string>>): string | undefined {
   if (path === undefined || mode === undefined) return undefined;
   return `its mesh gateway mode is ${mode}${decidedBy === undefined ? '' : ` (${decidedBy})`}, so the path is ${path}`;
 }

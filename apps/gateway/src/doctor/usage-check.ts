@@ -75,7 +75,7 @@ function limitsFinding(series: readonly Series[]): Finding {
 }
 
 /** Codes with causes on this side, whatever the backends do. */
-const TELLING: Readonly<Record<string, string>> = {
+const ADVICE: Readonly<Record<string, string>> = {
   CLIENT_DENIED: 'an access list of the listener or route: meshgate explain NAME shows it',
   LIMIT_REACHED: 'the log line says which limit',
   LOCAL_RESOURCE: 'this machine lacks descriptors, ports or memory',
@@ -88,14 +88,14 @@ function failuresFinding(series: readonly Series[], route: string | undefined): 
   for (const { name, labels, value } of series) {
     if (!FAILURES.has(name) || value === 0 || !labels.includes(of)) continue;
     const [, code = 'OK'] = /code="(\w+)"/.exec(labels) ?? [];
-    const isOurs = !labels.includes('side="downstream"') || code in TELLING;
+    const isOurs = !labels.includes('side="downstream"') || code in ADVICE;
     if (code !== 'OK' && isOurs) counts.set(code, (counts.get(code) ?? 0) + value);
   }
   if (counts.size === 0) return [];
   const what = route === undefined ? 'connections' : `connections of route ${route}`;
   const check = `${what} since the start of the running gateway`;
   const found = Array.from(counts, ([code, count]) => `${count} ended with ${code}`).join(', ');
-  const advice = Array.from(counts.keys()).flatMap((code) => (code in TELLING ? [`${code}: ${TELLING[code]}`] : []));
+  const advice = Array.from(counts.keys()).flatMap((code) => (code in ADVICE ? [`${code}: ${ADVICE[code]}`] : []));
   return [
     advice.length === 0
       ? { check, outcome: 'ok', found }

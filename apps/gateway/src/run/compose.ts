@@ -115,13 +115,13 @@ export const ADMISSION: Token<Admission> = token('admission');
 export const CERTIFICATE: Token<{ readonly status: CertificateStatus }> = token('own certificate');
 
 /** Composes a gateway. Nothing runs before it is started. */
-export function compose(config: GatewayConfig, parts: InstalledParts, surroundings: ComposeContext): Gateway {
-  return one(carrying(config, parts, surroundings), GATEWAY);
+export function compose(config: GatewayConfig, parts: InstalledParts, environment: ComposeContext): Gateway {
+  return one(carrying(config, parts, environment), GATEWAY);
 }
 
 /** {@link compose} for a worker. */
-export function composeCarrier(config: GatewayConfig, parts: InstalledParts, surroundings: ComposeContext): Carrier {
-  const c = carrying(config, parts, surroundings);
+export function composeCarrier(config: GatewayConfig, parts: InstalledParts, environment: ComposeContext): Carrier {
+  const c = carrying(config, parts, environment);
   return {
     gateway: one(c, GATEWAY),
     sessions: one(c, SESSIONS),
@@ -142,26 +142,26 @@ export function composeCarrier(config: GatewayConfig, parts: InstalledParts, sur
 export function composeWith(
   config: GatewayConfig,
   parts: InstalledParts,
-  surroundings: ComposeContext,
+  environment: ComposeContext,
   bindOwn: (plan: Plan) => Plan,
 ): Gateway {
-  return one(carrying(config, parts, surroundings, bindOwn), GATEWAY);
+  return one(carrying(config, parts, environment, bindOwn), GATEWAY);
 }
 
 function carrying(
   config: GatewayConfig,
   parts: InstalledParts,
-  surroundings: ComposeContext,
+  environment: ComposeContext,
   bindOwn = bindStages,
 ): Container {
-  const plan = planOf(surroundings, config, parts);
+  const plan = planOf(environment, config, parts);
   const live = { keepAlive: { ...config.keepAlive }, prefer: config.prefer ?? {} };
   const start: Plan = { ...plan, live, servicesOf, liveConnections: later(plan.c, SESSIONS) };
   bind(start.c, EVENTS, () => eventsOf(start));
   const c = composed(start, (whole) => bindCarrier(bindOwn(whole)));
   carrierVitals(one(c, REGISTRY), {
     pendingHellos: () => all(c, ADMISSION)[0]?.pendingHellos,
-    pipes: () => surroundings.transport.pipes?.(),
+    pipes: () => environment.transport.pipes?.(),
   });
   return c;
 }

@@ -44,7 +44,7 @@ import type { Preparing } from './change.ts';
 import { Gateway } from './gateway.ts';
 import type { HeldByProcess, Next } from './gateway.ts';
 import { LiveServices } from './live-services.ts';
-import type { Origin } from './predecessor.ts';
+import type { ProcessOrigin } from './predecessor.ts';
 import type { ProcessControl } from './process-control.ts';
 import { fileListenerStore, fileSnapshotStore } from './snapshot-files.ts';
 import type { LiveSetting } from './setting-effects.ts';
@@ -59,7 +59,7 @@ export interface GatewayContext {
   /** Of all its processes together. */
   readonly limits: Limits;
   /** Where the process has its sockets from, and whom it replaces. */
-  readonly origin: Origin;
+  readonly origin: ProcessOrigin;
   /** What an operator may have the process do beside, through the admin server. */
   readonly control: ProcessControl;
   /** Starts the drain at whose end the process exits: `POST /drain`. */

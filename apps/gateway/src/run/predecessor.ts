@@ -6,7 +6,7 @@ import type { InheritedSocket } from './inherited-sockets.ts';
 import { storedSocket } from './socket-store.ts';
 
 /** How this process was started. */
-export interface Origin {
+export interface ProcessOrigin {
   readonly sockets: InheritedSockets;
   /** The gateway that it replaces, which waits for it to be ready; absent when there is none. */
   readonly predecessor: Predecessor | undefined;
@@ -29,7 +29,7 @@ const FIRST_SOCKET_FD = 3;
  *
  * @throws Error when a service manager passes a socket that belongs to no listener
  */
-export function originOf(env: Environment, listeners: readonly ListenAddress[]): Origin {
+export function originOf(env: Environment, listeners: readonly ListenAddress[]): ProcessOrigin {
   const handover = env[HANDOVER_VARIABLE];
   const { LISTEN_PID: pid, LISTEN_FDS: count, LISTEN_FDNAMES: names = '' } = env;
   for (const name of [HANDOVER_VARIABLE, 'LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) delete process.env[name];
@@ -90,6 +90,6 @@ export function activatedSockets(
 }
 
 /** For a process without inherited sockets. */
-function noOrigin(): Origin {
+function noOrigin(): ProcessOrigin {
   return { sockets: new InheritedSockets(), predecessor: undefined };
 }

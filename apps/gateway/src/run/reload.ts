@@ -66,7 +66,7 @@ export class Reloader {
       const wanted = await loadAgain(before);
       const planned = planReload(this.settings, flatSettings(wanted.config, wanted.uses));
       const changes = planned.map((change) => (isOneOf(gateway.live, change.setting) ? change : afterRestart(change)));
-      const next = goingOn(before, wanted, { changes, live: gateway.live });
+      const next = continuing(before, wanted, { changes, live: gateway.live });
       if (changes.some(({ effect }) => effect !== 'restart')) {
         const { config, parts } = next;
         const change = await gateway.prepare({ config, parts, limits: sharesOf(config, thisMachine()).each });
@@ -105,7 +105,7 @@ interface Possible {
 }
 
 /** `wanted`, but settings that need a restart keep their value in `before`. */
-function goingOn(before: LoadedConfig, wanted: LoadedConfig, { changes, live }: Possible): LoadedConfig {
+function continuing(before: LoadedConfig, wanted: LoadedConfig, { changes, live }: Possible): LoadedConfig {
   const keepsSources = changes.some(({ setting, effect }) => setting.startsWith('sources') && effect === 'restart');
   const from = keepsSources ? before : wanted;
   const uses = [

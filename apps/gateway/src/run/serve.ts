@@ -14,7 +14,7 @@ import { logMessage } from '../log/messages.ts';
 import { thisMachine } from './machine.ts';
 import { ReadinessLog } from './readiness-log.ts';
 import { originOf } from './predecessor.ts';
-import type { Origin } from './predecessor.ts';
+import type { ProcessOrigin } from './predecessor.ts';
 import type { ProcessControl, ReloadOutcome, UpgradeOutcome } from './process-control.ts';
 import { SocketStore } from './socket-store.ts';
 import { serviceManager } from './service-manager.ts';
@@ -45,7 +45,7 @@ type StrayKind = 'exception' | 'rejection';
 /** 0: stopped cleanly, nothing cut. 1: connections were cut, or a failure at run time. */
 export type ServeStatus = 0 | 1;
 
-/** Origin of the configuration: a file, amendments, or both. */
+/** ProcessOrigin of the configuration: a file, amendments, or both. */
 export interface ConfigPlace {
   readonly file: string | undefined;
   readonly amend: Amend;
@@ -67,12 +67,12 @@ export async function serve({ file, amend }: ConfigPlace, target: LogTarget, sig
 }
 
 /** What a proxy is composed from. */
-interface RunSurroundings {
+interface RunEnvironment {
   readonly log: Log;
   readonly target: LogTarget;
   readonly shares: Shares;
   readonly control: ProcessControl;
-  readonly origin: Origin;
+  readonly origin: ProcessOrigin;
   shutDown(): void;
 }
 
@@ -80,7 +80,7 @@ interface RunSurroundings {
 export interface RunningProxy {
   readonly loaded: LoadedConfig;
   /** Composes it. */
-  composeWith(around: RunSurroundings): Gateway;
+  composeWith(around: RunEnvironment): Gateway;
   /** Reads the configuration again. Rejects with `ConfigProblems` when it is invalid. */
   loadAgain(earlier: LoadedConfig): Promise<LoadedConfig>;
 }
@@ -102,7 +102,7 @@ export async function run(proxy: RunningProxy, target: LogTarget, signals: Signa
 }
 
 /** In this process, or with this one as the primary of its workers. */
-function gatewayOf(asLoaded: LoadedConfig, around: RunSurroundings): Gateway {
+function gatewayOf(asLoaded: LoadedConfig, around: RunEnvironment): Gateway {
   const loaded = { ...asLoaded, config: around.origin.sockets.withInheritedPorts(asLoaded.config) };
   const { log, shares, control, origin, shutDown } = around;
   if (shares.count > 1) return composePrimary(loaded, around);
@@ -124,11 +124,11 @@ class Run {
   readonly #shares: Shares;
   readonly #gateway: Gateway;
   readonly #reloader: Reloader;
-  readonly #origin: Origin;
+  readonly #origin: ProcessOrigin;
   readonly #manager: ServiceManager | undefined;
   readonly #store: SocketStore | undefined;
   /** Settles when workers may be asked for their sockets again. */
-  #asking: Promise<unknown> = Promise.resolve();
+  #querying: Promise<unknown> = Promise.resolve();
   #upgrading: Promise<UpgradeOutcome> | undefined;
   #isHandedOver = false;
   /** Aborts when the process is to stop: a signal, the admin API, or a bug. */
@@ -260,13 +260,13 @@ class Run {
 
   /** One request to the workers at a time. */
   #sockets(): Promise<HeldByProcess> {
-    const asked = this.#asking.then(async () => {
+    const queried = this.#querying.then(async () => {
       const { sockets, close } = await this.#gateway.sockets();
       const { sockets: inherited } = this.#origin;
       return { sockets: sockets.map((one) => ({ ...one, isManaged: inherited.isManaged(one.endpoint) })), close };
     });
-    this.#asking = asked.catch(() => undefined);
-    return asked;
+    this.#querying = queried.catch(() => undefined);
+    return queried;
   }
 
   #readinessLog(): ReadinessLog {

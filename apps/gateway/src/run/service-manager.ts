@@ -41,9 +41,9 @@ export async function serviceManager({
     const { datagramSender, loadLibc } = await import('@meshgate/linux');
     const sender = datagramSender(await loadLibc(), path);
     // Its queue is full, or it has exited: nobody receives it.
-    const bestEffort = (tell: () => void): void => {
+    const bestEffort = (report: () => void): void => {
       try {
-        tell();
+        report();
       } catch {}
     };
     const manager: ServiceManager = {

@@ -11,10 +11,10 @@ import { bind, one } from '../run/token.ts';
 import type { LoadedSidecar, SidecarMaterial } from './load-sidecar.ts';
 
 /** Composes a sidecar. Nothing runs before it is started. */
-export function composeSidecar({ config, parts, material }: LoadedSidecar, surroundings: ComposeContext): Gateway {
+export function composeSidecar({ config, parts, material }: LoadedSidecar, environment: ComposeContext): Gateway {
   // Routes are useless without credentials, which are never stored.
   const { stateDir: _never, ...settings } = config;
-  return composeWith(settings, parts, surroundings, (plan) => bindSidecar(plan, material));
+  return composeWith(settings, parts, environment, (plan) => bindSidecar(plan, material));
 }
 
 function bindSidecar(plan: Plan, { proxy, credentials, authorizer, services }: SidecarMaterial): Plan {

@@ -38,8 +38,8 @@ export class Recording {
       alert === 'MeshgateNamesFail' ? SPEED_OF_LOOKUPS : rule.expr.includes('[') ? SPEED_OF_RATES : SPEED_OF_GAUGES;
     const metrics = new Set(rule.expr.match(/meshgate_\w+/g));
     const scrapes = this.#scrapes.map(({ realMs, unixTime, samples }): Scrape => {
-      const asked = samples.filter(({ labels }) => metrics.has(labels['__name__'] ?? ''));
-      const counted = asked.filter((sample) => ENDS_WELL.test(textOf(sample)) || of.test(textOf(sample)));
+      const queried = samples.filter(({ labels }) => metrics.has(labels['__name__'] ?? ''));
+      const counted = queried.filter((sample) => ENDS_WELL.test(textOf(sample)) || of.test(textOf(sample)));
       return { at: (realMs / 1_000) * speed, unixTime, samples: counted };
     });
     const now = scrapes.at(-1)?.at ?? 0;

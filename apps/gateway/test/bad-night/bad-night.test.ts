@@ -13,7 +13,7 @@ import { startGateway, TEST_CONFIG } from '../daemon.ts';
 import { CAUSES } from './causes.ts';
 import type { AlertName } from './alerts.ts';
 import type { Cause, CauseName } from './causes.ts';
-import { routeOf, startNight, until, WELL, whileAsking } from './night.ts';
+import { routeOf, startNight, until, WELL, whileQuerying } from './night.ts';
 import type { Night } from './night.ts';
 
 /** How a cause is injected, and what must become of it. */
@@ -23,11 +23,11 @@ interface Injection {
   /** Which lines of the log are about it: the first of them names the cause. */
   about(line: LogLine): boolean;
   /** What that line says. */
-  readonly says: RegExp;
+  readonly expected: RegExp;
   /** Labels of the series by which its alert tells it from other causes; any when absent. */
   readonly labels?: RegExp;
   /** Names that are served while it lasts, beside the one that is well. */
-  readonly goesOn?: readonly string[];
+  readonly continues?: readonly string[];
   /** Names that are served again once it has been cleared, and until then are not. */
   readonly stops?: readonly string[];
   /** Warnings of `/ready` that are gone once it has been cleared. */
@@ -158,29 +158,29 @@ describe('a bad night', () => {
   const path = (file: string): string => join(night.files.path, file);
 
   function agentFault(name: keyof typeof AGENT_FAULTS): Injection {
-    const [fault, says] = AGENT_FAULTS[name];
+    const [fault, expected] = AGENT_FAULTS[name];
     return {
       inject: async () => agents.get(name)?.misbehave(fault),
       clear: async () => agents.get(name)?.misbehave(undefined),
-      ...ofAgent(name, says),
+      ...ofAgent(name, expected),
     };
   }
 
   function denial(name: keyof typeof DENIALS): Injection {
-    const [denied, says] = DENIALS[name];
+    const [denied, expected] = DENIALS[name];
     return {
       inject: async () => agents.get(name)?.deny(denied),
       clear: async () => agents.get(name)?.deny({}),
-      ...ofAgent(name, says),
+      ...ofAgent(name, expected),
     };
   }
 
-  function ofAgent(name: string, says: RegExp): Omit<Injection, 'inject' | 'clear'> {
+  function ofAgent(name: string, expected: RegExp): Omit<Injection, 'inject' | 'clear'> {
     return {
       about: ofSource(name),
-      says,
+      expected,
       labels: new RegExp(`source="${name}"`),
-      goesOn: [inMesh(name.toLowerCase())],
+      continues: [inMesh(name.toLowerCase())],
       quiet: new RegExp(`source ${name}:`),
     };
   }
@@ -206,21 +206,21 @@ describe('a bad night', () => {
         await write(file, { routes: [routeOf(serverName, await addressOf())] });
         await until(
           async () =>
-            (await night.gateway.ask(`/explain?serverName=${serverName}`)).status === 200 &&
+            (await night.gateway.query(`/explain?serverName=${serverName}`)).status === 200 &&
             (await isRouted(serverName)),
         );
         await night.serve(serverName).catch(() => undefined);
       },
       clear: () => write(file, { routes: [routeOf(serverName, night.well.address)] }),
       about: ofName(serverName),
-      says: new RegExp(`^${code}`),
+      expected: new RegExp(`^${code}`),
       labels: new RegExp(`route="${serverName}".*code="${code}"`),
       stops: [serverName],
     };
   }
 
   async function isRouted(serverName: string): Promise<boolean> {
-    return ((await night.gateway.ask(`/explain?serverName=${serverName}`)).json as { readonly found: boolean }).found;
+    return ((await night.gateway.query(`/explain?serverName=${serverName}`)).json as { readonly found: boolean }).found;
   }
 
   /** The places where the gateway listens beside its own. */
@@ -228,13 +228,13 @@ describe('a bad night', () => {
     name: string,
     endpointOf: () => Promise<Endpoint>,
     free: () => Promise<unknown>,
-    says: RegExp,
+    expected: RegExp,
   ): Injection {
     return {
       inject: async () => write('places.json', [...placesNow(), { name, endpoint: await endpointOf() }]),
       clear: free,
       about: (line) => line['listener'] === name,
-      says,
+      expected,
       labels: new RegExp(`listener="${name}"`),
       quiet: new RegExp(`listener ${name}:`),
     };
@@ -286,41 +286,41 @@ describe('a bad night', () => {
     brokenRouteFile: () =>
       fileFault('one.yaml', 'routes: [ { serverNames: [ one.example ], backends: [ { port: 1 } ] } ]', {
         about: ofSource('file:one.yaml'),
-        says: /one\.yaml:1:\d+: expected the key "address"/,
+        expected: /one\.yaml:1:\d+: expected the key "address"/,
         labels: /source="file:one\.yaml"/,
-        goesOn: ['one.example'],
+        continues: ['one.example'],
         quiet: /source file:one\.yaml/,
       }),
     deletedRouteFile: () => ({
       inject: () => rename(path('other.yaml'), path('away')),
       clear: () => rename(path('away'), path('other.yaml')),
       about: ofSource('file:other.yaml'),
-      says: /other\.yaml.*(?:ENOENT|no such file)/,
+      expected: /other\.yaml.*(?:ENOENT|no such file)/,
       labels: /source="file:other\.yaml"/,
-      goesOn: ['other.example'],
+      continues: ['other.example'],
       quiet: /source file:other\.yaml/,
     }),
     brokenFileInFolder: () =>
       fileFault('folder/bad.yaml', '{', {
         about: ofSource('file:folder'),
-        says: /bad\.yaml:\d+:\d+/,
+        expected: /bad\.yaml:\d+:\d+/,
         labels: /source="file:folder"/,
-        goesOn: ['bad.example', 'good.example'],
+        continues: ['bad.example', 'good.example'],
         quiet: /source file:folder.*bad\.yaml/,
       }),
     brokenMeshFile: () =>
       fileFault('mesh/dc1/db.hcl', 'service { name = ', {
         about: ofSource('mesh:mesh'),
-        says: /db\.hcl:1:\d+/,
+        expected: /db\.hcl:1:\d+/,
         labels: /source="mesh:mesh"/,
-        goesOn: [inMesh('db')],
+        continues: [inMesh('db')],
         quiet: /source mesh:mesh.*db\.hcl/,
       }),
     deepMeshFile: () => ({
       inject: () => write('deep/dc1/deep.json', `{"service":${'['.repeat(5_000)}`),
       clear: () => rm(path('deep/dc1/deep.json')),
       about: ofSource('mesh:deep'),
-      says: /deep\.json:1:\d+: expected at most 200 levels/,
+      expected: /deep\.json:1:\d+: expected at most 200 levels/,
       labels: /source="mesh:deep"/,
       quiet: /source mesh:deep.*deep\.json/,
     }),
@@ -332,7 +332,7 @@ describe('a bad night', () => {
       },
       clear: () => rm(path('state')),
       about: (line) => String(line['msg']).includes('cannot be kept'),
-      says: /routes cannot be kept for the next start: .*state/,
+      expected: /routes cannot be kept for the next start: .*state/,
       quiet: /cannot be kept/,
     }),
     allBackendsRefuse: () => routeFault('dead.example', 'CONNECT_REFUSED', refusing),
@@ -361,12 +361,12 @@ describe('a bad night', () => {
       inject: () => write('throw', ''),
       clear: () => rm(path('throw')),
       about: (line) => line['observer'] === 'shaky',
-      says: /observer failed: the observer is ill/,
+      expected: /observer failed: the observer is ill/,
     }),
     configBroken: () =>
       fileFault('meshgate.yaml', 'listeners: [', {
         about: (line) => String(line['msg']).startsWith('reload'),
-        says: /reload refused, nothing changed: .*meshgate\.yaml/,
+        expected: /reload refused, nothing changed: .*meshgate\.yaml/,
       }),
   };
 
@@ -375,14 +375,14 @@ describe('a bad night', () => {
       const { cause, alert }: Cause = CAUSES[name];
       it(cause, { timeout: 45_000 }, async () => {
         const injection = injectionOf();
-        await using standing = await tlsClient(night.gateway.address, WELL);
+        await using established = await tlsClient(night.gateway.address, WELL);
         const since = night.gateway.lines.length;
         await injection.inject();
         if (name === 'configBroken') night.gateway.signal('SIGHUP');
         const first = await night.lineAfter(since, (line) => isTrouble(line) && injection.about(line));
-        expect(said(first)).toMatch(injection.says);
+        expect(logged(first)).toMatch(injection.expected);
         if (alert !== undefined) await firesMeanwhile(alert, injection);
-        for (const serverName of [WELL, ...(injection.goesOn ?? [])])
+        for (const serverName of [WELL, ...(injection.continues ?? [])])
           expect(await night.serve(serverName)).toBe('through the night');
         for (const serverName of injection.stops ?? []) await expect(night.serve(serverName)).rejects.toThrow();
         await injection.clear();
@@ -394,13 +394,13 @@ describe('a bad night', () => {
               () => false,
             ),
           );
-        expect(await standing.echo('still here')).toBe('still here');
+        expect(await established.echo('still here')).toBe('still here');
       });
     }
 
     /** The alert fires while clients go on to ask for what does not work, and for what does. */
     async function firesMeanwhile(alert: AlertName, { labels, stops = [] }: Injection): Promise<void> {
-      await whileAsking(night, [...stops, WELL], () => night.fires(alert, labels));
+      await whileQuerying(night, [...stops, WELL], () => night.fires(alert, labels));
     }
 
     it(CAUSES.silentClients.cause, async () => {
@@ -410,7 +410,7 @@ describe('a bad night', () => {
         sockets.push(connect({ host, port, localAddress: '127.0.0.2' }).on('error', () => undefined));
       await Promise.all(sockets.map((socket) => once(socket, 'connect')));
       const line = await night.gateway.line(({ code }) => code === 'LIMIT_REACHED');
-      expect(said(line)).toMatch(/too many pending handshakes/);
+      expect(logged(line)).toMatch(/too many pending handshakes/);
       expect(await night.serve(WELL)).toBe('through the night');
       for (const socket of sockets) socket.destroy();
     });
@@ -430,7 +430,7 @@ describe('a bad night', () => {
       const sockets = Array.from({ length: 200 }, () =>
         connect({ host, port: Number(port) }).on('error', () => undefined),
       );
-      expect((await night.gateway.ask('/live')).status).toBe(200);
+      expect((await night.gateway.query('/live')).status).toBe(200);
       for (const socket of sockets) socket.destroy();
     });
 
@@ -453,8 +453,8 @@ describe('a bad night', () => {
       await silentNight.fires('MeshgateSourceFailing', /source="consul"/);
       expect(await silentNight.serve(WELL)).toBe('through the night');
       agent.misbehave(undefined);
-      await silentNight.gateway.said('ready');
-      expect(await silentNight.standing.echo('still here')).toBe('still here');
+      await silentNight.gateway.logged('ready');
+      expect(await silentNight.established.echo('still here')).toBe('still here');
     });
 
     it(CAUSES.workerKilled.cause, { timeout: 60_000 }, async () => {
@@ -487,8 +487,8 @@ describe('a bad night', () => {
   describe('in the morning', () => {
     it('there is nothing left to warn of, the connection that stood before still does, and the gateway stops cleanly', async () => {
       await until(async () => (await night.warnings()).length === 0);
-      expect(await night.standing.echo('good morning')).toBe('good morning');
-      night.standing.end();
+      expect(await night.established.echo('good morning')).toBe('good morning');
+      night.established.end();
       night.gateway.signal('SIGTERM');
       expect(await night.gateway.ended).toBe(0);
     });
@@ -507,7 +507,7 @@ function isTrouble(line: LogLine): boolean {
   return line['level'] === 'warn' || line['level'] === 'error' || line['code'] !== undefined;
 }
 
-function said(line: LogLine): string {
+function logged(line: LogLine): string {
   const { msg, code, reason } = line;
   return typeof msg === 'string' ? msg : `${String(code)}: ${String(reason)}`;
 }

@@ -11,7 +11,7 @@ import { readyDaemon, TEST_CONFIG } from '../daemon.ts';
 import type { ReadyDaemon } from '../daemon.ts';
 import { describeWithConsul, startConsul } from '../sidecar/agent.ts';
 import { CAUSES } from './causes.ts';
-import { routeOf, startNight, until, WELL, whileAsking } from './night.ts';
+import { routeOf, startNight, until, WELL, whileQuerying } from './night.ts';
 import type { Night } from './night.ts';
 
 /** Whether this machine lets us mount something that nobody else sees: `true`, or why not. */
@@ -85,17 +85,17 @@ needs('netns', mountsAvailable())('a bad night on a machine of its own', () => {
   }
 
   /** A name that was known is served by its last good addresses, whatever the name servers say now. */
-  async function nameFault(name: string, entry: Zone[string] | undefined, says: RegExp): Promise<void> {
+  async function nameFault(name: string, entry: Zone[string] | undefined, expected: RegExp): Promise<void> {
     const since = night.gateway.lines.length;
     answer(name, entry);
-    const asking = until(async () => {
+    const querying = until(async () => {
       expect(await night.serve(name)).toBe('through the night');
       return night.gateway.lines.some(({ host }) => host === name);
     });
     const line = await night.lineAfter(since, ({ host }) => host === name);
-    await asking;
-    expect(line).toMatchObject({ level: 'warn', msg: expect.stringMatching(says) as string });
-    await whileAsking(night, [name], () => night.fires('MeshgateNamesFail'));
+    await querying;
+    expect(line).toMatchObject({ level: 'warn', msg: expect.stringMatching(expected) as string });
+    await whileQuerying(night, [name], () => night.fires('MeshgateNamesFail'));
     expect((await night.warnings()).some((warning) => warning.includes(name))).toBe(true);
     answer(name, GOOD);
     expect(await night.serve(name)).toBe('through the night');
@@ -136,8 +136,8 @@ needs('netns', mountsAvailable())('a bad night on a machine of its own', () => {
   it('in the morning there is nothing left to warn of, and the gateway stops cleanly', async () => {
     // What is only said of the last minute clears by itself when that is over.
     await until(async () => (await night.warnings()).every((warning) => warning.includes('within the last minute')));
-    expect(await night.standing.echo('good morning')).toBe('good morning');
-    night.standing.end();
+    expect(await night.established.echo('good morning')).toBe('good morning');
+    night.established.end();
     night.gateway.signal('SIGTERM');
     expect(await night.gateway.ended).toBe(0);
   });
@@ -201,11 +201,11 @@ needs('netns', limitsAvailable())('a gateway', () => {
       for (const socket of crowd) socket.write(HELLO);
       const line = await night.gateway.line(({ msg }) => String(msg).startsWith('accept paused'));
       expect(line['msg']).toMatch(/EMFILE|file descriptors/);
-      expect(await night.standing.echo('still here')).toBe('still here');
+      expect(await night.established.echo('still here')).toBe('still here');
       await night.fires('MeshgateFull');
       for (const socket of crowd) socket.destroy();
       limit(4_096);
-      await night.gateway.said('accept resumed');
+      await night.gateway.logged('accept resumed');
       await until(() =>
         night.serve(WELL).then(
           () => true,
@@ -258,7 +258,7 @@ describeWithConsul('a gateway with a real Consul', () => {
         (await night.warnings()).every((warning) => warning.includes('expected one mesh gateway')),
       );
       expect(await night.serve(serverName)).toBe('through the night');
-      expect(await night.standing.echo('still here')).toBe('still here');
+      expect(await night.established.echo('still here')).toBe('still here');
     },
   );
 });

@@ -17,7 +17,7 @@ import type { Folder, ReadyDaemon } from '../daemon.ts';
 import { Recording } from './alerts.ts';
 import type { AlertName } from './alerts.ts';
 import { CAUSES } from './causes.ts';
-import { routeOf, until, WELL, whileAsking } from './night.ts';
+import { routeOf, until, WELL, whileQuerying } from './night.ts';
 
 /** Whether this machine lets us make networks: `true`, or why not. */
 function networksAvailable(): true | string {
@@ -187,7 +187,7 @@ needs('netns', networksAvailable())('a bad night in a network of its own', () =>
       held.push(client);
     }
     expect((await line)['reason']).toMatch(/EADDRNOTAVAIL.*ip_local_port_range/);
-    await whileAsking(night, ['ports.example'], () =>
+    await whileQuerying(night, ['ports.example'], () =>
       night.fires('MeshgateFailures', /route="ports\.example".*code="LOCAL_RESOURCE"/),
     );
     for (const client of held) expect(await client.echo('still here')).toBe('still here');
@@ -201,7 +201,7 @@ needs('netns', networksAvailable())('a bad night in a network of its own', () =>
       await expect(night.serve('no-route.example')).rejects.toThrow();
       const line = await night.gateway.line(({ serverName }) => serverName === 'no-route.example');
       expect(line).toMatchObject({ code: 'CONNECT_FAILED', reason: expect.stringContaining('ENETUNREACH') as string });
-      await whileAsking(night, ['no-route.example', WELL], () =>
+      await whileQuerying(night, ['no-route.example', WELL], () =>
         night.fires('MeshgateFailures', /route="no-route\.example"/),
       );
       night.inside('ip', 'addr', 'add', `${UNREACHABLE}/32`, 'dev', 'lo');
@@ -232,7 +232,7 @@ needs('netns', networksAvailable())('a bad night in a network of its own', () =>
         code: 'CONNECT_TIMEOUT',
         reason: expect.stringContaining('no response within') as string,
       });
-      await whileAsking(night, ['hung.example', 'hung.example', WELL], () =>
+      await whileQuerying(night, ['hung.example', 'hung.example', WELL], () =>
         night.fires('MeshgateFailures', /route="hung\.example".*code="CONNECT_TIMEOUT"/),
       );
       night.inside('ip', 'neigh', 'del', SWALLOWED, 'dev', 'sw0');

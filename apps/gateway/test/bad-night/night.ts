@@ -24,7 +24,7 @@ export interface Night extends AsyncDisposable {
   /** Resolves when a documented alert fires for what is scraped from now on; see {@link Recording.fires}. */
   fires(alert: AlertName, of?: RegExp): Promise<void>;
   /** The connection that was opened before anything went wrong. */
-  readonly standing: TlsClient;
+  readonly established: TlsClient;
 }
 
 /** Starts a gateway with `settings` and files, whose route `well` leads to a server that is well. */
@@ -40,15 +40,15 @@ export async function startNight(
   });
   await files.write('meshgate.yaml', settings);
   const gateway = await start(`${files.path}/meshgate.yaml`);
-  const standing = await tlsClient(gateway.address, WELL);
+  const established = await tlsClient(gateway.address, WELL);
   const recorder = recordingOf(gateway);
   const warnings = async (): Promise<readonly string[]> =>
-    ((await gateway.ask('/ready')).json as { readonly warnings: readonly string[] }).warnings;
+    ((await gateway.query('/ready')).json as { readonly warnings: readonly string[] }).warnings;
   return {
     gateway,
     files,
     well,
-    standing,
+    established,
     warnings,
     async serve(serverName) {
       await using client = await tlsClient(gateway.address, serverName);
@@ -70,7 +70,7 @@ export async function startNight(
     },
     async [Symbol.asyncDispose]() {
       await recorder.end();
-      await standing[Symbol.asyncDispose]();
+      await established[Symbol.asyncDispose]();
       await gateway[Symbol.asyncDispose]();
       await well[Symbol.asyncDispose]();
       await files[Symbol.asyncDispose]();
@@ -113,21 +113,21 @@ export function routeOf(
 }
 
 /** Clients go on to ask for `serverNames`, answered or not, until `run` has ended. */
-export async function whileAsking(
+export async function whileQuerying(
   night: Pick<Night, 'serve'>,
   serverNames: readonly string[],
   run: () => Promise<unknown>,
 ): Promise<void> {
   const ending = new AbortController();
-  const asking = serverNames.map(async (serverName) => {
+  const querying = serverNames.map(async (serverName) => {
     while (!ending.signal.aborted)
-      await Promise.all([night.serve(serverName).catch(() => undefined), sleep(ASK_EVERY_MS)]);
+      await Promise.all([night.serve(serverName).catch(() => undefined), sleep(QUERY_EVERY_MS)]);
   });
   await run().finally(() => ending.abort());
-  await Promise.all(asking);
+  await Promise.all(querying);
 }
 
-const ASK_EVERY_MS = 250;
+const QUERY_EVERY_MS = 250;
 
 /** Asks again and again until `holds`: what another process does by itself cannot be waited for otherwise from outside. */
 export async function until(holds: () => Promise<boolean> | boolean): Promise<void> {

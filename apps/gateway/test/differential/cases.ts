@@ -109,11 +109,11 @@ const all = (serverName: string, backends: readonly object[], more: object = {})
 const hello = (serverName?: string, more: ClientHelloOptions = {}): Uint8Array => {
   return inRecords(clientHello({ ...(serverName !== undefined && { serverName }), ...more }));
 };
-const asks = (serverName?: string, more: Omit<Client, 'pieces'> = {}): Client => ({
+const requests = (serverName?: string, more: Omit<Client, 'pieces'> = {}): Client => ({
   pieces: [hello(serverName)],
   ...more,
 });
-const says = (text: string): Client => ({ pieces: [Buffer.from(text, 'latin1')] });
+const message = (text: string): Client => ({ pieces: [Buffer.from(text, 'latin1')] });
 const inPieces = (bytes: Uint8Array, size: number): readonly Uint8Array[] => {
   return Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) =>
     bytes.subarray(index * size, (index + 1) * size),
@@ -184,21 +184,21 @@ const names: Setup = {
     },
   },
   cases: [
-    one('an exact name', asks('a.test'), 'b1'),
-    one('an exact name in capitals', asks('A.TEST'), 'b1'),
-    one('one label below a suffix', asks('w.a.test'), 'b2'),
-    one('two labels below a suffix', asks('v.w.a.test'), 'b2'),
-    one('an exact name below a suffix', asks('x.a.test'), 'b4'),
-    one('a name below two suffixes', asks('y.deep.a.test'), 'b3'),
-    one('the longer suffix itself', asks('deep.a.test'), 'b2'),
-    one('a name that only ends alike', asks('xa.test'), 'closed'),
-    one('a name that only begins alike', asks('a.test.evil.test'), 'closed'),
-    one('an unknown name', asks('other.test'), 'closed'),
-    one('no name', asks(), 'closed'),
-    one('an address in place of a name', asks('127.0.0.1'), 'closed'),
-    one('HTTP', says('GET / HTTP/1.1\r\nHost: a.test\r\n\r\n'), 'closed'),
-    one('SSH', says('SSH-2.0-OpenSSH_9.9\r\n'), 'closed'),
-    one('noise', says('\x16\x09noise that is no TLS at all'), 'closed'),
+    one('an exact name', requests('a.test'), 'b1'),
+    one('an exact name in capitals', requests('A.TEST'), 'b1'),
+    one('one label below a suffix', requests('w.a.test'), 'b2'),
+    one('two labels below a suffix', requests('v.w.a.test'), 'b2'),
+    one('an exact name below a suffix', requests('x.a.test'), 'b4'),
+    one('a name below two suffixes', requests('y.deep.a.test'), 'b3'),
+    one('the longer suffix itself', requests('deep.a.test'), 'b2'),
+    one('a name that only ends alike', requests('xa.test'), 'closed'),
+    one('a name that only begins alike', requests('a.test.evil.test'), 'closed'),
+    one('an unknown name', requests('other.test'), 'closed'),
+    one('no name', requests(), 'closed'),
+    one('an address in place of a name', requests('127.0.0.1'), 'closed'),
+    one('HTTP', message('GET / HTTP/1.1\r\nHost: a.test\r\n\r\n'), 'closed'),
+    one('SSH', message('SSH-2.0-OpenSSH_9.9\r\n'), 'closed'),
+    one('noise', message('\x16\x09noise that is no TLS at all'), 'closed'),
     one('a hello in two pieces', { pieces: inPieces(hello('a.test'), 100) }, 'b1'),
     one('a hello in many pieces', { pieces: inPieces(hello('a.test'), 10) }, 'b1'),
     one(
@@ -215,7 +215,7 @@ const names: Setup = {
     one('a hello with GREASE', { pieces: [hello('a.test', { grease: true })] }, 'b1'),
     one('a hello with ALPN', { pieces: [hello('a.test', { alpn: ['h2', 'http/1.1'] })] }, 'b1'),
     one('bytes right behind the hello', { pieces: [Buffer.concat([hello('a.test'), Buffer.alloc(5_000)])] }, 'b1'),
-    one('a client that finishes after its hello', asks('a.test', { finish: true }), 'b1'),
+    one('a client that finishes after its hello', requests('a.test', { finish: true }), 'b1'),
   ],
 };
 
@@ -236,9 +236,9 @@ const anyName: Setup = {
     upstreams: { any: [nginxServer('b1')], exact: [nginxServer('b2')] },
   },
   cases: [
-    one('any name', asks('other.test'), 'b1'),
-    one('a name with a route of its own', asks('a.test'), 'b2'),
-    one('no name', asks(), 'closed'),
+    one('any name', requests('other.test'), 'b1'),
+    one('a name with a route of its own', requests('a.test'), 'b2'),
+    one('no name', requests(), 'closed'),
   ],
 };
 
@@ -257,10 +257,10 @@ const fallback: Setup = {
   ],
   pools: { rest: [server('b3')], exact: [server('b1')] },
   cases: [
-    one('no name', asks(), 'b3'),
-    one('HTTP', says('GET / HTTP/1.1\r\nHost: a.test\r\n\r\n'), 'b3'),
-    one('a name with a route', asks('a.test'), 'b1'),
-    one('an unknown name', asks('other.test'), 'closed'),
+    one('no name', requests(), 'b3'),
+    one('HTTP', message('GET / HTTP/1.1\r\nHost: a.test\r\n\r\n'), 'b3'),
+    one('a name with a route', requests('a.test'), 'b1'),
+    one('an unknown name', requests('other.test'), 'closed'),
   ],
 };
 
@@ -303,13 +303,13 @@ const balancing: readonly Setup[] = [
   balance('round robin', { balance: 'round_robin' }, { haproxy: ['balance roundrobin'], nginx: [] }, [
     {
       name: 'takes turns',
-      clients: times(12, () => asks('a.test')),
+      clients: times(12, () => requests('a.test')),
       judge: counts,
       expected: { b1: 4, b2: 4, b3: 4 },
     },
     {
       name: 'takes turns over clients and names',
-      clients: times(12, (index) => asks(`n${index}.test`, { from: `127.8.0.${index + 1}` })),
+      clients: times(12, (index) => requests(`n${index}.test`, { from: `127.8.0.${index + 1}` })),
       judge: counts,
       expected: { b1: 4, b2: 4, b3: 4 },
     },
@@ -321,11 +321,11 @@ const balancing: readonly Setup[] = [
     pools: { all: ['balance roundrobin', server('b1', 'weight 3'), server('b2', 'weight 1')] },
     nginx: nginxAll([nginxServer('b1', 'weight=3'), nginxServer('b2')]),
     cases: [
-      { name: 'give shares', clients: times(16, () => asks('a.test')), judge: counts, expected: { b1: 12, b2: 4 } },
+      { name: 'give shares', clients: times(16, () => requests('a.test')), judge: counts, expected: { b1: 12, b2: 4 } },
     ],
   },
   balance('random', { balance: 'random' }, { haproxy: ['balance random(1)'], nginx: ['random'] }, [
-    { name: 'uses all', clients: times(40, () => asks('a.test')), judge: kinds, expected: ['b1', 'b2', 'b3'] },
+    { name: 'uses all', clients: times(40, () => requests('a.test')), judge: kinds, expected: ['b1', 'b2', 'b3'] },
   ]),
   balance(
     'by client',
@@ -334,7 +334,7 @@ const balancing: readonly Setup[] = [
     [
       {
         name: 'keeps each client with its backend',
-        clients: fromAddresses.flatMap((from) => times(3, (index) => asks(`n${index}.test`, { from }))),
+        clients: fromAddresses.flatMap((from) => times(3, (index) => requests(`n${index}.test`, { from }))),
         judge: sticks(3),
         expected: { stays: true, spreads: true },
       },
@@ -351,7 +351,7 @@ const balancing: readonly Setup[] = [
       {
         name: 'keeps each name with its backend, whoever asks',
         clients: times(20, (index) => index).flatMap((index) =>
-          times(3, (turn) => asks(`tenant-${index}.test`, { from: `127.9.${turn}.${index + 1}` })),
+          times(3, (turn) => requests(`tenant-${index}.test`, { from: `127.9.${turn}.${index + 1}` })),
         ),
         judge: sticks(3),
         expected: { stays: true, spreads: true },
@@ -360,7 +360,7 @@ const balancing: readonly Setup[] = [
   ),
 ];
 
-const turns = (count: number): readonly Client[] => times(count, () => asks('a.test'));
+const turns = (count: number): readonly Client[] => times(count, () => requests('a.test'));
 
 const dialling: readonly Setup[] = [
   {
@@ -570,7 +570,7 @@ const proxied: readonly Setup[] = [
         ),
         nginx: WANTS_ONE_READ,
       },
-      one('no header', asks('a.test'), 'closed'),
+      one('no header', requests('a.test'), 'closed'),
       one(
         'a header that breaks its format',
         behind(Buffer.from('PROXY TCP4 nowhere 192.0.2.1 4711 443\r\n')),
@@ -602,7 +602,7 @@ const proxied: readonly Setup[] = [
   },
 ];
 
-const from = (address: string, serverName = 'a.test'): Client => asks(serverName, { from: address });
+const from = (address: string, serverName = 'a.test'): Client => requests(serverName, { from: address });
 
 const access: readonly Setup[] = [
   {
@@ -676,12 +676,12 @@ const limits: readonly Setup[] = [
     cases: [
       {
         name: 'are as many as its limit',
-        clients: [...times(3, () => asks('a.test', { hold: true })), asks('a.test')],
+        clients: [...times(3, () => requests('a.test', { hold: true })), requests('a.test')],
         expected: ['b1', 'b1', 'closed', 'closed'],
       },
       {
         name: 'may come again when others have gone',
-        clients: [asks('a.test', { release: true })],
+        clients: [requests('a.test', { release: true })],
         expected: ['b1'],
         eventually: true,
       },
@@ -701,7 +701,7 @@ const limits: readonly Setup[] = [
     cases: [
       {
         name: 'spill over to the backup, and then end',
-        clients: times(3, () => asks('a.test', { hold: true })),
+        clients: times(3, () => requests('a.test', { hold: true })),
         expected: ['b1', 'b2', 'closed'],
       },
     ],
@@ -747,7 +747,7 @@ const endings: readonly Setup[] = [
     frontend: ANY_NAME,
     pools: { all: [server('closer')] },
     nginx: nginxAll([nginxServer('closer')]),
-    cases: [one('ends the client after its answer', asks('a.test', { until: 'end' }), 'closer, end')],
+    cases: [one('ends the client after its answer', requests('a.test', { until: 'end' }), 'closer, end')],
   },
   {
     name: 'a backend that resets',
@@ -755,7 +755,7 @@ const endings: readonly Setup[] = [
     frontend: ANY_NAME,
     pools: { all: [server('resetter')] },
     nginx: nginxAll([nginxServer('resetter')]),
-    cases: [one('closes the client', asks('a.test', { until: 'end' }), 'closed')],
+    cases: [one('closes the client', requests('a.test', { until: 'end' }), 'closed')],
   },
   {
     name: 'silence',
@@ -771,13 +771,13 @@ const endings: readonly Setup[] = [
       upstreams: { all: [nginxServer('b1')], silent: [nginxServer('silent')] },
     },
     cases: [
-      one('of both sides ends a connection after the idle time', asks('a.test', { until: 'end' }), 'b1, end'),
-      one('of a backend, too', asks('silent.test', { until: 'end' }), 'closed'),
+      one('of both sides ends a connection after the idle time', requests('a.test', { until: 'end' }), 'b1, end'),
+      one('of a backend, too', requests('silent.test', { until: 'end' }), 'closed'),
     ],
   },
 ];
 
-const told: readonly Setup[] = [
+const observed: readonly Setup[] = [
   {
     name: 'the PROXY protocol towards a backend',
     routes: [all('*', [to('b1')], { proxyProtocol: 'v1' })],
@@ -866,14 +866,16 @@ const ipv6: readonly Setup[] = [
 const NO_RETRY: Difference = { does: ['closed'], why: 'another server is tried only while a connection is made' };
 const NO_MAX_AGE: Difference = { does: ['open'], why: 'there is no maximum age' };
 
-const goingAway: readonly Setup[] = [
+const leaving: readonly Setup[] = [
   {
     name: 'a backend that ends without a byte',
     routes: [all('*', [to('hangup'), to('b1', { priority: 1 })], { retryBeforeFirstByte: true })],
     frontend: ANY_NAME,
     pools: { all: [server('hangup'), server('b1', 'backup')] },
     nginx: nginxAll([nginxServer('hangup'), nginxServer('b1', 'backup')]),
-    cases: [{ ...one('is not the last word', asks('a.test'), 'b1', { ...NO_RETRY, does: 'closed' }), nginx: NO_RETRY }],
+    cases: [
+      { ...one('is not the last word', requests('a.test'), 'b1', { ...NO_RETRY, does: 'closed' }), nginx: NO_RETRY },
+    ],
   },
   {
     name: 'a backend that resets without a byte',
@@ -881,7 +883,9 @@ const goingAway: readonly Setup[] = [
     frontend: ANY_NAME,
     pools: { all: [server('resetter'), server('b1', 'backup')] },
     cases: [
-      one('is not the last word either', asks('a.test'), 'b1', { why: 'by its account it may still be connecting' }),
+      one('is not the last word either', requests('a.test'), 'b1', {
+        why: 'by its account it may still be connecting',
+      }),
     ],
   },
   {
@@ -891,7 +895,7 @@ const goingAway: readonly Setup[] = [
     pools: { all: [server('leaver2', `${CHECK} on-marked-down shutdown-sessions`)] },
     cases: [
       {
-        ...one('takes its connections with it', asks('a.test', { until: 'end' }), 'leaver, end', {
+        ...one('takes its connections with it', requests('a.test', { until: 'end' }), 'leaver, end', {
           does: 'leaver2, end',
           why: 'each has its own backend, which stops listening once it is connected',
         }),
@@ -908,7 +912,7 @@ const goingAway: readonly Setup[] = [
     nginx: nginxAll([nginxServer('b1')], { server: ['proxy_timeout 1m'] }),
     cases: [
       {
-        ...one('ends a connection', asks('a.test', { until: 'end', forMs: 900 }), 'b1, end', {
+        ...one('ends a connection', requests('a.test', { until: 'end', forMs: 900 }), 'b1, end', {
           why: 'it has none, only times of silence',
         }),
         nginx: NO_MAX_AGE,
@@ -932,7 +936,7 @@ const goingAway: readonly Setup[] = [
     cases: [
       {
         name: 'spill over to the next, then to the next priority, and then end',
-        clients: times(4, () => asks('a.test', { hold: true })),
+        clients: times(4, () => requests('a.test', { hold: true })),
         judge: counts,
         expected: { b1: 1, b2: 1, b3: 1, closed: 1 },
       },
@@ -994,7 +998,7 @@ const further: readonly Setup[] = [
     routes: [all('*', [to('silent')], { limits: { halfCloseTimeout: '200ms', idleTimeout: '1m' } })],
     frontend: ['timeout client-fin 200ms', ...ANY_NAME],
     pools: { all: ['timeout server 1m', 'timeout server-fin 200ms', server('silent')] },
-    cases: [one('has a time of its own', asks('a.test', { finish: true, until: 'end', forMs: 900 }), 'closed')],
+    cases: [one('has a time of its own', requests('a.test', { finish: true, until: 'end', forMs: 900 }), 'closed')],
   },
   {
     name: 'bytes right before the end of a backend',
@@ -1002,7 +1006,7 @@ const further: readonly Setup[] = [
     frontend: ANY_NAME,
     pools: { all: [server('closer'), server('b1', 'backup')] },
     nginx: nginxAll([nginxServer('closer'), nginxServer('b1', 'backup')]),
-    cases: [one('are the answer: no other is tried', asks('a.test', { until: 'end' }), 'closer, end')],
+    cases: [one('are the answer: no other is tried', requests('a.test', { until: 'end' }), 'closer, end')],
   },
   {
     name: 'a backend that ends without a byte by default',
@@ -1010,14 +1014,14 @@ const further: readonly Setup[] = [
     frontend: ANY_NAME,
     pools: { all: [server('hangup'), server('b1', 'backup')] },
     nginx: nginxAll([nginxServer('hangup'), nginxServer('b1', 'backup')]),
-    cases: [one('ends its client', asks('a.test', { until: 'end' }), 'closed')],
+    cases: [one('ends its client', requests('a.test', { until: 'end' }), 'closed')],
   },
   {
     name: 'a backend that goes down by default',
     routes: [all('*', [to('leaver3')], { healthCheck })],
     frontend: ANY_NAME,
     pools: { all: [server('leaver4', CHECK)] },
-    cases: [one('keeps the connections that it has', asks('a.test', { until: 'end', forMs: 900 }), 'open')],
+    cases: [one('keeps the connections that it has', requests('a.test', { until: 'end', forMs: 900 }), 'open')],
   },
   {
     name: 'checks by TLS of backends that end, reset, refuse or say nothing',
@@ -1056,7 +1060,7 @@ const further: readonly Setup[] = [
     cases: [
       {
         name: 'keeps each client with one that is alive',
-        clients: fromAddresses.flatMap((address) => times(3, (index) => asks(`n${index}.test`, { from: address }))),
+        clients: fromAddresses.flatMap((address) => times(3, (index) => requests(`n${index}.test`, { from: address }))),
         judge: (outcomes) => ({ ...(sticks(3)(outcomes) as object), uses: kinds(outcomes) }),
         expected: { stays: true, spreads: true, uses: ['b1', 'b2', 'b3'] },
         eventually: true,
@@ -1071,7 +1075,7 @@ const further: readonly Setup[] = [
     cases: [
       {
         name: 'gives the heavier backend most of the clients, and the other one some',
-        clients: times(120, (index) => asks('a.test', { from: `127.44.${index}.${(index * 7) % 250}` })),
+        clients: times(120, (index) => requests('a.test', { from: `127.44.${index}.${(index * 7) % 250}` })),
         judge: (outcomes) => {
           const light = outcomes.filter((outcome) => outcome === 'b2').length;
           return light > 0 && light < 45;
@@ -1123,8 +1127,8 @@ export const SETUPS: readonly Setup[] = [
   ...access,
   ...limits,
   ...endings,
-  ...told,
+  ...observed,
   ...ipv6,
-  ...goingAway,
+  ...leaving,
   ...further,
 ];

@@ -195,14 +195,14 @@ async function untilReady({ stdout }: ChildProcess): Promise<void> {
 }
 
 async function untilListening(peers: Peers, port: number, proxy: ChildProcess | undefined): Promise<void> {
-  let said = '';
-  proxy?.stderr?.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  let logged = '';
+  proxy?.stderr?.on('data', (chunk: Buffer) => (logged += chunk.toString()));
   const to = { host: '127.0.0.1', port };
-  const asked = async (): Promise<true | undefined> => {
+  const queried = async (): Promise<true | undefined> => {
     if ((await peers.call({ to, pieces: [], finish: true })) !== 'refused') return true;
-    throw new Error(said);
+    throw new Error(logged);
   };
-  await eventually(`somebody to listen on ${port}`, asked, 10_000);
+  await eventually(`somebody to listen on ${port}`, queried, 10_000);
 }
 
 async function ended(world: World | undefined): Promise<void> {
@@ -240,8 +240,8 @@ async function agree(row: Case, ours: () => Promise<unknown>, theirs: () => Prom
     await expect.poll(theirs, POLLING).toEqual(does);
     return;
   }
-  const said = { meshgate: await ours(), haproxy: await theirs() };
-  expect(said).toEqual({ meshgate: expected, haproxy: does ?? said.haproxy });
+  const logged = { meshgate: await ours(), haproxy: await theirs() };
+  expect(logged).toEqual({ meshgate: expected, haproxy: does ?? logged.haproxy });
 }
 
 /** Backends stay as they are, and what it does is always the same. */

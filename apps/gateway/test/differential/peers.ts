@@ -35,7 +35,7 @@ export interface Call {
 export class Peers implements AsyncDisposable {
   readonly #process: ChildProcess;
   readonly #waiting = new Map<number, (answer: Answer) => void>();
-  #asked = 0;
+  #queried = 0;
 
   constructor(namespace: Namespace) {
     this.#process = namespace.spawn([process.execPath, SCRIPT], ['pipe', 'pipe', 'inherit']);
@@ -44,17 +44,17 @@ export class Peers implements AsyncDisposable {
   }
 
   async serve(name: string, port: number, conduct: BackendConduct): Promise<void> {
-    await this.#ask({ work: 'serve', name, port, conduct });
+    await this.#query({ work: 'serve', name, port, conduct });
   }
 
   async stop(name: string): Promise<void> {
-    await this.#ask({ work: 'stop', name });
+    await this.#query({ work: 'stop', name });
   }
 
   /** What came of a client: what a backend answered, `closed`, `refused` or `open`. */
   async call({ pieces, ...call }: Call): Promise<string> {
     const encoded = pieces.map((piece) => Buffer.from(piece).toString('base64'));
-    return (await this.#ask({ work: 'call', ...call, pieces: encoded })).outcome ?? '';
+    return (await this.#query({ work: 'call', ...call, pieces: encoded })).outcome ?? '';
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -63,9 +63,9 @@ export class Peers implements AsyncDisposable {
     await gone;
   }
 
-  async #ask(request: object): Promise<Answer> {
-    this.#asked += 1;
-    const id = this.#asked;
+  async #query(request: object): Promise<Answer> {
+    this.#queried += 1;
+    const id = this.#queried;
     const answer = new Promise<Answer>((resolve) => this.#waiting.set(id, resolve));
     this.#process.stdin?.write(`${JSON.stringify({ id, ...request })}\n`);
     const { error, ...rest } = await answer;

@@ -100,15 +100,15 @@ export class Consul implements AsyncDisposable {
 
   /** JSON of a GET; rejects for any other status than 200. */
   get(path: string): Promise<unknown> {
-    return this.#ask('GET', path);
+    return this.#query('GET', path);
   }
 
   put(path: string, body?: unknown): Promise<unknown> {
-    return this.#ask('PUT', path, body);
+    return this.#query('PUT', path, body);
   }
 
   post(path: string, body: unknown): Promise<unknown> {
-    return this.#ask('POST', path, body);
+    return this.#query('POST', path, body);
   }
 
   /** The trust domain of its mesh. */
@@ -143,8 +143,8 @@ export class Consul implements AsyncDisposable {
     return known && (roots as { readonly Roots?: unknown }).Roots !== undefined ? true : undefined;
   }
 
-  async #ask(method: string, path: string, body?: unknown): Promise<unknown> {
-    const { status, text } = await this.#inside.ask(HTTP, `/v1/${path}`, { method, body, headers: this.#headers });
+  async #query(method: string, path: string, body?: unknown): Promise<unknown> {
+    const { status, text } = await this.#inside.query(HTTP, `/v1/${path}`, { method, body, headers: this.#headers });
     if (status !== 200) throw new Error(`${method} ${path}: expected status 200, found ${status}: ${text}`);
     return text === '' ? undefined : JSON.parse(text);
   }

@@ -61,7 +61,7 @@ export class DaemonProcess implements AsyncDisposable {
     return eventually(
       'a daemon that is ready',
       async () => {
-        const readiness = (await this.ask('/ready')) as Readiness;
+        const readiness = (await this.query('/ready')) as Readiness;
         if (holds(readiness)) return readiness;
         throw new Error(JSON.stringify({ readiness, log: this.lines.slice(-5) }));
       },
@@ -83,11 +83,11 @@ export class DaemonProcess implements AsyncDisposable {
   }
 
   async routes(): Promise<readonly RouteShown[]> {
-    return ((await this.ask('/routes')) as { readonly routes: readonly RouteShown[] }).routes;
+    return ((await this.query('/routes')) as { readonly routes: readonly RouteShown[] }).routes;
   }
 
   /** Asks the admin server, whatever the status. */
-  async ask(path: string): Promise<unknown> {
+  async query(path: string): Promise<unknown> {
     return JSON.parse(await this.#text(path));
   }
 
@@ -128,7 +128,7 @@ export class DaemonProcess implements AsyncDisposable {
   }
 
   async #text(path: string): Promise<string> {
-    return (await this.#place.inside.ask(this.#place.admin, path)).text;
+    return (await this.#place.inside.query(this.#place.admin, path)).text;
   }
 
   #spawn(): ChildProcess {

@@ -66,20 +66,20 @@ async function findings({ datacenter, source = {}, serverName, nodeOptions = [] 
     [process.execPath, ...nodeOptions, MAIN, ...args],
     ['ignore', 'pipe', 'inherit'],
   );
-  let said = '';
-  child.stdout?.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  let logged = '';
+  child.stdout?.on('data', (chunk: Buffer) => (logged += chunk.toString()));
   await once(child, 'close');
-  return (JSON.parse(said) as { readonly findings: readonly Finding[] }).findings;
+  return (JSON.parse(logged) as { readonly findings: readonly Finding[] }).findings;
 }
 
 /** Waits until the first line that fails is this one: what has been injected takes its time to be known. */
-function firstFailure(of: Consultation, says: RegExp): Promise<string> {
+function firstFailure(of: Consultation, expected: RegExp): Promise<string> {
   return eventually(
-    `a first failure that says ${says.source}`,
+    `a first failure that says ${expected.source}`,
     async () => {
       const first = (await findings(of)).find(({ outcome }) => outcome === 'failed');
       const line = `${first?.check}: ${first?.found}; ${first?.advice}`;
-      if (says.test(line)) return line;
+      if (expected.test(line)) return line;
       throw new Error(line);
     },
     KNOWN_MS,
@@ -171,7 +171,7 @@ describeInNetworks('meshgate doctor in a federation of two datacenters names', (
     await datacenter.consul.put('agent/service/deregister/lost');
   });
 
-  const claimAt = (cause: string, last: number, says: RegExp, answer?: (socket: Socket) => unknown): void =>
+  const claimAt = (cause: string, last: number, expected: RegExp, answer?: (socket: Socket) => unknown): void =>
     claim(cause, async () => {
       const at = datacenter.lan(last, ODD_PORT);
       if (answer !== undefined) belongings.add(await serverAt(await datacenter.inside.from(at), answer));
@@ -181,7 +181,7 @@ describeInNetworks('meshgate doctor in a federation of two datacenters names', (
         Port: 1,
         Connect: { SidecarService: sidecar },
       });
-      await firstFailure({ datacenter, serverName: nameOf('odd') }, says);
+      await firstFailure({ datacenter, serverName: nameOf('odd') }, expected);
       await datacenter.consul.put('agent/service/deregister/odd');
     });
   claimAt(

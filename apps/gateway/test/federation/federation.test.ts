@@ -160,7 +160,7 @@ describeInNetworks('two datacenters that reach each other through their gateways
   ] as const)('have gateways that say why %s in %s is routed where it is', async (service, datacenter, origin) => {
     const { one, two } = federation;
     const name = federation.nameOf(service, datacenter === 'dc1' ? one : two);
-    expect(await one.gateways[0].ask(`/explain?serverName=${name}`)).toMatchObject({
+    expect(await one.gateways[0].query(`/explain?serverName=${name}`)).toMatchObject({
       found: true,
       origin: { ...origin, rule: expect.any(String) },
     });
@@ -234,7 +234,7 @@ function clientOf({ datacenter }: Member, serverName: string): Promise<TlsClient
 
 /** Connections of services that are open at the moment; those between Consul's servers never end. */
 async function carriedBy({ gateways }: Member): Promise<readonly { readonly route: string }[]> {
-  const { connections } = (await gateways[0].ask('/connections')) as { connections: readonly { route: string }[] };
+  const { connections } = (await gateways[0].query('/connections')) as { connections: readonly { route: string }[] };
   return connections.filter(({ route }) => !route.startsWith('server'));
 }
 

@@ -111,7 +111,7 @@ async function twoDatacenters(names: Names, belongings: Belongings): Promise<rea
       await one.namespace.ip('address', 'add', `${wanAddress(1, index)}/24`, 'dev', WAN);
       await network.ip('address', 'add', `${wanAddress(2, index)}/24`, 'dev', WAN);
     }
-    await inside.forward({ host: '10.2.0.2', port: WAY_OUT }, { host: wanAddress(1, 0), port: 443 });
+    await inside.forward({ host: '10.2.0.2', port: EXIT }, { host: wanAddress(1, 0), port: 443 });
   });
   return [one, belongings.add(two)];
 }
@@ -131,7 +131,7 @@ export function wanAddress(datacenter: number, index: number): string {
  * A server that has never heard of the primary dials the gateways of it directly, and from its own address, which is not known
  * there: on its way out it passes something that translates addresses.
  */
-const WAY_OUT = 443;
+const EXIT = 443;
 
 function memberOf(datacenter: Datacenter, gateways: number): Member {
   const others = Array.from({ length: gateways - 1 }, (_none, index) => gatewayOf(datacenter, index + 1));
@@ -178,7 +178,7 @@ interface Papers {
 }
 
 const SECONDARY = {
-  primary_gateways: [`10.2.0.2:${WAY_OUT}`],
+  primary_gateways: [`10.2.0.2:${EXIT}`],
   // As often as Consul allows: a federation should not take longer than it must.
   primary_gateways_interval: '1s',
   retry_interval_wan: '1s',

@@ -24,7 +24,7 @@ export class Inside implements AsyncDisposable {
   readonly #folder = mkdtempSync(join(tmpdir(), 'meshgate-inside-'));
   readonly #answers = new Map<number, (answer: Answer) => void>();
   readonly #doors = new Map<string, Promise<Endpoint>>();
-  #asked = 0;
+  #queried = 0;
 
   constructor(namespace: Namespace) {
     this.#process = namespace.spawn([process.execPath, SCRIPT], ['pipe', 'pipe', 'inherit']);
@@ -38,7 +38,7 @@ export class Inside implements AsyncDisposable {
     const known = this.#doors.get(name);
     if (known !== undefined) return known;
     const path = this.#path();
-    const made = this.#ask({ door: 'dial', path, ...at }).then(() => ({ host: `unix:${path}`, port: 0 }));
+    const made = this.#query({ door: 'dial', path, ...at }).then(() => ({ host: `unix:${path}`, port: 0 }));
     this.#doors.set(name, made);
     return made;
   }
@@ -46,22 +46,22 @@ export class Inside implements AsyncDisposable {
   /** An address out here to which connections to `at` in there are led, once somebody listens on it. */
   async from(at: Endpoint): Promise<Endpoint> {
     const path = this.#path();
-    await this.#ask({ door: 'serve', path, ...at });
+    await this.#query({ door: 'serve', path, ...at });
     return { host: `unix:${path}`, port: 0 };
   }
 
   /** Leads connections to `at` in there to `to`, from an address that is known there: what a router does that translates addresses. */
   async forward(at: Endpoint, to: Endpoint): Promise<void> {
-    await this.#ask({ door: 'forward', ...at, to });
+    await this.#query({ door: 'forward', ...at, to });
   }
 
   /** `connected`, or why not: `ENETUNREACH`, `ECONNREFUSED` … */
   async probe(at: Endpoint): Promise<string> {
-    return (await this.#ask({ door: 'probe', ...at })).result ?? '';
+    return (await this.#query({ door: 'probe', ...at })).result ?? '';
   }
 
   /** Asks a server in there over HTTP. */
-  async ask(at: Endpoint, path: string, options: HttpOptions = {}): Promise<HttpAnswer> {
+  async query(at: Endpoint, path: string, options: HttpOptions = {}): Promise<HttpAnswer> {
     const { host } = await this.to(at);
     return http(host.slice('unix:'.length), path, options);
   }
@@ -77,13 +77,13 @@ export class Inside implements AsyncDisposable {
   }
 
   #path(): string {
-    this.#asked += 1;
-    return join(this.#folder, `${this.#asked}.sock`);
+    this.#queried += 1;
+    return join(this.#folder, `${this.#queried}.sock`);
   }
 
-  async #ask(question: object): Promise<Answer> {
-    this.#asked += 1;
-    const id = this.#asked;
+  async #query(question: object): Promise<Answer> {
+    this.#queried += 1;
+    const id = this.#queried;
     const answer = new Promise<Answer>((resolve) => this.#answers.set(id, resolve));
     this.#process.stdin?.write(`${JSON.stringify({ id, ...question })}\n`);
     const { error, ...rest } = await answer;
@@ -118,12 +118,18 @@ async function http(
   path: string,
   { method = 'GET', body, headers = {} }: HttpOptions,
 ): Promise<HttpAnswer> {
-  const asked = request({ socketPath, path, method, headers: { host: 'localhost', ...headers }, timeout: PATIENCE_MS });
-  asked.on('timeout', () => asked.destroy(new Error(`${method} ${path}: no response within ${PATIENCE_MS} ms`)));
-  asked.end(body === undefined ? undefined : JSON.stringify(body));
+  const queried = request({
+    socketPath,
+    path,
+    method,
+    headers: { host: 'localhost', ...headers },
+    timeout: PATIENCE_MS,
+  });
+  queried.on('timeout', () => queried.destroy(new Error(`${method} ${path}: no response within ${PATIENCE_MS} ms`)));
+  queried.end(body === undefined ? undefined : JSON.stringify(body));
   return new Promise((resolve, reject) => {
-    asked.on('error', reject);
-    asked.on('response', (response) => {
+    queried.on('error', reject);
+    queried.on('response', (response) => {
       let text = '';
       response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
       response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));

@@ -56,7 +56,7 @@ function claims(create: () => Promise<PageMesh>): void {
 /** A request of the application takes the way of the row, where there is no other, and gateways off that way see nothing. */
 async function showsIn(mesh: PageMesh, sidecar: DaemonProcess, { service, port, path, decidedBy }: Row): Promise<void> {
   const isHome = decidedBy.startsWith('same datacenter');
-  const { to, passed } = wayOf(service, path, isHome);
+  const { to, passed } = pathOf(service, path, isHome);
   await mesh.machine.reaches(to.host);
   const { name } = await routeTo(sidecar, service, to);
   await sidecar.line(({ listener, msg }) => listener === name && String(msg).startsWith('listening'));
@@ -106,7 +106,7 @@ function carriedBy(gateways: readonly DaemonProcess[]): Promise<readonly number[
 }
 
 /** Whom the sidecar dials, and how many connections the gateways of the primary and of the secondary carry for it. */
-function wayOf(
+function pathOf(
   service: string,
   path: string,
   isHome: boolean,

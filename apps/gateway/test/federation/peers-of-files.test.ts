@@ -124,7 +124,7 @@ describeInNetworksOnly('two clusters of mesh files, of which only the gateways r
   });
 
   it('what is exported is reached through both gateways', async () => {
-    await using client = await ask(nameOf('db'));
+    await using client = await query(nameOf('db'));
     expect([client.serverCertificateName, await client.get()]).toEqual(['db', 'db']);
   });
 
@@ -134,7 +134,7 @@ describeInNetworksOnly('two clusters of mesh files, of which only the gateways r
       `secret.default.${DATACENTER}.internal.${BETA.trustDomain}`,
       `db.default.${DATACENTER}.internal.${BETA.trustDomain}`,
     ])
-      await expect(ask(name)).rejects.toThrow();
+      await expect(query(name)).rejects.toThrow();
   });
 
   it('in the mode local a service here reaches one there through both sidecars and both gateways', async () => {
@@ -192,7 +192,7 @@ describeInNetworksOnly('two clusters of mesh files, of which only the gateways r
       await exportToAlpha('db', 'app', 'secret');
       await here.route('imported:beta/secret');
       await there.route('exported:alpha/secret');
-      await using client = await ask(nameOf('secret'));
+      await using client = await query(nameOf('secret'));
       expect(await client.get()).toBe('secret');
       await exportToAlpha('db', 'app');
       for (const [gateway, route] of [
@@ -204,8 +204,8 @@ describeInNetworksOnly('two clusters of mesh files, of which only the gateways r
           async () => ((await gateway.routes()).some(({ name }) => name === route) ? undefined : true),
           NOTICED_MS,
         );
-      await expect(ask(nameOf('secret'))).rejects.toThrow();
-      await using other = await ask(nameOf('db'));
+      await expect(query(nameOf('secret'))).rejects.toThrow();
+      await using other = await query(nameOf('db'));
       expect(await other.get()).toBe('db');
     },
     TEST_MS,
@@ -217,7 +217,7 @@ describeInNetworksOnly('two clusters of mesh files, of which only the gateways r
   }
 
   /** A client in the network of alpha's services, which knows alpha's gateway. */
-  async function ask(serverName: string): Promise<TlsClient> {
+  async function query(serverName: string): Promise<TlsClient> {
     return tlsClient(await alpha.atServices.to({ host: ALPHA.lan, port: GATEWAY_PORT }), serverName);
   }
 

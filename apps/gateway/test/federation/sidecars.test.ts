@@ -43,12 +43,12 @@ const FOREIGN = '99999999-2222-3333-4444-555555555555.consul';
 const STRANGERS = { DestinationName: 'db', Datacenter: 'dc2', LocalBindPort: 10_200 };
 
 /** In which way a mode leads to the other datacenter: the only address for it, and the gateways that are passed. */
-const WAYS = {
+const VARIANTS = {
   local: { path: 'local-gateway', to: NEAR, passed: [1, 1] },
   remote: { path: 'remote-gateway', to: FAR, passed: [0, 1] },
   none: { path: 'direct', to: FAR_WAN, passed: [0, 0] },
 } as const;
-type Mode = keyof typeof WAYS;
+type Mode = keyof typeof VARIANTS;
 
 /** From the strongest to the weakest, and how they are named to people. */
 const PLACES = [
@@ -69,8 +69,8 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
   afterAll(() => belongings[Symbol.asyncDispose]());
 
   describe.each(PLACES)('a mode that is set by %s', (placeName, place) => {
-    it.each(Object.keys(WAYS) as Mode[])('%s: that way is taken, where there is no other', async (mode) => {
-      const { path, to, passed } = WAYS[mode];
+    it.each(Object.keys(VARIANTS) as Mode[])('%s: that way is taken, where there is no other', async (mode) => {
+      const { path, to, passed } = VARIANTS[mode];
       const { near, far } = gateways();
       const { web, machine } = mesh;
       await mesh.configure(modesWith(place, mode));
@@ -107,10 +107,10 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
       async () => {
         const args = ['doctor', name, '--admin', 'http://127.0.0.1:19000', '--json'];
         const child = machine.namespace.spawn([process.execPath, MAIN, ...args], ['ignore', 'pipe', 'inherit']);
-        const said = JSON.parse(child.stdout === null ? '' : await text(child.stdout)) as {
+        const logged = JSON.parse(child.stdout === null ? '' : await text(child.stdout)) as {
           readonly findings: readonly Finding[];
         };
-        const failed = said.findings.find(({ outcome }) => outcome === 'failed');
+        const failed = logged.findings.find(({ outcome }) => outcome === 'failed');
         expect(failed?.found).toMatch(
           /network unreachable \(ENETUNREACH\); its mesh gateway mode is none \(.*service-defaults\/web.*direct/,
         );
@@ -271,7 +271,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
         ];
         const other = datacenter.gateway(19_002, ...flags);
         await mesh.configure({ upstream: 'local' });
-        const standing = (...healthy: readonly boolean[]) =>
+        const established = (...healthy: readonly boolean[]) =>
           web.route('upstream:db@dc2', ({ backends }) =>
             [NEAR, second].every(({ host }, index) =>
               backends.some((one) => one.host === host && one.healthy === healthy[index]),
@@ -279,14 +279,14 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
           );
         const maintenance = (enable: boolean) =>
           datacenter.consul.put(`agent/service/maintenance/gateway-1?enable=${enable}`);
-        await standing(true, true);
+        await established(true, true);
         await maintenance(true);
-        await standing(false, true);
+        await established(false, true);
         const before = await carried(gateways().near);
         for (let count = 1; count <= 4; count += 1) expect(await mesh.answer(DB_THERE)).toBe('db in dc2');
         expect(await carried(gateways().near)).toBe(before);
         await maintenance(false);
-        await standing(true, true);
+        await established(true, true);
         await other.kill();
         for (let count = 1; count <= 4; count += 1) expect(await mesh.answer(DB_THERE)).toBe('db in dc2');
       },
@@ -386,7 +386,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
 
   /** Every upstream of `web` is in this mode. */
   async function inMode(mode: Mode): Promise<void> {
-    const { to } = WAYS[mode];
+    const { to } = VARIANTS[mode];
     await mesh.configure({ upstream: mode });
     await mesh.web.route('upstream:db@dc2', ({ backends }) => backends[0]?.host === to.host);
   }
@@ -397,14 +397,14 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
 
   async function upstreamFacts(): Promise<unknown> {
     const name = mesh.federation.nameOf('db', mesh.federation.two);
-    return ((await mesh.web.ask(`/explain?serverName=${name}`)) as { readonly origin?: unknown }).origin;
+    return ((await mesh.web.query(`/explain?serverName=${name}`)) as { readonly origin?: unknown }).origin;
   }
 });
 
 /** The place says so, those below it say otherwise, those above it say nothing. */
 function modesWith(place: ModePlace, mode: Mode): Modes {
   const rank = PLACES.findIndex(([_name, one]) => one === place);
-  const others = (Object.keys(WAYS) as Mode[]).filter((one) => one !== mode);
+  const others = (Object.keys(VARIANTS) as Mode[]).filter((one) => one !== mode);
   const below = PLACES.slice(rank + 1).map(([_name, one], index) => [one, others[index % others.length]]);
   return { ...Object.fromEntries(below), [place]: mode };
 }
@@ -427,7 +427,7 @@ function carried(gateway: DaemonProcess): Promise<number> {
 
 /** Those that it carries at the moment. */
 async function liveOn(gateway: DaemonProcess): Promise<number> {
-  const { connections } = (await gateway.ask('/connections')) as { connections: readonly { route?: string }[] };
+  const { connections } = (await gateway.query('/connections')) as { connections: readonly { route?: string }[] };
   return connections.filter(({ route }) => /^(?:service|datacenter):/.test(route ?? '')).length;
 }
 

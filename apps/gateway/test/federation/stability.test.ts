@@ -123,7 +123,7 @@ describeInNetworks('a gateway whose agent fails', () => {
       gateway.signal('SIGTERM');
       expect(await gateway.ended).toBe(0);
       await datacenter.consul.kill();
-      const said = gateway.lines.length;
+      const logged = gateway.lines.length;
       const at = performance.now();
       gateway.restart();
       const name = `db.default.dc1.internal.${trustDomain}`;
@@ -136,7 +136,7 @@ describeInNetworks('a gateway whose agent fails', () => {
         ready: true,
         warnings: expect.arrayContaining([expect.stringContaining('routes are those kept on')]),
       });
-      expect(gateway.lines.slice(said)).toContainEqual(
+      expect(gateway.lines.slice(logged)).toContainEqual(
         expect.objectContaining({ level: 'warn', msg: expect.stringContaining('routes are those kept on') }),
       );
       await datacenter.consul.restart();

@@ -124,12 +124,12 @@ describe('meshgate sidecar, with mesh files', () => {
     expect(await answered()).toBe('still');
     const over = new AbortController();
     const answers: string[] = [];
-    const asking = (async () => {
+    const querying = (async () => {
       while (!over.signal.aborted) answers.push(await echo(ports[2] ?? 0).catch(String));
     })();
     const pids: number[] = [];
     for (const sidecar of [web, db]) {
-      const { admin } = await sidecar.said('ready');
+      const { admin } = await sidecar.logged('ready');
       const upgraded = await meshgate(['upgrade', '--admin', String(admin)]);
       expect(upgraded).toMatchObject({ status: 0, stderr: '' });
       pids.push(Number(/process (\d+) serves/.exec(upgraded.stdout)?.[1]));
@@ -138,7 +138,7 @@ describe('meshgate sidecar, with mesh files', () => {
       expect(await answered()).toBe('still');
     }
     over.abort();
-    await asking;
+    await querying;
     expect(answers.filter((answer) => answer !== 'hello')).toEqual([]);
     live.end();
     for (const sidecar of [web, db]) expect(await sidecar.exited).toBe(0);
@@ -155,7 +155,7 @@ describe('meshgate sidecar, with mesh files', () => {
     await using db = spawnMeshgate(['sidecar', '--sidecar-for', 'db', '--config', join(files.path, 'db.yaml')]);
     await using web = spawnMeshgate(['sidecar', '--sidecar-for', 'web', '--config', file]);
     await Promise.all([opened(db, 'public'), opened(web, 'upstream:db')]);
-    const admin = String((await web.said('ready'))['admin']);
+    const admin = String((await web.logged('ready'))['admin']);
     await using live = await rawClient({ host: '127.0.0.1', port: ports[2] ?? 0 });
     const answered = async (): Promise<string> => {
       await live.send('still');
@@ -207,7 +207,7 @@ describe('meshgate sidecar, with mesh files', () => {
     await using application = await tcpBackend('db');
     await using files = await meshFolder(await freePorts(3), application.address.port);
     await using web = spawnMeshgate(['sidecar', '--sidecar-for', 'web', '--config', join(files.path, 'web.yaml')]);
-    const { admin } = await web.said('ready');
+    const { admin } = await web.logged('ready');
     await opened(web, 'upstream:db');
     const { stdout, status } = await meshgate([
       'explain',
@@ -260,19 +260,19 @@ describe('meshgate sidecar, with mesh files', () => {
     const of = `certificate of spiffe://${TRUST_DOMAIN}/ns/default/dc/dc1/svc/web`;
     const late = await written(5);
     await using web = spawnMeshgate(['sidecar', '--sidecar-for', 'web', '--config', join(files.path, 'web.yaml')]);
-    const { admin } = await web.said('ready');
+    const { admin } = await web.logged('ready');
     const readiness = async (): Promise<unknown> => (await fetch(new URL('/ready', String(admin)))).json();
     await opened(web, 'public');
     const warning = `${of} expires at ${late} and has not been renewed`;
-    expect(await web.said(warning)).toMatchObject({ level: 'warn' });
+    expect(await web.logged(warning)).toMatchObject({ level: 'warn' });
     expect(await readiness()).toMatchObject({ ready: true, warnings: [warning] });
     const metrics = await (await fetch(new URL('/metrics', String(admin)))).text();
     const metric = 'meshgate_certificate_expiry_timestamp_seconds{source="credentials"}';
     expect(metrics).toContain(`${metric} ${Date.parse(late) / 1_000}`);
     const reason = `${of} expired at ${await written(-5)} and has not been renewed; peers reject it`;
-    expect(await web.said(reason)).toMatchObject({ level: 'error' });
+    expect(await web.logged(reason)).toMatchObject({ level: 'error' });
     expect(await readiness()).toMatchObject({ ready: false, reasons: [reason] });
-    await web.said(`certificate of ${of.split(' ').at(-1)} installed, valid until ${await written(86_400)}`);
+    await web.logged(`certificate of ${of.split(' ').at(-1)} installed, valid until ${await written(86_400)}`);
     expect(await readiness()).toMatchObject({ ready: true, warnings: [] });
   });
 

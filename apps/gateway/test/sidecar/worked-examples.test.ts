@@ -39,7 +39,7 @@ describe('docs/sidecar.md', () => {
         await using consul = await startConsul();
         await using example = await Example.of('docs/sidecar.md');
         await registerBy(example, consul);
-        await showsItsAccessLog(example, await example.start('consul', (words) => asking(consul, words)));
+        await showsItsAccessLog(example, await example.start('consul', (words) => querying(consul, words)));
       },
       CONSUL_MS,
     );
@@ -53,14 +53,14 @@ describeWithConsul('docs/consul.md', () => {
       await using consul = await startConsul();
       await using example = await Example.of('docs/consul.md');
       await registerBy(example, consul);
-      const [, gateway] = await example.start('consul', (words) => asking(consul, [...words, ...freeAdmin(words)]));
-      const { admin } = (await gateway?.said('ready')) ?? {};
+      const [, gateway] = await example.start('consul', (words) => querying(consul, [...words, ...freeAdmin(words)]));
+      const { admin } = (await gateway?.logged('ready')) ?? {};
       const trustDomain = await trustDomainOf(consul);
       // The sidecar's check runs once a second.
       await eventually('a backend that is healthy', () => isHealthy(String(admin)), CONSUL_MS);
       const [, , name = ''] = example.block('sh', 'explain').split(/\s+/);
-      const asked = ['explain', name.replace(TRUST_DOMAIN, trustDomain), '--admin', String(admin)];
-      const { stdout } = await meshgate(asked);
+      const queried = ['explain', name.replace(TRUST_DOMAIN, trustDomain), '--admin', String(admin)];
+      const { stdout } = await meshgate(queried);
       expect(cellsOf(stdout.replaceAll(trustDomain, TRUST_DOMAIN))).toEqual(cellsOf(example.block('text', 'explain')));
     },
     CONSUL_MS,
@@ -142,7 +142,7 @@ async function registerBy(example: Example, { address }: ConsulAgent): Promise<v
   await promisify(execFile)(consulBinary, args, { cwd: example.files.path });
 }
 
-function asking({ address }: ConsulAgent, words: readonly string[]): readonly string[] {
+function querying({ address }: ConsulAgent, words: readonly string[]): readonly string[] {
   return [...words, '--http-addr', address];
 }
 

@@ -46,7 +46,7 @@ function peerFindings(peering: JsonObject, now: Date): readonly PeerFinding[] {
   const { found, advice } = STATES[state] ?? { found: 'a state that is not known here' };
   const isActive = state === 'ACTIVE';
   const facts = [`${state}: ${found}`, ...(isActive ? exchanged(object(peering['StreamStatus']) ?? {}) : [])];
-  const standing: PeerFinding = {
+  const established: PeerFinding = {
     peer: name,
     check,
     outcome: isActive ? 'ok' : advice === undefined ? 'warning' : 'failed',
@@ -55,7 +55,7 @@ function peerFindings(peering: JsonObject, now: Date): readonly PeerFinding[] {
   };
   // Before it has been established they have not been exchanged.
   const hasRoots = roots.length > 0 || isActive;
-  return hasRoots ? [standing, { peer: name, ...rootFinding(name, roots, now) }] : [standing];
+  return hasRoots ? [established, { peer: name, ...rootFinding(name, roots, now) }] : [established];
 }
 
 /** What Consul's states of a peering mean, and what to do about those in which nothing is exchanged. */
@@ -84,11 +84,11 @@ const STATES: Readonly<Record<string, { readonly found: string; readonly advice?
 /** As releases since 1.14 say it. */
 function exchanged(status: JsonObject): readonly string[] {
   const { ImportedServices: imported, ExportedServices: exported } = status;
-  const heard = text(status['LastHeartbeat']);
+  const heartbeat = text(status['LastHeartbeat']);
   return [
     ...(Array.isArray(imported) ? [`imports ${imported.length}`] : []),
     ...(Array.isArray(exported) ? [`exports ${exported.length}`] : []),
-    ...(heard === '' || heard.startsWith('0001-') ? [] : [`last heartbeat ${heard}`]),
+    ...(heartbeat === '' || heartbeat.startsWith('0001-') ? [] : [`last heartbeat ${heartbeat}`]),
   ];
 }
 

@@ -32,7 +32,7 @@ export function consulAuthorizer(options: AgentOptions): ConsulAuthorizer {
   return { name: 'authorizer', authorize, start: () => Promise.resolve(), stop: () => agent.close() };
 
   /** One query at a time for each caller, however many connections wait for its answer: a caller that has left delays no other. */
-  function authorize(caller: Caller, destination: Destination): Promise<Authorization> {
+  function authorize(caller: IntentionCaller, destination: IntentionDestination): Promise<Authorization> {
     const key = JSON.stringify([caller.uri, caller.serialNumber, destination]);
     const known = pending.get(key);
     if (known !== undefined) return known;
@@ -42,13 +42,13 @@ export function consulAuthorizer(options: AgentOptions): ConsulAuthorizer {
   }
 }
 
-type Caller = Parameters<Authorizer['authorize']>[0];
-type Destination = Parameters<Authorizer['authorize']>[1];
+type IntentionCaller = Parameters<Authorizer['authorize']>[0];
+type IntentionDestination = Parameters<Authorizer['authorize']>[1];
 
 function judgementOf(
   agent: Agent,
-  caller: Caller,
-  destination: Destination,
+  caller: IntentionCaller,
+  destination: IntentionDestination,
   signal: AbortSignal,
 ): Promise<Authorization> {
   const { sourcePeer } = caller;
@@ -65,8 +65,8 @@ const TIMEOUT_MS = 5_000;
 /** The agent reports that an intention for HTTP requests denies, but not why. */
 async function judgementOfLocal(
   agent: Agent,
-  caller: Caller,
-  destination: Destination,
+  caller: IntentionCaller,
+  destination: IntentionDestination,
   signal: AbortSignal,
 ): Promise<Authorization> {
   const verdict = await judgementOfAgent(agent, caller, destination, signal);
@@ -78,8 +78,8 @@ async function judgementOfLocal(
 
 async function judgementOfAgent(
   agent: Agent,
-  caller: Caller,
-  { destination }: Destination,
+  caller: IntentionCaller,
+  { destination }: IntentionDestination,
   signal: AbortSignal,
 ): Promise<Authorization> {
   const path = 'agent/connect/authorize';
@@ -91,8 +91,8 @@ async function judgementOfAgent(
 /** A peer may call what is exported to it, and nothing else: Consul's own proxies trust the certificates of no other peer. */
 async function judgementOfImporter(
   agent: Agent,
-  caller: Caller & { readonly sourcePeer: string },
-  destination: Destination,
+  caller: IntentionCaller & { readonly sourcePeer: string },
+  destination: IntentionDestination,
   signal: AbortSignal,
 ): Promise<Authorization> {
   const verdict = await judgementOfPeer(agent, caller, destination, signal);
@@ -104,8 +104,8 @@ async function judgementOfImporter(
 
 async function judgementOfPeer(
   agent: Agent,
-  caller: Caller & { readonly sourcePeer: string },
-  destination: Destination,
+  caller: IntentionCaller & { readonly sourcePeer: string },
+  destination: IntentionDestination,
   signal: AbortSignal,
 ): Promise<Authorization> {
   const intentions = await intentionsFor(agent, destination, signal);
@@ -117,7 +117,7 @@ async function judgementOfPeer(
 }
 
 interface Matching {
-  readonly destination: Destination;
+  readonly destination: IntentionDestination;
   readonly intentions: readonly Intention[];
 }
 
@@ -127,7 +127,7 @@ interface Matching {
  */
 async function defaultJudgement(
   agent: Agent,
-  caller: Caller,
+  caller: IntentionCaller,
   { destination, intentions }: Matching,
   signal: AbortSignal,
 ): Promise<Authorization> {
@@ -151,7 +151,7 @@ const HIDDEN: Authorization = {
 
 async function intentionsFor(
   agent: Agent,
-  { destination: name }: Destination,
+  { destination: name }: IntentionDestination,
   signal: AbortSignal,
 ): Promise<readonly Intention[]> {
   const answer = await agent.request(

@@ -11,7 +11,7 @@ import type { PeersAnswer } from '../peering/peering-queries.ts';
 import { meshRoots } from '../roots.ts';
 import { proxyFinder } from './find-proxy.ts';
 import type { FindProxy } from './find-proxy.ts';
-import { meshEntryAnswers } from './questions.ts';
+import { meshEntryAnswers } from './queries.ts';
 import { registeredProxy } from './registered-proxy.ts';
 
 /** An agent, and additional trust of a Connect proxy. */

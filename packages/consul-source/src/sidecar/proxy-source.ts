@@ -35,8 +35,8 @@ import {
   meshEntryAnswers,
   queryAnswers,
   targetAnswers,
-} from './questions.ts';
-import type { QueryResult } from './questions.ts';
+} from './queries.ts';
+import type { QueryResult } from './queries.ts';
 import { registeredProxy } from './registered-proxy.ts';
 import type { RegisteredProxy } from './registered-proxy.ts';
 import { chainTargets, viewOf } from './view.ts';

@@ -25,7 +25,7 @@ import type {
 import { reasonOf } from '../agent.ts';
 import { chainOf } from './chain.ts';
 import { attributedMode } from './own-entries.ts';
-import type { QueryResult } from './questions.ts';
+import type { QueryResult } from './queries.ts';
 
 /** What an agent has reported about a proxy and its upstreams. */
 export interface ProxyObservation {

@@ -16,7 +16,7 @@ export class EnvoyView implements Disposable {
   readonly #session: ClientHttp2Session;
   readonly #stream: ClientHttp2Stream;
   readonly #gateway: string;
-  readonly #told = new Map<string, readonly Message[]>();
+  readonly #observed = new Map<string, readonly Message[]>();
   #unread = Buffer.alloc(0);
 
   constructor(grpc: string, gateway: string) {
@@ -31,7 +31,7 @@ export class EnvoyView implements Disposable {
     this.#stream.on('data', (chunk: Buffer) => this.#read(chunk));
     // Whoever compares sees that nothing arrives any more.
     for (const emitter of [this.#session, this.#stream]) emitter.on('error', () => undefined);
-    for (const type of [CLUSTER, LISTENER]) this.#ask(type, []);
+    for (const type of [CLUSTER, LISTENER]) this.#query(type, []);
   }
 
   /** By server name, as written; patterns as `*.suffix`. */
@@ -60,7 +60,7 @@ export class EnvoyView implements Disposable {
   }
 
   #resources(type: string): readonly Message[] {
-    return this.#told.get(type) ?? [];
+    return this.#observed.get(type) ?? [];
   }
 
   #read(chunk: Buffer): void {
@@ -75,18 +75,18 @@ export class EnvoyView implements Disposable {
 
   #take(response: Message): void {
     const type = response.text(4);
-    const isFirst = !this.#told.has(type);
+    const isFirst = !this.#observed.has(type);
     const resources = response.messages(2).map((any) => any.message(2));
-    this.#told.set(type, resources);
-    this.#ask(type, [encoded(1, response.text(1)), encoded(5, response.text(5))]);
+    this.#observed.set(type, resources);
+    this.#query(type, [encoded(1, response.text(1)), encoded(5, response.text(5))]);
     if (type === CLUSTER && isFirst)
-      this.#ask(
+      this.#query(
         ENDPOINTS,
         resources.map((cluster) => encoded(3, cluster.text(1))),
       );
   }
 
-  #ask(type: string, details: readonly Buffer[]): void {
+  #query(type: string, details: readonly Buffer[]): void {
     const node = Buffer.concat([encoded(1, this.#gateway), encoded(2, this.#gateway)]);
     const request = Buffer.concat([encoded(2, node), encoded(4, type), ...details]);
     const header = Buffer.alloc(FRAME_HEADER_BYTES);

@@ -19,7 +19,7 @@ import { ProxyError, unixPath } from '@meshgate/core';
 import type { Connection } from '@meshgate/core';
 import * as epoll from '@meshgate/epoll-transport';
 import * as uring from '@meshgate/uring-transport';
-import { transportUnderTest, waysUnderTest } from '../transport-under-test.ts';
+import { transportUnderTest, variantsUnderTest } from '../transport-under-test.ts';
 import { output, fixture } from './processes.ts';
 
 const LOOPBACK = { host: '127.0.0.1', port: 0 };
@@ -154,8 +154,8 @@ describe(`the ${NAME} transport`, () => {
   });
 
   // With `node:net` nobody hears of a reset while nobody reads.
-  for (const [way, create] of waysUnderTest()) {
-    it(`passes a reset on in the middle of bulk, and gives its pipe back (${way})`, async () => {
+  for (const [variant, create] of variantsUnderTest()) {
+    it(`passes a reset on in the middle of bulk, and gives its pipe back (${variant})`, async () => {
       await loopsIdle();
       const before = descriptorsByKind();
       {

@@ -56,7 +56,7 @@ export function refusedAddress(
 /** Of an address that is allowed and stands for one of IPv4, that one: whoever allows a translator does not allow what is behind it. */
 function refusedInside(host: string, allowed: AddressSet, isLocal: (host: string) => boolean): string | undefined {
   const words = new Uint32Array(WORDS);
-  if (!STANDS_FOR_IPV4.has(host) || readAddress(host, words) !== 6) return undefined;
+  if (!EMBEDS_IPV4.has(host) || readAddress(host, words) !== 6) return undefined;
   const [first = 0, second = 0, , last = 0] = words;
   const is6to4 = first >>> 16 === 0x20_02;
   const inside = is6to4 ? ((first << 16) | (second >>> 16)) >>> 0 : last;
@@ -66,4 +66,4 @@ function refusedInside(host: string, allowed: AddressSet, isLocal: (host: string
 }
 
 /** NAT64 by the well-known prefix (RFC 6052), whose IPv4 address stands at the end, and 6to4 (RFC 3056), whose stands behind the prefix. */
-const STANDS_FOR_IPV4 = addressSet(['64:ff9b::/96', '2002::/16']);
+const EMBEDS_IPV4 = addressSet(['64:ff9b::/96', '2002::/16']);

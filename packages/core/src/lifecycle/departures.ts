@@ -291,10 +291,10 @@ class Departed {
     if (upstream === undefined) return undefined;
     const ofRoute = this.#all.get(upstream.route.name);
     if (ofRoute === undefined) return undefined;
-    const isMeant = ({ backend, why, since }: Departure): boolean =>
+    const isSelected = ({ backend, why, since }: Departure): boolean =>
       leadsTo(upstream, backend) && (why === 'removed' || connectedAt < since);
     const { backend, address } = upstream;
-    return ofRoute.get(backend.address.host)?.find(isMeant) ?? ofRoute.get(address.host)?.find(isMeant);
+    return ofRoute.get(backend.address.host)?.find(isSelected) ?? ofRoute.get(address.host)?.find(isSelected);
   }
 }
 

@@ -5,7 +5,7 @@ import { hashOf, WORDS } from './ip-address.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 /** A client has so many places in the table to choose from. */
-const WAYS = 8;
+const VARIANTS = 8;
 const SETS = 8_192;
 
 /**
@@ -16,9 +16,9 @@ const SETS = 8_192;
 export class ClientRates {
   #pace: TokenBucket;
   readonly #client: ClientKey;
-  readonly #keys = new Uint32Array(SETS * WAYS * WORDS);
+  readonly #keys = new Uint32Array(SETS * VARIANTS * WORDS);
   /** When the bucket will be full again, in monotonic milliseconds. */
-  readonly #fullAt = new Float64Array(SETS * WAYS);
+  readonly #fullAt = new Float64Array(SETS * VARIANTS);
 
   constructor(rate: Rate, prefix: ClientPrefix) {
     this.#pace = new TokenBucket(rate);
@@ -54,9 +54,9 @@ export class ClientRates {
 
   /** Where a client is, or is to be put. */
   #slotOf(key: Uint32Array, nowMs: number): number {
-    const first = (hashOf(key, 0) % SETS) * WAYS;
+    const first = (hashOf(key, 0) % SETS) * VARIANTS;
     let emptiest = first;
-    for (let slot = first; slot < first + WAYS; slot += 1) {
+    for (let slot = first; slot < first + VARIANTS; slot += 1) {
       if (this.#isAt(slot, key, nowMs)) return slot;
       if ((this.#fullAt[slot] ?? 0) < (this.#fullAt[emptiest] ?? 0)) emptiest = slot;
     }

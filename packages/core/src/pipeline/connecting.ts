@@ -134,9 +134,9 @@ export class Connecting implements ConnectContext {
     if (route !== undefined) this.#stages.observer.observe({ type: 'dial.failed', connection, route, address, error });
   }
 
-  #hasAttempt(isMeant: (attempt: Attempt) => boolean): boolean {
+  #hasAttempt(isSelected: (attempt: Attempt) => boolean): boolean {
     for (let attempt = this.#newest; attempt !== undefined; attempt = attempt.earlier)
-      if (isMeant(attempt)) return true;
+      if (isSelected(attempt)) return true;
     return false;
   }
 

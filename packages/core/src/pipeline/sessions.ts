@@ -33,7 +33,7 @@ export class Sessions {
   readonly #stalls = new StallWatch(this, () => this.#control.stages.observer);
   /** Of all that are pending, also of those that came before a change. */
   readonly #helloDeadlines = new DeadlinesByLength<Session>((session) => session.onHelloTimeout());
-  #launched = 0;
+  #started = 0;
   #ended = 0;
   #isStopped = false;
 
@@ -145,8 +145,8 @@ export class Sessions {
   }
 
   #accepted({ remote, local }: Connection, listener: string): Accepted {
-    this.#launched += 1;
-    const id = (this.#control.stages.idPrefix ?? '') + this.#launched.toString(36);
+    this.#started += 1;
+    const id = (this.#control.stages.idPrefix ?? '') + this.#started.toString(36);
     return { id, listener, remote, local, at: performance.now() };
   }
 

@@ -11,4 +11,4 @@ interface OpenKernel {
 export type OpensKernel = (libc: Libc, splice: SpliceMode) => OpenKernel;
 
 /** The ways of carrying bulk. */
-export const WAYS: readonly SpliceMode[] = ['copy', 'splice'];
+export const VARIANTS: readonly SpliceMode[] = ['copy', 'splice'];

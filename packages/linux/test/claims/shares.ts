@@ -64,8 +64,8 @@ const MOST_BYTES = MOST_CALLS * BULK_DEFAULTS.pipeBytes;
  *
  * @param ways that carry in shares, and not by requests to the kernel
  */
-export function claimBoundedShares(open: OpensKernel, ways: readonly SpliceMode[]): void {
-  for (const splice of ways) {
+export function claimBoundedShares(open: OpensKernel, variants: readonly SpliceMode[]): void {
+  for (const splice of variants) {
     it(`moves no more in its share of a turn than it may, as fast as it comes, both ways (${splice})`, async () => {
       const { transport, shares } = await watchedTransport(open, splice);
       await using backend = await peerListener();

@@ -3,7 +3,7 @@ import type { Libc, TurnLoop } from '@meshgate/linux';
 import { peerListener, rawClient, relay } from '@meshgate/testkit';
 import koffi from 'koffi';
 import { expect, it } from 'vitest';
-import { WAYS } from './kernel.ts';
+import { VARIANTS } from './kernel.ts';
 import type { OpensKernel } from './kernel.ts';
 
 const ROUNDS = 12;
@@ -11,7 +11,7 @@ const AT_A_TIME = 48;
 
 /** How long a turn of the loop takes, in processor time, with connections of all sizes. */
 export function claimShortTurns(open: OpensKernel): void {
-  for (const splice of WAYS) {
+  for (const splice of VARIANTS) {
     it(`leaves everything else in the process its chance (${splice})`, async () => {
       const libc = await loadLibc();
       const { turns, transport } = open(libc, splice);

@@ -192,9 +192,9 @@ function endingClaims<Value>(claim: DeclareClaim<Value>): void {
       const watched = reader();
       await watched.next();
       await watched.end();
-      const hurried = reader();
-      await hurried.request();
-      await hurried.end();
+      const forced = reader();
+      await forced.request();
+      await forced.end();
       const stopped = reader();
       await stopped.next();
       await stopped.stop();

@@ -221,7 +221,7 @@ class PlayedAgent implements StandInAgent {
       outgoing.once('close', () => this.#open.delete(outgoing));
       return;
     }
-    this.#sayLeader(request, outgoing, fault);
+    this.#setLeader(request, outgoing, fault);
     const [current, before = current] = [this.#current(request), this.#before(request)];
     if (fault?.kind === 'older') write(outgoing, { ...before, index: Math.min(before.index, current.index - 1) });
     else if (fault?.kind === 'empty') write(outgoing, { ...current, ...emptied(current), index: current.index + 1 });
@@ -232,7 +232,7 @@ class PlayedAgent implements StandInAgent {
   }
 
   /** As Consul does: for responses from its cache or from a stream, an agent reports no leader although there is one. */
-  #sayLeader({ path, query }: StandInRequest, outgoing: ServerResponse, fault: StandInFault | undefined): void {
+  #setLeader({ path, query }: StandInRequest, outgoing: ServerResponse, fault: StandInFault | undefined): void {
     const isCached = path.startsWith('agent/');
     const isStreamed = this.#traits.streamsHealth && path.startsWith('health/') && query.has('index');
     const leader = fault !== undefined && 'leader' in fault ? fault.leader : undefined;

@@ -69,11 +69,11 @@ describe('with two workers', () => {
     for (let index = 0; index < 12; index += 1)
       clients.push(await connected(gateway.address, index < 8 ? 'db.example.com' : 'api.example.com'));
     const of = async (query: string): Promise<readonly ConnectionView[]> => {
-      const { json } = await gateway.ask(`/connections${query}`);
+      const { json } = await gateway.query(`/connections${query}`);
       return (json as { readonly connections: readonly ConnectionView[] }).connections;
     };
     const close = async (query: string): Promise<unknown> =>
-      (await gateway.ask(`/connections/close?${query}`, { method: 'POST' })).json;
+      (await gateway.query(`/connections/close?${query}`, { method: 'POST' })).json;
     expect(await of(`?backend=localhost:${port}`)).toHaveLength(8);
     expect(await of(`?backend=127.0.0.1:${port}&client=127.0.0.0/8&olderThan=0s`)).toHaveLength(12);
     expect(await close('olderThan=1h&client=127.0.0.1')).toEqual({ closed: 0 });
@@ -120,14 +120,14 @@ describe('what is to be closed', () => {
     await using silent = await rawClient(gateway.address);
     for (const id of HOSTILE_IDS) expect([id, await deletion(gateway.admin, id)]).toEqual([id, 404]);
     expect(await deletion(gateway.admin, 'a'.repeat(100_000))).toBe(431);
-    expect((await gateway.ask('/connections')).json).toMatchObject({ connections: [{ state: 'sniffing' }] });
+    expect((await gateway.query('/connections')).json).toMatchObject({ connections: [{ state: 'sniffing' }] });
     silent.end();
   });
 
   it('must be said, and said right', async () => {
     await using at = await folder(files({ host: '127.0.0.1', port: 1 }, 1));
     await using gateway = await startGateway(join(at.path, 'meshgate.yaml'));
-    const post = (query: string) => gateway.ask(`/connections/close${query}`, { method: 'POST' });
+    const post = (query: string) => gateway.query(`/connections/close${query}`, { method: 'POST' });
     expect(await post('')).toMatchObject({
       status: 400,
       json: { error: expect.stringContaining('expected one of route') },
@@ -140,7 +140,7 @@ describe('what is to be closed', () => {
     expect(await post('?client=10.0.0.0/33')).toMatchObject({ status: 400 });
     expect(await post('?olderThan=1')).toMatchObject({ status: 400 });
     expect(await post('?route=api')).toEqual({ status: 200, json: { closed: 0 } });
-    expect(await gateway.ask('/connections/nobody', { method: 'DELETE' })).toMatchObject({ status: 404 });
+    expect(await gateway.query('/connections/nobody', { method: 'DELETE' })).toMatchObject({ status: 404 });
     const { status, stderr } = await meshgate(['close', '--admin', gateway.admin]);
     expect([status, stderr]).toEqual([2, expect.stringContaining('expected the id of a connection')]);
   });
@@ -153,12 +153,12 @@ describe('what is to be closed', () => {
       backend: '10.0.0.1:443',
       ageMs: 61_000,
     } as ConnectionView;
-    const meant = (query: string): boolean => {
+    const selected = (query: string): boolean => {
       const parsed = parseConnectionQuery(new URLSearchParams(query));
       return typeof parsed !== 'string' && matching(parsed)(view);
     };
-    expect(meant('route=api&client=2001:db8::/32&backend=10.0.0.1:443&olderThan=1m')).toBe(true);
-    expect(['route=db', 'client=192.0.2.0/24', 'backend=10.0.0.2:443', 'olderThan=2m'].filter(meant)).toEqual([]);
+    expect(selected('route=api&client=2001:db8::/32&backend=10.0.0.1:443&olderThan=1m')).toBe(true);
+    expect(['route=db', 'client=192.0.2.0/24', 'backend=10.0.0.2:443', 'olderThan=2m'].filter(selected)).toEqual([]);
   });
 
   it('is closed in turns with everything else, 50,000 of them', async () => {

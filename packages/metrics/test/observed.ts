@@ -8,27 +8,27 @@ import type { CarriedConnection } from '../src/index.ts';
 export const NOW_MS = 1_700_000_000_500;
 
 /** An observer with a registry of its own, and what a scrape of it shows. */
-export interface Told {
+export interface Observed {
   readonly registry: Registry;
   readonly observer: Observer;
   /** Tells the observer of all events, in order. */
-  tell(...events: readonly ProxyEvent[]): void;
+  notify(...events: readonly ProxyEvent[]): void;
   /** The lines of the series whose name or labels contain `text`. */
   scrape(text: string): Promise<readonly string[]>;
 }
 
 /** A new observer that has been told `events`. */
-export function told(...events: readonly ProxyEvent[]): Told {
-  return toldOf(() => [], ...events);
+export function observed(...events: readonly ProxyEvent[]): Observed {
+  return observedOf(() => [], ...events);
 }
 
 /** The same, where `live` are the live connections. */
-export function toldOf(live: () => Iterable<CarriedConnection>, ...events: readonly ProxyEvent[]): Told {
+export function observedOf(live: () => Iterable<CarriedConnection>, ...events: readonly ProxyEvent[]): Observed {
   const registry = new Registry();
   const observer = prometheusObserver({ registry, live });
-  const tell = (...more: readonly ProxyEvent[]): void => more.forEach((event) => observer.observe(event));
-  tell(...events);
-  return { registry, observer, tell, scrape };
+  const notify = (...more: readonly ProxyEvent[]): void => more.forEach((event) => observer.observe(event));
+  notify(...events);
+  return { registry, observer, notify, scrape };
 
   async function scrape(text: string): Promise<readonly string[]> {
     const { body } = await exposition(registry, undefined);
@@ -81,7 +81,7 @@ export function closed(id: string, code?: ProxyErrorCode): ProxyEvent {
 }
 
 /** The source spoke, with news or to confirm what it said before. */
-export function spoke(changed: boolean): ProxyEvent {
+export function updated(changed: boolean): ProxyEvent {
   return { type: 'source.updated', source: 'files', changed, asOf: new Date(NOW_MS) };
 }
 
