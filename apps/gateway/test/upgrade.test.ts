@@ -88,7 +88,7 @@ describe('an upgrade', () => {
     };
     await using gateway = await startGateway(await files.write('meshgate.yaml', settings));
     const first = await meshgate(['upgrade', '--admin', admin]);
-    expect(first).toMatchObject({ status: 0, stdout: expect.stringMatching(/^process \d+ serves/) });
+    expect(first).toMatchObject({ status: 0, stdout: expect.stringMatching(/^process \d+ has taken over/) });
     expect(await inTime(gateway.exited, 'the first process to exit', gateway)).toBe(0);
     await using client = await tlsClient({ host: `unix:${path}`, port: 0 }, 'api.example.com');
     expect(await client.echo('hello')).toBe('hello');
@@ -125,9 +125,9 @@ describe('an upgrade', () => {
     await using client = await tlsClient(gateway.address, 'api.example.com');
     await files.write('meshgate.yaml', 'listeners: 1');
     const answer = await gateway.query('/upgrade', { method: 'POST' });
-    expect(answer).toMatchObject({ status: 409, json: { error: expect.stringContaining('ended with status 2') } });
+    expect(answer).toMatchObject({ status: 409, json: { error: expect.stringContaining('exited with status 2') } });
     expect(await gateway.line(({ level }) => level === 'error')).toMatchObject({
-      msg: expect.stringContaining('no successor, going on as before'),
+      msg: expect.stringContaining('no successor, continuing'),
     });
     expect(gateway.stderr).toContain('expected a list');
     expect(await client.echo('as before')).toBe('as before');

@@ -443,7 +443,7 @@ describe('workers', () => {
     const { status, stderr } = await meshgate(['gateway', '--check', '--config', `${files.path}/meshgate.yaml`]);
     expect({ status, stderr }).toEqual({
       status: 2,
-      stderr: expect.stringContaining('expected a shorter path: several workers share a unix socket') as unknown,
+      stderr: expect.stringContaining('expected a shorter path: workers share a unix socket') as unknown,
     });
   });
 });
