@@ -69,7 +69,7 @@ export class AddressListFiles implements AddressLists, Service {
 
 /** One file. */
 class FollowedList {
-  /** Resolves when it has been read, or could not be. */
+  /** Resolves when it has been read, successfully or not. */
   readonly read: Promise<void>;
   readonly #watched: Watched<FollowedValue<AddressSet>>;
 
