@@ -211,21 +211,25 @@ for (const { name: transport, declare } of TRANSPORTS) {
       for (const client of after.clients) expect(await client.echo('again')).toBe('again');
     });
 
-    it('know every route before they listen, also in the place of one that was killed', async () => {
-      await using api = await tlsBackend('api.example.com');
-      const others = Array.from({ length: 2_000 }, (_, index) => ({ ...api, name: `s${index}.example.com` }));
-      await using files = await workersFolder(transport, [...others, api]);
-      await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
-      const stream = streamOf(gateway);
-      for (const victim of children(gateway.pid)) process.kill(victim, 'SIGKILL');
-      await listens(gateway, '3');
-      await listens(gateway, '4');
-      await until(async () => (await scraped(gateway, 'meshgate_workers')) === 2);
-      await using all = await clientsOnEach(gateway, 2);
-      for (const client of all.clients) expect(await client.echo('known')).toBe('known');
-      await stream.end();
-      expect(gateway.lines.filter(({ code }) => code === 'ROUTE_NOT_FOUND')).toEqual([]);
-    });
+    it(
+      'know every route before they listen, also in the place of one that was killed',
+      { timeout: 40_000 },
+      async () => {
+        await using api = await tlsBackend('api.example.com');
+        const others = Array.from({ length: 2_000 }, (_, index) => ({ ...api, name: `s${index}.example.com` }));
+        await using files = await workersFolder(transport, [...others, api]);
+        await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+        const stream = streamOf(gateway);
+        for (const victim of children(gateway.pid)) process.kill(victim, 'SIGKILL');
+        await listens(gateway, '3');
+        await listens(gateway, '4');
+        await until(async () => (await scraped(gateway, 'meshgate_workers')) === 2);
+        await using all = await clientsOnEach(gateway, 2);
+        for (const client of all.clients) expect(await client.echo('known')).toBe('known');
+        await stream.end();
+        expect(gateway.lines.filter(({ code }) => code === 'ROUTE_NOT_FOUND')).toEqual([]);
+      },
+    );
 
     it('both let their connections finish, and the gateway ends with status 0', async () => {
       await using api = await tlsBackend('api.example.com');

@@ -106,8 +106,8 @@ describe('an upstream is dialled', () => {
     await using silent = await silentAddress();
     await using hanging = await tcpBackend('gateway', { conduct: { kind: 'hang' } });
     await using one = await webWith(
-      { service: 'db', at: [silent.address], connectTimeoutMs: 50 },
-      { service: 'db', datacenter: 'dc2', at: [hanging.address], connectTimeoutMs: 50 },
+      { service: 'db', at: [silent.address], connectTimeoutMs: 600 },
+      { service: 'db', datacenter: 'dc2', at: [hanging.address], connectTimeoutMs: 600 },
     );
     await using client = await rawClient(await one.address('upstream:db'));
     await client.closed;

@@ -302,7 +302,11 @@ const CASES: readonly Case[] = [
 async function proxyWith(one: Case, backend: { readonly host: string; readonly port: number }) {
   const transport = nodeTransport();
   const events = recorder();
-  const limits = { ...DEFAULT_LIMITS, helloTimeoutMs: 100, connectTimeoutMs: 100 };
+  const limits = {
+    ...DEFAULT_LIMITS,
+    helloTimeoutMs: one.ends === 'SNIFF_TIMEOUT' ? 100 : 10_000,
+    connectTimeoutMs: 100,
+  };
   const admission = new Admission(limits);
   const [addresses, outliers] = [new AddressBook(events), new Outliers(events)];
   const route = { name: 'r', serverNames: [], backends: [{ address: backend, weight: 1, healthy: true }] };

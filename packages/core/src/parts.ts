@@ -101,7 +101,7 @@ export type { Freshness, Reading } from './watch/reading.ts';
 export { RecentlyUsed } from './watch/recently-used.ts';
 export type { RecentlyUsedOptions } from './watch/recently-used.ts';
 export { Refreshed } from './watch/refreshed.ts';
-export type { Origin } from './watch/refreshed.ts';
+export type { Stamped } from './watch/refreshed.ts';
 export { follow } from './watch/follow.ts';
 export type { FollowEnd, Follower } from './watch/follow.ts';
 export { SourceSet } from './watch/source-set.ts';

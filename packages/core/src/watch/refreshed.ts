@@ -2,8 +2,8 @@ import { errorOf } from '../errors.ts';
 import { answered, failed, NO_READING } from './reading.ts';
 import type { Reading } from './reading.ts';
 
-/** What a value is loaded from, as it is at one moment. */
-export interface Origin<T> {
+/** What a value is loaded from, as it is at one moment, with a stamp that tells whether it has changed. */
+export interface Stamped<T> {
   /** Equal stamps mean an equal value: there is nothing to load. */
   readonly stamp: string;
   /** Throws or rejects when there is no value in it. */
@@ -12,7 +12,7 @@ export interface Origin<T> {
 
 /** A value that is loaded again, whenever it is asked for, once its origin has changed. One that cannot be loaded leaves the one before. */
 export class Refreshed<T> {
-  readonly #look: () => Origin<T> | Promise<Origin<T>>;
+  readonly #look: () => Stamped<T> | Promise<Stamped<T>>;
   /** Of what was loaded last. */
   #stamp: string | undefined;
   #reading: Reading<T> = NO_READING;
@@ -20,7 +20,7 @@ export class Refreshed<T> {
   #refreshing: Promise<Reading<T>> | undefined;
 
   /** @param look called by {@link refresh}; throws or rejects when the origin cannot be seen */
-  constructor(look: () => Origin<T> | Promise<Origin<T>>) {
+  constructor(look: () => Stamped<T> | Promise<Stamped<T>>) {
     this.#look = look;
   }
 
