@@ -38,6 +38,12 @@ describe('a configuration file', () => {
     });
   });
 
+  it.each(['0s', '0', 'never', 'false', '9999h'])('may not write that as %s, and is told how', (written) => {
+    expect(outcomeOf(`listeners: []\nlimits: { idleTimeout: ${written} }`, 'meshgate.yaml')).toContain(
+      'meshgate.yaml:2:11: expected a duration such as 500ms, 2s, 1m or 1h, from 1ms to 2147483647ms, or off, found ',
+    );
+  });
+
   it('is described by the published JSON Schema', () => {
     const published = readFileSync(new URL('../schema/meshgate.schema.json', import.meta.url), 'utf8');
     expect(JSON.parse(published)).toEqual(z.toJSONSchema(configSchema, { io: 'input' }));

@@ -93,6 +93,39 @@ describe('docs/consul.md', () => {
   });
 });
 
+describe('the image of docs/operate/install.md', () => {
+  const dockerfile = /```dockerfile\n(.*?)```/s.exec(pageText('docs/operate/install.md'))?.[1] ?? '';
+  const instruction = (name: string): string => new RegExp(`^${name} (.*)$`, 'm').exec(dockerfile)?.[1] ?? '';
+  const root = JSON.parse(pageText('package.json')) as {
+    readonly engines: { readonly node: string };
+    readonly packageManager: string;
+    readonly scripts: Readonly<Record<string, string>>;
+  };
+
+  it('is built by commands that there are, with a Node that is new enough', () => {
+    expect(dockerfile).toContain('corepack enable && pnpm install --frozen-lockfile && pnpm build');
+    expect(root.packageManager).toMatch(/^pnpm@/);
+    expect(root.scripts['build']).toBeDefined();
+    const [major = 0] = Array.from(dockerfile.matchAll(/FROM node:(\d+)-/g), ([, version]) => Number(version));
+    expect(major).toBeGreaterThanOrEqual(Number(/\d+/.exec(root.engines.node)?.[0]));
+  });
+
+  it('runs the command as process 1, which gets its signals, as a user who is not root', () => {
+    const entrypoint = JSON.parse(instruction('ENTRYPOINT')) as readonly string[];
+    const [, inImage = ''] = entrypoint;
+    expect(entrypoint).toEqual(['node', '/opt/meshgate/apps/gateway/dist/main.js']);
+    const copied = instruction('COPY --from=build').split(' ');
+    expect(copied).toEqual(['/src', '/opt/meshgate']);
+    const here = inImage.replace('/opt/meshgate/', '');
+    expect(readFileSync(join(ROOT, here), 'utf8')).toMatch(/^#!/);
+    expect((JSON.parse(pageText('apps/gateway/package.json')) as { bin: { meshgate: string } }).bin.meshgate).toBe(
+      `./${here.replace('apps/gateway/', '')}`,
+    );
+    expect(Number(instruction('USER'))).toBeGreaterThan(0);
+    expect(JSON.parse(instruction('CMD'))).toEqual(['gateway', '--config', '/etc/meshgate/meshgate.yaml']);
+  });
+});
+
 describe('docs/operate/install.md', () => {
   it('gives a unit and a pod more time to stop than its example of a drain takes', () => {
     const page = pageText('docs/operate/install.md');

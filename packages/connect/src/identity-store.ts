@@ -119,9 +119,9 @@ export class IdentityStore implements Service {
         state,
       });
     this.#reported = state;
-    if (state === 'expired') return;
     const next = state === 'good' ? identity.renewalDue : identity.validUntil;
-    const waitMs = Math.min(next.getTime() - now.getTime(), LONGEST_WAIT_MS);
+    // Also of one that has expired: the clock may have been wrong, and be set back.
+    const waitMs = state === 'expired' ? LONGEST_WAIT_MS : Math.min(next.getTime() - now.getTime(), LONGEST_WAIT_MS);
     this.#timer = setTimeout(() => this.#age(identity), waitMs).unref();
   }
 

@@ -1,6 +1,6 @@
 import { certificateAuthority, recorder } from '@meshgate/testkit';
 import type { Validity } from '@meshgate/testkit';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { identityOf, IdentityStore, certificateState } from '../src/index.ts';
 import { credentialsOf, leafOf, uriOf } from './mesh.ts';
 import { Observed } from './sidecar.ts';
@@ -54,6 +54,26 @@ describe('an identity store', () => {
     expect(store.status).toMatchObject({ source: 'ca', certificate: { identity: uriOf('web'), state: 'good' } });
     await store.stop();
     expect(observer.all('certificate.aged')).toEqual([]);
+  });
+
+  it('tells of its age by the clock as it is now, also when that was set forward, back, and passes the end again', async () => {
+    vi.useFakeTimers({ toFake: ['Date', 'setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const observer = recorder();
+    const credentials = credentialsOf(leafOf(root, 'web', leaving(3_000)), root);
+    const store = new IdentityStore({ source: new Observed('ca', credentials), observer });
+    await store.start();
+    await observer.until('certificate.installed');
+    const now = new Date().getTime();
+    const states: unknown[] = [];
+    for (const jumpMs of [3_600_000, 0, 3_600_000, -3_600_000]) {
+      vi.setSystemTime(now + jumpMs);
+      vi.advanceTimersByTime(60_000);
+      states.push(store.status.certificate?.state);
+    }
+    expect(states).toEqual(['expired', 'good', 'expired', 'good']);
+    expect(observer.all('certificate.aged').map(({ state }) => state)).toEqual(['expired', 'expired']);
+    await store.stop();
   });
 
   it('says until when its own cluster and each peer that it trusts are believed: to the end of the last root', async () => {

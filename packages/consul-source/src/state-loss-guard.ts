@@ -96,7 +96,7 @@ export class StateLossGuard {
     this.#last = routes;
     this.#held = missing(routes, this.#held);
     if (hold === undefined || this.#held.length === 0) return { routes };
-    const warning = `${hold.reason}: ${this.#held.length} routes held until confirmed`;
+    const warning = `${hold.reason}: ${this.#held.length} ${this.#held.length === 1 ? 'route' : 'routes'} held until confirmed`;
     return { routes: [...routes, ...this.#held], warning };
   }
 }

@@ -25,7 +25,7 @@ describe('what Consul knew', () => {
     apply(guard, observed(['db', 'web'], { index: 10 }), 0);
     const held = apply(guard, observed(['web'], { index: 10, ...after }), 1);
     expect(names(held)).toEqual(['web', 'db']);
-    expect(held.warning).toContain('1 routes held');
+    expect(held.warning).toContain('1 route held');
   });
 
   it('is held for ten minutes, and not longer', () => {

@@ -33,6 +33,18 @@ describe('deadlines', () => {
     expect(late).toEqual(['a', 'b']);
   });
 
+  it('do not look at the clock on the wall, however it is set', () => {
+    vi.useFakeTimers({ toFake: ['Date', 'setTimeout', 'clearTimeout', 'performance'] });
+    const { begin, late } = deadlines();
+    begin('a');
+    vi.setSystemTime(new Date('2100-01-01'));
+    vi.advanceTimersByTime(99);
+    expect(late).toEqual([]);
+    vi.setSystemTime(new Date('1970-01-01'));
+    vi.advanceTimersByTime(1);
+    expect(late).toEqual(['a']);
+  });
+
   it('that have ended are not late, and do not keep others waiting', () => {
     const { begin, late } = deadlines();
     const first = begin('a');

@@ -118,9 +118,14 @@ describe('reading a hello', () => {
     ],
     ['\r\n\r\n\0\r\nQUIT\n!', /: a PROXY protocol header/],
     ['SSH-2.0-OpenSSH_9.2', /: SSH$/],
+    ['CONNECT db:443 HTTP', /: HTTP without TLS$/],
+    ['PRI * HTTP/2.0\r\n', /: HTTP\/2 without TLS$/],
+    ['EHLO client.example', /: SMTP, which begins without TLS$/],
+    ['*1\r\n$4\r\nPING\r\n', /: Redis without TLS$/],
+    ['\0\0\0\u0008\u0004\u00d2\u0016/', /: PostgreSQL that asks for encryption \(the filter postgres answers it\)$/],
     ['220 mail ready', /begin with 323230206d61696c$/],
   ])('names what the bytes most likely are: %j', async (logged, message) => {
-    const bytes = new TextEncoder().encode(logged);
+    const bytes = Buffer.from(logged, 'latin1');
     const sniffed = await reading(received(bytes), { name: 'x', inspect: () => ({ kind: 'pass' }) }, 64);
     expect(sniffed?.unrecognised?.message).toMatch(message);
   });

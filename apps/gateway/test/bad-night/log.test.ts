@@ -6,7 +6,7 @@ import { closeSync, constants, openSync, readFileSync, readSync, writeFileSync }
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { needs, tlsBackend, tlsClient } from '@meshgate/testkit';
-import type { TlsTestBackend } from '@meshgate/testkit';
+import type { TlsClient, TlsTestBackend } from '@meshgate/testkit';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { freePorts } from '../sidecar/agent.ts';
 import { gatewayFolder, spawnWithOutput } from '../daemon.ts';
@@ -18,6 +18,8 @@ import { CAUSES } from './causes.ts';
 interface MuteGateway extends AsyncDisposable {
   readonly child: ChildProcess;
   readonly ended: Promise<number | null>;
+  /** A client that stays. */
+  open(): Promise<TlsClient>;
   /** One client's request through it. */
   serve(): Promise<string>;
   ready(): Promise<{ readonly ready: boolean; readonly warnings: readonly string[] }>;
@@ -44,8 +46,9 @@ async function startMute(
     files,
     child,
     ended,
+    open: () => tlsClient({ host: '127.0.0.1', port }, 'api.example.com'),
     async serve() {
-      await using client = await tlsClient({ host: '127.0.0.1', port }, 'api.example.com');
+      await using client = await gateway.open();
       return await client.echo('hello');
     },
     ready: async () => (await get('/ready')).json() as ReturnType<MuteGateway['ready']>,
@@ -119,8 +122,11 @@ describe.runIf(process.platform === 'linux')('a gateway whose log cannot be writ
       const full = openSync('/dev/full', 'w');
       onTestFinished(() => closeSync(full));
       await using gateway = await startMute(api, settings, full);
+      const standing = await gateway.open();
       expect(await gateway.serve()).toBe('hello');
       await warned(gateway, 'log lines cannot be written: ENOSPC: no space left on device');
+      expect(await standing.echo('still here')).toBe('still here');
+      standing.end();
       await gateway.firesLogLost();
       expect(await gateway.serve()).toBe('hello');
       gateway.child.kill('SIGTERM');

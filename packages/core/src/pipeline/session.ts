@@ -182,7 +182,12 @@ export class Session implements Linked<Session> {
   /** The hello is not complete in time. */
   onHelloTimeout(): void {
     const { helloTimeoutMs } = this.#control.stages.limits;
-    this.cut(new ProxyError('SNIFF_TIMEOUT', `hello incomplete after ${formatDuration(helloTimeoutMs)}`));
+    this.cut(
+      new ProxyError(
+        'SNIFF_TIMEOUT',
+        `hello incomplete after ${formatDuration(helloTimeoutMs)}; a client waits where its server is to speak first`,
+      ),
+    );
   }
 
   /** A connector has not settled, well after its time: whether it still dials says who is to blame. */

@@ -85,6 +85,9 @@ function unrecognised(head: Uint8Array): ProxyError {
   );
 }
 
+/** SSLRequest and GSSENCRequest: the length, and a number that no version has. */
+const POSTGRES_REQUESTS = ['\0\0\0\u0008\u0004\u00d2\u0016/', '\0\0\0\u0008\u0004\u00d2\u00160'];
+
 /** What the bytes most likely are, and what is missing for it. */
 function hintOf(head: Uint8Array): string {
   const text = Buffer.from(head.subarray(0, 12)).toString('latin1');
@@ -92,6 +95,11 @@ function hintOf(head: Uint8Array): string {
     return ': a PROXY protocol header, which the listener does not take (its setting proxyProtocol)';
   if (/^(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|CONNECT|PATCH) /.test(text)) return ': HTTP without TLS';
   if (text.startsWith('SSH-')) return ': SSH';
+  if (text.startsWith('PRI * HTTP/2')) return ': HTTP/2 without TLS';
+  if (/^(?:EHLO|HELO) /i.test(text)) return ': SMTP, which begins without TLS';
+  if (/^\*\d+\r\n/.test(text)) return ': Redis without TLS';
+  if (POSTGRES_REQUESTS.some((request) => text.startsWith(request)))
+    return ': PostgreSQL that asks for encryption (the filter postgres answers it)';
   return '';
 }
 
