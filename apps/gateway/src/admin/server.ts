@@ -156,7 +156,9 @@ export class AdminServer implements Service {
   }
 
   async #answerTo(request: IncomingMessage, signal: AbortSignal): Promise<AdminAnswer> {
-    const { method = '', url = '/', headers } = request;
+    const { method = '', url = '/', headers, headersDistinct } = request;
+    // RFC 9112, section 3.2: what is checked must be what somebody else goes by.
+    if ((headersDistinct['host']?.length ?? 0) > 1) return refusal(400, 'expected one Host header, found several');
     if (!this.#isOurs(headers.host))
       return refusal(403, `expected a Host header of this machine, found ${headers.host}`);
     const [pathname = '/', query = ''] = url.split('?', 2);
