@@ -132,7 +132,14 @@ function FoundSteps({ found }: { readonly found: FoundRoute }): JSX.Element {
             </div>
           ))}
       </Step>
-      <Step title={`Route ${found.route}`}>{found.kind ?? 'no kind'}</Step>
+      <Step title={`Route ${found.route}`}>
+        {found.kind ?? 'no kind'}
+        {conditionsOf(found).map((text) => (
+          <div key={text} class="muted">
+            {text}
+          </div>
+        ))}
+      </Step>
       {places.map(([key, value]) => (
         <Step key={key} title={key === 'peer' ? 'Peer' : key[0]?.toUpperCase() + key.slice(1)}>
           {value}
@@ -140,21 +147,44 @@ function FoundSteps({ found }: { readonly found: FoundRoute }): JSX.Element {
       ))}
       <Step title={places.length === 0 ? 'Backends' : 'Reached by'} mark={found.backends.length === 0 ? 'bad' : ''}>
         <ul class="plain">
-          {found.backends.slice(0, SHOWN).map(({ host, port, healthy, ejected }) => (
-            <li key={address(host, port)} class={ejected ? 'warn' : healthy ? 'good' : 'bad'}>
+          {found.backends.slice(0, SHOWN).map(({ host, port, healthy, ejected, check }) => (
+            <li
+              key={address(host, port)}
+              class={ejected ? 'warn' : healthy && check?.state !== 'down' ? 'good' : 'bad'}
+            >
               {address(host, port)} {healthy ? 'healthy' : 'unhealthy'}
               {ejected ? ', ejected' : ''}
+              {check?.addresses.map(({ state, failure }) =>
+                state === 'down' ? `, check failed: ${failure ?? ''}` : '',
+              )}
             </li>
           ))}
         </ul>
         {found.backends.length > SHOWN && <div class="muted">and {whole(found.backends.length - SHOWN)} more</div>}
-        {found.backends.length === 0 && 'none: closed with NO_BACKEND'}
+        {found.backends.length === 0 && `none: closed with ${found.withoutBackend ?? 'NO_BACKEND'}`}
       </Step>
     </>
   );
 }
 
 const SHOWN = 20;
+
+/** Whom the route lets in, and how many. */
+function conditionsOf({ access, listenerAccess = [], limits = {} }: FoundRoute): readonly string[] {
+  return [
+    ...(access === undefined ? [] : [`clients: ${accessText(access)}`]),
+    ...listenerAccess.map((one) => `clients on ${one.listener}: ${accessText(one.access)}`),
+    ...Object.entries(limits).map(([name, value]) => `limit ${name}: ${value}`),
+  ];
+}
+
+function accessText({ allow, deny, allowFile, denyFile }: NonNullable<FoundRoute['access']>): string {
+  const list = (word: string, entries: readonly string[] = [], file?: string): readonly string[] => {
+    const all = [...entries.slice(0, SHOWN), ...(file === undefined ? [] : [`those of ${file}`])];
+    return all.length === 0 ? [] : [`${word} ${all.join(', ')}`];
+  };
+  return [...list('only', allow, allowFile), ...list('not', deny, denyFile)].join('; ');
+}
 
 function Exceptions({ explanation }: { readonly explanation: Explanation }): JSX.Element {
   const { onListeners = [] } = explanation;

@@ -37,6 +37,16 @@ const HOSTILE_ROUTE: Route = {
   origin: { [HOSTILE]: HOSTILE },
 };
 
+const NARROW_ROUTE: Route = {
+  ...routeAt(4),
+  name: 'narrow',
+  serverNames: ['narrow.example'],
+  access: { allow: ['192.0.2.0/24'], deny: ['192.0.2.7'] },
+  limits: { connections: 3 },
+  backends: [],
+  withoutBackend: 'NO_GATEWAY',
+};
+
 function connectionAt(index: number): ConnectionView {
   return {
     id: `c${index}`,
@@ -54,7 +64,7 @@ function connectionAt(index: number): ConnectionView {
 }
 
 const SCENE: Scene = {
-  routes: [HOSTILE_ROUTE, ...Array.from({ length: MANY - 1 }, (_, index) => routeAt(index))],
+  routes: [HOSTILE_ROUTE, NARROW_ROUTE, ...Array.from({ length: MANY - 2 }, (_, index) => routeAt(index))],
   connections: Array.from({ length: MANY }, (_, index) => connectionAt(index)),
   readiness: { ready: false, reasons: [`source ${HOSTILE}: no snapshot yet`], warnings: ['listener wan: not bound'] },
   traffic: () => ({
@@ -121,6 +131,23 @@ needs('chromium', findChromium())('the page in a browser', () => {
     await page.getByRole('button', { name: 'Explain' }).click();
     await page.getByRole('heading', { name: `Route ${HOSTILE}` }).waitFor();
     await page.getByText(`${HOSTILE}: ${HOSTILE}`).waitFor();
+    await page.getByLabel('Server name').fill('service-4711.default.dc2.internal.example');
+    await page.getByRole('button', { name: 'Explain' }).click();
+    const steps = page.locator('ol.way > li');
+    await steps.filter({ hasText: 'Datacenter' }).getByText('dc2').waitFor();
+    expect(await steps.locator('h2').allTextContents()).toEqual([
+      'Client',
+      'This gateway',
+      'Rule',
+      'Route service-4711',
+      'Datacenter',
+      'Reached by',
+    ]);
+    await page.getByLabel('Server name').fill('narrow.example');
+    await page.getByRole('button', { name: 'Explain' }).click();
+    await page.getByText('clients: only 192.0.2.0/24; not 192.0.2.7').waitFor();
+    await page.getByText('limit connections: 3').waitFor();
+    await page.getByText('none: closed with NO_GATEWAY').waitFor();
     await page.getByLabel('Server name').fill('nobody.example');
     await page.getByRole('button', { name: 'Explain' }).click();
     await page.getByText('closed with ROUTE_NOT_FOUND').waitFor();
