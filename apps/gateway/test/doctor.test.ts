@@ -16,7 +16,7 @@ import type { Scene } from './doctor-scene.ts';
 import { eventually } from './federation/eventually.ts';
 import { blocksIn, pageText } from './page.ts';
 import { freePorts } from './sidecar/agent.ts';
-import { folder, gatewayFolder, meshgate, startGateway, TEST_CONFIG } from './daemon.ts';
+import { folder, gatewayFolder, meshgate, spawnMeshgate, startGateway, TEST_CONFIG } from './daemon.ts';
 
 const NAME = 'api.example.com';
 const UNRECOGNIZED_NAME = Uint8Array.of(21, 3, 1, 0, 2, 2, 112);
@@ -283,6 +283,36 @@ describe('meshgate doctor', () => {
       { outcome: 'failed', found: 'not ready: no listener is bound' },
       { outcome: 'warning', found: 'w' },
     ]);
+  });
+});
+
+describe('meshgate doctor of a sidecar', () => {
+  it('checks its configuration when it is named, and takes it for no gateway that is broken when it is not', async () => {
+    const root = certificateAuthority('root');
+    const domain = '11111111-2222-3333-4444-555555555555.consul';
+    const leaf = root.issue({ uris: [`spiffe://${domain}/ns/default/dc/dc1/svc/web`] });
+    const [port = 0] = await freePorts(1);
+    const tls = { ca: 'ca.pem', cert: 'web.pem', key: 'key.pem' };
+    const source = { use: 'file', mesh: 'mesh', datacenter: 'dc1', trustDomain: domain, tls };
+    await using files = await folder({
+      'ca.pem': root.certificate,
+      'web.pem': leaf.chain,
+      'key.pem': leaf.privateKey,
+      'web.yaml': { admin: { port: 0 }, sources: [source] },
+      'mesh/dc1/web.hcl': `service { name = "web", port = 1, connect { sidecar_service { port = ${port} } } }`,
+    });
+    const config = ['--config', `${files.path}/web.yaml`];
+    await using sidecar = spawnMeshgate(['sidecar', '--sidecar-for', 'web', ...config]);
+    const admin = String((await sidecar.logged('ready'))['admin']);
+    const configuration = async (...args: readonly string[]): Promise<string | undefined> => {
+      const { stdout } = await meshgate(['doctor', ...config, ...args]);
+      return stdout.split('\n').find((line) => / configuration /.test(line));
+    };
+    expect(await configuration('--admin', admin)).toMatch(
+      /^WARNING .*: not checked: the running proxy is a sidecar; name it with/,
+    );
+    expect(await configuration('--admin', admin, '--sidecar-for', 'web')).toMatch(/^ok .*web\.yaml: valid$/);
+    expect(await configuration('--admin', NOBODY, '--sidecar-for', 'wep')).toMatch(/^FAILED .*did you mean "web"\?/);
   });
 });
 

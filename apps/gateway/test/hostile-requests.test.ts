@@ -54,8 +54,8 @@ describe('the admin API, asked by somebody who means no good', () => {
       REQUESTS.map(async ([what, request]) => [what, await statusOf(gateway.admin, request)]),
     );
     expect(found).toEqual(REQUESTS.map(([what, _request, status]) => [what, status]));
-    expect(await gateway.ask('/drain')).toMatchObject({ status: 200, json: { state: 'serving' } });
-    expect(await gateway.ask('/ready')).toMatchObject({ status: 200 });
+    expect(await gateway.query('/drain')).toMatchObject({ status: 200, json: { state: 'serving' } });
+    expect(await gateway.query('/ready')).toMatchObject({ status: 200 });
     expect(gateway.lines.filter(({ level }) => level === 'error' || level === 'fatal')).toEqual([]);
   });
 });

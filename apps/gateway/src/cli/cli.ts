@@ -118,6 +118,7 @@ function diagnosticCommands(program: Command, terminal: Terminal, end: (status: 
     CONSUL_FLAGS,
   )
     .argument('[server-name]', 'check only the path of this name')
+    .option('--sidecar-for <id>', 'the configuration is that of the sidecar of this service instance')
     .option('-c, --config <file>', `configuration file (default: ${DEFAULT_FILE}, if it is there)`)
     .option('--admin <url>', `admin API of the gateway, or unix:/path (default: ${DEFAULT_ADMIN_URL})`)
     .option('--json', 'print JSON')
@@ -262,11 +263,12 @@ interface DoctorFlags extends ConsulFlags {
   readonly config?: string;
   readonly admin?: string;
   readonly json?: boolean;
+  readonly sidecarFor?: string;
 }
 
 async function doctor(
   serverName: string | undefined,
-  { config, admin = DEFAULT_ADMIN_URL, json = false, ...flags }: DoctorFlags,
+  { config, admin = DEFAULT_ADMIN_URL, json = false, sidecarFor, ...flags }: DoctorFlags,
   { stdout, env }: Terminal,
 ): Promise<ExitStatus> {
   const settings = commandSettings(flags, env, process.cwd());
@@ -276,7 +278,9 @@ async function doctor(
   const findings = await diagnose({
     serverName,
     admin: adminClient(adminAddress(admin)),
-    ...(isConfigured && { config: { file, amend } }),
+    ...((isConfigured || sidecarFor !== undefined) && {
+      config: { file, amend, ...(sidecarFor !== undefined && { sidecar: { sidecarFor } }) },
+    }),
   });
   if (!json) return printFindings(findings, stdout);
   stdout.write(jsonText({ findings }));

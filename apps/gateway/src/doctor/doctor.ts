@@ -9,7 +9,9 @@ import type { Amend } from '../config/amend-config.ts';
 import { checkConfig } from '../config/load-config.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
 import type { Finding } from '../live-check/finding.ts';
-import { checkLive } from '../live-check/live-check.ts';
+import { checkLive, checkSidecarLive } from '../live-check/live-check.ts';
+import type { ProxyChoice } from '@meshgate/mesh';
+import { checkSidecar } from '../sidecar/load-sidecar.ts';
 import { thisMachine } from '../run/machine.ts';
 import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
 import { controlPlaneOf, NO_CONTROL_PLANE, peerFindings } from './control-plane.ts';
@@ -28,9 +30,17 @@ export interface DoctorRequest {
   /** When given, only the path of this name; otherwise every backend, up to a limit. */
   readonly serverName?: string | undefined;
   /** The configuration to check; absent when there is none. */
-  readonly config?: { readonly file: string | undefined; readonly amend: Amend };
+  readonly config?: DoctorConfig;
   /** Of the running gateway, if there is one. */
   readonly admin: AdminClient;
+}
+
+/** A configuration to check. */
+export interface DoctorConfig {
+  readonly file: string | undefined;
+  readonly amend: Amend;
+  /** Which sidecar it is of; that of a gateway when absent. */
+  readonly sidecar?: ProxyChoice;
 }
 
 /**
@@ -39,19 +49,23 @@ export interface DoctorRequest {
  */
 export async function diagnose({ serverName, config, admin }: DoctorRequest): Promise<readonly Finding[]> {
   const running = await queryGateway(admin);
-  const loaded = config === undefined ? undefined : await load(config);
+  const isUnnamed = running.kind === 'running' && running.status.role === 'sidecar' && config?.sidecar === undefined;
+  const loaded = config === undefined ? undefined : isUnnamed ? unnamedSidecar(config) : await load(config);
   const usable = loaded?.kind === 'loaded' ? loaded.config : undefined;
   const known = usable === undefined ? NO_CONTROL_PLANE : await controlPlaneOf(usable);
   const queries =
     running.kind === 'running'
       ? queriesTo(admin)
-      : config !== undefined && usable !== undefined && queriesOf(config.file, config.amend);
+      : config !== undefined &&
+        config.sidecar === undefined &&
+        usable !== undefined &&
+        queriesOf(config.file, config.amend);
   const listeners = await listenersOf(running, admin, usable);
   const routed = queries === false ? NOTHING_ROUTED : await routing(queries, { serverName, known, listeners });
   const all = [
     ...(loaded?.findings ?? []),
     ...(await machine(usable)),
-    ...(usable === undefined ? [] : await checkLive(usable, { withNames: serverName === undefined })),
+    ...(usable === undefined ? [] : await liveFindings(usable, config, serverName)),
     ...routed.findings,
     ...gatewayFindings(running, config === undefined),
     ...(running.kind === 'running' ? await usageFindings(admin, routed.route) : []),
@@ -86,10 +100,28 @@ type CheckedConfig =
   | { readonly kind: 'loaded'; readonly config: LoadedConfig; readonly findings: readonly Finding[] }
   | { readonly kind: 'wrong'; readonly findings: readonly Finding[] };
 
-async function load({ file, amend }: NonNullable<DoctorRequest['config']>): Promise<CheckedConfig> {
+function liveFindings(
+  loaded: LoadedConfig,
+  config: DoctorConfig | undefined,
+  serverName: string | undefined,
+): Promise<readonly Finding[]> {
+  return config?.sidecar === undefined
+    ? checkLive(loaded, { withNames: serverName === undefined })
+    : checkSidecarLive(loaded);
+}
+
+/** A sidecar's configuration does not say whose it is, and would be wrong for a gateway. */
+function unnamedSidecar({ file }: DoctorConfig): CheckedConfig {
+  const check = `configuration ${file ?? 'of the command line'}`;
+  const found = 'not checked: the running proxy is a sidecar';
+  const advice = 'name it with --sidecar-for SERVICE_ID';
+  return { kind: 'wrong', findings: [{ check, outcome: 'warning', found, advice }] };
+}
+
+async function load({ file, amend, sidecar }: DoctorConfig): Promise<CheckedConfig> {
   const check = `configuration ${file ?? 'of the command line'}`;
   try {
-    const config = await checkConfig(file, amend);
+    const config = await (sidecar === undefined ? checkConfig(file, amend) : checkSidecar(file, amend, sidecar));
     const warnings = config.warnings.map((found): Finding => ({ check, outcome: 'warning', found }));
     return { kind: 'loaded', config, findings: [{ check, outcome: 'ok', found: 'valid' }, ...warnings] };
   } catch (reason) {
