@@ -50,6 +50,7 @@ export class HeldAnswers<T> {
       const answer = answers.get(key);
       if (answer !== undefined && !isEmpty(answer)) {
         this.#hasChange ||= last.isHeld;
+        if (last.isHeld) last.cameBackFrom = time.hold?.since;
         Object.assign(last, NOT_EMPTY);
         continue;
       }
@@ -64,7 +65,8 @@ export class HeldAnswers<T> {
     for (const [key, value] of answers) {
       const last = this.#last.get(key);
       const cameAt = last?.value === value ? last.cameAt : now;
-      if (!isEmpty(value)) this.#last.set(key, { value, cameAt, ...NOT_EMPTY });
+      const cameBackFrom = last?.cameBackFrom;
+      if (!isEmpty(value)) this.#last.set(key, { value, cameAt, cameBackFrom, ...NOT_EMPTY });
     }
   }
 
@@ -79,7 +81,9 @@ export class HeldAnswers<T> {
       this.#hasChange = true;
       last.believedAt = now + BELIEVED_AFTER_MS;
     }
-    if (!last.isHeld && hold !== undefined && isAtRisk(last.cameAt, hold, now)) {
+    // What a loss had taken is back, and goes when nothing is in doubt: that is no part of the loss.
+    const isOver = hold !== undefined && last.cameBackFrom === hold.since && hold.isDoubted === false;
+    if (!last.isHeld && !isOver && hold !== undefined && isAtRisk(last.cameAt, hold, now)) {
       last.isHeld = true;
       last.believedAt = hold.until;
     }
@@ -99,6 +103,8 @@ interface LastAnswer<T> {
   readonly value: T;
   /** When it arrived, in monotonic milliseconds. */
   readonly cameAt: number;
+  /** When the loss began from which it has come back, if it has; see {@link Hold.since}. */
+  cameBackFrom: number | undefined;
   /** When it will be believed to be empty, in monotonic milliseconds; 0 while it is not empty. */
   believedAt: number;
   /** It is held because of a loss. */

@@ -21,6 +21,8 @@ export interface Hold {
   readonly until: number;
   /** Responses may still be incomplete: now, or until {@link SHOWS_WITHIN_MS} ago. */
   readonly isOngoing: boolean;
+  /** They may be incomplete now. */
+  readonly isDoubted?: boolean;
 }
 
 // Agents re-register what their servers have lost within a minute, or up to seven in datacenters of thousands of nodes.
@@ -37,7 +39,7 @@ export class LossDetector {
   #last: Observation | undefined;
   /** When responses were last known to be incomplete. */
   #doubtedAt = -Infinity;
-  #hold: Omit<Hold, 'isOngoing'> | undefined;
+  #hold: Omit<Hold, 'isOngoing' | 'isDoubted'> | undefined;
 
   /**
    * @param now monotonic milliseconds
@@ -46,11 +48,12 @@ export class LossDetector {
   observe(observation: Observation, now: number): Hold | undefined {
     const reason = this.#last === undefined ? undefined : lossBetween(this.#last, observation);
     this.#last = observation;
-    if (observation.incompleteReason !== undefined) this.#doubtedAt = now;
+    const isDoubted = observation.incompleteReason !== undefined;
+    if (isDoubted) this.#doubtedAt = now;
     if (reason !== undefined) this.#hold = { reason, since: now, until: now + HOLD_MS };
     else if (this.#hold !== undefined && now >= this.#hold.until) this.#hold = undefined;
     // A query that was answered during the loss may be confirmed, and heard of, a moment after it.
-    return this.#hold && { ...this.#hold, isOngoing: now - this.#doubtedAt < SHOWS_WITHIN_MS };
+    return this.#hold && { ...this.#hold, isOngoing: now - this.#doubtedAt < SHOWS_WITHIN_MS, isDoubted };
   }
 }
 

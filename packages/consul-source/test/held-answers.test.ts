@@ -54,6 +54,18 @@ describe('an answer that has become empty', () => {
     expect(look(9_000, hold(1_500, true))).toEqual(['10.0.0.1']);
   });
 
+  it.each([
+    [false, 'is believed'],
+    [true, 'is held'],
+  ])('that had come back goes right after the loss: with a doubt of now (%j) it %s', (isDoubted) => {
+    const { look } = known();
+    look(1_000, hold(900, true));
+    look(2_000, hold(900, true), ['10.0.0.1']);
+    const after = { ...hold(900, true), isDoubted };
+    look(2_100, after);
+    expect(look(2_700, after)).toEqual(isDoubted ? ['10.0.0.1'] : []);
+  });
+
   it('is believed when it had come again since the loss', () => {
     const { answers, look } = known();
     look(1_000, hold(900, true));
