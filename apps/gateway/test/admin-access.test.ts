@@ -11,7 +11,7 @@ import { gatewayFolder, meshgate, spawnGateway, startGateway } from './daemon.ts
 const API = { name: 'api.example.com', address: { host: '10.0.0.1', port: 8443 } };
 
 describe('an admin API on a unix socket', () => {
-  it('answers everything there, to owner and group alone, and the commands know the way', async () => {
+  it('serves everything there, to owner and group only, and the commands can use it', async () => {
     await using files = await gatewayFolder([API], { admin: { address: 'unix:/dev/null' } });
     const path = `${files.path}/admin.sock`;
     await files.write('meshgate.yaml', withAdmin({ address: `unix:${path}` }));
@@ -26,7 +26,7 @@ describe('an admin API on a unix socket', () => {
     await expect(stat(path)).rejects.toThrow('ENOENT');
   });
 
-  it('may stand beside a port', async () => {
+  it('may be used in addition to a port', async () => {
     await using files = await gatewayFolder([API]);
     const path = `${files.path}/admin.sock`;
     await files.write('meshgate.yaml', withAdmin([{ port: 0 }, { address: `unix:${path}` }]));
@@ -63,8 +63,8 @@ describe('an admin API on a unix socket', () => {
   });
 });
 
-describe('what changes something', () => {
-  it('takes the token where there is one, and the one that stands in the file now', async () => {
+describe('a change', () => {
+  it('requires the token if there is one, and the current one of the file', async () => {
     await using files = await gatewayFolder([API]);
     const tokenFile = await files.write('admin.token', 'first\n');
     await files.write('meshgate.yaml', withAdmin({ port: 0, tokenFile: 'admin.token' }));
@@ -131,7 +131,7 @@ describe('a configuration that is checked', () => {
   });
 });
 
-describe('the way from a request to its endpoint', () => {
+describe('the routing of a request to its endpoint', () => {
   const endpoint = (method: 'GET' | 'DELETE', path: string): never =>
     ({ method, path, summary: '', answers: {}, answer: () => ({ status: 200, json: {} }) }) as never;
   const route = routerOf([endpoint('GET', '/a'), endpoint('GET', '/a/{id}'), endpoint('DELETE', '/a/{id}')]);
@@ -155,7 +155,7 @@ describe('the way from a request to its endpoint', () => {
     ['GET', '/a/%', { kind: 'no such path' }],
     ['GET', '/constructor', { kind: 'no such path' }],
     ['POST', '/a/1', { kind: 'wrong method', allow: ['GET', 'HEAD', 'DELETE'] }],
-  ])('%s %s leads to none', (method, path, routed) => {
+  ])('%s %s has no endpoint', (method, path, routed) => {
     expect(route(method, path)).toEqual(routed);
   });
 });

@@ -112,7 +112,7 @@ describe('the admin API', () => {
     expect(await response.json()).toEqual({ error: expect.any(String) });
   });
 
-  it('says in a 405 what is allowed', async () => {
+  it('lists the allowed methods in a 405', async () => {
     const response = await fetch(`${gateway.admin}/drain`, { method: 'DELETE' });
     expect(response.headers.get('allow')).toBe('GET, HEAD, POST');
   });
@@ -157,7 +157,7 @@ describe('the admin API', () => {
 });
 
 describe('/connections', () => {
-  it('shows how far a connection has come and what it has carried', async () => {
+  it('shows the state of a connection and the bytes it has carried', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);

@@ -11,7 +11,7 @@ import { folder, meshgate, readyDaemon, run, startGateway, TEST_CONFIG } from '.
 const authority = certificateAuthority('agents');
 
 describe('a token and a certificate that are written after the start', () => {
-  it('are waited for: the log and /ready say so, --check refuses, and the gateway is ready once they are there', async () => {
+  it('delay the start: the log and /ready say so, --check rejects them, and the gateway is ready once they exist', async () => {
     await using backend = await tlsBackend('db');
     await using agent = await standInAgent();
     agent.change({
@@ -123,7 +123,7 @@ describe.runIf(process.platform === 'linux').each(ODD)('%s in the place of', (_w
     }
   });
 
-  it('tokens, certificates and keys is refused by --check, and told by a gateway that runs', async () => {
+  it('tokens, certificates and keys is rejected by --check, and reported by a running gateway', async () => {
     await using files = await folder();
     const settings = { caFile: 'ca', certFile: 'cert', keyFile: 'key', tokenFile: 'token' };
     await files.write('meshgate.yaml', {

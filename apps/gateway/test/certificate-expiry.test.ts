@@ -67,7 +67,7 @@ function untilExpiries(proxy: ReadyDaemon, expected: Readonly<Record<string, Dat
 const roots = (name: string, ...ends: readonly Date[]): readonly string[] =>
   ends.map((notAfter) => certificateAuthority(name, { notAfter }).certificate);
 
-it('a gateway says when the certificates of the agent, its own and the roots of the mesh and of each peer expire', async () => {
+it('a gateway reports when the certificates of the agent, its own and the roots of the mesh and of each peer expire', async () => {
   const mesh: StandInMesh = { roots: roots('mesh', MESH_END) };
   const peerings = [
     { Name: 'beta', PeerCAPems: roots('beta', EARLIER, PEER_END) },
@@ -87,7 +87,7 @@ it('a gateway says when the certificates of the agent, its own and the roots of 
   await untilExpiries(gateway, { ...ofAgent, 'authority="mesh"': MESH_END });
 });
 
-it('a sidecar says when the certificates between it and its agent expire', async () => {
+it('a sidecar reports when the certificates between it and its agent expire', async () => {
   await using agent = await standInAgent();
   await using files = await folderFor(await overTls(agent));
   const command = ['sidecar', '--proxy-id', 'web-proxy', '--config', `${files.path}/sidecar.yaml`];

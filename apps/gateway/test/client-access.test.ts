@@ -56,7 +56,7 @@ describe('access rules', () => {
     while (!(await getsThrough(gateway, '192.0.2.99'))) await gateway.query('/live');
   });
 
-  it('of a file with a mistake stay as they were, and the log says where it is', async () => {
+  it('of a file with a mistake stay as they were, and the log has its position', async () => {
     await using backend = await tcpBackend('api');
     const rules = { access: { allowFile: 'allowed.txt' } };
     await using at = await folder({ ...files(backend.address, BEHIND_BALANCER, rules), 'allowed.txt': '192.0.2.99\n' });

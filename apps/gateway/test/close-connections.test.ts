@@ -24,7 +24,7 @@ function files(backend: Endpoint, workers: number) {
 }
 
 describe.each([1, 2])('live connections of a gateway with %i workers', (workers) => {
-  it('are listed and closed by what is known of them', { timeout: 40_000 }, async () => {
+  it('are listed and closed by their properties', { timeout: 40_000 }, async () => {
     await using backend = await tcpBackend('api');
     await using at = await folder(files(backend.address, workers));
     await using gateway = await startGateway(join(at.path, 'meshgate.yaml'));
@@ -113,7 +113,7 @@ function deletion(admin: string, id: string): Promise<number | undefined> {
   });
 }
 
-describe('what is to be closed', () => {
+describe('the selection of connections to close', () => {
   it('is no connection by a hostile id', async () => {
     await using at = await folder(files({ host: '127.0.0.1', port: 1 }, 1));
     await using gateway = await startGateway(join(at.path, 'meshgate.yaml'));
@@ -124,7 +124,7 @@ describe('what is to be closed', () => {
     silent.end();
   });
 
-  it('must be said, and said right', async () => {
+  it('is required, and must be valid', async () => {
     await using at = await folder(files({ host: '127.0.0.1', port: 1 }, 1));
     await using gateway = await startGateway(join(at.path, 'meshgate.yaml'));
     const post = (query: string) => gateway.query(`/connections/close${query}`, { method: 'POST' });
@@ -145,7 +145,7 @@ describe('what is to be closed', () => {
     expect([status, stderr]).toEqual([2, expect.stringContaining('expected the id of a connection')]);
   });
 
-  it('is what everything that was said holds for', () => {
+  it('matches all given criteria', () => {
     const view = {
       id: '1',
       remote: '[2001:db8::1]:4711',

@@ -14,7 +14,7 @@ describe('columns', () => {
     ).toEqual(['ROUTE  NAMES                               END', `api    ${NAMES}  x`]);
   });
 
-  it('fit a narrower terminal: the widest go on in the next line, broken at spaces', () => {
+  it('fit a narrower terminal: the widest wrap, at spaces', () => {
     expect(
       columns(
         [

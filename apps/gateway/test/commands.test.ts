@@ -101,7 +101,7 @@ describe('meshgate drain', () => {
     expect(await gateway.ended).toBe(1);
   });
 
-  it('says that it does not know how a drain has ended whose gateway is gone before, and exits with 1', async () => {
+  it('reports that the outcome of a drain is unknown when the gateway has exited before, and exits with 1', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -177,7 +177,7 @@ const STATUS: StatusView = {
 };
 const NOW = new Date('2026-01-02T03:00:00.000Z');
 
-describe('what status prints', () => {
+describe('the output of status', () => {
   it('is one thing a line, and no control character of anybody', () => {
     expect(statusText(STATUS, NOW)).toBe(`\
 gateway gw: not ready, up 1 d 3 h (meshgate 1.0.0, pid 1, transport epoll, 2 workers)

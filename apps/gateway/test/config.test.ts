@@ -23,7 +23,7 @@ function outcomeOf(text: string, name: string): unknown {
 }
 
 describe('a configuration file', () => {
-  it.each(readdirSync(FOLDER))('becomes what %s says', (file) => {
+  it.each(readdirSync(FOLDER))('becomes the value of %s', (file) => {
     const { text, name, outcome } = golden(file);
     expect(outcomeOf(text, name)).toEqual(outcome.startsWith('{') ? JSON.parse(outcome) : outcome.trimEnd());
   });

@@ -106,7 +106,7 @@ describe('a flag, a variable and a key of the file', () => {
     expect(amended(flags, env, file)).toEqual({ settings, problems: [] });
   });
 
-  it('that are wrong are all told of, each under its own name', () => {
+  it('that are wrong are all reported, each under its own name', () => {
     const flags = {
       httpAddr: 'ftp://x',
       bindAddress: ['a', 'b=1.2.3.4:1', 'b=1.2.3.4:2'],
@@ -130,7 +130,7 @@ describe('a flag, a variable and a key of the file', () => {
 describe('a configuration file', () => {
   const CONFIG = { sources: [{ use: 'file', path: 'routes.yaml' }] };
 
-  it('without Consul gets a source of it behind its own when a flag asks for one', () => {
+  it('without Consul gets a source of it behind its own when a flag requires one', () => {
     const { value } = amending(commandSettings({ register: true }, {}, CWD), true)(CONFIG);
     expect(value).toEqual({ sources: [CONFIG.sources[0], { use: 'consul', register: {} }] });
   });
@@ -147,14 +147,14 @@ describe('a configuration file', () => {
   });
 
   it.each([{ sources: 'none' }, { sources: [{ use: 'consul', register: true }] }, 'text', null])(
-    'keeps what is wrong with it: %j',
+    'keeps its problem: %j',
     (config) => {
       expect(amending(commandSettings({ register: true }, {}, CWD), true)(config).value).toEqual(config);
     },
   );
 });
 
-describe("Consul's own way to write flags", () => {
+describe("Consul's own flag syntax", () => {
   it.each([
     ['-http-addr=h:1', ['--http-addr=h:1']],
     ['--http-addr=a=b', ['--http-addr=a=b']],
@@ -181,7 +181,7 @@ describe('meshgate gateway', () => {
     });
   });
 
-  it('says of each mistake in which flag it is, whoever finds it, and has status 2', async () => {
+  it('reports each mistake under its flag, whoever finds it, and has status 2', async () => {
     await using files = await folder({
       'meshgate.yaml': 'listener: []\nsources: [ { use: consul, register: {} } ]\n',
     });

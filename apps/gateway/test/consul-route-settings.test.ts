@@ -101,7 +101,7 @@ describeWithConsul('a setting of the routes of Consul', () => {
     await closedWith(one, 'LIMIT_REACHED');
   });
 
-  it('proxyProtocol: backends are told of the client before the first byte', async () => {
+  it('proxyProtocol: backends get the client address before the first byte', async () => {
     await using echo = await tcpBackend('echo');
     await register('told', echo.address.port);
     await using informing = await gateway('told', { proxyProtocol: 'v1' });

@@ -73,7 +73,7 @@ needs('netns', containersAvailable())('a gateway in a container that can write n
     expect(gateway.stderr).toBe('');
   });
 
-  it('says at --check, and when it runs, that its state cannot be kept, and why; and serves', async () => {
+  it('reports at --check, and at run time, that its state cannot be stored, and why; and serves', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await folderFor(api, { stateDir: 'state/of/this' });
     const config = join(files.path, 'meshgate.yaml');
@@ -92,7 +92,7 @@ needs('netns', containersAvailable())('a gateway in a container that can write n
     expect(await gateway.ended).toBe(0);
   });
 
-  it('goes on through storms of signals, and after it was stopped and continued', async () => {
+  it('continues through storms of signals, and after it was stopped and continued', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await folderFor(api, {});
     await using gateway = await startContained(files);

@@ -64,7 +64,7 @@ limits: ${limits}
 
 // Linux alone has all of 127.0.0.0/8 on its loopback.
 describe.skipIf(process.platform !== 'linux')('one client that holds silent connections', () => {
-  it('keeps nobody else out: its own oldest are closed', async () => {
+  it('does not block others: its own oldest are closed', async () => {
     await using one = await gatewayWith('{ pendingHellos: 16 }');
     using crowd = new SilentCrowd(one.gateway.address);
     await crowd.fill(16);

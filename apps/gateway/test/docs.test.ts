@@ -84,7 +84,7 @@ describe('the causes of docs/troubleshooting.md', () => {
 });
 
 describe('docs/consul.md', () => {
-  it('shows a configuration that names Consul, which says where to listen', () => {
+  it('shows a configuration with Consul, which has the addresses to listen on', () => {
     const [sample] = blocks('docs/consul.md', 'yaml');
     const { listeners, sources } = parseConfig(sample?.text ?? '', 'meshgate.yaml');
     expect({ listeners, sources }).toMatchObject({ listeners: [], sources: [{ use: 'consul' }] });
@@ -159,7 +159,7 @@ describe('every page', () => {
     expect(pageText(label)).toContain(text);
   });
 
-  it('leads to pages that are there', () => {
+  it('links to existing pages', () => {
     for (const page of PAGES) {
       const links = pageText(page).matchAll(/\]\((?!https?:)([^)#]+)/g);
       for (const [, link = ''] of links)
@@ -198,7 +198,7 @@ describe('docs/operate/config.md', () => {
 });
 
 describe('docs/operate/upgrade.md', () => {
-  it('says of every setting when it takes effect after a reload', () => {
+  it('documents for every setting when it takes effect after a reload', () => {
     const page = pageText('docs/operate/upgrade.md');
     const rows = Array.from(page.matchAll(/^\| `([^`]+)` +\| (At once|For new connections|After a restart)/gm));
     const effects = { now: 'At once', 'new connections': 'For new connections', restart: 'After a restart' };
@@ -296,7 +296,7 @@ describe('docs/operate/admin.md', () => {
     expect(shapeOf(json)).toEqual(shapeOf(JSON.parse(text)));
   });
 
-  it('shows the line that says ready in its true shape', async () => {
+  it('shows the log line ready as it really is', async () => {
     const line = blocks('docs/operate/logs.md', 'jsonl').find(({ label }) => label === 'ready');
     expect(shapeOf(await gateway.logged('ready'))).toEqual(shapeOf(JSON.parse(line?.text ?? '')));
   });

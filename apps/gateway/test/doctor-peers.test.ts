@@ -59,8 +59,8 @@ async function findings(mesh: StandInMesh, serverName?: string, denied?: Readonl
 const linesOf = (all: readonly Finding[], check: RegExp): readonly string[] =>
   all.filter((one) => check.test(one.check)).map(({ check: what, outcome, found }) => `${outcome} ${what}: ${found}`);
 
-describe('meshgate doctor says of each peer', () => {
-  it('its state, what is exchanged, and until when its roots are valid; and reaches it through its gateways', async () => {
+describe('meshgate doctor reports for each peer', () => {
+  it('its state, what is exchanged, and the expiry of its roots; and reaches it through its gateways', async () => {
     await using gateway = await tlsBackend(IMPORTED);
     const all = await findings({ peerings: [BETA], services: refundsAt(gateway.address.port) });
     expect(linesOf(all, /peer|imported/)).toEqual([
@@ -91,7 +91,7 @@ describe('meshgate doctor says of each peer', () => {
     ]);
   });
 
-  it('that nobody listens at its gateway, or that it has none', async () => {
+  it('that nothing listens at its gateway, or that it has none', async () => {
     const [port = 0] = await freePorts(1);
     const gone = await findings({ peerings: [BETA], services: refundsAt(port) });
     expect(firstFailure(gone)).toMatch(/^route imported:beta\/refunds .*: nothing listens there/);
@@ -167,7 +167,7 @@ describe('meshgate doctor with mesh files of two clusters', () => {
     };
   }
 
-  it('says of the peer what it exports, until when its roots are valid, and whether its gateway answers', async () => {
+  it('reports the exports of the peer, the expiry of its roots, and whether its gateway responds', async () => {
     await using beta = await tlsBackend(IMPORTED);
     const all = await findingsAt({ files: files(beta.address.port, roots(1_000)) });
     expect(linesOf(all, /peer beta|imported/)).toEqual([

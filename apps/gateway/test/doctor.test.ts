@@ -254,7 +254,7 @@ describe('meshgate doctor', () => {
     expect(status).toBe(0);
   });
 
-  it('says what its page shows, but for machine, transport and ports', async () => {
+  it('prints what its page shows, except for machine, transport and ports', async () => {
     const page = pageText('docs/operate/doctor.md');
     const block = (language: string, label: string): string =>
       blocksIn(page, language).find((one) => one.label === label)?.text ?? '';
@@ -274,7 +274,7 @@ describe('meshgate doctor', () => {
     expect(status).toBe(1);
   });
 
-  it('says why a running gateway is not ready', async () => {
+  it('reports why a running gateway is not ready', async () => {
     const status = { role: 'gateway', version: '1', pid: 1, transport: 'node', startedAt: 'now', warnings: ['w'] };
     const { gatewayFindings } = await import('../src/doctor/gateway-check.ts');
     const answer = { ...status, reasons: ['no listener is bound'] } as never;
@@ -317,7 +317,7 @@ describe('meshgate doctor of a sidecar', () => {
 });
 
 describe('meshgate doctor of a name, where a gateway runs', () => {
-  it('tells what its route checks and limits, with what its connections have ended, and what else is wrong last', async () => {
+  it('reports its route checks and limits, the codes of its connections, and other problems last', async () => {
     await using api = await tlsBackend(NAME);
     const [port = 0] = await freePorts(1);
     const at = (one: number): object => ({ backends: [{ address: '127.0.0.1', port: one }] });
@@ -380,7 +380,7 @@ describe('meshgate doctor warns', () => {
     ]);
   });
 
-  it('of connections that were turned away here, and not of what scanners send', async () => {
+  it('counts connections refused here, but not those of scanners', async () => {
     const closed = (code: string, side: string, count: number): string =>
       `meshgate_connections_closed_total{listener="a",route="",code="${code}",side="${side}"} ${count}`;
     const metrics = [closed('SNIFF_MALFORMED', 'downstream', 7), closed('OK', 'none', 5)];
@@ -412,13 +412,13 @@ describe('the clocks of machine and agent', () => {
 });
 
 describe('a datacenter or peer without a gateway', () => {
-  it('is a failure, since there is nobody to dial', () => {
+  it('is a failure, since there is no address to dial', () => {
     const route = { name: 'datacenter:dc2', kind: 'remote-datacenter', backends: [] };
     expect(gapsIn({ routes: [route] } as never)).toMatchObject([{ outcome: 'failed', found: 'no gateway known' }]);
   });
 });
 
-describe('a backend of a name that nobody has', () => {
+describe('a backend probed with an unused name', () => {
   const target = { what: 'route dc2', address: { host: 'h', port: 1 }, serverName: 'x.dc2', isMadeUp: true };
   const outcomes: readonly [claim: string, outcome: Probe, expected: Finding['outcome']][] = [
     ['is well when it refuses the name', { kind: 'alert', alert: 'unrecognized name' }, 'ok'],

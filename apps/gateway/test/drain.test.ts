@@ -82,7 +82,7 @@ describe('a drain', () => {
     expect(gateway.lines.at(-1)).toMatchObject({ msg: 'shutdown incomplete: a service is still stopping' });
   });
 
-  it('ends also when nobody reads the log any more', async () => {
+  it('ends also when the log has no reader any more', async () => {
     await using files = await gatewayFolder([]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     gateway.stopReading();

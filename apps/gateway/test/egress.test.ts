@@ -30,7 +30,7 @@ describe('a gateway with egress', () => {
     expect(stdout).toContain(`to the server name itself, port ${service.address.port}`);
   });
 
-  it('is no way to this machine otherwise', async () => {
+  it('is not otherwise an address of this machine', async () => {
     await using service = await tlsBackend('api.localhost');
     await using files = await filesWith({ port: service.address.port });
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);

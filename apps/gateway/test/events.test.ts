@@ -161,7 +161,7 @@ describe('rates', () => {
     errors,
   });
 
-  it('are differences of samples, told of routes that have changed only', () => {
+  it('are differences of samples, reported only for changed routes', () => {
     const meter = new RateMeter();
     const first = meter.next({ accepted: 10, refused: 0, routes: { a: route(5), b: route(7) } }, 0);
     expect(first).toMatchObject({ connections: 4, acceptedPerSecond: 0, routes: { a: { closedPerSecond: 0 } } });
@@ -201,7 +201,7 @@ function snapshotOf(names: readonly string[], version: string, healthy = 1): Rou
   return { version, routes: names.map((name): Route => ({ name, serverNames: [name], backends })) };
 }
 
-describe('what a snapshot has changed', () => {
+describe('the changes of a snapshot', () => {
   it('is which routes appeared, vanished and changed health, each with a bound', () => {
     const many = Array.from({ length: 100 }, (_, index) => `r${index}`);
     const before = snapshotOf(['a', 'b'], '1');

@@ -10,7 +10,7 @@ import { folder, meshgate, startGateway, TEST_CONFIG } from './daemon.ts';
 const EXAMPLES = fileURLToPath(new URL('../../../examples/', import.meta.url));
 
 describe('examples/custom-source', () => {
-  it('routes by what an HTTP service answers', async () => {
+  it('routes by the response of an HTTP service', async () => {
     await using api = await tlsBackend('api.example.com');
     const http = createServer((_request, response) => {
       response.end(JSON.stringify({ 'api.example.com': [`127.0.0.1:${api.address.port}`] }));
@@ -40,7 +40,7 @@ describe.each(['quickstart', 'custom-source'])('the configuration of examples/%s
 });
 
 describe('npm start', () => {
-  it('knows every port that stands in the files of the quick start', async () => {
+  it('knows every port in the files of the quick start', async () => {
     const script = await readFile(`${EXAMPLES}../scripts/start.mjs`, 'utf8');
     const known = /const PORTS = \{(.*)\}/.exec(script)?.[1] ?? '';
     const texts = await Promise.all(

@@ -22,7 +22,7 @@ import type { Folder } from './daemon.ts';
 const ROUTES = { routes: [{ serverNames: ['a.example'], backends: [{ address: '127.0.0.1', port: 1 }] }] };
 
 describe('exit status 2', () => {
-  it('is that of a command that does not exist, with the one that was meant', async () => {
+  it('is that of an unknown command, with the most similar one', async () => {
     const { status, stderr } = await meshgate(['gatway']);
     expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringContaining('Did you mean gateway?') });
   });
@@ -32,7 +32,7 @@ describe('exit status 2', () => {
   });
 
   it.each(['localhost:19000', '127.0.0.1:19000', 'ftp://localhost', '/tmp/admin', ''])(
-    'is that of a question to %j, which is no URL to ask at',
+    'is that of a query to %j, which is not a valid URL',
     async (url) => {
       const { status, stderr } = await meshgate(['explain', 'a.example', '--admin', url]);
       const found = `expected --admin to be a URL such as http://127.0.0.1:19000, or unix:/path, found ${JSON.stringify(url)}\n`;
@@ -40,7 +40,7 @@ describe('exit status 2', () => {
     },
   );
 
-  it('is that of a question for what no client can ask for', async () => {
+  it('is that of a query for a name that no client can send', async () => {
     const { status, stdout, stderr } = await meshgate(['explain', '--json', '10.0.0.1']);
     const why =
       'no client can send "10.0.0.1" as a server name: expected a host name, found what reads as an IPv4 address\n';
@@ -58,7 +58,7 @@ describe('exit status 2', () => {
     ['--check', ['gateway', '--check']],
     ['a start', ['gateway']],
   ])(
-    'is that of %s with mistakes in the configuration and in the route file, all of them told',
+    'is that of %s with mistakes in the configuration and in the route file, all of them reported',
     async (_name, args) => {
       await using files = await folder({
         'meshgate.yaml':
@@ -162,7 +162,7 @@ describe('exit status 0', () => {
   });
 
   it.each(['SIGTERM', 'SIGINT'] as const)(
-    'is that of a gateway without connections that is told to stop by %s',
+    'is that of a gateway without connections that is stopped by %s',
     async (signal) => {
       await using files = await gatewayFolder([]);
       await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -171,7 +171,7 @@ describe('exit status 0', () => {
     },
   );
 
-  it('is that of a gateway with a plugin whose promise nobody waited for: it goes on', async () => {
+  it('is that of a gateway with an unhandled rejection of a plugin: it continues', async () => {
     await using files = await pluginFolder(
       `process.once('SIGWINCH', () => void Promise.reject(new Error('forgotten'))); export default { name: 'sloppy', install() {} };`,
     );
@@ -188,7 +188,7 @@ describe('exit status 0', () => {
     ['answers with a promise that rejects', 'async () => { throw new Error("no disk"); }'],
     ['leaves a promise behind that rejects', '() => void Promise.reject(new Error("no disk"))'],
     ['leaves one behind that rejects later', '() => void setImmediate(() => Promise.reject(new Error("no disk")))'],
-  ])('is that of a gateway with an observer that %s at every event: it goes on', async (_what, observe) => {
+  ])('is that of a gateway with an observer that %s at every event: it continues', async (_what, observe) => {
     const observer = `{ name: 'sloppy', observe: ${observe} }`;
     await using files = await pluginFolder(
       `export default { name: 'sloppy', install: (host) => host.addObserver(${observer}) };`,

@@ -31,7 +31,7 @@ const TABLE = new RouteTable([
   }),
 ]);
 
-describe('a name that is asked for', () => {
+describe('a requested name', () => {
   it('is looked up as it would arrive', () => {
     expect(requestedName('API.example.com.')).toEqual({ kind: 'name', serverName: 'api.example.com' });
   });
@@ -44,7 +44,7 @@ describe('a name that is asked for', () => {
     ['*.example', expect.stringContaining('found byte 0x2a at 0')],
     ['b\u00fccher.example', expect.stringContaining('found byte 0xc3 at 1')],
     ['a.'.repeat(128), 'expected a host name of 1 to 253 bytes, found 256'],
-  ])('is told apart when no client can send it: %j', (name, detail) => {
+  ])('is explained when no client can send it: %j', (name, detail) => {
     const queried = requestedName(name);
     const why = queried.kind === 'impossible' ? queried.why : '';
     expect(why.replace(/^no client can send .* as a server name: /, '')).toEqual(detail);
@@ -52,7 +52,7 @@ describe('a name that is asked for', () => {
 });
 
 describe('an explanation', () => {
-  it('of a name that no client can send, but that a route has, says both', () => {
+  it('of a name that no client can send, but that a route has, reports both', () => {
     const name = 'web@v2.default.dc1.internal.example';
     const table = new RouteTable([indexRoutes('consul', { version: '1', routes: [route('service:web@v2', [name])] })]);
     expect(explain(name, table)).toMatchObject({ found: true, route: 'service:web@v2', match: 'exact' });
@@ -90,7 +90,7 @@ describe('an explanation', () => {
     expect(explain(name, TABLE)).toMatchObject({ route: found, why });
   });
 
-  it('of a short name has the full names that it may stand for', () => {
+  it('of a short name lists the full names that it may stand for', () => {
     const names = ['api.default.dc2.internal.example', 'api.default.dc1.internal.example', 'apix.example'];
     const routes = names.map((name) => route(name, [name]));
     expect(explain('api', new RouteTable([indexRoutes('one', { version: '1', routes })]))).toMatchObject({
@@ -156,7 +156,7 @@ source third: f:1:1: oops
   });
 });
 
-describe('what a catalog, a route or a name holds that would write to a terminal', () => {
+describe('control characters in a catalog, a route or a name', () => {
   const HOSTILE: readonly (readonly [what: string, text: string, shown: string])[] = [
     ['a sequence that clears the screen', '\u001b[2J', '\\u001b[2J'],
     ['one that sets the title of the window', '\u001b]0;x\u0007', '\\u001b]0;x\\u0007'],
@@ -170,7 +170,7 @@ describe('what a catalog, a route or a name holds that would write to a terminal
   ];
   const RAW = /[^\n\u0020-\u007e]/;
 
-  it.each(HOSTILE)('is shown as it is written, in columns that still stand: %s', (_what, text, shown) => {
+  it.each(HOSTILE)('is shown escaped, in aligned columns: %s', (_what, text, shown) => {
     const hostile = route(text, [text, '*'], {
       kind: text,
       listeners: [text],
@@ -208,7 +208,7 @@ describe('an explanation of a name that listeners take differently', () => {
     }),
   ]);
 
-  it('says which route takes it on which listener', () => {
+  it('shows the listeners on which a route matches it', () => {
     expect(explain('api.example.com', table)).toMatchObject({
       route: 'public',
       backends: [{ host: '10.0.0.1' }, { host: '10.0.0.9', priority: 1 }],
@@ -217,7 +217,7 @@ describe('an explanation of a name that listeners take differently', () => {
     expect(explain('api.example.com', table, { listener: 'edge' })).toMatchObject({ route: 'public' });
   });
 
-  it('says which priority is in use, by what is known of the backends', () => {
+  it('shows which priority is in use, by the state of the backends', () => {
     const down = { isEjected: ({ host }: { readonly host: string }) => host === '10.0.0.1' };
     expect(explain('api.example.com', table)).toMatchObject({ priorityInUse: 0 });
     const failedOver = explain('api.example.com', table, down);
@@ -228,7 +228,7 @@ describe('an explanation of a name that listeners take differently', () => {
     expect(explain('api.example.com', table, allDown)).toMatchObject({ priorityInUse: 0 });
   });
 
-  it('says which labels decide, where the gateway prefers some and not all backends have them', () => {
+  it('shows which labels decide, where the gateway prefers some and not all backends have them', () => {
     const near = { ...backend, labels: { zone: 'a', rack: '1' } };
     const far = { ...backup, priority: 0, labels: { zone: 'b' } };
     const zones = new RouteTable([
@@ -246,7 +246,7 @@ describe('an explanation of a name that listeners take differently', () => {
       expect(explain('cache.test', zones, options)).not.toHaveProperty('preferred');
   });
 
-  it('says which clients its listeners let in, all of them or the one that was asked for', () => {
+  it('shows which clients its listeners allow, for all of them or the requested one', () => {
     const listeners = [{ name: 'edge' }, { name: 'internal', access: { allow: ['10.0.0.0/8'], denyFile: '/bad.txt' } }];
     const every = explain('api.example.com', table, { listeners });
     expect(every).toMatchObject({ listenerAccess: [{ listener: 'internal', access: { allow: ['10.0.0.0/8'] } }] });
@@ -256,7 +256,7 @@ describe('an explanation of a name that listeners take differently', () => {
     expect(explain('api.example.com', table, { listeners, listener: 'edge' })).not.toHaveProperty('listenerAccess');
   });
 
-  it('says which priority is held back after it was out of service, and for how much longer', () => {
+  it('shows which priority is held back after it was out of service, and for how much longer', () => {
     const held = [
       { route: 'public', priority: 0, forMs: 12_000 },
       { route: 'public', priority: 0, forMs: 4_000 },
@@ -272,7 +272,7 @@ describe('an explanation of a name that listeners take differently', () => {
     expect(used).not.toHaveProperty('heldBack');
   });
 
-  it('is that of the listener that was asked for', () => {
+  it('is that of the requested listener', () => {
     expect(explain('api.example.com', table, { listener: 'internal' })).toMatchObject({
       route: 'inner',
       listeners: ['internal'],
@@ -280,7 +280,7 @@ describe('an explanation of a name that listeners take differently', () => {
     });
   });
 
-  it('says that a name is found on another listener', () => {
+  it('shows that a name is matched on another listener', () => {
     expect(explain('admin.example.com', table)).toMatchObject({
       found: false,
       onListeners: [{ listener: 'internal', route: 'admin' }],
@@ -300,7 +300,7 @@ api.example.com: route public, exact match
   });
 });
 
-describe('a route that says everything', () => {
+describe('a route with every setting', () => {
   const { routes, problems } = parseRouteFile(
     `routes:
   - name: all
@@ -331,7 +331,7 @@ describe('a route that says everything', () => {
     listeners: [{ name: 'main', access: { allow: ['10.0.0.0/8'] } }],
   };
 
-  it('has no problem, and all of it stands in the answers, as their schemas have it', () => {
+  it('has no problem, and all of it is in the responses, as their schemas define', () => {
     expect(problems).toEqual([]);
     const shown = { ...routesView({ table, sources: [] }, { connectTimeoutMs: 5_000, ...known }) };
     const answer: unknown = JSON.parse(JSON.stringify({ ...shown, routes: [...shown.routes] }));

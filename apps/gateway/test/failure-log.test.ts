@@ -8,7 +8,7 @@ function failureLog() {
   return { log, at: (ms: number) => (now = ms) };
 }
 
-describe('what keeps failing', () => {
+describe('repeated failures', () => {
   it('has a line at once, then one a minute that counts the rest', () => {
     const { log, at } = failureLog();
     expect(log.failed('agent', 'refused')).toEqual({ kind: 'line', failingForMs: 0, repeats: 0 });
@@ -26,12 +26,12 @@ describe('what keeps failing', () => {
     expect(kinds).toEqual(['line', 'line', 'silent', 'line', 'silent', 'silent']);
   });
 
-  it('is apart from what else fails', () => {
+  it('is independent of other failures', () => {
     const { log } = failureLog();
     expect([log.failed('a', 'x').kind, log.failed('b', 'x').kind]).toEqual(['line', 'line']);
   });
 
-  it('says for how long it had failed when it recovers', () => {
+  it('reports for how long it had failed when it recovers', () => {
     const { log, at } = failureLog();
     log.failed('agent', 'refused');
     at(5_000);

@@ -61,7 +61,7 @@ describe('filters of a listener', () => {
     },
   );
 
-  it('that nobody has added are a problem of the configuration, at their place', async () => {
+  it('that no plugin has added are a problem of the configuration, with its position', async () => {
     await using folder = await folderWith({ host: '127.0.0.1', port: 1 }, 'filters: [ postgres, mysql ]');
     const loading = loadConfig(join(folder.path, 'meshgate.yaml'));
     await expect(loading).rejects.toBeInstanceOf(ConfigProblems);
@@ -83,7 +83,7 @@ describe('filters of a listener', () => {
     expect(received.subarray(0, 2).toString()).toBe('OK');
   });
 
-  it('refuse whoever is not the load balancer', async () => {
+  it('refuse everybody but the load balancer', async () => {
     await using backend = await tcpBackend('api');
     await using folder = await folderWith(backend.address, 'proxyProtocol: { from: [ 10.0.0.0/8 ] }');
     await using gateway = await startGateway(`${folder.path}/meshgate.yaml`);

@@ -15,7 +15,7 @@ import type { LogLine } from './daemon.ts';
 const isAccess = (line: LogLine): boolean => 'durationMs' in line;
 
 needs('curl', await isThere('curl', '--version'))('curl through a gateway', () => {
-  it('reaches the backend of the name that it asks for', async () => {
+  it('reaches the backend of the requested name', async () => {
     await using api = await tlsBackend('api.example.com');
     await using web = await tlsBackend('web.example.com');
     await using files = await gatewayFolder([api, web]);
@@ -30,7 +30,7 @@ needs('curl', await isThere('curl', '--version'))('curl through a gateway', () =
 });
 
 needs('openssl', await isThere('openssl', 'version'))('openssl s_client through a gateway', () => {
-  it('reaches the backend of the name that it asks for', async () => {
+  it('reaches the backend of the requested name', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -88,7 +88,7 @@ describe('a gateway', () => {
     });
   });
 
-  it('says in the access line why a connection ended before its time', async () => {
+  it('reports in the access log why a connection ended early', async () => {
     await using refusing = await refusingAddress();
     await using files = await gatewayFolder([{ name: 'api.example.com', ...refusing }]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -113,7 +113,7 @@ describe('a gateway', () => {
     expect(await gateway.line(isAccess)).toMatchObject({ id: '2', route: 'api' });
   });
 
-  it('puts a changed route file into use while connections go on', async () => {
+  it('applies a changed route file while connections continue', async () => {
     await using before = await tlsBackend('api.example.com');
     await using after = await tlsBackend('api.example.com', { conduct: { kind: 'linger' } });
     await using files = await gatewayFolder([before]);
@@ -129,7 +129,7 @@ describe('a gateway', () => {
     expect([before.accepted, after.accepted]).toEqual([1, 1]);
   });
 
-  it('keeps its configuration when the one on disk is broken at a reload, and says what is wrong', async () => {
+  it('keeps its configuration when the one on disk is invalid at a reload, and reports the problem', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api], { sources: [{ use: 'file', path: 'routes.yaml', poll: '0s' }] });
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -143,7 +143,7 @@ describe('a gateway', () => {
     });
   });
 
-  it('keeps the last good routes when a route file breaks, and says where', async () => {
+  it('keeps the last good routes when a route file becomes invalid, and reports the position', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -169,7 +169,7 @@ describe('a gateway', () => {
     expect((await gateway.query('/routes')).json).toMatchObject({ sources: [{ state: 'current' }] });
   });
 
-  it.each([1, 2])('logs connections while they live, where that is asked for, with %i workers', async (workers) => {
+  it.each([1, 2])('logs live connections, where configured, with %i workers', async (workers) => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api], { log: { access: { connected: true } }, workers });
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -184,7 +184,7 @@ describe('a gateway', () => {
     expect(closed).not.toHaveProperty('event');
   });
 
-  it('goes on when an observer throws, and says which', async () => {
+  it('continues when an observer throws, and names it', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api], { plugins: ['./observer.mjs'] });
     await files.write('observer.mjs', THROWING_OBSERVER);

@@ -9,7 +9,7 @@ describe('a JSON stream', () => {
     { value: { a: 1, b: 'text', c: null, d: { e: [1] } } },
     { value: { list: [] } },
     { value: { before: true, list: Array.from({ length: 250 }, (_, index) => ({ index })), after: [1, 2] } },
-  ])('is what JSON.stringify says', async ({ value }) => {
+  ])('is the output of JSON.stringify', async ({ value }) => {
     expect(JSON.parse(await text(jsonStream(value)))).toEqual(value);
   });
 

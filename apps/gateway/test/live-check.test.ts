@@ -23,7 +23,7 @@ async function checkAt(address: string): Promise<Ended> {
 const FREE_PORT_LINES = 'ok      listener main on 127.0.0.1:0: can be bound\n';
 
 describe('meshgate gateway --check --live, of a Consul agent', () => {
-  it('says who leads, which release it is, and what the token may', async () => {
+  it('reports the leader, the version, and the permissions of the token', async () => {
     const may = [true, true, true].map((Allow) => ({ Allow }));
     await using agent = await standInAgent({ answers: { 'internal/acl/authorize': may } });
     const { status, stdout } = await checkAt(agent.address);
@@ -96,7 +96,7 @@ describe('meshgate gateway --check --live, of addresses to listen on', () => {
     expect(status).toBe(0);
   });
 
-  it('fails where somebody else listens, and says how to find out who', async () => {
+  it('fails when another process listens, and says how to find it', async () => {
     await using api = await tlsBackend('api.example.com');
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
@@ -129,7 +129,7 @@ describe('meshgate gateway --check --live, of addresses to listen on', () => {
 });
 
 describe('backend names', () => {
-  it('are asked of the name system, each once; what has no address fails, with what to do', async () => {
+  it('are each resolved once; one without an address fails, with advice', async () => {
     await using server = await nameServer({
       'db.example': { A: { addresses: ['192.0.2.1'] } },
       'ill.example': { A: 'SERVFAIL', AAAA: 'SERVFAIL' },

@@ -72,7 +72,7 @@ describe('a route that uses a layer', () => {
   const using = (use: string): string => `${ROUTES.replace(' }\n', '')},\n      use: ${use} }\n`;
   const loadUsing = (use: string, more = offering) => load(lines, { 'mine.mjs': more, 'routes.yaml': using(use) });
 
-  it('is fine when a plugin offers it and takes its settings, wherever the plugin stands in the file', async () => {
+  it('is valid when a plugin offers it and accepts its settings, wherever the plugin is in the file', async () => {
     expect((await loadUsing('[ { name: hedge, after: 50ms } ]')).problems).toEqual([]);
   });
 
@@ -177,7 +177,7 @@ describe('a listener that uses parts', () => {
       `host.offerLayer('one', () => (inner) => inner); host.offerFilter('one', () => ({ filter() {} }));`,
       'offerFilter: expected a name that no other layer has, found "one"',
     ],
-  ])('is never given another part than it names, since names are taken once: %s', async (install, problem) => {
+  ])('never gets another part than it names, since names are unique: %s', async (install, problem) => {
     expect((await loadUsing('', plugin(install))).problems).toEqual([expect.stringContaining(problem)]);
   });
 });
@@ -311,7 +311,7 @@ const WRONG: readonly {
   },
 ];
 
-describe('what is told of', () => {
+describe('the reported problems', () => {
   it.each(WRONG)('$claim', async ({ lines, plugin: text, routes, problems: expected }) => {
     const files = {
       ...(text !== undefined && { 'mine.mjs': text }),
@@ -336,7 +336,7 @@ describe('mesh files of a gateway', () => {
     expect((await load([MESH], { 'mesh/dc1/gw.hcl': gateway('gw-1') })).problems).toEqual([]);
   });
 
-  it('may not define several, none of which is chosen', async () => {
+  it('may not define several without a choice', async () => {
     const files = { 'mesh/dc1/gw.hcl': gateway('gw-1') + gateway('gw-2') };
     expect((await load([MESH], files)).problems).toEqual([
       'meshgate.yaml:1:12: expected one mesh-gateway in datacenter dc1, found gw-1, gw-2: select one with the setting "gateway"',

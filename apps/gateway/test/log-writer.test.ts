@@ -121,7 +121,7 @@ describe('a log writer', () => {
     expect(writer.health).toMatchObject({ dropped: 0 });
   });
 
-  it('drops lines while the reader of a pipe has stalled, and says afterwards in their place how many', async () => {
+  it('drops lines while the reader of a pipe has stalled, and afterwards reports how many in their place', async () => {
     const pipe = await fifo();
     const reader = pipe.openReader();
     onTestFinished(() => closeSync(reader));
@@ -137,7 +137,7 @@ describe('a log writer', () => {
     expect(writer.health).toEqual({ dropped });
   });
 
-  it('writes what it has kept to a reader that comes after the first one has gone', async () => {
+  it('writes its buffer to a reader that comes after the first one has closed', async () => {
     const pipe = await fifo();
     const first = pipe.openReader();
     const { writer, failed } = writerTo(pipe.writeEnd());
@@ -154,7 +154,7 @@ describe('a log writer', () => {
     expect(writer.health).toEqual({ dropped: 0 });
   });
 
-  it('never splits a line that is shorter than what may be written at once', async () => {
+  it('never splits a line that is shorter than the maximum write', async () => {
     const pipe = await fifo();
     const reader = pipe.openReader();
     onTestFinished(() => closeSync(reader));

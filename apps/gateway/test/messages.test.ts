@@ -10,7 +10,7 @@ const sources = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
   .map((file) => ({ file, text: readFileSync(join(SRC, file), 'utf8') }));
 
 describe('messages of the log', () => {
-  it('are those of docs/operate/logs.md, with what they mean and what to do', () => {
+  it('are those of docs/operate/logs.md, with meaning and action', () => {
     const page = readFileSync(new URL('../../../docs/operate/logs.md', import.meta.url), 'utf8');
     const rows = page
       .slice(page.indexOf('## Every message'))

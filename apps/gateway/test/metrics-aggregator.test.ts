@@ -27,7 +27,7 @@ async function shown(
 }
 
 describe('the metrics of all processes', () => {
-  it('are sums, except for gauges of which a sum says nothing', async () => {
+  it('are sums, except for gauges whose sum is meaningless', async () => {
     const aggregator = new MetricsAggregator<string>();
     const own = process({ c_total: 1, g: 1, meshgate_listener_paused: 0, meshgate_source_routes: 9 });
     for (const worker of ['1', '2'])
@@ -75,7 +75,7 @@ describe('the metrics of all processes', () => {
     }
   });
 
-  it('keep what workers had counted that are gone, and nothing that they had measured', async () => {
+  it('keep the counters of exited workers, but not their gauges', async () => {
     const aggregator = new MetricsAggregator<string>();
     for (const worker of ['1', '2', '3'])
       aggregator.update(worker, await process({ c_total: 2, d_seconds: 2, g: 3 }).getMetricsAsJSON());
@@ -99,7 +99,7 @@ describe('the metrics of all processes', () => {
     expect(await shown(aggregator, new Registry())).toEqual([]);
   });
 
-  it('lose them also when a worker ends just then, before it was asked again', async () => {
+  it('lose them also when a worker exits just then, before it was queried again', async () => {
     for (const order of ['removed first', 'departed first']) {
       const aggregator = new MetricsAggregator<string>();
       aggregator.update('1', await process({ c_total: 2 }).getMetricsAsJSON());

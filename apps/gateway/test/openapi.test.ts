@@ -190,7 +190,7 @@ describe('the OpenAPI document', () => {
     },
   );
 
-  it('holds for a body that nobody asked for, and for a query that nobody knows', async () => {
+  it('holds for an unexpected body, and for an unknown query', async () => {
     for (const [template, methods] of Object.entries(DOCUMENT.paths))
       for (const method of Object.keys(methods).map((one) => one.toUpperCase())) {
         if (CHANGES_EVERYTHING.has(`${method} ${template}`)) continue;
@@ -215,7 +215,7 @@ describe('the OpenAPI document', () => {
   it.each([
     ['GET', '/nope', 404],
     ['PUT', '/routes', 405],
-  ])('holds for what it says of every refusal: %s %s', async (method, path, status) => {
+  ])('holds for every refusal: %s %s', async (method, path, status) => {
     const response = await gateway.query(path, { method });
     const isValid = ajv.compile({ $ref: 'document#/components/schemas/Error' });
     expect([response.status, isValid(response.json)]).toEqual([status, true]);

@@ -95,7 +95,7 @@ needs('chromium', findChromium())('the page in a browser', () => {
     return context.newPage();
   }
 
-  it('shows every view, with nothing that a name holds taken for HTML, and no trouble', async () => {
+  it('shows every view, with no name interpreted as HTML, and no errors', async () => {
     await using gateway = new StagedGateway(SCENE);
     const url = await gateway.start();
     const page = await open();
@@ -160,7 +160,7 @@ needs('chromium', findChromium())('the page in a browser', () => {
     expect(troubles).toEqual([]);
   });
 
-  it('closes a connection, after it has asked again', async () => {
+  it('closes a connection, after a confirmation', async () => {
     await using gateway = new StagedGateway({ ...SCENE, connections: [connectionAt(1), connectionAt(2)] });
     const url = await gateway.start();
     const page = await open();
@@ -186,7 +186,7 @@ needs('chromium', findChromium())('the page in a browser', () => {
     await page.getByText('draining', { exact: true }).waitFor();
   });
 
-  it('says that the gateway is lost, and recovers by itself', async () => {
+  it('shows that the gateway is unreachable, and recovers by itself', async () => {
     await using gateway = new StagedGateway({ ...SCENE, routes: [routeAt(1)], connections: [] });
     const url = await gateway.start();
     const page = await open();
@@ -320,7 +320,7 @@ describe('docs/operate/page.md', () => {
     ([, file = '']) => file,
   );
 
-  it('shows pictures that are there, and small', () => {
+  it('shows pictures that exist, and are small', () => {
     expect(pictures).toEqual(['page-overview.png', 'page-routes.png', 'page-explain.png']);
     for (const file of pictures) expect(readFileSync(join(ROOT, 'docs/operate', file)).length).toBeLessThan(120_000);
   });

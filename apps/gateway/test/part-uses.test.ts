@@ -39,7 +39,7 @@ async function lineOf(gateway: ReadyDaemon, listener: string, serverName = 'api.
 }
 
 describe.each([1, 2])('with %d workers, parts of plugins', (workers) => {
-  it('hold for the listeners and the routes that name them, each with the settings that stand there', async () => {
+  it('apply to the listeners and the routes that name them, each with its own settings', async () => {
     await using api = await tlsBackend('api.example.com');
     const [route] = (
       routesTo({ name: 'api.example.com', address: api.address }) as { readonly routes: readonly object[] }
@@ -102,7 +102,7 @@ describe('a route that names a listener which does not exist', () => {
     });
   });
 
-  it('is shown by explain, as is a listener that was asked for', async () => {
+  it('is shown by explain, as is the requested listener', async () => {
     await using dir = await files();
     const { explain } = queriesOf(`${dir.path}/meshgate.yaml`, asWritten);
     expect(explanationText(await explain('api.example.com', 'main'))).toMatch(

@@ -239,7 +239,7 @@ describe('docs/peering.md', () => {
     ['beta', BETA, IN_BETA],
     ['alpha', ALPHA, IN_ALPHA],
   ] as const)(
-    'shows what explain says in %s, and is right in what is seen there of each fault',
+    'shows what explain prints in %s, and is right about what is seen there of each fault',
     async (cluster, mesh, faults) => {
       await using gateway = await PageGateway.of(mesh);
       const stdout = await gateway.explained((text) => text.includes('healthy'));
@@ -249,7 +249,11 @@ describe('docs/peering.md', () => {
     TEST_MS,
   );
 
-  it.each(Object.entries(AT_SIDECARS))('is right in what is seen: %s', (what, inject) => inject(seenIn(what)), TEST_MS);
+  it.each(Object.entries(AT_SIDECARS))(
+    'is right about what is seen: %s',
+    (what, inject) => inject(seenIn(what)),
+    TEST_MS,
+  );
 
   it('shows settings that are read, a policy of one rule, and an upstream that is one of mesh files, too', async () => {
     const [settings] = blocksIn(PAGE, 'yaml');

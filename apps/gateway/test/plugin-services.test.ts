@@ -15,8 +15,8 @@ async function lending() {
 
 const HITS = { name: 'hits_total', help: 'Hits' };
 
-describe('what plugins are lent', () => {
-  it('is taken back with the use of the plugin: its warning goes, that of another use stays', async () => {
+describe('what plugins can use', () => {
+  it('ends with the use of the plugin: its warning is cleared, that of another use stays', async () => {
     const { services } = await lending();
     const [gone, stays] = [services.lend('source'), services.lend('source')];
     gone.services.reportWarning('the token expires today');

@@ -69,7 +69,7 @@ const name = ${JSON.stringify(HOSTILE)};
 const route = { name, kind: name, serverNames: ['*'], backends: [] };
 export default { name: 'catalog', install: (host) => host.addSource({ name, async *watch() { yield { version: '1', routes: [route] }; } }) };`;
 
-describe('what a command writes', () => {
+describe('the output of a command', () => {
   it.each([
     ['routes', ['routes'], 0],
     ['routes --json', ['routes', '--json'], 0],

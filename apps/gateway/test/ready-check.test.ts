@@ -16,7 +16,7 @@ it.each([
   ['an agent elsewhere', { address: '10.0.0.9:8500' }, '127.0.0.1:19000', undefined],
   ['an admin API on a unix socket', {}, 'unix:/run/admin.sock', undefined],
   ['an admin API on any free port', {}, '127.0.0.1:0', undefined],
-])('with %s the registered check asks the right URL, or looks at the port', (_case, agent, at, expected) => {
+])('with %s the registered check uses the right URL, or checks the port', (_case, agent, at, expected) => {
   const [use] = withReadyCheck(given({ ...agent, register: {} }), admin(at));
   expect(use?.settings['register']).toEqual(expected === undefined ? {} : { readyUrl: expected });
 });

@@ -32,7 +32,7 @@ describe('clients that are turned away', () => {
     expect(throttle.repeatsOf(closed('10.0.0.1', 'SNIFF_UNRECOGNIZED', 'GET /'))).toBe(0);
   });
 
-  it('write a bounded number of lines a minute however many they are, and none is forgotten', () => {
+  it('write a bounded number of lines a minute however many they are, and none is lost', () => {
     let now = 0;
     const throttle = new RefusalThrottle(() => now);
     const scan = Array.from({ length: 5_000 }, (_, index) =>
@@ -59,12 +59,12 @@ describe('the access log', () => {
 
   const thrice = Array.from({ length: 3 }, () => closed('10.1.2.3'));
 
-  it('has every line where that is asked for', () => {
+  it('has every line where configured', () => {
     expect(written({ repeated: true }, thrice)).toEqual(['info', 'info', 'info']);
     expect(written({}, thrice)).toEqual(['info']);
   });
 
-  it('keeps quiet about health checkers that are named, and about nobody else', () => {
+  it('is quiet about configured health checkers only', () => {
     expect(written({ quiet: ['10.0.0.0/8'] }, [closed('10.1.2.3'), closed('192.0.2.1')])).toEqual(['debug', 'info']);
   });
 

@@ -154,7 +154,7 @@ describe('the plan of a reload', () => {
     [FEWER, EVERYTHING],
     [{}, FEWER],
     [FEWER, {}],
-  ])('is what a reload does: all that is left then is what needs a restart (%j, %j)', (before, wanted) => {
+  ])('is what a reload does: only changes that need a restart remain (%j, %j)', (before, wanted) => {
     const plan = planReload(settings(before), settings(wanted));
     const after = flat(reloaded(parsedConfig(before), parsedConfig(wanted)));
     const left = plan.filter(({ effect }) => effect === 'restart');
@@ -233,7 +233,7 @@ for (const { transport, workers, declare } of [
       expect(await client.echo('not cut')).toBe('not cut');
     });
 
-    it('changes limits and the log, and says what needs a restart', async () => {
+    it('changes limits and the log, and reports what needs a restart', async () => {
       await using api = await tlsBackend('api.example.com');
       await using files = await gatewayFolder([api], own);
       await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -330,7 +330,7 @@ for (const { transport, workers, declare } of [
       expect(await refused()).toBe(0);
     });
 
-    it('changes nothing when the configuration is broken, or cannot be used, and says why', async () => {
+    it('changes nothing when the configuration is invalid, or cannot be used, and reports why', async () => {
       await using api = await tlsBackend('api.example.com');
       await using files = await gatewayFolder([api], own);
       await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -395,55 +395,51 @@ describe('a gateway that drains', () => {
   });
 });
 
-describe.each([1, 2])('a reload of which the last part fails, with workers: %i', (workers) => {
-  it(
-    'leaves everything as it was: what was opened for it is closed, and no limit holds',
-    { timeout: 30_000 },
-    async () => {
-      await using api = await tlsBackend('api.example.com');
-      await using files = await gatewayFolder([api], { workers });
-      await files.write('silent.mjs', SILENT_SOURCE);
-      await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
-      const [port = 0] = await freePorts(1);
-      const path = `${files.path}/second.sock`;
-      const second = [
-        { name: 'second', address: '127.0.0.1', port },
-        { name: 'third', address: `unix:${path}` },
-      ];
-      await files.write('meshgate.yaml', {
-        ...TEST_CONFIG,
-        workers,
-        listeners: [...TEST_CONFIG.listeners, ...second],
-        sources: [...TEST_CONFIG.sources, { use: './silent.mjs' }],
-        limits: { connections: workers },
-        drain: { grace: '1s' },
-      });
-      const before = (await gateway.query('/reload')).json;
-      expect(await reloading(gateway)).toMatchObject({
-        status: 409,
-        json: { error: expect.stringContaining('silent') },
-      });
-      expect((await gateway.query('/reload')).json).toEqual(before);
-      expect((await gateway.query('/listeners')).json).toMatchObject({ listeners: [{ name: 'main' }] });
-      await expect(rawClient({ host: '127.0.0.1', port })).rejects.toThrow('ECONNREFUSED');
-      await expect(access(path)).rejects.toThrow('ENOENT');
-      const clients = await Promise.all([1, 2, 3, 4].map(() => tlsClient(gateway.address, 'api.example.com')));
-      for (const client of clients) {
-        expect(await client.echo('as before')).toBe('as before');
-        await client[Symbol.asyncDispose]();
-      }
-      // It can still be put into use without what was wrong with it.
-      await files.write('meshgate.yaml', { ...TEST_CONFIG, workers, listeners: [...TEST_CONFIG.listeners, ...second] });
-      expect(await reloading(gateway)).toMatchObject({ status: 200 });
-      for (const address of [
-        { host: '127.0.0.1', port },
-        { host: `unix:${path}`, port: 0 },
-      ]) {
-        await using client = await tlsClient(address, 'api.example.com');
-        expect(await client.echo('hello')).toBe('hello');
-      }
-    },
-  );
+describe.each([1, 2])('a reload whose last part fails, with workers: %i', (workers) => {
+  it('leaves everything as it was: new sockets are closed, and no limit applies', { timeout: 30_000 }, async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await gatewayFolder([api], { workers });
+    await files.write('silent.mjs', SILENT_SOURCE);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    const [port = 0] = await freePorts(1);
+    const path = `${files.path}/second.sock`;
+    const second = [
+      { name: 'second', address: '127.0.0.1', port },
+      { name: 'third', address: `unix:${path}` },
+    ];
+    await files.write('meshgate.yaml', {
+      ...TEST_CONFIG,
+      workers,
+      listeners: [...TEST_CONFIG.listeners, ...second],
+      sources: [...TEST_CONFIG.sources, { use: './silent.mjs' }],
+      limits: { connections: workers },
+      drain: { grace: '1s' },
+    });
+    const before = (await gateway.query('/reload')).json;
+    expect(await reloading(gateway)).toMatchObject({
+      status: 409,
+      json: { error: expect.stringContaining('silent') },
+    });
+    expect((await gateway.query('/reload')).json).toEqual(before);
+    expect((await gateway.query('/listeners')).json).toMatchObject({ listeners: [{ name: 'main' }] });
+    await expect(rawClient({ host: '127.0.0.1', port })).rejects.toThrow('ECONNREFUSED');
+    await expect(access(path)).rejects.toThrow('ENOENT');
+    const clients = await Promise.all([1, 2, 3, 4].map(() => tlsClient(gateway.address, 'api.example.com')));
+    for (const client of clients) {
+      expect(await client.echo('as before')).toBe('as before');
+      await client[Symbol.asyncDispose]();
+    }
+    // It can still be put into use without what was wrong with it.
+    await files.write('meshgate.yaml', { ...TEST_CONFIG, workers, listeners: [...TEST_CONFIG.listeners, ...second] });
+    expect(await reloading(gateway)).toMatchObject({ status: 200 });
+    for (const address of [
+      { host: '127.0.0.1', port },
+      { host: `unix:${path}`, port: 0 },
+    ]) {
+      await using client = await tlsClient(address, 'api.example.com');
+      expect(await client.echo('hello')).toBe('hello');
+    }
+  });
 });
 
 /** It never says anything. */
@@ -453,7 +449,7 @@ export default { name: 'silent', install: (host) => host.addSource({ name: 'sile
 } }) };`;
 
 describe('meshgate reload', () => {
-  it('prints what has changed; --check --against prints it before', async () => {
+  it('prints the changes; --check --against prints them before', async () => {
     await using files = await gatewayFolder([]);
     const config = `${files.path}/meshgate.yaml`;
     await using gateway = await startGateway(config);

@@ -76,7 +76,7 @@ async function outcome(scene: Scene, listener: string, serverName: string | unde
 describe.each(EXAMPLES)('an example of $page', ({ routes }) => {
   const names = (routes[0]?.name ?? 'none') + (routes.length > 1 ? ` and ${routes.length - 1} more` : '');
 
-  it(`leads clients where it says: ${names}`, async () => {
+  it(`routes clients as documented: ${names}`, async () => {
     await using scene = new Scene();
     await scene.start(routes);
     const found: unknown[] = [];

@@ -33,7 +33,7 @@ function slowWorker() {
   return { feed, parts, got, takeAll };
 }
 
-describe('snapshots on their way to a worker', () => {
+describe('snapshots in transit to a worker', () => {
   it('arrive as they were, also without a route', async () => {
     const { feed, got, takeAll } = slowWorker();
     const logged = [snapshot('large', 1_000), snapshot('empty', 0)];
@@ -42,7 +42,7 @@ describe('snapshots on their way to a worker', () => {
     expect(got).toEqual(logged);
   });
 
-  it('come in small parts, each when the last has been taken', async () => {
+  it('arrive in small parts, each after the last is acknowledged', async () => {
     const { feed, parts, takeAll } = slowWorker();
     feed.offer('a', snapshot('1', 1_000));
     await new Promise((resolve) => setImmediate(resolve));
@@ -50,7 +50,7 @@ describe('snapshots on their way to a worker', () => {
     await takeAll();
   });
 
-  it('of a source that goes on talking are the one on its way and the newest, those between are left out', async () => {
+  it('of a source that keeps changing are the one in transit and the newest; those between are dropped', async () => {
     const { feed, got, takeAll } = slowWorker();
     for (const version of ['1', '2', '3', '4']) feed.offer('a', snapshot(version, 300));
     feed.offer('b', snapshot('of b', 1));

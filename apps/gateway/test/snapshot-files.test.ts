@@ -19,7 +19,7 @@ const snapshot: RouteSnapshot = {
 };
 
 describe('an archive on files', () => {
-  it('gives back what it was given last', async () => {
+  it('returns what was stored last', async () => {
     await using files = await folder();
     const snapshots = fileSnapshotStore(join(files.path, 'state', 'deep'));
     await snapshots.save('consul', { version: 'v0', routes: [] });
@@ -39,7 +39,7 @@ describe('an archive on files', () => {
     expect((await snapshots.load('files'))?.snapshot.routes).toEqual(routes);
   });
 
-  it('gives back listeners with everything that their source has said of them', async () => {
+  it('returns listeners with all settings of their source', async () => {
     await using files = await folder();
     const snapshots = fileListenerStore(files.path);
     const listeners: readonly ListenAddress[] = [
@@ -59,7 +59,7 @@ describe('an archive on files', () => {
     expect(await fileSnapshotStore(files.path).load('consul')).toBeUndefined();
   });
 
-  it('lets nobody else read it', async () => {
+  it('is readable by its owner only', async () => {
     await using files = await folder();
     const state = join(files.path, 'state');
     await fileSnapshotStore(state).save('consul', snapshot);
@@ -83,7 +83,7 @@ describe('an archive on files', () => {
     await expect(snapshots.load('consul')).rejects.toThrow(`${file} is damaged: `);
   });
 
-  it('leaves what it had when it cannot write, and nothing half done', async () => {
+  it('keeps the previous file when it cannot write, and no partial one', async () => {
     await using files = await folder({ state: 'a file, no folder' });
     const snapshots = fileSnapshotStore(join(files.path, 'state'));
     await expect(snapshots.save('consul', snapshot)).rejects.toThrow();

@@ -25,7 +25,7 @@ describe('a port that not everybody may listen on', () => {
 describe('meshgate gateway --check', () => {
   const ROUTES = 'routes: [ { serverNames: [ a.example ], backends: [ { address: 10.0.0.1, port: 1 } ] } ]\n';
 
-  it('says that a folder for the state cannot be made, with its place', async () => {
+  it('reports that a folder for the state cannot be created, with its position', async () => {
     await using files = await folder({ 'routes.yaml': ROUTES, file: 'no folder' });
     await files.write('meshgate.yaml', { ...TEST_CONFIG, stateDir: 'file/state' });
     const { status, stderr } = await meshgate(['gateway', '--check'], files.path);
@@ -35,7 +35,7 @@ describe('meshgate gateway --check', () => {
     ]);
   });
 
-  it('says nothing of a folder that will be made, and makes none', async () => {
+  it('accepts a folder that does not exist yet, and creates none', async () => {
     await using files = await folder({ 'routes.yaml': ROUTES });
     await files.write('meshgate.yaml', { ...TEST_CONFIG, stateDir: 'state/of/this' });
     expect((await meshgate(['gateway', '--check'], files.path)).status).toBe(0);
@@ -106,7 +106,7 @@ describe('meshgate gateway --check', () => {
       `unix:/${'x'.repeat(108)}`,
       /expected a path of at most 107 bytes for a unix socket, found 109/,
     ],
-  ])('says that a unix socket cannot be made: %s', async (_what, address, words) => {
+  ])('reports that a unix socket cannot be created: %s', async (_what, address, words) => {
     await using files = await folder({ 'routes.yaml': ROUTES });
     const listeners = [{ name: 'main', address }];
     await files.write('meshgate.yaml', { ...TEST_CONFIG, listeners });
@@ -114,7 +114,7 @@ describe('meshgate gateway --check', () => {
     expect([status, stderr]).toEqual([2, expect.stringMatching(words)]);
   });
 
-  it('warns of what leads back to the gateway: a route, and gateways of other datacenters by any of its addresses', async () => {
+  it('warns about routes back to the gateway: a route, and gateways of other datacenters by any of its addresses', async () => {
     const gateway = (address: string): string => `${GATEWAY}address = "${address}"\n}\n`;
     await using files = await folder({
       'routes.yaml': ROUTES.replace('10.0.0.1, port: 1', '127.0.0.1, port: 8443'),
@@ -137,7 +137,7 @@ describe('meshgate gateway --check', () => {
   it.each([
     [{ tokenFile: 'none' }, /sources\.0\.tokenFile|tokenFile: .*ENOENT|ENOENT/],
     [{ token: 'a', tokenFile: 'b' }, /expected token or tokenFile, found both/],
-  ])('refuses what no start could use: %j', async (settings, words) => {
+  ])('rejects what no start could use: %j', async (settings, words) => {
     await using files = await folder({});
     await files.write('meshgate.yaml', { sources: [{ use: 'consul', ...settings }] });
     const { status, stderr } = await meshgate(['gateway', '--check'], files.path);

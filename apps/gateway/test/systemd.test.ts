@@ -20,7 +20,7 @@ import { freePorts } from './sidecar/agent.ts';
 
 const UNITS = fileURLToPath(new URL('../systemd/', import.meta.url));
 
-describe('what systemd is told', () => {
+describe('the notifications to systemd', () => {
   it.each([
     [{ kind: 'ready' }, 'READY=1\nSTATUS=ready'],
     [{ kind: 'reloading' }, 'RELOADING=1\nMONOTONIC_USEC=42\nSTATUS=reloading'],
@@ -60,7 +60,7 @@ needs('epoll', typeof libc !== 'string' || libc)('a notification', () => {
 
 needs('epoll', typeof libc !== 'string' || libc)('a gateway that systemd starts', () => {
   it(
-    'accepts on the socket that systemd has opened, says when it is ready, and which process goes on',
+    'accepts on the socket that systemd has opened, notifies when it is ready, and names its successor',
     { timeout: 30_000 },
     async () => {
       if (typeof libc === 'string') throw new Error(libc);
@@ -103,7 +103,7 @@ needs('epoll', typeof libc !== 'string' || libc)('a gateway that systemd starts'
 
 needs('epoll', typeof libc !== 'string' || libc)('a gateway whose sockets systemd keeps', () => {
   it(
-    'stores them by name, takes them back after a crash, in which clients wait, and gives up what it no longer listens on',
+    'stores them by name, gets them back after a crash, in which clients wait, and removes those it no longer listens on',
     { timeout: 30_000 },
     async () => {
       if (typeof libc === 'string') throw new Error(libc);

@@ -5,7 +5,7 @@ const NUMBER = token<number>('number');
 const TEXT = token<string>('text');
 
 describe('a container', () => {
-  it('makes a part once, when it is first asked for, of whatever is bound by then', () => {
+  it('makes a part once, on first use, from whatever is bound by then', () => {
     const c = newContainer();
     let made = 0;
     bind(c, TEXT, () => `${one(c, NUMBER)}, made ${(made += 1)} times`);
@@ -14,7 +14,7 @@ describe('a container', () => {
     expect([one(c, TEXT), one(c, TEXT)]).toEqual(['7, made 1 times', '7, made 1 times']);
   });
 
-  it('has several parts of a kind in the order of binding, and none is fine', () => {
+  it('has several parts of a kind in the order of binding, or none', () => {
     const c = newContainer();
     expect(all(c, NUMBER)).toEqual([]);
     bind(c, NUMBER, () => 1);
@@ -22,7 +22,7 @@ describe('a container', () => {
     expect(all(c, NUMBER)).toEqual([1, 2, 3]);
   });
 
-  it('says by name which part is missing', () => {
+  it('names a missing part', () => {
     expect(() => one(newContainer(), TEXT)).toThrow('text');
   });
 

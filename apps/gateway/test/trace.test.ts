@@ -74,7 +74,7 @@ describe('traces', () => {
 });
 
 describe('meshgate trace', () => {
-  it('joins the lines of several logs, in the order of the way', async () => {
+  it('joins the lines of several logs, in the order of the path', async () => {
     await using files = await folder({
       'sidecar.log': `not JSON\n${line({ listener: 'upstream:db', durationMs: 480 })}\n`,
       'gateway.log': `${line({ durationMs: 470, serverName: 'db.test', code: 'CONNECT_REFUSED', reason: 'dial 10.0.0.1:1' })}\n`,
@@ -102,7 +102,7 @@ describe('meshgate trace', () => {
     expect(stdout.trim()).toBe(block('text', 'trace').trim());
   });
 
-  it('says what is missing, and what it cannot read', async () => {
+  it('reports what is missing, and what it cannot read', async () => {
     await using files = await folder({ 'a.log': '' });
     expect(await meshgate(['trace'])).toMatchObject({
       status: 2,

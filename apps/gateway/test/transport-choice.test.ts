@@ -7,7 +7,7 @@ const works = (name: string) => ({ name, open: () => Promise.resolve(named(name)
 const fails = { name: 'fast', open: () => Promise.reject(new Error('the kernel is too old')) };
 
 describe('the choice of a transport', () => {
-  it('is the first that works, and says why those before it stood down', async () => {
+  it('is the first that works, and reports why those before it are unavailable', async () => {
     expect(await chooseTransport('auto', [], [fails, works('node')])).toMatchObject({
       kind: 'chosen',
       transport: { name: 'node' },
@@ -31,7 +31,7 @@ describe('the choice of a transport', () => {
     });
   });
 
-  it('says what there is when none is named so', async () => {
+  it('lists the known ones when the name is unknown', async () => {
     expect(await chooseTransport('fsat', [named('mine')], [works('node')])).toEqual({
       kind: 'none',
       reason: 'expected one of auto, node, mine, found "fsat"',

@@ -17,7 +17,7 @@ function forbidden(errno: number): readonly string[] {
 }
 
 needs('epoll', epoll.ok || epoll.reason)('where io_uring is forbidden', () => {
-  it.each(['EPERM', 'ENOSYS'] as const)('%s: auto serves over epoll, and says why in one line', async (error) => {
+  it.each(['EPERM', 'ENOSYS'] as const)('%s: auto serves over epoll, and reports why in one line', async (error) => {
     await using backend = await tlsBackend('a.example');
     await using files = await gatewayFolder([{ name: 'a.example', address: backend.address }], { transport: 'auto' });
     const args = ['gateway', '--config', join(files.path, 'meshgate.yaml')];

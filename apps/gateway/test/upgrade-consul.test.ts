@@ -152,7 +152,7 @@ for (const workers of [1, 2]) {
 
 describeWithConsul('an upgrade while the agent is away', () => {
   it(
-    'goes on with the routes that were kept in stateDir',
+    'continues with the routes stored in stateDir',
     async () => {
       await using consul = await startConsul();
       await using place = await scene(consul, {});

@@ -118,7 +118,7 @@ describe('an upgrade', () => {
     expect(await query(gateway).get('/status')).toMatchObject({ workers: 2, ready: true });
   });
 
-  it('that does not come about leaves everything as it was, and says why', async () => {
+  it('that fails leaves everything as it was, and reports why', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);

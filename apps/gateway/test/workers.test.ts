@@ -169,7 +169,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
       await until(failing);
     });
 
-    it('are both told of routes that change', async () => {
+    it('both receive route changes', async () => {
       await using api = await tlsBackend('api.example.com');
       await using web = await tlsBackend('web.example.com');
       await using files = await workersFolder(transport, [api]);
@@ -188,7 +188,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
       }
     });
 
-    it('are two again when one is killed; the other goes on, and no counter goes down', async () => {
+    it('are two again when one is killed; the other continues, and no counter decreases', async () => {
       await using api = await tlsBackend('api.example.com');
       await using files = await workersFolder(transport, [api]);
       await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -249,7 +249,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
       expect(await gateway.logged('drain finished')).toMatchObject({ finished: length, cut: 0 });
     });
 
-    it('begin to listen all or none, and who holds the port is said once', async () => {
+    it('start to listen all or none, and the process that holds the port is reported once', async () => {
       await using api = await tlsBackend('api.example.com');
       const { host: address, port } = api.address;
       await using files = await workersFolder(transport, [], { listeners: [{ name: 'main', address, port }] });
@@ -320,7 +320,7 @@ describe('workers', () => {
     );
   });
 
-  it('cut what is left at a second signal, and end with status 1', async () => {
+  it('cut remaining connections at a second signal, and end with status 1', async () => {
     await using api = await tlsBackend('api.example.com', { conduct: { kind: 'linger' } });
     await using files = await workersFolder('node', [api], { drain: { delay: '1h', grace: '1h', spread: '1h' } });
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -332,7 +332,7 @@ describe('workers', () => {
     expect(await gateway.logged('drain finished')).toMatchObject({ finished: 0, cut: all.clients.length });
   });
 
-  it('do not hear signals themselves', async () => {
+  it('ignore signals themselves', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await workersFolder('node', [api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -413,7 +413,7 @@ describe('workers', () => {
     expect(await client.echo('as before')).toBe('as before');
   });
 
-  it('drain by themselves when the primary is gone', async () => {
+  it('drain by themselves when the primary has exited', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await workersFolder('node', [api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -495,7 +495,7 @@ const STUCK_IN_WORKERS = `
 import cluster from 'node:cluster';
 export default { name: 'stuck', install() { if (cluster.isWorker) for (;;); } };`;
 
-describe('what workers may spend', () => {
+describe('the limits of workers', () => {
   const machine = { descriptors: 20_128, memoryBytes: 64 * 2 ** 30, processors: 8 };
   const limitsOf = (text: string) => parseConfig(`listeners: []\n${text}`, 'meshgate.yaml');
 
@@ -511,7 +511,7 @@ describe('what workers may spend', () => {
   });
 });
 
-describe('what one client may spend of several workers', () => {
+describe('the limits of one client with several workers', () => {
   it.each([
     ['{ connections: 100, rate: 50/s }', { connections: 25, rate: { count: 12.5, perMs: 1_000 } }],
     ['{ connections: 3, rate: 1/m }', { connections: 1, rate: { count: 0.25, perMs: 60_000 } }],

@@ -21,7 +21,7 @@ async function webSidecar(dbSidecar: TestSidecar): Promise<TestSidecar> {
 }
 
 describe('two sidecars back to back', () => {
-  it('carry what an application says to another, whole and counted in clear bytes', async () => {
+  it('carry data between two applications, completely and counted in plain text bytes', async () => {
     await using application = await tcpBackend('db');
     await using two = await startSidecar({
       credentials: db,
@@ -41,7 +41,7 @@ describe('two sidecars back to back', () => {
     }
   });
 
-  it('trust what is given as a root though another authority has issued it, as Go and Consul do', async () => {
+  it('trust a configured root even if another CA has issued it, as Go and Consul do', async () => {
     const issuing = certificateAuthority('offline').intermediate('issuing');
     const [ofWeb, ofDb] = ['web', 'db'].map((name) => credentialsOf(leafOf(issuing, name), issuing));
     await using application = await tcpBackend('db');
@@ -78,7 +78,7 @@ describe('two sidecars back to back', () => {
     expect(accepted.closed.route?.name).toBe('public');
   });
 
-  it('carry protocols in which the server speaks first', async () => {
+  it('carry protocols in which the server sends first', async () => {
     await using application = await peerListener();
     await using two = await startSidecar({
       credentials: db,
@@ -154,7 +154,7 @@ describe('two sidecars back to back', () => {
   it.each([
     ['0600', 0o600],
     ['777', 0o777],
-  ])('listen on unix sockets with the permissions %s, when these are asked for', async (socketMode, expected) => {
+  ])('listen on unix sockets with the permissions %s, when configured', async (socketMode, expected) => {
     await using bind = await unixAddress();
     const upstream = upstreamOf('db', [targetOf({ service: 'db' })], bind.address);
     const upstreams = [{ ...upstream, definition: { ...upstream.definition, socketMode } }];

@@ -42,7 +42,7 @@ describe('credentials in files', () => {
       'with several roots and prose between them',
       { ca: `old:\n${certificateAuthority('old').certificate}\nnew:\n${root.certificate}` },
     ],
-  ])('are taken %s', async (_claim, texts) => {
+  ])('are loaded %s', async (_claim, texts) => {
     expect(await readCredentials(await filesWith(texts))).toMatchObject({ trustDomain: TRUST_DOMAIN });
   });
 
@@ -95,7 +95,7 @@ describe('credentials in files', () => {
     );
   });
 
-  it('that do not fit together are waited for, and told when they stay so', async () => {
+  it('that do not match are waited for, and reported when they stay so', async () => {
     const files = await filesWith({});
     const abort = new AbortController();
     const seen = fileCredentials(files).watch(abort.signal)[Symbol.asyncIterator]();

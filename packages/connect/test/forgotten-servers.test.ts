@@ -10,7 +10,7 @@ import { credentialsOf, leafOf, targetOf, upstreamOf, viewOf } from './mesh.ts';
 
 const HOUR_MS = 3_600_000;
 
-it('servers that nobody connects to any more are forgotten, with what was known of their addresses', async () => {
+it('state of servers without connections is dropped, with that of their addresses', async () => {
   vi.useFakeTimers();
   onTestFinished(() => void vi.useRealTimers());
   const root = certificateAuthority('root');

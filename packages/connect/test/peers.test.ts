@@ -122,7 +122,7 @@ describe('a caller of a peer', () => {
     [['cloud'], 'echoed'],
     [['elsewhere'], 'DENIED'],
     [[], 'DENIED'],
-  ])('is let in only where the service is exported to its peer: %j', async (importers, expected) => {
+  ])('is allowed only where the service is exported to its peer: %j', async (importers, expected) => {
     const leaf = leafOf(cloud, 'web', { uris: [ofCloud('web')] });
     expect(await ending(leaf, [allowCloud], { importers })).toBe(expected);
   });
@@ -140,7 +140,7 @@ describe('a caller of a peer', () => {
     expect(await ending(leaf, [allowCloud])).toBe('echoed');
   });
 
-  it('does not change what callers of this cluster may', async () => {
+  it('does not change the permissions of callers of this cluster', async () => {
     expect(await ending(leafOf(root, 'web'), [allowLocal])).toBe('echoed');
     expect(await ending(leafOf(root, 'web'), [allowCloud])).toBe('DENIED');
   });
@@ -168,7 +168,7 @@ function dialMutually({ host, port }: Endpoint, { certificate, privateKey, roots
 }
 
 describe('the trust domain of a peer', () => {
-  it('that is the own one, or that of another peer, is trusted for nobody', () => {
+  it('that is our own one, or that of another peer, is not trusted', () => {
     const twin = certificateAuthority('twin', { uris: [`spiffe://${CLOUD_DOMAIN}`] });
     const own = certificateAuthority('own', {
       uris: [`spiffe://${credentialsOf(leafOf(root, 'web'), root).trustDomain}`],
@@ -183,7 +183,7 @@ describe('the trust domain of a peer', () => {
     ]);
   });
 
-  it('is what is said of it where its roots have none, and that of those that have one', () => {
+  it('is the configured one if its roots have none, and that of the roots otherwise', () => {
     const vault = certificateAuthority('vault').certificate;
     const domainOf = (trust: Omit<PeerTrust, 'peer'>): string | undefined => {
       const peer = identityOf(trusting('web', { peer: 'vault', ...trust })).peers.get('vault');
@@ -197,7 +197,7 @@ describe('the trust domain of a peer', () => {
   });
 });
 
-describe('what the mesh entry asks of TLS', () => {
+describe('the TLS settings of the mesh entry', () => {
   it.each([
     [{}, 'TLSv1.2', 'TLSv1.3', 9],
     [{ minVersion: 'TLS_AUTO' }, 'TLSv1.2', 'TLSv1.3', 9],

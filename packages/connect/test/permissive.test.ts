@@ -73,7 +73,7 @@ describe('a permissive public listener', () => {
     expect(PLAIN_TEXT.of(closed.connection)).toBe(true);
   });
 
-  it('ends mutual TLS as always, and asks the intentions then', async () => {
+  it('terminates mutual TLS as always, and checks intentions then', async () => {
     await using one = await permissive();
     const upstreams = [upstreamOf('db', [targetOf({ service: 'db', at: [await one.sidecar.address()] })])];
     const view = viewOf({ service: 'web', upstreams });
@@ -115,7 +115,7 @@ describe('a permissive public listener', () => {
     expect(one.application.accepted).toBe(0);
   });
 
-  it('refuses who says nothing at all once its time is over, as nobody can tell what it would speak', async () => {
+  it('refuses a silent client after its deadline, since its protocol is unknown', async () => {
     const view = viewOf({ service: 'db', mutualTls: 'permissive' });
     await using one = await startSidecar({ credentials: db, view, limits: { helloTimeoutMs: 50 } });
     await using client = await rawClient(await one.address());
@@ -149,7 +149,7 @@ describe('the limits of TLS in the entry mesh', () => {
   it.each([
     ['TLSv1.2', 'DOWNSTREAM_UNTRUSTED'],
     ['TLSv1.3', 'OK'],
-  ] as const)('hold at the public listener: a caller that speaks %s ends with %s', async (maxVersion, ending) => {
+  ] as const)('apply to the public listener: a caller with %s ends with %s', async (maxVersion, ending) => {
     await using application = await tcpBackend('db');
     const view = viewOf({ service: 'db', application: application.address });
     await using one = await startSidecar({ credentials: { ...db, ...newest }, view });

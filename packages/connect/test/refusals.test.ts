@@ -36,7 +36,7 @@ async function webSidecar(leaf: IssuedCertificate, two: TestSidecar): Promise<Te
   return startSidecar({ credentials: credentialsOf(leaf, root), view: viewOf({ service: 'web', upstreams }) });
 }
 
-describe('a client is refused at the public listener, before the application hears of it', () => {
+describe('a client is refused at the public listener, before the application is connected', () => {
   const refused: readonly [claim: string, leaf: IssuedCertificate, message: RegExp][] = [
     [
       'with a leaf that has expired',
@@ -81,7 +81,7 @@ describe('a client is refused at the public listener, before the application hea
     expect(two.application.accepted).toBe(0);
   });
 
-  it('without a certificate, and is told so by an alert', async () => {
+  it('without a certificate, with an alert', async () => {
     await using two = await dbSidecar();
     const { host, port } = await two.sidecar.address();
     const client = tlsConnect({ host, port, ca: root.certificate, checkServerIdentity: () => undefined });
@@ -94,7 +94,7 @@ describe('a client is refused at the public listener, before the application hea
     expect(two.application.accepted).toBe(0);
   });
 
-  it('that speaks no TLS', async () => {
+  it('without TLS', async () => {
     await using two = await dbSidecar();
     await using client = await rawClient(await two.sidecar.address());
     await client.send('GET / HTTP/1.1\r\n\r\n');
@@ -104,7 +104,7 @@ describe('a client is refused at the public listener, before the application hea
     });
   });
 
-  it('that speaks TLS 1.1 or older only', async () => {
+  it('with TLS 1.1 or older only', async () => {
     await using two = await dbSidecar();
     const { host, port } = await two.sidecar.address();
     const versions = { minVersion: 'TLSv1.1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' } as const;
@@ -203,7 +203,7 @@ describe('a refusal has a reason on both sides', () => {
     expect(snapshot.routes[0]?.origin?.['refusing']).toMatch(why);
   });
 
-  it('nobody who can say whether an intention allows', async () => {
+  it('without an authorizer that can check intentions', async () => {
     await using application = await tcpBackend('db');
     const view = viewOf({ service: 'db', application: application.address });
     const authorizer = { authorize: () => Promise.reject(new Error('the agent is down')) };

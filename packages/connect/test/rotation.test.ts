@@ -94,7 +94,7 @@ describe('rotation', () => {
     expect(new Set(await db.endings('public', chatters.length))).toEqual(new Set(['OK']));
   });
 
-  it('new handshakes show the new leaf, and trust no root that has gone', async () => {
+  it('new handshakes use the new leaf, and trust no removed root', async () => {
     const one = new Observed('ca', credentialsOf(leafOf(oldRoot, 'web'), oldRoot));
     const two = new Observed('ca', credentialsOf(leafOf(oldRoot, 'db'), oldRoot));
     await using sidecars = await pair(one, two);
@@ -107,7 +107,7 @@ describe('rotation', () => {
     expect((await web.failure('upstream:db')).code).toBe('UPSTREAM_UNTRUSTED');
   });
 
-  it('to a leaf that does not belong to its key changes nothing, and is told', async () => {
+  it('to a leaf that does not match its key changes nothing, and is reported', async () => {
     const good = leafOf(oldRoot, 'web');
     const one = new Observed('ca', credentialsOf(good, oldRoot));
     await using web = await startSidecar({ credentials: one, view: viewOf({ service: 'web' }) });

@@ -23,7 +23,7 @@ describe('the unix socket of an upstream', () => {
     expect((await client.receive(5)).toString()).toBe('again');
   });
 
-  it('leaves one alone on which somebody listens', async () => {
+  it('does not replace one with a listener', async () => {
     await using bind = await unixAddress();
     const other = createServer((socket) => {
       // Whoever only looks whether somebody listens does not stay.
@@ -51,7 +51,7 @@ describe('the unix socket of an upstream', () => {
       `unix:/tmp/${'x'.repeat(120)}`,
       /expected a path of at most 10[37] bytes for a unix socket, found one of 125/,
     ],
-  ])('%s is not opened, and the reason is told', async (_claim, host, reason) => {
+  ])('%s is not opened, and the reason is reported', async (_claim, host, reason) => {
     await using one = await sidecarAt({ host, port: 0 });
     expect(await whyNot(one)).toMatch(reason);
   });

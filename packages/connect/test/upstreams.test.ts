@@ -133,7 +133,7 @@ describe('an upstream is dialled', () => {
     expect(waits[1]).toBeLessThanOrEqual(100);
   });
 
-  it('never through a gateway where none is: that has a code of its own', async () => {
+  it('never without a gateway where one is needed: that has its own code', async () => {
     await using one = await webWith({
       service: 'db',
       datacenter: 'dc2',
@@ -156,7 +156,7 @@ describe('an upstream is dialled', () => {
     await hanging.untilIdle();
   });
 
-  it('never where nobody is: the reason is told, and what became of other targets', async () => {
+  it('never without an address: the reason is reported, with the results of other targets', async () => {
     await using refusing = await refusingAddress();
     await using one = await webWith(
       { service: 'db', at: [refusing.address] },
@@ -170,7 +170,7 @@ describe('an upstream is dialled', () => {
     });
   });
 
-  it('in vain behind a gateway that has no route for its name: so it says', async () => {
+  it('in vain behind a gateway without a route for its name, which is reported', async () => {
     const gateway = createServer((socket) => {
       // The sidecar resets what it gives up.
       socket.on('error', () => undefined).end(UNRECOGNIZED_NAME);
@@ -187,7 +187,7 @@ describe('an upstream is dialled', () => {
     });
   });
 
-  it('never without a target that can be dialled: the reason is told', async () => {
+  it('never without a target that can be dialled: the reason is reported', async () => {
     const refused = {
       kind: 'refused',
       definition: { name: 'db', kind: 'service', bind: { host: '127.0.0.1', port: 0 } },
@@ -220,7 +220,7 @@ it('an upstream with a limit of connections takes no more at a time', async () =
 });
 
 describe('an upstream with a passive health check of its own', () => {
-  it('ejects an address after as many failures as that says, and the other upstreams by their own rule', async () => {
+  it('ejects an address after its own number of failures, and the other upstreams by their own rule', async () => {
     await using refusing = await refusingAddress();
     await using far = await server('far', 'db');
     const target = targetOf({ service: 'db', at: [refusing.address, far.address] });
@@ -239,7 +239,7 @@ describe('an upstream with a passive health check of its own', () => {
     expect(one.events.all('backend.ejected')).toHaveLength(1);
   });
 
-  it('says so in its route', async () => {
+  it('shows it in its route', async () => {
     const check = { maxFailures: 2, enforcingPercent: 50, maxEjectionPercent: 30 };
     const db = { ...upstreamOf('db', [targetOf({ service: 'db' })]), passiveHealthCheck: check };
     await using one = await startSidecar({ credentials: web, view: viewOf({ service: 'web', upstreams: [db] }) });
@@ -269,7 +269,7 @@ describe('while a sidecar runs', () => {
     expect((await client.receive(3)).toString()).toBe('two');
   });
 
-  it('an address where somebody else answers is not ejected: one gateway has the address of many', async () => {
+  it("an address with another identity is not ejected: a gateway's address is shared by many", async () => {
     await using mail = await server('mail', 'mail');
     await using one = await webWith({ service: 'db', at: [mail.address] });
     const address = await one.address('upstream:db');

@@ -148,7 +148,7 @@ describe('application, sidecar, gateways, sidecar, application: with mesh files 
     ['local', 'local-gateway', [1, 1]],
     ['remote', 'remote-gateway', [0, 1]],
     ['none', 'direct', [0, 0]],
-  ])('in mode %s by the way that it says, and both ends know who is on the other', async (mode, path, expected) => {
+  ])("in mode %s by its path, and both ends know each other's identity", async (mode, path, expected) => {
     const mesh = await wholeMesh({
       'dc1/proxy-defaults.hcl': `Kind = "proxy-defaults"\nName = "global"\nMeshGateway { Mode = "${mode}" }`,
     });

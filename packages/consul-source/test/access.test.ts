@@ -73,7 +73,7 @@ describeWithConsul('with ACLs that deny by default', () => {
     expect(warnings).toContainEqual(expect.stringContaining('the token may lack service_prefix "" read'));
   });
 
-  it('what the manual asks for a sidecar is enough, for a definition without its kind with agent read', async () => {
+  it('the policy in the manual is sufficient for a sidecar, for a definition without its kind with agent read', async () => {
     await using consul = await Consul.start(DENY, MASTER);
     const address = consul.address;
     const proxy = (over: object) => ({
@@ -141,7 +141,7 @@ describeWithConsul('with ACLs that deny by default', () => {
     expect(performance.now() - removedAt).toBeLessThan(REMOVED_WITHIN_MS);
   }, 60_000);
 
-  it('a sidecar that may see no service is told that the token may be why', async () => {
+  it('a sidecar that may see no service reports that the token may be the reason', async () => {
     await using consul = await Consul.start(DENY, MASTER);
     await register(consul, 'db', {});
     const source = consulProxySource({ address: consul.address }, { sidecarFor: 'db-1' });

@@ -53,14 +53,14 @@ describe('an agent over TLS', () => {
   });
 });
 
-describe('an agent that speaks TLS, asked without', () => {
+describe('an agent with TLS, queried without', () => {
   it.each([
     ['as Go does', 'HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n'],
     [
       'as nginx does',
       'HTTP/1.1 400 Bad Request\r\n\r\n<title>400 The plain HTTP request was sent to HTTPS port</title>',
     ],
-  ])('is told in words that it answers %s', async (_how, answer) => {
+  ])('is reported to respond with %s', async (_how, answer) => {
     const server = createNetServer((socket) => void socket.once('data', () => socket.end(answer)));
     await once(server.listen(0, '127.0.0.1'), 'listening');
     const agent = openAgent({ address: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }, 1);
@@ -101,7 +101,7 @@ describe('an agent', () => {
     http.close();
   });
 
-  it('behind a proxy is asked below a path, with user and password, of which no message speaks', async () => {
+  it('behind a proxy is queried below a path, with user and password, which no message contains', async () => {
     const queried: unknown[] = [];
     const http = createHttpServer((incoming, outgoing) => {
       queried.push([incoming.url, incoming.headers.authorization]);
@@ -127,7 +127,7 @@ describe('an agent', () => {
     await Promise.all([byAddress.close(), bySetting.close()]);
   });
 
-  it('whose token cannot be read is said to be so', async () => {
+  it('whose token cannot be read is reported so', async () => {
     const agent = openAgent({ address: '127.0.0.1:1', tokenFile: '/nonexistent/token' }, 1);
     await expect(agent.request({ path: 'x' }, signal)).rejects.toThrow(
       /^the ACL token cannot be read from \/nonexistent\/token: ENOENT/,
@@ -138,7 +138,7 @@ describe('an agent', () => {
   it.each([
     ['https://fc00::2:8501', 'an IPv6 address needs brackets, https://[fc00::2]:8501'],
     ['http://127.0.0.1:8500/?x=1', 'which must not have a query'],
-  ])('is not opened at %s, and what may be meant is said', (address, hint) => {
+  ])('is not opened at %s, with the probable intention', (address, hint) => {
     expect(() => openAgent({ address }, 1)).toThrow(hint);
   });
 
@@ -149,7 +149,7 @@ describe('an agent', () => {
     'http://127.0.0.1:8500/?token=secret',
     'http://127.0.0.1:8500/#secret',
     'http://someone:secret@127.0.0.1:85000000',
-  ])('is not opened at %s, and the secret in it is not told', (address) => {
+  ])('is not opened at %s, and the secret in it is not shown', (address) => {
     const error = failureOf(() => openAgent({ address }, 1));
     expect(error).toContain('expected an address such as');
     expect(error).not.toContain('secret');

@@ -22,7 +22,8 @@ const SETTLED_MS = 30_000;
 const LAST_WITH_OLD_PROTOCOL = 9;
 const isTooNew = consulMinor !== undefined && consulMinor > LAST_WITH_OLD_PROTOCOL;
 const declare: DeclareSuite = isTooNew
-  ? (name, suite) => describe.skip(`${name} (Consul 1.${consulMinor} speaks version 3 of Envoy's protocol only)`, suite)
+  ? (name, suite) =>
+      describe.skip(`${name} (Consul 1.${consulMinor} only supports version 3 of Envoy's protocol)`, suite)
   : describeWithConsul;
 
 declare('for any catalog', () => {

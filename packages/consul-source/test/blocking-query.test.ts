@@ -5,7 +5,7 @@ import { scriptedAgent } from './scripted-agent.ts';
 import type { Scripted } from './scripted-agent.ts';
 
 describe('a blocking query', () => {
-  it('says what is new, not that the index has moved', async () => {
+  it('reports changes, not an increased index', async () => {
     const { logged, queried } = await run(
       [at('5', 'a'), at('7', 'a'), at('7', 'a'), at('9', 'b')],
       (agent, signal) => blockingQuery(agent, { path: 'x' }, signal),
@@ -15,7 +15,7 @@ describe('a blocking query', () => {
     expect(queried).toEqual(['/v1/x', '/v1/x?index=5&wait=30s', '/v1/x?index=7&wait=30s', '/v1/x?index=7&wait=30s']);
   });
 
-  it('begins anew when the index goes backwards, and says so', async () => {
+  it('starts over when the index decreases, and reports it', async () => {
     const { logged, queried } = await run(
       [at('500', 'a'), at('3', 'a'), at('4', 'a'), at('5', 'b')],
       (agent, signal) => blockingQuery(agent, { path: 'x' }, signal),
@@ -41,14 +41,17 @@ describe('a blocking query', () => {
     ]);
   });
 
-  it.each([[at('0', 'a')], [at('nonsense', 'a')], [{ body: 'a' }]])('never asks below index 1: %j', async (first) => {
-    const { queried } = await run(
-      [first, at('2', 'b')],
-      (agent, signal) => blockingQuery(agent, { path: 'x' }, signal),
-      2,
-    );
-    expect(queried[1]).toBe('/v1/x?index=1&wait=30s');
-  });
+  it.each([[at('0', 'a')], [at('nonsense', 'a')], [{ body: 'a' }]])(
+    'never queries below index 1: %j',
+    async (first) => {
+      const { queried } = await run(
+        [first, at('2', 'b')],
+        (agent, signal) => blockingQuery(agent, { path: 'x' }, signal),
+        2,
+      );
+      expect(queried[1]).toBe('/v1/x?index=1&wait=30s');
+    },
+  );
 
   it('does not adopt the index of an error', async () => {
     const script = [{ status: 500, index: '1', body: 'No path to datacenter' }];
@@ -65,7 +68,7 @@ describe('a blocking query', () => {
     expect(logged.map(({ found }) => found)).toEqual([false, true]);
   });
 
-  it('ends, and leaves no question behind, when it is told to', async () => {
+  it('ends without an open query when it is aborted', async () => {
     await using server = await scriptedAgent([at('5', 'a')]);
     const agent = openAgent({ address: server.address }, 1);
     const stop = new AbortController();
@@ -80,7 +83,7 @@ describe('a blocking query', () => {
 });
 
 describe('a query by hash', () => {
-  it('sends the hash it has, and asks without one for what is missing', async () => {
+  it('sends its hash, and queries without one for missing entries', async () => {
     const { logged, queried } = await run(
       [
         { status: 404, body: 'unknown service ID: x' },

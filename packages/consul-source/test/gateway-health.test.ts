@@ -60,7 +60,7 @@ describe('the gateways that a sidecar dials', () => {
     ['local', 'near', 'dc1', ['10.1.0.5!', '10.1.0.6']],
     ['remote', 'far', 'dc2', ['10.2.0.5!']],
   ])(
-    'in mode %s: their own datacenter says how they are, sooner than federation states do',
+    'in mode %s: their own datacenter reports their health, sooner than federation states do',
     async (mode, name, datacenter, expected) => {
       const [healthy] = [instance('nearer', '10.1.0.6', 'passing')];
       const ill = instance(name, name === 'near' ? '10.1.0.5' : '10.2.0.5', 'critical');
@@ -72,7 +72,7 @@ describe('the gateways that a sidecar dials', () => {
     },
   );
 
-  it('are none when their datacenter has none any more, and that is asked once', async () => {
+  it('are none when their datacenter has none any more, and that is queried once', async () => {
     await using agent = await standInAgent({ answers: mesh('remote', { 'health/service/far': [] }) });
     await using views = new Watched<ProxyView>(consulProxySource({ address: agent.address }, { proxyId: PROXY }));
     const view = await views.until(({ upstreams }) => upstreams[0]?.kind === 'reachable');
@@ -89,7 +89,7 @@ describe('the gateways that a sidecar dials', () => {
     expect(warnings?.join()).toContain('health/service/far');
   });
 
-  it('are not asked about where nobody dials them', async () => {
+  it('are not queried if they are not dialled', async () => {
     await using agent = await standInAgent({ answers: mesh('none', {}) });
     await using views = new Watched<ProxyView>(consulProxySource({ address: agent.address }, { proxyId: PROXY }));
     await views.until((view) => dialled(view).join() === '10.2.0.1');

@@ -20,7 +20,7 @@ function known() {
 }
 
 describe('an answer that has become empty', () => {
-  it.each([[[]], ['missing']] as const)('is believed within a second when nothing speaks for a loss: %j', (empty) => {
+  it.each([[[]], ['missing']] as const)('is accepted within a second without signs of a loss: %j', (empty) => {
     const { answers, look } = known();
     expect(look(1_000, undefined, empty)).toEqual(['10.0.0.1']);
     expect([answers.hasChange, answers.dueAt]).toEqual([true, 1_600]);
@@ -92,7 +92,7 @@ describe('a proxy', () => {
     expect(incompleteReason?.startsWith('the servers do not show this gateway') ?? false).toBe(isMissed);
   });
 
-  it('that its agent does not know is missed by nobody', () => {
+  it('that its agent does not know is not missing', () => {
     expect(new OwnVisibility('gateway').incompleteReason(undefined, new Map())).toBeUndefined();
   });
 });

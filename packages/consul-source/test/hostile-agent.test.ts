@@ -53,7 +53,7 @@ async function failureOf(agent: Agent, question: Partial<AgentRequest> = {}): Pr
 }
 
 describe('an agent that is not there', () => {
-  it('is asked where to listen after pauses that grow: the addresses of the registration are told once', async () => {
+  it('is queried for its addresses with back-off: the addresses of the registration are reported once', async () => {
     // Port 1 of loopback refuses.
     const { listeners } = consulParts({ address: '127.0.0.1:1', register: { address: '127.0.0.1:8443' } });
     const again = () => listeners.watch(never)[Symbol.asyncIterator]();
@@ -64,7 +64,7 @@ describe('an agent that is not there', () => {
   });
 });
 
-describe('an agent that is none', () => {
+describe('a server that is not an agent', () => {
   it('and whose answer never ends is read up to the limit, and left', async () => {
     const sent = { bytes: 0 };
     await using hostile = await before((outgoing) => flood(outgoing.writeHead(200), sent));
@@ -87,7 +87,7 @@ describe('an agent that is none', () => {
     await hostile.allClosed();
   });
 
-  it('and whose error never ends is heard for as long as an error of an agent is', async () => {
+  it('and whose error never ends is read for as long as an error of an agent is', async () => {
     const sent = { bytes: 0 };
     await using hostile = await before((outgoing) => flood(outgoing.writeHead(500), sent));
     const complaint = 'a'.repeat(300);
@@ -108,7 +108,7 @@ describe('an agent that is none', () => {
     await hostile.allClosed();
   });
 
-  it('and that sends elsewhere is not followed, and where to is told', async () => {
+  it('and that redirects is not followed, and the target is reported', async () => {
     let queried = 0;
     await using elsewhere = await onLoopback(
       createServer((_incoming, outgoing) => {
@@ -124,14 +124,14 @@ describe('an agent that is none', () => {
     expect(queried).toBe(0);
   });
 
-  it('and that does not speak TLS where it should is told in words', async () => {
+  it('and that lacks TLS where it should have it is reported', async () => {
     await using plain = await onLoopback(createServer((_incoming, outgoing) => void outgoing.end('[]')));
     const agent = openAgent({ address: plain.address.replace('http:', 'https:') }, 1);
     expect(await failureOf(agent)).toMatch(/: \/v1\/x: expected TLS, found another protocol: http:\/\/ may be meant$/);
     await agent.close();
   });
 
-  it('and that breaks off in the middle of an answer has given none', async () => {
+  it('and that aborts in the middle of a response has given none', async () => {
     await using hostile = await before((outgoing) => {
       outgoing.writeHead(200, { 'content-length': 100 });
       outgoing.write('["half"', () => outgoing.destroy());

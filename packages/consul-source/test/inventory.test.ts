@@ -24,7 +24,7 @@ const NODE = {
 const LINKS = new Map([['default/tgw', ['default/legacy', 'default/nowhere']]]);
 
 describe('the inventory', () => {
-  it('lists every name, and knows for which of them something speaks Connect', () => {
+  it('lists every name, and knows which of them have a Connect proxy', () => {
     const digests = digestsOf(inventory([NODE]), LINKS);
     const names = ['default/db', 'default/db-sidecar-proxy', 'default/plain', 'default/legacy', 'default/tgw'];
     expect([...digests.keys()]).toEqual(names);
@@ -50,7 +50,7 @@ describe('the inventory', () => {
     expect([...now].filter(([key, digest]) => before.get(key) !== digest).map(([key]) => key)).toEqual(changed);
   });
 
-  it('asks for a service again when one changes whose name differs in case only: to Consul they are one', () => {
+  it('queries a service again when one changes whose name differs in case only: to Consul they are one', () => {
     const upper = [
       { ...APP, Service: 'DB' },
       { ...LEGACY, Service: 'Legacy' },
@@ -70,7 +70,7 @@ describe('the inventory', () => {
     expect(digests(2, 1).get('default/Legacy')).not.toBe(before.get('default/Legacy'));
   });
 
-  it('knows that something speaks for the name of a proxy', () => {
+  it('knows that a proxy name has a proxy', () => {
     const outer = { ...SIDECAR, ID: 'outer', Service: 'outer', Proxy: { DestinationServiceName: 'db-sidecar-proxy' } };
     const links = new Map([['default/tgw', ['default/outer']]]);
     const digests = digestsOf(inventory([{ ...NODE, Services: [SIDECAR, outer, GATEWAY] }]), links);

@@ -11,7 +11,7 @@ import { durationMs } from '../src/records.ts';
 import { withRouteDefaults } from '../src/route-defaults.ts';
 
 describe('the settings of the Consul source', () => {
-  it('are all named at once when they are wrong, with the key that was meant', () => {
+  it('are all reported at once when they are wrong, with the most similar key', () => {
     const config = {
       adress: 'x',
       token: 5,
@@ -28,7 +28,7 @@ describe('the settings of the Consul source', () => {
     ]);
   });
 
-  it('may give all routes what Consul has no word for', async () => {
+  it('can set for all routes what Consul does not have', async () => {
     const { routes } = parseSettings({
       routes: {
         healthCheck: { interval: '10s' },

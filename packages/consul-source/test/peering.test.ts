@@ -34,7 +34,7 @@ function warningsOf({ warnings = [] }: RouteSnapshot): readonly string[] {
 }
 
 describe.each<ConsulVersion>(['1.13', '1.15', '1.16', '1.17'])('peering with an agent of %s', (version) => {
-  it('gives what is exported, what is imported, and the servers, all in the first snapshot', async () => {
+  it('has exports, imports, and the servers, all in the first snapshot', async () => {
     await using agent = await standInAgent({ version, mesh: MESH });
     await using routes = new Watched(consulSource({ address: agent.address }));
     const first = await routes.until(() => true);
@@ -57,7 +57,7 @@ describe.each<ConsulVersion>(['1.13', '1.15', '1.16', '1.17'])('peering with an 
   });
 });
 
-it('an agent of 1.8 has no peering, and nobody is warned', async () => {
+it('an agent of 1.8 has no peering, without a warning', async () => {
   await using agent = await standInAgent({ version: '1.8', mesh: { ...MESH, services: [...APPLICATIONS, DB] } });
   await using routes = new Watched(consulSource({ address: agent.address }));
   const first = await routes.until(() => true);
@@ -74,7 +74,7 @@ describe('peering', () => {
     expect(warningsOf(first)).toEqual([expect.stringContaining('the token needs peering = "read"')]);
   });
 
-  it('that is off is none, and nobody is warned', async () => {
+  it('that is off is none, without a warning', async () => {
     await using agent = await standInAgent({ mesh: { services: [...APPLICATIONS, DB] } });
     const body = 'peering must be enabled to use this endpoint';
     agent.misbehave({ kind: 'status', status: 500, body }, (path) => path === 'peerings');
@@ -84,7 +84,7 @@ describe('peering', () => {
     expect(warningsOf(first)).toEqual([]);
   });
 
-  it('follows what is exported, and for what protocol', async () => {
+  it('follows exports and their protocols', async () => {
     await using agent = await standInAgent({ mesh: MESH });
     await using routes = new Watched(consulSource({ address: agent.address }));
     await routes.until((at) => at.routes.length === 6);
@@ -120,7 +120,7 @@ describe('peering', () => {
     expect(warningsOf(first)).toEqual([expect.stringContaining('deny intention')]);
   });
 
-  it('has the failover targets of what is exported as backups where that is opted into', async () => {
+  it('has the failover targets of exports as backups where that is enabled', async () => {
     const [primary, backup] = ['db.default.default.dc1', 'api.default.default.dc1'];
     const place = { Namespace: 'default', Partition: 'default', Datacenter: 'dc1' };
     const Resolver = { Target: primary, Failover: { Targets: [backup] } };
@@ -141,7 +141,7 @@ describe('peering', () => {
     ]);
   });
 
-  it('keeps its routes while it is failing, and says so', { timeout: 15_000 }, async () => {
+  it('keeps its routes while it is failing, and reports it', { timeout: 15_000 }, async () => {
     await using agent = await standInAgent({ mesh: MESH });
     await using routes = new Watched(consulSource({ address: agent.address }));
     await routes.until((at) => at.routes.length === 6);
@@ -151,7 +151,7 @@ describe('peering', () => {
     expect(warningsOf(after)).toEqual([expect.stringContaining('the peering is FAILING')]);
   });
 
-  it('that vanishes from the list has gone only when the agent does not know it by its name either', async () => {
+  it('that disappears from the list is only removed when the agent does not know it by name either', async () => {
     await using agent = await standInAgent({ mesh: MESH });
     await using routes = new Watched(consulSource({ address: agent.address }));
     await routes.until((at) => at.routes.length === 6);
@@ -203,7 +203,7 @@ describe('peering', () => {
     expect(warningsOf(after)).toEqual([]);
   });
 
-  it('asks for exports of many peers over few connections', { timeout: 20_000 }, async () => {
+  it('queries exports of many peers over few connections', { timeout: 20_000 }, async () => {
     const peers = Array.from({ length: 40 }, (_, index) => `peer-${index}`);
     const mesh = {
       ...MESH,

@@ -73,7 +73,7 @@ describe('a caller of a peer', () => {
     ['to another peer', { other: ['db'] }, false],
     ['to nobody', {}, false],
   ] as const)(
-    'is let in by intentions where the service is exported %s, or not at all',
+    'is allowed by intentions where the service is exported %s, or not at all',
     async (_whom, exports, allowed) => {
       const entries = [{ Kind: 'service-resolver', Name: 'sql', Redirect: { Service: 'db' } }];
       const mesh = { ...EXPORTED, exports, entries, intentions: [intention('web', 'allow', 'cloud')] };
@@ -92,7 +92,7 @@ describe('a caller of a peer', () => {
     ['another service of the peer', [intention('other', 'allow', 'cloud')]],
     ['the local service of its name', [intention('web', 'allow')]],
     ['everybody here', [intention('*', 'allow')]],
-  ])('is not let in by an intention for %s', async (_whom, intentions) => {
+  ])('is not allowed by an intention for %s', async (_whom, intentions) => {
     await using agent = await standInAgent({ mesh: { intentions, intentionDefault: 'deny' } });
     const authorizer = consulAuthorizer({ address: agent.address });
     const web = { ...caller('cloud.consul', 'web'), sourcePeer: 'cloud' };
@@ -101,7 +101,7 @@ describe('a caller of a peer', () => {
     await authorizer.stop(signal);
   });
 
-  it.each([403, 500])('is not let in when the agent answers %i', async (status) => {
+  it.each([403, 500])('is not allowed when the agent responds with %i', async (status) => {
     await using agent = await standInAgent();
     agent.misbehave({ kind: 'status', status }, (path) => path.startsWith('connect/intentions'));
     const authorizer = consulAuthorizer({ address: agent.address });
@@ -111,7 +111,7 @@ describe('a caller of a peer', () => {
   });
 });
 
-it('a caller with many connections at a time is asked for once, and again for the next', async () => {
+it('a caller with many concurrent connections is checked once, and again for the next', async () => {
   await using agent = await standInAgent({ mesh: { intentions: [intention('web', 'allow')] } });
   const authorizer = consulAuthorizer({ address: agent.address });
   const query = () => authorizer.authorize(caller('td.consul', 'web'), { destination: 'db' });
@@ -123,7 +123,7 @@ it('a caller with many connections at a time is asked for once, and again for th
   await authorizer.stop(signal);
 });
 
-it('a caller whom an intention with permissions is about is refused, with the reason', async () => {
+it('a caller with an intention with permissions is refused, with the reason', async () => {
   const Permissions = [{ Action: 'allow', HTTP: { PathPrefix: '/' } }];
   const mesh = { intentions: [{ ...intention('web', ''), Permissions }] };
   await using agent = await standInAgent({ mesh });
@@ -133,7 +133,7 @@ it('a caller whom an intention with permissions is about is refused, with the re
   await authorizer.stop(signal);
 });
 
-it('an upstream of a peer is asked for at the peer, and has the name and the identity that it gives', async () => {
+it('an upstream of a peer is queried at the peer, and has its name and identity', async () => {
   const PTD = '1c053652-8512-4373-90cf-5a7f6263a994.consul';
   const id = 'web-sidecar-proxy';
   const upstream = { DestinationName: 'refunds', DestinationPeer: 'cloud', LocalBindPort: 9191 };
@@ -258,7 +258,7 @@ describe('roots of a peer', () => {
   });
 });
 
-it('what the mesh entry asks of TLS is part of the credentials, and followed', async () => {
+it('the TLS settings of the mesh entry are part of the credentials, and followed', async () => {
   const id = 'web-sidecar-proxy';
   const answers = {
     [`agent/service/${id}`]: {
@@ -289,7 +289,7 @@ it('the end of a registration that the agent has forgotten already is no failure
   await expect(registration.stop(signal)).resolves.toBeUndefined();
 });
 
-describe('what the defaults say of a sidecar', () => {
+describe('the defaults of a sidecar', () => {
   const id = 'web-sidecar-proxy';
   const upstream = { DestinationName: 'db', LocalBindPort: 9191 };
   const answersFor = (Upstreams: readonly object[]) => ({
@@ -305,43 +305,40 @@ describe('what the defaults say of a sidecar', () => {
     new Watched<ProxyView>(consulProxySource({ address }, { proxyId: id }));
   const hasUpstreams = ({ upstreams }: ProxyView): boolean => upstreams.every(({ kind }) => kind === 'reachable');
 
-  it.each<ConsulVersion>(['1.8', '1.16'])(
-    'limits its upstreams, each where it says nothing itself: %s',
-    async (version) => {
-      const passive_health_check = { interval: '30s', max_failures: 10 };
-      const own = {
-        ...upstream,
-        DestinationName: 'api',
-        Config: { limits: { max_connections: 3 }, passive_health_check },
-      };
-      const PassiveHealthCheck = {
-        Interval: 22_000_000_000,
-        MaxFailures: 2,
-        EnforcingConsecutive5xx: 0,
-        MaxEjectionPercent: 50,
-        BaseEjectionTime: '1m',
-      };
-      const UpstreamConfig = { Defaults: { Limits: { MaxConnections: 8 }, PassiveHealthCheck } };
-      const entries = [{ Kind: 'service-defaults', Name: 'web', UpstreamConfig }];
-      await using agent = await standInAgent({ version, mesh: { entries }, answers: answersFor([upstream, own]) });
-      await using views = viewsOf(agent.address);
-      const { upstreams, warnings } = await views.until(hasUpstreams);
-      expect(upstreams).toMatchObject([
-        {
-          maxConnections: 8,
-          passiveHealthCheck: {
-            intervalMs: 22_000,
-            maxFailures: 2,
-            enforcingPercent: 0,
-            maxEjectionPercent: 50,
-            baseEjectionMs: 60_000,
-          },
+  it.each<ConsulVersion>(['1.8', '1.16'])('limits its upstreams, unless they have their own: %s', async (version) => {
+    const passive_health_check = { interval: '30s', max_failures: 10 };
+    const own = {
+      ...upstream,
+      DestinationName: 'api',
+      Config: { limits: { max_connections: 3 }, passive_health_check },
+    };
+    const PassiveHealthCheck = {
+      Interval: 22_000_000_000,
+      MaxFailures: 2,
+      EnforcingConsecutive5xx: 0,
+      MaxEjectionPercent: 50,
+      BaseEjectionTime: '1m',
+    };
+    const UpstreamConfig = { Defaults: { Limits: { MaxConnections: 8 }, PassiveHealthCheck } };
+    const entries = [{ Kind: 'service-defaults', Name: 'web', UpstreamConfig }];
+    await using agent = await standInAgent({ version, mesh: { entries }, answers: answersFor([upstream, own]) });
+    await using views = viewsOf(agent.address);
+    const { upstreams, warnings } = await views.until(hasUpstreams);
+    expect(upstreams).toMatchObject([
+      {
+        maxConnections: 8,
+        passiveHealthCheck: {
+          intervalMs: 22_000,
+          maxFailures: 2,
+          enforcingPercent: 0,
+          maxEjectionPercent: 50,
+          baseEjectionMs: 60_000,
         },
-        { maxConnections: 3, passiveHealthCheck: { intervalMs: 30_000, maxFailures: 10 } },
-      ]);
-      expect(warnings).toBeUndefined();
-    },
-  );
+      },
+      { maxConnections: 3, passiveHealthCheck: { intervalMs: 30_000, maxFailures: 10 } },
+    ]);
+    expect(warnings).toBeUndefined();
+  });
 
   it('lets callers without TLS in only as long as the mesh entry allows it', async () => {
     const entries = [{ Kind: 'service-defaults', Name: 'web', MutualTLSMode: 'permissive' }];

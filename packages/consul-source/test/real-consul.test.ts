@@ -135,7 +135,7 @@ describeWithConsul('with a real agent', () => {
       expect(snapshot.routes.find(({ name }) => name === 'service:split')?.connectTimeoutMs).toBe(2_000);
     });
 
-    it('with a filter that Consul cannot evaluate costs that subset only, and says so', async () => {
+    it('with a filter that Consul cannot evaluate only disables that subset, and reports it', async () => {
       const Subsets = { bad: { Filter: 'Service.Nope == x' }, good: { Filter: 'Service.Meta.version == v2' } };
       await consul.put('config', { Kind: 'service-resolver', Name: 'split', Subsets });
       const snapshot = await routes.until((at) => shown(at, 'subset:good.split') === '10.0.1.2:20000');

@@ -67,7 +67,7 @@ describe('a recorded answer about', () => {
     [40, { protocol: 'tcp', target: { service: 'db', datacenter: 'alpha' } }],
     [41, { protocol: 'http', target: { service: 'api', datacenter: 'alpha' } }],
     [61, { protocol: 'tcp', target: { service: 'db', subset: 'v1', datacenter: 'alpha' } }],
-  ])('the discovery chain of what is exported (%i) is read', (number, expected) => {
+  ])('the discovery chain of an export (%i) is read', (number, expected) => {
     expect(exportChainOf(body(number))).toMatchObject(expected);
   });
 
@@ -90,7 +90,7 @@ describe('a recorded answer about', () => {
     expect(instancesOf(body(72))?.[0]?.checks).toMatchObject([{ status: 'maintenance' }]);
   });
 
-  it('nodes keeps what is imported apart from what is local', async () => {
+  it('nodes keeps imported services apart from local ones', async () => {
     const inventory = await inTurns(readingNodes(JSON.stringify(body(35))));
     expect([...(inventory?.services.keys() ?? [])]).toContain('default/web');
     expect([...(inventory?.services.keys() ?? [])]).not.toContain('default/db');
@@ -177,18 +177,15 @@ describe('from recorded answers', () => {
   it.each([
     ['web', false],
     ['other', true],
-  ])(
-    '%s of a peer is judged by the intentions for that peer, though the agent says the contrary',
-    async (name, allowed) => {
-      const answers = { ...answersOf(39, 66), 'agent/connect/authorize': body(allowed ? 68 : 67) };
-      await using agent = await standInAgent({ answers });
-      const authorizer = consulAuthorizer({ address: agent.address });
-      const { signal } = new AbortController();
-      const ofBeta = { ...caller(BETA, name), sourcePeer: 'beta' };
-      expect(await authorizer.authorize(ofBeta, { destination: 'db' })).toMatchObject({ allowed });
-      await authorizer.stop(signal);
-    },
-  );
+  ])('%s of a peer is authorized by the intentions for that peer, whatever the agent says', async (name, allowed) => {
+    const answers = { ...answersOf(39, 66), 'agent/connect/authorize': body(allowed ? 68 : 67) };
+    await using agent = await standInAgent({ answers });
+    const authorizer = consulAuthorizer({ address: agent.address });
+    const { signal } = new AbortController();
+    const ofBeta = { ...caller(BETA, name), sourcePeer: 'beta' };
+    expect(await authorizer.authorize(ofBeta, { destination: 'db' })).toMatchObject({ allowed });
+    await authorizer.stop(signal);
+  });
 
   it.each([99, 100])(
     'refused to a token without peering:read (%i), peering is none, with the missing rule',

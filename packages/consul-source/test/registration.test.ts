@@ -122,7 +122,7 @@ const CHECKED = { timeout: 18_000, interval: 200 };
 describeWithConsul('a registered gateway', () => {
   const forced = new AbortController().signal;
 
-  it('is there after the start, again when the agent has lost it, in maintenance while it drains, gone at the end', async () => {
+  it('exists after the start, again when the agent has lost it, in maintenance while it drains, removed at the end', async () => {
     await using consul = await Consul.start();
     const { registration, routes } = consulParts({ address: consul.address, register: REGISTER });
     await registration.start(forced);
@@ -150,7 +150,7 @@ describeWithConsul('a registered gateway', () => {
     expect(await consul.get('agent/services')).toEqual({});
   });
 
-  it('of somebody else is in maintenance while it drains, and left as it was found', async () => {
+  it('of another owner is in maintenance while it drains, and restored', async () => {
     await using consul = await Consul.start();
     await consul.put('agent/service/register', {
       Name: 'edge',
@@ -192,7 +192,7 @@ describeWithConsul('a registered gateway', () => {
     expect(await consul.get('agent/services')).toEqual({});
   });
 
-  it('is not made where another gateway has the id and is alive, and this is said', async () => {
+  it('is not made where another gateway has the id and is alive, and this is reported', async () => {
     await using consul = await Consul.start();
     await using listening = await onLoopback(createServer());
     const port = Number(new URL(listening.address).port);
@@ -216,7 +216,7 @@ describeWithConsul('a registered gateway', () => {
     expect(check).not.toHaveProperty('TCP');
   });
 
-  it('is passing while the URL for its check says that it is ready, and critical while that says no', async () => {
+  it('is passing while the URL for its check reports ready, and critical otherwise', async () => {
     await using consul = await Consul.start();
     let status = 200;
     const queried = createServer((_request, answer) => void answer.writeHead(status).end('{"ready":false}'));
@@ -256,7 +256,7 @@ describeWithConsul('a registered gateway', () => {
     await expect(parts.registration.stop(forced)).rejects.toThrow('ECONNREFUSED');
   });
 
-  it('listens where its definition says, and follows it', async () => {
+  it('listens on the addresses of its definition, and follows it', async () => {
     await using consul = await Consul.start();
     const service = { Name: 'found', Kind: 'mesh-gateway', Address: '127.0.0.1', Port: 8443 };
     await consul.put('agent/service/register', service);
@@ -269,7 +269,7 @@ describeWithConsul('a registered gateway', () => {
     expect(followed).toEqual([{ name: 'wide', endpoint: { host: '0.0.0.0', port: 9443 } }]);
   });
 
-  it('that nobody named must be the only one', async () => {
+  it('without an id must be the only one', async () => {
     await using consul = await Consul.start();
     await using listeners = new Watched(consulParts({ address: consul.address }).listeners);
     await listeners.failure('expected one mesh gateway registered with the agent, found none');
@@ -328,7 +328,7 @@ it('a gateway whose agent is several behind one address leaves nothing at any of
   expect(agents.map(({ registered }) => registered.size)).toEqual([0, 0, 0]);
 });
 
-it('a registration that is gone again and again is not made for ever: what may be behind the address is said', async () => {
+it('a registration that disappears repeatedly is not made for ever: the probable cause is reported', async () => {
   const { signal } = new AbortController();
   await using agent = await standInAgent(NO_CHECKS);
   const problems: (string | undefined)[] = [];

@@ -24,20 +24,20 @@ describe('the gateways of a datacenter', () => {
   it.each([
     ['has no federation state', { [STATES]: {} }],
     ['has no gateway in its federation state', { [STATES]: { dc1: [], dc2: [] } }],
-  ])('are asked of itself where it %s', async (_case, answers) => {
+  ])('are queried directly where it %s', async (_case, answers) => {
     await using agent = await standInAgent({ mesh: MESH, answers });
     await using routes = new Watched(consulSource({ address: agent.address }));
     const first = await routes.until((at) => at.routes.some(({ kind }) => kind === 'remote-datacenter'));
     expect(shown(first, 'datacenter:dc2')).toBe('198.18.0.2:443');
   });
 
-  it('are asked of itself where it has an older federation state', async () => {
+  it('are queried directly where it has an older federation state', async () => {
     await using agent = await standInAgent({ mesh: MESH, answers: { [STATES]: state('198.18.0.9', 0) } });
     await using routes = new Watched(consulSource({ address: agent.address }));
     await routes.until((at) => shown(at, 'datacenter:dc2') === '198.18.0.2:443');
   });
 
-  it('are asked of itself where the token may not read federation states', async () => {
+  it('are queried directly where the token may not read federation states', async () => {
     await using agent = await standInAgent({ mesh: MESH, denied: { [STATES]: 'operator:read' } });
     await using routes = new Watched(consulSource({ address: agent.address }));
     const found = await routes.until((at) => shown(at, 'datacenter:dc2') !== undefined);

@@ -58,7 +58,7 @@ function answer(index: number, id: string): Scripted {
   return { index: String(index), body: JSON.stringify([instance]) };
 }
 
-it('an answer newer than the inventory is asked for again after a while: the change may have been taken back', async () => {
+it('a response newer than the inventory is queried again after a while: the change may have been reverted', async () => {
   await using server = await scriptedAgent([answer(9, 'short-lived'), answer(12, 'db'), answer(12, 'db')]);
   await using under = healthAt(server.address);
   const { health, until } = under;
@@ -76,7 +76,7 @@ it('an answer newer than the inventory is asked for again after a while: the cha
   }
 });
 
-it('an answer that is older than the last takes nothing away, and is asked for again', async () => {
+it('a response that is older than the last removes nothing, and is queried again', async () => {
   const none = { index: '5', body: '[]' };
   await using server = await scriptedAgent([answer(9, 'db'), none, none, answer(12, 'db2')]);
   await using under = healthAt(server.address);
@@ -97,7 +97,7 @@ it('an answer that is older than the last takes nothing away, and is asked for a
 /** Makes the service be asked about again. */
 const CHANGED = new Map([['default/db', { subsets: {} }]]);
 
-it('an answer as old as the inventory is asked for once', async () => {
+it('a response as old as the inventory is queried once', async () => {
   await using server = await scriptedAgent([answer(5, 'db')]);
   await using under = healthAt(server.address);
   const { health, until } = under;
@@ -137,7 +137,7 @@ it.each([500, 403, 404])(
   },
 );
 
-it('thousands of services converge although the agent limits how often it may be asked', async () => {
+it('thousands of services converge although the agent limits the query rate', async () => {
   let room = 400;
   const refill = setInterval(() => (room = 400), 50);
   let refused = 0;
@@ -160,7 +160,7 @@ it('thousands of services converge although the agent limits how often it may be
 });
 
 it.each([301, 400])(
-  'a service whose name the agent stumbles over (%i) is left out with a warning, and not asked again',
+  'a service whose name the agent cannot handle (%i) is left out with a warning, and not queried again',
   async (status) => {
     let queried = 0;
     const server = createServer((incoming, outgoing) => {

@@ -110,7 +110,7 @@ describeWithConsul('a sidecar in Consul', () => {
     expect(certificate.split('BEGIN').length).toBeGreaterThan(2);
   });
 
-  it('asks for each caller whether it may connect', async () => {
+  it('checks for each caller whether it may connect', async () => {
     const authorizer = consulAuthorizer({ address: one.address });
     const { signal } = new AbortController();
     const { TrustDomain: trustDomain } = (await one.get('agent/connect/ca/roots')) as { TrustDomain: string };
@@ -128,7 +128,7 @@ describeWithConsul('a sidecar in Consul', () => {
   });
 
   it(
-    'is told the targets of its upstreams, by the mode that each place sets, as they change',
+    'gets the targets of its upstreams, by the mode that each place sets, as they change',
     async () => {
       await two.put('catalog/register', instance('db', '10.2.0.1', 'passing', '198.18.2.1'));
       await one.put('agent/service/register', gateway('near', '198.18.1.9'));
@@ -183,7 +183,7 @@ describeWithConsul('a sidecar in Consul', () => {
     REPLICATED_MS,
   );
 
-  it('reaches what a prepared query finds', async () => {
+  it('reaches the results of a prepared query', async () => {
     await one.put('catalog/register', instance('geo', '10.1.0.3'));
     const query = { Name: 'nearest', Service: { Service: 'geo', Connect: true } };
     await fetch(`${one.address}/v1/query`, { method: 'POST', body: JSON.stringify(query) });
@@ -201,7 +201,7 @@ describeWithConsul('a sidecar in Consul', () => {
     });
   });
 
-  it('keeps what it knew when its registration is gone, and says so', async () => {
+  it('keeps its data when its registration is removed, and reports it', async () => {
     await one.put('agent/service/register', registration());
     await using views = new Watched<ProxyView>(
       consulProxySource({ address: one.address }, { proxyId: 'web-1-sidecar-proxy' }),
@@ -214,7 +214,7 @@ describeWithConsul('a sidecar in Consul', () => {
     expect(view.proxy.service).toBe('web');
   });
 
-  it('is told in one sentence of an agent that does not answer, however many questions wait for it', async () => {
+  it('reports an unresponsive agent in one sentence, however many queries wait for it', async () => {
     await using consul = await Consul.start();
     await consul.put('agent/service/register', registration({ Datacenter: '' }));
     await using views = new Watched<ProxyView>(consulProxySource({ address: consul.address }, web));
@@ -227,7 +227,7 @@ describeWithConsul('a sidecar in Consul', () => {
     await views.until((view) => view.warnings === undefined);
   });
 
-  it('has an upstream of a datacenter that does not exist, and says what is wrong with it', async () => {
+  it('has an upstream of an unknown datacenter, and reports the problem', async () => {
     await one.put('agent/service/register', registration({ Datacenter: 'dc9' }));
     await using views = new Watched<ProxyView>(consulProxySource({ address: one.address }, web));
     const { warnings } = await views.until((view) => view.warnings !== undefined);
@@ -243,7 +243,7 @@ describeWithConsul('a sidecar in Consul', () => {
       { proxyId: 'nobody-sidecar-proxy' },
       'expected a proxy registered with the agent as nobody-sidecar-proxy, found web-1-sidecar-proxy; waiting for its registration',
     ],
-  ])('waits for a proxy that nobody has registered yet, and says so once: %o', async (choice, message) => {
+  ])('waits for an unregistered proxy, and reports it once: %o', async (choice, message) => {
     await one.put('agent/service/register', registration());
     await using views = new Watched<ProxyView>(consulProxySource({ address: one.address }, choice));
     await using credentials = new Watched<Credentials>(consulCredentials({ address: one.address }, choice));
@@ -298,7 +298,7 @@ describeWithConsul('a sidecar in Consul', () => {
   it.each<readonly [claim: string, over: object, found: string]>([
     ['is an ordinary service', {}, 'found an ordinary service, without that'],
     ['is a gateway', { Kind: 'mesh-gateway' }, 'found a mesh-gateway'],
-  ])('that %s is none, and what it would take is told', async (_claim, over, found) => {
+  ])('that %s is none, and the requirement is reported', async (_claim, over, found) => {
     await one.put('agent/service/register', { ID: 'plain', Name: 'plain', Port: 8181, ...over });
     await using views = new Watched<ProxyView>(consulProxySource({ address: one.address }, { proxyId: 'plain' }));
     const { message } = await views.failure(found);
@@ -311,7 +311,7 @@ describeWithConsul('a sidecar in Consul', () => {
 
 describeWithConsul('the credentials of a sidecar', () => {
   it(
-    'has the leaf of its service, the roots, and is told when the authority changes',
+    'has the leaf of its service, the roots, and is notified when the CA changes',
     { timeout: CHANGED_AUTHORITY_MS },
     async () => {
       await using consul = await Consul.start();

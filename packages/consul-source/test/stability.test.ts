@@ -80,7 +80,7 @@ describeWithConsul('the source', () => {
     expect(agent.mostSockets).toBeLessThanOrEqual(24);
   });
 
-  it('leaves no socket behind when it is told to stop', async () => {
+  it('leaves no socket behind when it is aborted', async () => {
     await using consul = await Consul.start();
     await using agent = await FaultyAgent.before(consul.address);
     {

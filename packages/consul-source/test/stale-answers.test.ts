@@ -24,7 +24,7 @@ const FAULTS = (['older', 'empty'] as const).flatMap((kind) =>
   (['none', 'silent'] as const).map((leader): [string, KnownLeader, StandInFault] => [kind, leader, { kind, leader }]),
 );
 
-describe.concurrent('a server that knows no leader, or has not heard of it for long, takes nothing away', () => {
+describe.concurrent('a server without a leader, or without contact to it for long, removes nothing', () => {
   it.each(FAULTS)(
     'from a gateway: its answers are %s, its leader %s',
     async (_kind, _leader, fault) => {

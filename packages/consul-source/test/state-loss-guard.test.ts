@@ -6,7 +6,7 @@ import type { Guarded, Observation } from '../src/state-loss-guard.ts';
 const MINUTE_MS = 60_000;
 
 describe('what Consul knew', () => {
-  it('is gone at once when it was removed', () => {
+  it('is removed at once when it was deregistered', () => {
     const guard = new StateLossGuard();
     apply(guard, observed(['db', 'web'], { index: 10 }), 0);
     expect(names(apply(guard, observed(['web'], { index: 11 }), 1))).toEqual(['web']);
@@ -58,7 +58,7 @@ describe('what Consul knew', () => {
     expect(names(apply(guard, observed(['web'], { index: 11, ...incompleteReason }), 1))).toEqual(['web']);
   });
 
-  it('gives way to what Consul says now: by label and by server name', () => {
+  it("gives way to Consul's current data: by label and by server name", () => {
     const guard = new StateLossGuard();
     const renamed: Route = { ...route('other'), serverNames: ['db.consul'] };
     apply(guard, observed(['db', 'web'], { index: 10 }), 0);
@@ -103,7 +103,7 @@ it('what has vanished just before the first sign of a loss is held, too', () => 
   expect(guard.apply([], { ...seen, incompleteReason: 'blind' }, 200).routes).toEqual([one]);
 });
 
-it('a loss is reported for ten minutes, and whether anything speaks for it still', () => {
+it('a loss is reported for ten minutes, with any current sign of it', () => {
   const detector = new LossDetector();
   const seen = { trustDomain: 'td.consul', index: 1, registered: true };
   expect(detector.observe(seen, 0)).toBeUndefined();

@@ -135,7 +135,7 @@ describe('a route with retryBeforeFirstByte', () => {
     for (const backend of backends) await backend[Symbol.asyncDispose]();
   });
 
-  it('keeps to the connect timeout of the connection: what ends later is passed on', async () => {
+  it('keeps to the connect timeout of the connection: a later end is passed on', async () => {
     await using first = await peerListener();
     await using second = await peerListener();
     await using proxy = await proxyTo([first, second], { connectTimeoutMs: 40 });

@@ -84,7 +84,7 @@ describe('access rules of a listener', () => {
     }
   });
 
-  it('judge the client that a filter has found out, not whoever connected', async () => {
+  it('check the client that a filter has found, not the TCP peer', async () => {
     await using backend = await tcpBackend('api');
     const access = { allow: ['192.0.2.0/24'] };
     await using inside = await proxyWith({
@@ -107,7 +107,7 @@ describe('access rules of a listener', () => {
 });
 
 describe('access rules of a route', () => {
-  it('keep a client out of that route, and no backend hears of it', async () => {
+  it('exclude a client from that route, and no backend is dialled', async () => {
     await using backend = await tcpBackend('api');
     const route = routeTo([backend.address], { access: { deny: ['127.0.0.0/8'] } });
     await using proxy = await proxyWith({ route });

@@ -23,7 +23,7 @@ describeObserver('several observers as one', () =>
   observers([{ observe: () => undefined }, { observe: () => undefined }]),
 );
 
-it('an observer that throws is told of to the others, and the contract is theirs again', () => {
+it('an observer that throws is reported to the others, and the contract applies to them again', () => {
   const events = recorder();
   const broken = { name: 'broken', observe: () => fail('observers break') };
   observers([broken, events]).observe({ type: 'listener.closed', listener: 'default' });

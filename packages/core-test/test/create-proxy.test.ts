@@ -67,7 +67,7 @@ describe('a proxy made by createProxy', () => {
     await proxy.stop();
   });
 
-  it('puts layers around the way to backends of routes that use them, made once a route, and fails closed without', async () => {
+  it('wraps the connector of routes that use layers, made once a route, and fails closed without', async () => {
     await using api = await tlsBackend('api.example.com');
     const made: unknown[] = [];
     const events = recorder();
@@ -122,7 +122,7 @@ describe('a proxy made by createProxy', () => {
     await proxy.stop(AbortSignal.abort());
   });
 
-  it('says where each of its listeners accepts, and nothing of one that is not bound', async () => {
+  it('reports the addresses of its listeners, without those that are not bound', async () => {
     const listen = ['a', 'b'].map((name) => ({ name, endpoint: LOOPBACK }));
     const proxy = createProxy(options({ listen }));
     expect([proxy.address, proxy.addresses.size]).toEqual([LOOPBACK, 0]);
@@ -133,7 +133,7 @@ describe('a proxy made by createProxy', () => {
     expect(proxy.addresses.size).toBe(0);
   });
 
-  it('leaves nothing behind when its port is taken, and can be started again when it is free', async () => {
+  it('cleans up when its port is in use, and can be started again when it is free', async () => {
     // What an earlier test has closed takes a turn of the loop to go.
     await expect.poll(sockets).toEqual([]);
     const taken = createServer().listen(0, '127.0.0.1');

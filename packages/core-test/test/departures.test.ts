@@ -103,7 +103,7 @@ describe('connections whose backend is removed from its route', () => {
     expect(proxy.events.all('backend.departed')).toEqual([]);
   });
 
-  it('are closed, too, when the whole route is gone', async () => {
+  it('are closed, too, when the whole route is removed', async () => {
     await using backend = await peerListener();
     await using proxy = await proxyOf(routeTo([backend], { onBackendRemoved: AT_ONCE }));
     await using client = await through(proxy.address, backend);
@@ -112,7 +112,7 @@ describe('connections whose backend is removed from its route', () => {
     await client.closed;
   });
 
-  it('may go on for the grace, and stay when the backend is back before it is over', async () => {
+  it('continue for the grace, and stay when the backend is back within it', async () => {
     await using backend = await peerListener();
     await using other = await peerListener();
     const drain = { onBackendRemoved: { graceMs: 150, spreadMs: 0 } };
@@ -148,7 +148,7 @@ describe('connections whose backend is removed from its route', () => {
     await client.closed;
   });
 
-  it('go on when it is back before they have reached it', async () => {
+  it('continue when it is back before they have reached it', async () => {
     await using backend = await peerListener();
     const { transport, dialled, letThrough } = heldUp();
     const route = routeTo([backend], { onBackendRemoved: AT_ONCE });

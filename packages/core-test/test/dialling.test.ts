@@ -21,7 +21,7 @@ describe('a fallback route', () => {
   it.each([
     ['sends no server name', NAMELESS],
     ['speaks no protocol that a sniffer knows', POSTGRES],
-  ])('takes a client that %s, and its bytes go on unchanged', async (_what, bytes) => {
+  ])('accepts a client that %s, and its bytes pass unchanged', async (_what, bytes) => {
     await using backend = await tcpBackend('backend');
     const route = { ...routeTo(backend.address), serverNames: [], fallback: true };
     await using proxy = await startProxy({ routes: [route] });

@@ -53,7 +53,7 @@ function filter(run: ConnectionFilter['filter'], name = 'one'): ConnectionFilter
 }
 
 describe('a connection filter', () => {
-  it('that knows the hello lets the backend speak first', async () => {
+  it('that returns the hello lets the backend send first', async () => {
     await using backend = await tcpBackend('b', { conduct: { kind: 'source', bytes: 5 } });
     await using one = await proxy([filter(() => Promise.resolve({ kind: 'hello', hello: HELLO }))], backend.address);
     await using client = await rawClient(one.at);
@@ -81,7 +81,7 @@ describe('a connection filter', () => {
     expect((await one.observer.until('connection.closed')).closed.error?.code).toBe('SNIFF_TIMEOUT');
   });
 
-  it('takes what comes before the hello, answers it, and leaves the rest to the sniffer and the backend', async () => {
+  it('reads the data before the hello, responds, and leaves the rest to the sniffer and the backend', async () => {
     await using backend = await tcpBackend('b');
     const greeting = filter(async (client) => {
       expect(Buffer.from((await client.peek(3)).subarray(0, 3)).toString()).toBe('HI\n');
@@ -163,7 +163,7 @@ describe('a connection filter', () => {
     });
   });
 
-  it('can go on with another connection, once it has consumed what it peeked at', async () => {
+  it('can continue with another connection, once it has consumed what it peeked at', async () => {
     await using backend = await tcpBackend('b');
     const replacing = filter(async (client) => {
       await client.peek(1);

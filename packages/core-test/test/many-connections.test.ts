@@ -97,7 +97,7 @@ describe('very many connections', () => {
     expect(await drained).toMatchObject({ state: 'drained', remaining: 0, finished: 1_000, cut: 0 });
   });
 
-  it('a drain whose grace is over closes what is left, spread out, those silent for longest first', async () => {
+  it('a drain at the end of its grace closes the remaining connections gradually, those idle for longest first', async () => {
     const proxy = await proxied(4_096);
     const sockets = await holdMany(proxy.port, 20);
     const closedAt: number[] = [];

@@ -55,7 +55,7 @@ describe('a connection that is carried', () => {
     expect((await client.receive(hello.length)).equals(hello)).toBe(true);
   });
 
-  it('has its hello read from segments of one byte, and what follows it is not lost', async () => {
+  it('has its hello read from segments of one byte, and the following bytes are not lost', async () => {
     await using backend = await echoServer();
     await using proxy = await startProxy({ routes: [routeTo(backend.address)] });
     await using client = await rawClient(proxy.address);
@@ -127,7 +127,7 @@ describe('a client that does not behave', () => {
     ['garbage', Buffer.from([0xde, 0xad, 0xbe, 0xef]), 'SNIFF_UNRECOGNIZED'],
     ['plain HTTP', Buffer.from('GET / HTTP/1.1\r\nHost: backend.example\r\n\r\n'), 'SNIFF_UNRECOGNIZED'],
     ['a hello that breaks its own format', Buffer.from('1603010004020000000000', 'hex'), 'SNIFF_MALFORMED'],
-  ])('is turned away for %s, before any backend hears of it', async (_what, bytes, code) => {
+  ])('is refused for %s, before any backend is dialled', async (_what, bytes, code) => {
     await using backend = await echoServer();
     await using proxy = await startProxy({ routes: [routeTo(backend.address)] });
     await using client = await rawClient(proxy.address);
@@ -141,7 +141,7 @@ describe('a client that does not behave', () => {
   it.each([
     ['no name', inRecords(clientHello({})), 'NO_SERVER_NAME', 109],
     ['a name that no route has', inRecords(clientHello({ serverName: 'other.example' })), 'ROUTE_NOT_FOUND', 112],
-  ])('is turned away for %s, by an alert that says so', async (_what, bytes, code, alert) => {
+  ])('is refused for %s, with an alert', async (_what, bytes, code, alert) => {
     await using backend = await echoServer();
     await using proxy = await startProxy({ routes: [routeTo(backend.address)] });
     await using client = await rawClient(proxy.address);
@@ -151,7 +151,7 @@ describe('a client that does not behave', () => {
     expect(backend.accepted).toBe(0);
   });
 
-  it('reads its alert although it sends on: what it sends is dropped, and does not reset the connection', async () => {
+  it('receives its alert although it keeps sending: its data is dropped, and does not reset the connection', async () => {
     await using proxy = await startProxy({ routes: [] });
     const clients = Array.from({ length: 20 }, async () => {
       await using client = await rawClient(proxy.address);
@@ -183,7 +183,7 @@ describe('a client that does not behave', () => {
   it.each([
     ['in part', 2_000],
     ['whole', 5_000],
-  ])('is let go when its hello is larger than the limit, of which it sends at once %s', async (_what, bytes) => {
+  ])('is closed when its hello is larger than the limit, of which it sends at once %s', async (_what, bytes) => {
     await using proxy = await startProxy({ routes: [], limits: { helloMaxBytes: 1_000 } });
     await using client = await rawClient(proxy.address);
     const hello = inRecords(clientHello({ serverName: 'backend.example', padToBytes: 4_000 }));
@@ -320,7 +320,7 @@ describe('limits', () => {
     expect(refused).toMatchObject({ listener: 'test', error: { code: 'LIMIT_REACHED' } });
   });
 
-  it('for silent clients leave those that speak alone, and let the newcomer in for the oldest', async () => {
+  it('for silent clients leave active ones alone, and accept a new one in place of the oldest', async () => {
     await using backend = await echoServer();
     await using proxy = await startProxy({ routes: [routeTo(backend.address)], limits: { pendingHellos: 2 } });
     await using speaking = await rawClient(proxy.address);

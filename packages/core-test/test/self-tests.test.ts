@@ -12,7 +12,7 @@ describe.each(['epoll', 'uring'])('where the %s transport cannot work', (transpo
   it.each([
     ['processor', `expected linux on x64 or arm64, found ${process.platform} on riscv64`],
     ['koffi', 'koffi cannot be loaded: no binary'],
-  ])('its self-test says why, and nothing crashes: %s', async (what, reason) => {
+  ])('its self-test reports why, and nothing crashes: %s', async (what, reason) => {
     expect(await output('unsupported.mjs', transport, what)).toEqual({ ok: false, reason });
   });
 });
@@ -25,14 +25,14 @@ describe.skipIf(process.platform !== 'linux')('where io_uring is forbidden or to
     ['io_uring_setup', 'EINVAL'],
     ['io_uring_enter', 'EPERM'],
     ['io_uring_register', 'EPERM'],
-  ] as const)('the self-test says so, and nothing crashes or is left, when %s fails with %s', async (call, error) => {
+  ] as const)('the self-test reports it, and nothing crashes or leaks, when %s fails with %s', async (call, error) => {
     expect(await output('forbidden.mjs', String(CALLS[call]), String(constants.errno[error]))).toMatchObject({
       ok: false,
       reason: expect.stringMatching(`^${call}: ${error} \\(.+\\)$`) as string,
     });
   });
 
-  it('answers, too, where no memory may be locked, and says which limit it is', async ({ skip }) => {
+  it('works also where no memory may be locked, or names the limit', async ({ skip }) => {
     // Without the privilege that lifts the limit: in a user namespace of its own.
     const limited = ['-c', 'ulimit -l 0 && exec unshare --user "$0" "$@"', process.execPath];
     const run = promisify(execFile)('sh', [...limited, fixture('self-test.mjs'), 'uring'], { timeout: 10_000 });

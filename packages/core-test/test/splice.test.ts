@@ -76,7 +76,7 @@ describe('a splice', () => {
     await Promise.all(clients.map(({ closed }) => closed));
   });
 
-  it('keeps both directions apart: an answer comes after the client has finished, and the other way round', async () => {
+  it('keeps both directions apart: a response after the client has finished, and vice versa', async () => {
     await using backend = await peerListener({ halfOpen: true });
     await using proxy = await relay(transportUnderTest(), backend.address);
     for (const first of ['client', 'server'] as const) {
@@ -131,7 +131,7 @@ describe('a splice', () => {
     expect(performance.now() - lastByteAt).toBeGreaterThanOrEqual(150);
   });
 
-  it('can be cut at any time, and says why', async () => {
+  it('can be cut at any time, and reports why', async () => {
     await using backend = await peerListener();
     await using proxy = await relay(transportUnderTest(), backend.address);
     await using client = await rawClient(proxy.address);

@@ -49,13 +49,13 @@ function serverLines(servers: readonly NameServer[]): string {
 const A = (...addresses: string[]) => ({ addresses, ttl: 90 });
 
 describe('the order of the system', () => {
-  it('asks the hosts file first', async () => {
+  it('searches the hosts file first', async () => {
     await using at = await system([{ 'db.internal': { A: A('127.0.0.2') } }], { hosts: '127.0.0.1 db.internal' });
     expect(await at.resolve('DB.internal')).toEqual(['127.0.0.1']);
     expect(at.server.queries).toEqual([]);
   });
 
-  it('asks the name servers first when nsswitch.conf says so', async () => {
+  it('queries the name servers first when nsswitch.conf says so', async () => {
     await using at = await system([{ 'db.internal': { A: A('127.0.0.2') } }], {
       hosts: '127.0.0.1 db.internal\n127.0.0.3 file.internal',
       nsswitch: 'hosts: dns files',
@@ -64,7 +64,7 @@ describe('the order of the system', () => {
     expect(await at.resolve('file.internal')).toEqual(['127.0.0.3']);
   });
 
-  it('stops where nsswitch.conf says that what is not found is final', async () => {
+  it('stops where nsswitch.conf makes not found final', async () => {
     await using at = await system([{ 'db.internal': { A: A('127.0.0.2') } }], {
       nsswitch: 'hosts: files [NOTFOUND=return] dns',
     });
@@ -72,14 +72,14 @@ describe('the order of the system', () => {
     expect(at.server.queries).toEqual([]);
   });
 
-  it('asks name servers also where a service is listed that only the C library knows', async () => {
+  it('queries name servers also when an unknown service is listed', async () => {
     await using at = await system([{ 'db.internal': { A: A('127.0.0.2') } }], {
       nsswitch: 'hosts: mymachines resolve [!UNAVAIL=return] files myhostname dns',
     });
     expect(await at.resolve('db.internal')).toEqual(['127.0.0.2']);
   });
 
-  it.each(['localhost', 'LOCALHOST.', 'app.localhost'])('never asks name servers for %s', async (name) => {
+  it.each(['localhost', 'LOCALHOST.', 'app.localhost'])('never queries name servers for %s', async (name) => {
     await using at = await system([{ localhost: { A: A('192.0.2.1') }, 'app.localhost': { A: A('192.0.2.1') } }]);
     expect(await at.resolve(name)).toEqual(['127.0.0.1', '::1']);
     expect(at.server.queries).toEqual([]);
@@ -239,7 +239,7 @@ describe('an address book over the system', () => {
     await expect.poll(find, { timeout: 10_000, interval: 50 }).toEqual(['10.0.0.9']);
   });
 
-  it('asks the name server once for many who wait', async () => {
+  it('queries the name server once for many waiters', async () => {
     await using at = await system([{ 'db.internal': { A: A('10.0.0.1') } }]);
     const book = new AddressBook(recorder(), at.names);
     await Promise.all(Array.from({ length: 50 }, () => book.find({ host: 'db.internal', port: 1 })));

@@ -18,7 +18,7 @@ function hosts(found: readonly { host: string }[]): string[] {
 }
 
 describe('an address book', () => {
-  it('does not ask for what is an address already', () => {
+  it('does not resolve an IP address', () => {
     const book = bookOf(() => Promise.reject(new Error('asked')));
     for (const host of ['10.0.0.1', '2001:db8::1', 'unix:/run/db.sock']) {
       expect(book.find({ host, port: 1 })).toEqual([{ host, port: 1 }]);
@@ -32,7 +32,7 @@ describe('an address book', () => {
     expect(hosts(await book.find(endpoint))).toEqual(['::1', '10.0.0.1', '10.0.0.2']);
   });
 
-  it('asks once for many that wait, and again when the time to live is over', async () => {
+  it('resolves once for many waiters, and again after the time to live', async () => {
     vi.useFakeTimers();
     let queried = 0;
     const book = bookOf(() => Promise.resolve({ hosts: [`10.0.0.${(queried += 1)}`], ttlSeconds: 30 }));
@@ -44,7 +44,7 @@ describe('an address book', () => {
     expect(hosts(await book.find(endpoint))).toEqual(['10.0.0.2']);
   });
 
-  it('keeps the last good answer when the name system fails, and says so', async () => {
+  it('keeps the last good addresses when resolution fails, and reports it', async () => {
     vi.useFakeTimers();
     const events: ProxyEvent[] = [];
     const answers: (Resolution | Error)[] = [{ hosts: ['10.0.0.1'], ttlSeconds: 1 }, new Error('SERVFAIL')];
@@ -72,7 +72,7 @@ describe('an address book', () => {
     expect(hosts(await found)).toEqual(['10.0.0.1']);
   });
 
-  it('says which name has no address', async () => {
+  it('reports the name without an address', async () => {
     const book = bookOf(() => Promise.reject(new Error('ENOTFOUND')));
     await expect(book.find(endpoint)).rejects.toMatchObject({
       code: 'CONNECT_FAILED',
@@ -119,7 +119,7 @@ describe('an address book', () => {
     expect(events.at(-1)).toMatchObject({ type: 'resolution.failed', lastGood: false });
   });
 
-  it('asks in growing pauses while the name system fails', async () => {
+  it('retries with back-off while resolution fails', async () => {
     const { book, fail, queried } = await failingBook('unavailable');
     fail();
     for (let second = 0; second < 120; second += 1) {
@@ -129,7 +129,7 @@ describe('an address book', () => {
     expect(queried()).toBeLessThan(12);
   });
 
-  it('does not ask again with each connection for a name that leads nowhere', async () => {
+  it('does not resolve an unknown name again for each connection', async () => {
     let queried = 0;
     const book = bookOf(() => {
       queried += 1;

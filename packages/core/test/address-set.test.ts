@@ -58,7 +58,7 @@ describe('a set of addresses', () => {
     }
   });
 
-  it('takes what is an address or a block, and nothing else', () => {
+  it('accepts addresses and blocks, and nothing else', () => {
     const wrong = ['', 'x', '10.0.0', '10.0.0.0/33', '10.0.0.0/', '10.0.0.0/-1', '::/129', '010.0.0.1', 'fe80::1%eth0'];
     expect(wrong.filter(isAddressOrBlock)).toEqual([]);
     expect(['unix', '10.0.0.1', '10.0.0.0/0', '::1/128', '::ffff:1.2.3.4'].every(isAddressOrBlock)).toBe(true);
@@ -67,7 +67,7 @@ describe('a set of addresses', () => {
     );
   });
 
-  it('of 100,000 blocks is asked in less than a microsecond', () => {
+  it('of 100,000 blocks is searched in less than a microsecond', () => {
     const random = numbers(3);
     const entries = Array.from({ length: 100_000 }, (_, index) =>
       index % 2 === 0

@@ -49,7 +49,7 @@ describe('admission', () => {
   it.each([
     [10_000, 5_000],
     [300, 256],
-  ])('of %i connections leaves %i to one client when nothing else is said', (connections, most) => {
+  ])('of %i connections leaves %i to one client by default', (connections, most) => {
     const admission = new Admission({ connections, pendingHellos: connections });
     const outcomes = Array.from({ length: most + 1 }, () => admission.admitClient('192.0.2.1')?.code);
     expect(outcomes.indexOf('LIMIT_REACHED')).toBe(most);

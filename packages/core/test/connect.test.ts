@@ -141,7 +141,7 @@ describe('connecting', () => {
     expect(attempts()).toBe(1);
   });
 
-  it('leaves an ejected backend alone while another answers, and dials it when none does', async () => {
+  it('avoids an ejected backend while another responds, and dials it when none does', async () => {
     const { connect, outliers, dialled, seen } = harness({ '10.0.0.1:1': 'refuses', '10.0.0.2:1': 'accepts' });
     const both = route([backend('10.0.0.1'), backend('10.0.0.2')]);
     await connect(both);
@@ -179,14 +179,14 @@ describe('connecting', () => {
     expect(dialled.map(({ timeoutMs }) => timeoutMs)).toEqual([20, 20]);
   });
 
-  it('says that a route has no backend', async () => {
+  it('reports that a route has no backend', async () => {
     await expect(harness({}).connect(route([]))).rejects.toMatchObject({
       code: 'NO_BACKEND',
       message: 'route r has no backend',
     });
   });
 
-  it('says why the last of many dials failed', async () => {
+  it('reports why the last of many dials failed', async () => {
     const { connect } = harness({ '10.0.0.1:1': 'refuses', '10.0.0.2:1': 'refuses' });
     await expect(connect(route([backend('10.0.0.1'), backend('10.0.0.2')]))).rejects.toMatchObject({
       code: 'CONNECT_REFUSED',
@@ -207,7 +207,7 @@ describe('connecting', () => {
     expect(events.map(({ type }) => type)).toContain('dial.failed');
   });
 
-  it('stops at once, with the reason, when the client is gone', async () => {
+  it('stops at once, with the reason, when the client disconnects', async () => {
     const { connect, abandon, outliers } = harness({ '10.0.0.1:1': 'hangs', '10.0.0.2:1': 'accepts' });
     const connecting = connect(route([backend('10.0.0.1'), backend('10.0.0.2')]));
     abandon(new ProxyError('DOWNSTREAM_RESET', 'gone'));
@@ -215,7 +215,7 @@ describe('connecting', () => {
     expect(outliers.ejected).toBe(0);
   });
 
-  it('stops at once, with the reason, when the client is gone while a name is being resolved', async () => {
+  it('stops at once, with the reason, when the client disconnects while a name is being resolved', async () => {
     const { connect, abandon, seen } = harness({}, { db: new Promise(() => undefined) });
     const connecting = connect(route([backend('db')]));
     abandon(new ProxyError('DOWNSTREAM_RESET', 'gone'));
@@ -392,7 +392,7 @@ describe('the work for one connection', () => {
 
 describe("a failure that is not the address's", () => {
   it.each(['EMFILE', 'ENFILE', 'EADDRNOTAVAIL', 'ENOBUFS', 'ENOMEM', 'EPERM', 'EACCES'] as const)(
-    'is ours when the system says %s: nobody is ejected',
+    'is local when the system reports %s: no backend is ejected',
     async (code) => {
       const { connect, outliers, events } = harness({ '10.0.0.1:1': code });
       for (let i = 0; i < 5; i += 1)
@@ -506,7 +506,7 @@ describe('the balance of a plugin', () => {
     );
   });
 
-  it('knows of connections that are being dialled, and forgets those that have failed', async () => {
+  it('knows of connections that are being dialled, and drops those that have failed', async () => {
     vi.useFakeTimers();
     const seen: unknown[] = [];
     const make: BalanceFactory = (_settings, { load }) => ({
@@ -584,7 +584,7 @@ describe('failover', () => {
     return route([...primaries, backup('10.0.0.8')], { failover, ...more });
   };
 
-  it('goes to the next group as soon as too few of a group are healthy, and says so once', async () => {
+  it('switches to the next group as soon as too few of a group are healthy, and reports it once', async () => {
     const net = harness(accepting);
     await net.connect(withHealthy(2));
     await net.connect(withHealthy(1));
@@ -611,7 +611,7 @@ describe('failover', () => {
     expect(changes).toMatchObject([{ priority: 1 }, { priority: 0, previous: 1 }]);
   });
 
-  it('says which groups are held back, and for how much longer', async () => {
+  it('reports which groups are held back, and for how much longer', async () => {
     vi.useFakeTimers();
     const groups = new FailoverGroups({ observe: () => undefined });
     const net = harness(accepting, {}, { failover: groups });

@@ -131,7 +131,7 @@ describe('a dial of a session', () => {
 });
 
 describe('a session that ends', () => {
-  it('cuts all dials under way, and none counts as failed', async () => {
+  it('cuts all pending dials, and none counts as failed', async () => {
     const { context, dial, events } = connecting(new Network());
     const all = [dial(1), dial(2), dial(3)].map(({ done }) => done);
     context.abandon(gone);
@@ -175,7 +175,7 @@ describe('a client that leaves', () => {
 });
 
 describe('a dial with something to put over its connection', () => {
-  it('gives what was put over it, within the time that is left of the dial', async () => {
+  it('returns the connection put over it, within the remaining time of the dial', async () => {
     const network = new Network();
     const { dial } = connecting(network);
     const above = new Fake();

@@ -45,7 +45,7 @@ describe('what a dial rejects with', () => {
     expect(dialFailure({ host: 'unix:/run/db.sock', port: 0 }, systemError('EAGAIN')).code).toBe('CONNECT_FAILED');
   });
 
-  it('says in rounded numbers how long there was no answer', () => {
+  it('reports the elapsed time in rounded numbers', () => {
     expect(dialTimeout(TO, 2_499.973248).message).toBe('dial 192.0.2.1:443: no response within 2.5 s');
   });
 });

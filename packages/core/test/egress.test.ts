@@ -243,7 +243,7 @@ describe('egress', () => {
     },
   );
 
-  it('dials the public ones of several addresses, and says why when there is none', async () => {
+  it('dials the public ones of several addresses, and reports why when there is none', async () => {
     const net = harness({
       'x.example.com.': [['10.0.0.1', PUBLIC, '::1']],
       'y.example.com.': [['10.0.0.1', 'fd00:ec2::254']],

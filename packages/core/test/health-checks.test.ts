@@ -82,7 +82,7 @@ afterEach(() => void vi.useRealTimers());
 const rounds = (count: number): Promise<unknown> => vi.advanceTimersByTimeAsync(count * CHECK.intervalMs);
 
 describe('health checks', () => {
-  it('take a backend down after the failures in a row that were asked for, and bring it up after the passes', async () => {
+  it('take a backend down after the configured failures in a row, and bring it up after the passes', async () => {
     const { answers, checks, health, follow, observed } = harness({ '10.0.0.1:1': 'accepts' });
     const isDown = (): boolean => health.isDown(CHECK, at('10.0.0.1').address);
     follow(route(['10.0.0.1']));
@@ -160,28 +160,31 @@ describe('health checks', () => {
     ['how long it takes a backend to start', { slowStartMs: 9_000 }, true],
     ['what it asks', { kind: 'tls' }, false],
     ['the name that it sends', { serverName: 'a.example' }, false],
-  ] as const)('go on with what is known of a backend when a reload changes %s: %o, %s', async (_what, more, isKept) => {
-    const { checks, health, follow, observed } = harness(
-      { '10.0.0.1:1': 'refuses', '10.0.0.2:1': 'refuses' },
-      {
-        'name.internal': ['10.0.0.2'],
-      },
-    );
-    const changed = { ...CHECK, ...more };
-    follow(route(['10.0.0.1', 'name.internal']));
-    await checks.start();
-    await rounds(1);
-    const downs: string[] = [];
-    health.onDown = (key) => void downs.push(key);
-    follow(route(['10.0.0.1', 'name.internal'], { healthCheck: changed }));
-    const isDown = (host: string): boolean => health.isDown(changed, at(host).address);
-    expect(['10.0.0.1', 'name.internal', '10.0.0.2'].map(isDown)).toEqual([isKept, isKept, isKept]);
-    expect(checks.reportOf(route([], { healthCheck: changed }), at('10.0.0.1').address)).toMatchObject({
-      state: isKept ? 'down' : 'unknown',
-    });
-    expect([downs, observed('backend.down').length]).toEqual([[], 3 - 1]);
-    await checks.stop();
-  });
+  ] as const)(
+    'continue with the known state of a backend when a reload changes %s: %o, %s',
+    async (_what, more, isKept) => {
+      const { checks, health, follow, observed } = harness(
+        { '10.0.0.1:1': 'refuses', '10.0.0.2:1': 'refuses' },
+        {
+          'name.internal': ['10.0.0.2'],
+        },
+      );
+      const changed = { ...CHECK, ...more };
+      follow(route(['10.0.0.1', 'name.internal']));
+      await checks.start();
+      await rounds(1);
+      const downs: string[] = [];
+      health.onDown = (key) => void downs.push(key);
+      follow(route(['10.0.0.1', 'name.internal'], { healthCheck: changed }));
+      const isDown = (host: string): boolean => health.isDown(changed, at(host).address);
+      expect(['10.0.0.1', 'name.internal', '10.0.0.2'].map(isDown)).toEqual([isKept, isKept, isKept]);
+      expect(checks.reportOf(route([], { healthCheck: changed }), at('10.0.0.1').address)).toMatchObject({
+        state: isKept ? 'down' : 'unknown',
+      });
+      expect([downs, observed('backend.down').length]).toEqual([[], 3 - 1]);
+      await checks.stop();
+    },
+  );
 
   it('keep the slow start of a backend when a reload changes their interval', async () => {
     const slow = { ...CHECK, rise: 1, fall: 1, slowStartMs: 100_000 };
@@ -215,7 +218,7 @@ describe('health checks', () => {
     await checks.stop();
   });
 
-  it('say nothing of a backend that a transport cannot dial, and go on', async () => {
+  it('report nothing for a backend that a transport cannot dial, and continue', async () => {
     let dials = 0;
     const checks = new HealthChecks({
       transport: {
@@ -266,7 +269,7 @@ describe('health checks', () => {
     await checks.stop();
   });
 
-  it('take a name down that nobody can resolve', async () => {
+  it('take a name down that cannot be resolved', async () => {
     const { checks, health, follow, observed } = harness({});
     follow(route(['gone.internal']));
     await checks.start();

@@ -24,7 +24,7 @@ function rejecting(message: string): Observer {
 }
 
 describe('several observers', () => {
-  it('all hear of everything, in order', () => {
+  it('all receive everything, in order', () => {
     const [one, other] = [recorder(), recorder()];
     observers([one, other]).observe(event);
     expect([one.events, other.events]).toEqual([[event], [event]]);

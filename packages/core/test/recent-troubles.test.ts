@@ -33,7 +33,7 @@ it('warns of a listener for as long as it does not accept', () => {
   expect(troubles.warnings).toEqual([]);
 });
 
-it('warns of a network that loses packets, and to whom', () => {
+it('warns about a network that loses packets, and to whom', () => {
   const troubles = new RecentTroubles();
   const impaired = { type: 'path.impaired', problem: 'large-segments', address, reason: 'an MTU black hole' } as const;
   for (const side of ['upstream', 'downstream', 'upstream'] as const) troubles.observe({ ...impaired, side });
@@ -43,7 +43,7 @@ it('warns of a network that loses packets, and to whom', () => {
   ]);
 });
 
-it('warns of a name that is not resolved, and says whether its last addresses are used', () => {
+it('warns about a name that is not resolved, and whether its last addresses are in use', () => {
   vi.useFakeTimers();
   const troubles = new RecentTroubles();
   const error = new Error('no answer (name server 127.0.0.99)');

@@ -13,7 +13,7 @@ describe('a value that is refreshed', () => {
     },
   }));
 
-  it('is loaded once for all who ask, and again only when its origin has changed', async () => {
+  it('is loaded once for all readers, and again only when its origin has changed', async () => {
     await Promise.all([refreshed.refresh(), refreshed.refresh()]);
     expect(await refreshed.refresh()).toMatchObject({ state: 'current', value: '1' });
     expect([loads, refreshed.version]).toEqual([1, 1]);

@@ -113,7 +113,7 @@ describe('the route store', () => {
     expect(events.filter(({ type }) => type === 'routes.replaced')).toHaveLength(2);
   });
 
-  it('keeps the routes of a source that fails, and says so', async () => {
+  it('keeps the routes of a source that fails, and reports it', async () => {
     const source = new Puppet('agent');
     source.emit({ version: '1', routes: [route('a', 'a.example')] });
     const { store, next } = storeOf(source);
@@ -163,7 +163,7 @@ describe('the route store', () => {
     await expect(starting).rejects.toThrow('enough');
   });
 
-  it('indexes only the newest of what a source says in a burst', async () => {
+  it('indexes only the newest snapshot of a burst', async () => {
     const source = new Puppet('busy');
     const routes = Array.from({ length: 20_000 }, (_, index) => route(`r${index}`, `r${index}.example`));
     source.emit({ version: 'big', routes });
@@ -199,7 +199,7 @@ describe('a change of sources', () => {
     ]);
   });
 
-  it('changes nothing when a new source has no snapshot in time, and says which', async () => {
+  it('changes nothing when a new source has no snapshot in time, and names it', async () => {
     const [stays, silent] = [new Puppet('stays'), new Puppet('silent')];
     stays.emit({ version: '1', routes: [route('api', 'api.example')] });
     const { store } = storeOf(stays);

@@ -39,7 +39,7 @@ describe('a server name', () => {
     expect(table().lookup('www.example.com')).toBeUndefined();
   });
 
-  it('claimed by two sources leads where the first says', () => {
+  it('claimed by two sources leads to that of the first', () => {
     const both = table(
       [route('first', 'a.example', '*.b.example')],
       [route('second', 'a.example', '*.b.example', 'x.b.example')],

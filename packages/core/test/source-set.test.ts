@@ -18,7 +18,7 @@ function sources(first: readonly string[], outer?: AbortSignal) {
 }
 
 describe('sources that are replaced while they are followed', () => {
-  it('start once, go on where they stay, and stop when they are told to', async () => {
+  it('start once, continue where they stay, and stop when they are told to', async () => {
     const { seen, set } = sources(['a', 'b']);
     set.start();
     set.start(['c']);
@@ -31,7 +31,7 @@ describe('sources that are replaced while they are followed', () => {
     expect(seen.slice(4)).toEqual(['c ends', 'a ends']);
   });
 
-  it('all stop, also when one of them fails at that, which is told by name', async () => {
+  it('all stop, also when one of them fails at that, which is reported by name', async () => {
     const { seen, set } = sources(['stubborn', 'a']);
     set.start();
     await expect(set.stop()).rejects.toThrow('stubborn did not stop');

@@ -30,7 +30,7 @@ describe('several sniffers', () => {
     expect(firstOf([]).inspect(new Uint8Array(1))).toEqual({ kind: 'pass' });
   });
 
-  it('continue with the one that asked for more, which gets its own progress back', () => {
+  it('continue with the one that requested more, which gets its own progress back', () => {
     const [passes, waits, last] = [
       expected('a', { kind: 'pass' }),
       expected('b', { kind: 'more', progress: 7 }, { kind: 'pass' }),

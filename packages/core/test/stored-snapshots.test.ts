@@ -140,7 +140,7 @@ describe('a source with a memory', () => {
   });
 
   it.each([null, { version: 'bad', routes: [{ name: 'x', backends: [] }] }])(
-    'that yields nonsense is not remembered for it, and goes on: %j',
+    'that yields nonsense continues, without a lasting effect: %j',
     async (nonsense) => {
       const { snapshots: storage, saved } = memory();
       const mixed = {
@@ -263,7 +263,7 @@ describe('a snapshot that cannot be kept', () => {
 });
 
 describe('listeners with a memory', () => {
-  it('are read again when the stored ones could not be read, and nobody hears of that', async () => {
+  it('are read again when the stored ones could not be read, without a report', async () => {
     let reads = 0;
     const load = () => {
       reads += 1;

@@ -82,7 +82,7 @@ describe('a cell', () => {
     expect(cell.revision).toBe(0);
   });
 
-  it('misses no value that was set while nobody waited', async () => {
+  it('misses no value that was set without a waiter', async () => {
     const cell = new Cell<number>();
     const seen = cell.revision;
     cell.set(1);
@@ -156,7 +156,7 @@ describe('pauses between tries', () => {
 });
 
 describe('a set of watches', () => {
-  it('keeps the last answer of the one that fails, says why, and leaves the others alone', async () => {
+  it('keeps the last response of the one that fails, reports why, and leaves the others alone', async () => {
     const scope = openScope();
     const changes = new Cell<void>();
     const set = new WatchSet<string>({ changed: () => changes.set(), signal: scope.signal });
@@ -222,7 +222,7 @@ describe('a set of queries', () => {
     return new Map<string, Query<string>>(keys.map((key) => [key, { stamp, send: () => send(key) }]));
   }
 
-  it('asks each once for each stamp', async () => {
+  it('queries each once per stamp', async () => {
     const queried: string[] = [];
     const { set, until } = setOf();
     const query = (key: string): Promise<string> => Promise.resolve(queried.push(key)).then(() => key);
@@ -254,7 +254,7 @@ describe('a set of queries', () => {
     set.rest();
   });
 
-  it('has no more under way than it may, however many there are', async () => {
+  it('has no more pending than its limit, however many there are', async () => {
     const { set, until } = setOf(4);
     let [active, most] = [0, 0];
     const query = async (key: string): Promise<string> => {
@@ -315,7 +315,7 @@ describe('a set of queries', () => {
     set.rest();
   });
 
-  it('takes the newer answer when the stamp changes while the question is under way', async () => {
+  it('uses the newer response when the stamp changes during the query', async () => {
     const { set, until } = setOf();
     let answer: (text: string) => void = () => undefined;
     const first = new Promise<string>((resolve) => (answer = resolve));

@@ -19,7 +19,7 @@ describe('a mapping of many keys', () => {
     expect(timeOf(16_000) / few).toBeLessThan(32);
   });
 
-  it('has each key that is repeated told at its place', () => {
+  it('reports each repeated key at its position', () => {
     const opened = openDocument('a: 1\nb: 2\na: 3\nc: { d: 1, d: 2 }\n', 'x.yaml');
     expect(opened.problems.map(({ at }) => [at?.line, at?.column])).toEqual([
       [3, 1],

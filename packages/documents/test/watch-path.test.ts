@@ -5,7 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { FolderWatchers } from '../src/folder-watchers.ts';
 import { type WatchStep, watchPathOf, watchPathTo } from '../src/watch-path.ts';
 
-describe('the way to a file', () => {
+describe('the path to a file', () => {
   it('names every folder in which something is looked up, those of links among them', async () => {
     const root = await temporary();
     await mkdir(join(root, 'real/..1'), { recursive: true });

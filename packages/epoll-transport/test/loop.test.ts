@@ -52,7 +52,7 @@ describeWithEpoll('the loop', () => {
     for (const { writeEnd } of [...old, ...(successors === undefined ? [] : [successors])]) closeSync(writeEnd);
   });
 
-  it('lets timers and other tasks run beside one that always asks for more', async () => {
+  it('lets timers and other tasks run beside one that always has more to do', async () => {
     const libc = await loadLibc();
     const loop = new Loop(libc, () => undefined);
     const { readEnd, writeEnd } = pipe(libc);
@@ -81,7 +81,7 @@ describeWithEpoll('the loop', () => {
     closeSync(writeEnd);
   });
 
-  it('serves those that ask for more even when newcomers take all the time', async () => {
+  it('serves those with more to do even when newcomers arrive all the time', async () => {
     const libc = await loadLibc();
     const loop = new Loop(libc, () => undefined);
     const { readEnd, writeEnd } = pipe(libc);

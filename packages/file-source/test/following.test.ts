@@ -41,7 +41,7 @@ describe('a file that is followed', () => {
     expect(await seen.until('two,three')).toEqual(['one', 'two,three']);
   });
 
-  it('may vanish and come back: its last good routes stay, with a warning that says where', async () => {
+  it('may disappear and come back: its last good routes stay, with a warning with the position', async () => {
     const { file, seen } = await followedFile();
     const good = await seen.next();
     await unlink(file);
@@ -53,7 +53,7 @@ describe('a file that is followed', () => {
     expect(await seen.next()).toEqual(good);
   });
 
-  it('may stand in a folder that is moved away, and followed into the one that takes its place', async () => {
+  it('may be in a folder that is moved away, and is followed into the one that replaces it', async () => {
     const { folder, seen } = await followedFile();
     await seen.next();
     await mkdir(`${folder}.new`);
@@ -65,7 +65,7 @@ describe('a file that is followed', () => {
     await seen.until('three');
   });
 
-  it('may stand in a folder that is deleted with all above it and made again', async () => {
+  it('may be in a folder that is deleted with all parents and created again', async () => {
     const root = await temporary();
     const file = join(root, 'a/b/routes.yaml');
     await mkdir(join(root, 'a/b'), { recursive: true });
@@ -216,7 +216,7 @@ describe('a folder that is followed', () => {
     expect(names(await seen.next())).toEqual(['three']);
   });
 
-  it('says of each file why it cannot be read', async () => {
+  it('reports for each file why it cannot be read', async () => {
     const folder = await temporary();
     await writeFile(join(folder, 'a.yaml'), routes('one'));
     const seen = follow(fileSource({ path: folder, pollMs: 0 }));

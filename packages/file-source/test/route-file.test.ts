@@ -104,7 +104,7 @@ describe('a route file', () => {
     expect(read('false')[0]).not.toHaveProperty('retryBeforeFirstByte');
   });
 
-  it('may say what becomes of connections whose backend is gone', () => {
+  it('can set what happens to connections of a removed backend', () => {
     const read = (value: string) => {
       const text = `routes: [{ serverNames: [a], backends: [], onBackendRemoved: ${value}, onBackendDown: ${value} }]`;
       const [route] = parseRouteFile(text, 'r.yaml').routes;
@@ -355,7 +355,7 @@ describe('any text', () => {
     for (let end = 0; end <= whole.length; end += 1) parseRouteFile(whole.slice(0, end), 'r.yaml');
   });
 
-  it('with any one character replaced is read without a throw, and what it breaks has a place', () => {
+  it('with any one character replaced is read without an exception, and its problem has a position', () => {
     for (const [index, character] of [...whole].flatMap((_, at) =>
       [...'\0\t\n :?*&!-[]{}"|%'].map((c) => [at, c] as const),
     )) {

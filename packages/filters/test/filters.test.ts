@@ -242,7 +242,7 @@ describe("PostgreSQL's requests", () => {
     expect(POSTGRES_SSL.of((await one.closed()).connection)).toBeUndefined();
   });
 
-  it('in the clear are refused as what no sniffer knows', async () => {
+  it('in plain text are refused as an unknown protocol', async () => {
     await using backend = await tcpBackend('b');
     await using one = await proxy({ backend: backend.address, filters: [postgres()] });
     await using client = await rawClient(one.at);
@@ -267,7 +267,7 @@ const transports: readonly (readonly [string, () => Transport])[] = [
 ];
 
 describe.each(transports)('a backend that is a PostgreSQL server, on the transport %s,', (_name, makeTransport) => {
-  it('is asked for TLS before the hello, when the client asked', async () => {
+  it('gets a TLS request before the hello, when the client sent one', async () => {
     await using listener = await peerListener();
     const transport = makeTransport();
     await using one = await proxy({

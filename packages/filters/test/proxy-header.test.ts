@@ -134,7 +134,7 @@ const end = fc.oneof(
 );
 
 describe('whatever the bytes', () => {
-  it('never throws, and asks for more than it has only', () => {
+  it('never throws, and requests more than it has only', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), fc.constantFrom(0, 6, 12, 16), (bytes, kept) => {
         const start = kept === 6 ? v1('').subarray(0, 6) : v2({}).subarray(0, kept);
@@ -147,7 +147,7 @@ describe('whatever the bytes', () => {
     );
   });
 
-  it('reads what was written, and asks for more of every part of it', () => {
+  it('reads what was written, and requests more for every prefix of it', () => {
     fc.assert(
       fc.property(end, port, fc.uint8Array({ maxLength: 40 }), fc.boolean(), (source, other, value, checksum) => {
         const destination = { ...source, port: other };

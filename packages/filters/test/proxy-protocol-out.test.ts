@@ -93,7 +93,7 @@ const transports: readonly (readonly [string, () => Transport])[] = [
 ];
 
 describe.each(transports)('a backend of a route with proxyProtocol, on the transport %s,', (_name, makeTransport) => {
-  it('gets version 2 before the hello, with what the hello says', async () => {
+  it('gets version 2 before the hello, with the facts of the hello', async () => {
     await using backend = await peerListener();
     await using proxy = await proxyTo(routeTo(backend.address, 'v2'), [], makeTransport());
     await using client = await rawClient(proxy.address);
@@ -165,7 +165,7 @@ describe.each(transports)('a backend of a route with proxyProtocol, on the trans
     await Promise.all(clients.map((client) => client[Symbol.asyncDispose]()));
   });
 
-  it('that speaks PostgreSQL gets it before it is asked for TLS', async () => {
+  it('with PostgreSQL gets it before the TLS request', async () => {
     await using backend = await peerListener();
     await using proxy = await proxyTo(routeTo(backend.address, 'v1'), [postgresBackends()], makeTransport());
     await using client = await rawClient(proxy.address);
@@ -361,12 +361,10 @@ listen in
   it.each([
     ['api.example.com', true],
     ['other.example.com', false],
-  ])(
-    'reads the server name and the id of the connection, and turns away what it does not want: %s',
-    async (name, isIn) => {
-      await using behind = await peerListener();
-      const port = await freePort();
-      const text = `defaults
+  ])('reads the server name and the id of the connection, and refuses others: %s', async (name, isIn) => {
+    await using behind = await peerListener();
+    const port = await freePort();
+    const text = `defaults
   mode tcp
   timeout connect 5s
   timeout client 30s
@@ -376,22 +374,21 @@ listen in
   tcp-request session reject unless { fc_pp_authority -m str ${name} } { fc_pp_unique_id -m found }
   server behind 127.0.0.1:${behind.address.port}
 `;
-      await using haproxy = await daemon(
-        'haproxy',
-        'haproxy.cfg',
-        () => text,
-        (path) => ['-db', '-f', path],
-      );
-      expect(haproxy.pid).toBeDefined();
-      await isListening(port);
-      await using proxy = await proxyTo(routeTo({ host: '127.0.0.1', port }, 'v2'));
-      await using client = await rawClient(proxy.address);
-      await client.send(HELLO);
-      if (!isIn) return void (await client.closed);
-      const peer = await behind.accept();
-      expect((await peer.receive(HELLO.length)).equals(HELLO)).toBe(true);
-    },
-  );
+    await using haproxy = await daemon(
+      'haproxy',
+      'haproxy.cfg',
+      () => text,
+      (path) => ['-db', '-f', path],
+    );
+    expect(haproxy.pid).toBeDefined();
+    await isListening(port);
+    await using proxy = await proxyTo(routeTo({ host: '127.0.0.1', port }, 'v2'));
+    await using client = await rawClient(proxy.address);
+    await client.send(HELLO);
+    if (!isIn) return void (await client.closed);
+    const peer = await behind.accept();
+    expect((await peer.receive(HELLO.length)).equals(HELLO)).toBe(true);
+  });
 });
 
 needs('nginx', isThere('nginx'))('nginx behind a route with proxyProtocol', () => {

@@ -31,7 +31,7 @@ describe('socket addresses', () => {
     ['1:2:3:4:5:6:7:8', 80],
     ['fe80::1%3', 80],
     ['unix:/run/a.sock', 0],
-  ])('%s port %i survives the way there and back', (host, port) => {
+  ])('%s port %i survives a round trip', (host, port) => {
     const bytes = bytesOf(host, port);
     expect(decodeAddress(bytes, bytes.length)).toEqual({ host, port });
   });

@@ -91,7 +91,7 @@ describe('the timer wheel', () => {
     }
   });
 
-  it('asks for nothing when nothing is set', () => {
+  it('queries nothing when nothing is set', () => {
     const wheel = new TimerWheel(0);
     wheel.set(5, 100, 0);
     wheel.clear(5);

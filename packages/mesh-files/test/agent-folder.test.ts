@@ -89,7 +89,7 @@ describe('a check at the top of a file', () => {
     expect([named, none]).toMatchObject([{ instances: [{ id: 'db-sidecar-proxy' }] }, { instances: [] }]);
   });
 
-  it('has no effect, and says so, when there is no such service, or it names none', async () => {
+  it('has no effect, and reports it, when there is no such service, or it names none', async () => {
     const folder = await meshFolder({
       'primary/a.hcl': 'check { name = "x", service_id = "nobody", status = "critical" }',
       'primary/b.hcl': 'check { name = "x", status = "critical" }',
@@ -152,7 +152,7 @@ describe('config_entries are entries as if each had a file of its own', () => {
   });
 });
 
-describe('what Consul knows and a gateway does not use is passed over with a warning', () => {
+describe('entries that Consul knows and a gateway does not use are ignored with a warning', () => {
   it.each([
     'service-splitter',
     'service-router',
@@ -210,7 +210,7 @@ describe('what Consul knows and a gateway does not use is passed over with a war
   });
 });
 
-describe('a body of the HTTP API is refused in words that say what to write', () => {
+describe('a body of the HTTP API is rejected with the right form', () => {
   const registration =
     "expected service definitions or an entry, found a registration for Consul's HTTP API: wrap it in service { … }";
   it.each([

@@ -40,7 +40,7 @@ describe('JSON', () => {
     ['{"a": 01}', 8],
     ['["\t"]', 2],
     ['', 1],
-  ])('has the place of what is wrong in %j', (text, column) => {
+  ])('has the position of the problem in %j', (text, column) => {
     expect(openDocument(text, 'a.json').problems[0]?.at).toMatchObject({ line: 1, column });
   });
 });

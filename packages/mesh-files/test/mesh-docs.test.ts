@@ -63,7 +63,7 @@ describe('docs/mesh-gateways.md', () => {
   it('shows every configuration of the original, and no mode', () => expect(shown).toHaveLength(7));
 
   it.each(shown.map((section) => [section.split('\n', 1)[0] ?? '', section]))(
-    '%s: does what it says',
+    '%s: does what it documents',
     async (_title, section) => {
       const folder = await meshFolder({ ...common, ...files(section) });
       const view = meshProxyView(await readMesh(folder, PRIMARY), 'web-sidecar-proxy');

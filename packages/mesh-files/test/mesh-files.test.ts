@@ -534,7 +534,7 @@ describe('a mistake of meaning has its file, its place and its key path', () => 
     await expect(readMesh(folder, PRIMARY)).rejects.toThrow(`${id}\n${other}`);
   });
 
-  it('says every problem of every file at once', async () => {
+  it('reports every problem of every file at once', async () => {
     const folder = await meshFolder({
       'primary/a.hcl': 'service {',
       'primary/b.json': '{ "service": }',
@@ -552,7 +552,7 @@ describe('a mistake of meaning has its file, its place and its key path', () => 
     );
   });
 
-  it('says that the folder, or that of the own datacenter, is missing', async () => {
+  it('reports that the folder, or that of the local datacenter, is missing', async () => {
     const folder = await meshFolder({ 'secondary/a.hcl': '', '.hidden/a.hcl': '}' });
     await expect(readMesh(folder, PRIMARY)).rejects.toThrow(
       `${folder}:1:1: expected a folder for the local datacenter, "primary"; folders found: secondary`,

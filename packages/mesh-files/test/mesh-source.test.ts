@@ -128,7 +128,7 @@ describe('the listeners of a folder of mesh files', () => {
 });
 
 describe('a mistake in one file keeps out nothing that other files say', () => {
-  it('what they add is in use at once, also when the file with the mistake is new', async () => {
+  it('additions take effect at once, also when the file with the mistake is new', async () => {
     const folder = await meshFolder({ 'primary/db.hcl': DB });
     const seen = follow<RouteSnapshot>(meshSource({ ...PRIMARY, folder, pollMs: 0 }));
     await seen();
@@ -142,7 +142,7 @@ describe('a mistake in one file keeps out nothing that other files say', () => {
     expect([names(added), added.warnings?.length]).toEqual([['service:api', 'service:db'], 2]);
   });
 
-  it('what a file said before it was wrong stays in use, and is changed when it is right again', async () => {
+  it('the last valid contents of an invalid file stay in use, and are replaced when it is valid again', async () => {
     const folder = await meshFolder({ 'primary/db.hcl': DB, 'primary/api.hcl': sidecarOf('api') });
     const seen = follow<RouteSnapshot>(meshSource({ ...PRIMARY, folder, pollMs: 0 }));
     const port = ({ routes }: RouteSnapshot): readonly unknown[] =>
@@ -218,7 +218,7 @@ describe('a second gateway beside the own one', () => {
     expect(ports(await listeners())).toEqual([8_445]);
   });
 
-  it('is a mistake at the start, where nothing says which one is meant', async () => {
+  it('is a mistake at the start, where none is selected', async () => {
     const folder = await meshFolder({ 'primary/gateway.hcl': GATEWAY, 'primary/a.hcl': OTHER });
     const message = `${folder}:1:1: expected one mesh-gateway in datacenter primary, found a-gateway, gateway: select one with the setting "gateway"`;
     for (const source of [meshListenerSource({ ...PRIMARY, folder }), meshSource({ ...PRIMARY, folder })])
@@ -249,7 +249,7 @@ describe('the view of a proxy', () => {
     ]);
   });
 
-  it('stays, with a warning, when its definition is gone', async () => {
+  it('stays, with a warning, when its definition is removed', async () => {
     const folder = await meshFolder({ 'primary/web.hcl': WEB });
     const seen = follow<ProxyView>(
       meshProxySource({ ...PRIMARY, folder, proxy: { proxyId: 'web-sidecar-proxy' }, pollMs: 0 }),

@@ -51,7 +51,7 @@ const BETA_FILES: MeshTexts = {
 };
 
 describe('two clusters of mesh files', () => {
-  it('exchange what is exported under one name, and nothing else', async () => {
+  it('exchange exports under one name, and nothing else', async () => {
     const alpha = await meshOf(ALPHA_FILES, BETA_FILES, FROM_ALPHA, 'beta');
     const beta = await meshOf(BETA_FILES, ALPHA_FILES, FROM_BETA, 'alpha');
     const name = `db.default.default.alpha.external.${BETA}`;
@@ -75,14 +75,14 @@ describe('two clusters of mesh files', () => {
     ]);
   });
 
-  it('do not pass on what speaks HTTP, whose intentions the gateway could not keep', async () => {
+  it('do not route HTTP, whose intentions the gateway could not enforce', async () => {
     const files = { ...BETA_FILES, 'dc2/p.hcl': 'Kind = "service-defaults"\nName = "db"\nProtocol = "http"' };
     expect(peered(await meshOf(files, ALPHA_FILES, FROM_BETA, 'alpha'))).toEqual([
       expect.stringMatching(/^exported:alpha\/db \S+ $/),
     ]);
   });
 
-  it('pass it on where that is opted into, and say what it means', async () => {
+  it('route it where that is enabled, and warn about it', async () => {
     const files = { ...BETA_FILES, 'dc2/p.hcl': 'Kind = "service-defaults"\nName = "db"\nProtocol = "grpc"' };
     const folder = await meshFolder(under(files, ALPHA_FILES, 'alpha'));
     const controller = new AbortController();
@@ -153,7 +153,7 @@ describe('two clusters of mesh files', () => {
     expect(peered(beta)).toEqual([`exported:alpha/db db.default.default.alpha.external.${BETA} 10.2.0.2:21000`]);
   });
 
-  it('let callers of a peer in only at what is exported to it, by its name or by one that leads there', async () => {
+  it('allow callers of a peer only at its exports, by name or by one that leads there', async () => {
     const proxyIn = async (files: Readonly<Record<string, string>>) => {
       const alpha = await meshOf({ ...ALPHA_FILES, ...files }, BETA_FILES, FROM_ALPHA, 'beta');
       return meshProxyView(alpha, 'web-sidecar-proxy')?.importers;
@@ -221,7 +221,7 @@ describe('the setting "peers"', () => {
   const SETTINGS = { mesh: 'mesh', datacenter: 'dc1', trustDomain: ALPHA };
   const BETA_SETTINGS = { datacenter: 'dc2', trustDomain: BETA, knownAs: 'alpha' };
 
-  it('says how each cluster is seen, and by which roots it is trusted', () => {
+  it('shows how each cluster is seen, and the roots that it is trusted by', () => {
     const tls = { ca: 'ca.pem', cert: 'web.pem', key: 'web-key.pem' };
     const config = parseMeshConfig({ ...SETTINGS, tls, peers: { beta: { ...BETA_SETTINGS, ca: 'beta.pem' } } });
     expect(config.peers).toEqual({ beta: { ...BETA_SETTINGS, ca: 'beta.pem' } });

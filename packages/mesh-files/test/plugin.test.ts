@@ -70,7 +70,7 @@ describe('the plugin', () => {
       { gateway: 'gw-2' },
       'expected a mesh-gateway with the id gw-2 in datacenter primary; gateways found: none',
     ],
-  ])('says that there is nowhere to listen: %s', async (_claim, gateway, reason) => {
+  ])('reports that there is nothing to listen on: %s', async (_claim, gateway, reason) => {
     const baseDir = await meshFolder({ 'mesh/primary/a.hcl': 'service { name = "web" }' });
     expect(await checkMeshSettings({ ...SETTINGS, ...gateway }, baseDir)).toMatchObject({ noListeners: reason });
   });

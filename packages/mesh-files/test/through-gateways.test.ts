@@ -25,7 +25,7 @@ describe('two gateways, nothing but mesh files, and a service behind the second'
     ['local', 'local-gateway', ['primary lan', 'secondary wan']],
     ['remote', 'remote-gateway', ['secondary wan']],
     ['none', 'direct', []],
-  ])('in the mode %s the service answers by the way that the mode says', async (mode, path, passed) => {
+  ])('in the mode %s the service responds by the path of the mode', async (mode, path, passed) => {
     const { folder, gateways } = await twoDatacenters(mode);
     const target = await targetOf(folder);
     expect(target.path).toBe(path);

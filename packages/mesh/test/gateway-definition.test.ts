@@ -125,11 +125,11 @@ describe('the settings of a mesh gateway', () => {
       { envoy_gateway_bind_addresses: { high: { Address: '::', Port: 65_536 } } },
       'envoy_gateway_bind_addresses.high: expected an Address and a Port, found {"Address":"::","Port":65536}',
     ],
-  ])('that make no sense are told, and left at their default: %j', (config, problem) => {
+  ])('that are invalid are reported, and keep their default: %j', (config, problem) => {
     expect(define(config)).toEqual({ ...define({}), problems: [`Proxy.Config.${problem}`] });
   });
 
-  it('carry the traffic of servers where the meta says so', () => {
+  it('carry the traffic of servers where the meta enables it', () => {
     expect(define({}).wanFederation).toBe(false);
     expect(define({}, { 'consul-wan-federation': '1' }).wanFederation).toBe(true);
     expect(define({}, { 'consul-wan-federation': 'true' }).wanFederation).toBe(false);

@@ -39,7 +39,7 @@ describe('of the places that set a mode the first decides', () => {
     );
   });
 
-  it('takes an empty mode for none set, at every place', () => {
+  it('treats an empty mode as not set, at every place', () => {
     for (const place of MODE_PLACES) expect(decideMode([setting(place, '')])).toEqual({ kind: 'unset' });
     expect(modeOf(decideMode([setting('upstream', ''), setting('proxy-defaults', 'local')]))).toBe('local');
   });
@@ -70,7 +70,7 @@ describe('an upstream override', () => {
 
 describe('a mode', () => {
   it.each(MODES)('%s is read as it is', (mode) => expect(parseGatewayMode(mode)).toEqual({ kind: 'mode', mode }));
-  it('that is empty is none set', () => expect(parseGatewayMode('')).toEqual({ kind: 'unset' }));
+  it('that is empty is not set', () => expect(parseGatewayMode('')).toEqual({ kind: 'unset' }));
 
   it.each([
     ['Local', 'expected none, local or remote, found "Local": write local, in lower case'],
@@ -80,7 +80,7 @@ describe('a mode', () => {
     ['default', 'expected none, local or remote, found "default"'],
   ])('%j is refused', (text, message) => expect(parseGatewayMode(text)).toEqual({ kind: 'unknown', message }));
 
-  it('that is none, where it would decide, is an error that names its object', () => {
+  it('that is invalid, where it would decide, is an error that names its object', () => {
     const decision = decideMode([setting('service-defaults', 'Local'), setting('proxy-defaults', 'remote')]);
     expect(decision).toMatchObject({ kind: 'refused', by: { place: 'service-defaults' } });
     expect(explainMode(decision)).toBe(
@@ -91,7 +91,7 @@ describe('a mode', () => {
 });
 
 describe('the explanation of a mode', () => {
-  it('says who decided, and what the others said', () => {
+  it('shows which place decided, and the values of the others', () => {
     const settings = [
       setting('proxy-defaults', 'local'),
       setting('upstream', 'remote'),
@@ -102,7 +102,7 @@ describe('the explanation of a mode', () => {
     );
   });
 
-  it('says that nobody decided', () => expect(explainMode(decideMode([]))).toBe('no mode is set: direct'));
+  it('shows that no place decided', () => expect(explainMode(decideMode([]))).toBe('no mode is set: direct'));
 });
 
 interface Combination {

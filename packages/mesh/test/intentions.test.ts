@@ -32,7 +32,7 @@ describe('of the intentions that match the most exact decides', () => {
     expect(authorize({ source: WEB, destination: 'db' }, intentions, 'allow').allowed).toBe(allowed);
   });
 
-  it('and one for HTTP requests says which of its permissions cannot be checked', () => {
+  it('and one for HTTP requests lists which of its permissions cannot be checked', () => {
     const permissions = [
       describePermission({ action: 'allow', methods: ['GET', 'PUT'], path: '/admin', headers: ['x-user'] }),
       describePermission({ action: 'deny', methods: [], path: '', headers: [] }),

@@ -19,7 +19,7 @@ function entriesOf([own, central, allows]: Logged): ConfigEntries {
   };
 }
 
-describe('callers without TLS are let in', () => {
+describe('callers without TLS are accepted', () => {
   it.each<Logged>([
     ['permissive', undefined, true],
     [undefined, 'permissive', true],
@@ -34,14 +34,14 @@ describe('callers without TLS are let in', () => {
     [undefined, undefined, true],
     ['strict', 'permissive', true],
     ['strict', undefined, true],
-  ])('nowhere else, and nobody is warned: service %s, proxies %s, mesh %s', (...logged) => {
+  ])('nowhere else, without a warning: service %s, proxies %s, mesh %s', (...logged) => {
     expect(mutualTlsOf('web', entriesOf(logged))).toEqual({ mode: 'strict' });
   });
 
   it.each<Logged>([
     ['permissive', undefined, false],
     [undefined, 'permissive', undefined],
-  ])('not where the mesh does not allow it, and this is said: service %s, proxies %s, mesh %s', (...logged) => {
+  ])('not where the mesh does not allow it, and this is reported: service %s, proxies %s, mesh %s', (...logged) => {
     const { mode, warning } = mutualTlsOf('web', entriesOf(logged));
     expect(mode).toBe('strict');
     expect(warning).toContain('has no effect: the entry mesh does not say AllowEnablingPermissiveMutualTLS = true');

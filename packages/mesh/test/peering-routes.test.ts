@@ -86,7 +86,7 @@ describe('an exported service', () => {
     expect(routes[0]?.serverNames).toEqual([`db.default.default.east.external.${TD}`]);
   });
 
-  it.each(['http', 'http2', 'grpc'])('with protocol %s leads nowhere, and says what to set', (protocol) => {
+  it.each(['http', 'http2', 'grpc'])('with protocol %s has no backend, and shows what to set', (protocol) => {
     const { routes, problems } = derive({ peers: [peer('east')], exports: [exported(['east'], chain(protocol))] });
     expect(routes[0]?.backends).toEqual([]);
     expect(routes[0]?.origin?.['refused']).toMatch(
@@ -169,7 +169,7 @@ describe('an imported service', () => {
     expect(backends(two, down)).toEqual(backends(down, two));
   });
 
-  it('keeps its route while the peering fails, and says so', () => {
+  it('keeps its route while the peering fails, and reports it', () => {
     const { routes, problems } = derive({
       peers: [peer('cloud', 'FAILING')],
       imports: [imported(['10.40.2.1', 8080])],
@@ -260,7 +260,7 @@ describe("the servers' own connections", () => {
   });
 
   it.each(['nonsense', '203.0.113.5', '203.0.113.5:0', 'unix:/run/consul.sock', '2001:db8::1:8443'])(
-    'pass over an address that is none, and say so: %s',
+    'skip an invalid address, and report it: %s',
     (address) => {
       const peers = [{ ...dialled, serverAddresses: [address, '203.0.113.5:8443'] }];
       const { routes, problems } = derive({ peers, throughGateways: true });
@@ -275,7 +275,7 @@ describe("the servers' own connections", () => {
   );
 });
 
-describe('what is replicated of an exported service', () => {
+describe('the replicated data of an exported service', () => {
   const identity = (service: string): string => serviceIdentity({ service, datacenter: 'dc1' }, TD);
   const gateway = instance('mesh-gateway', { kind: 'mesh-gateway', address: '10.1.1.1', port: 8443 });
 

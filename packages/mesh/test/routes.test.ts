@@ -25,7 +25,7 @@ describe('a local service', () => {
     });
   });
 
-  it('without an instance that speaks Connect has no route, whatever its resolver says', () => {
+  it('without a Connect instance has no route, whatever its resolver says', () => {
     expect(routes({ services: [{ ...foo(), instances: [] }] })).toEqual([]);
   });
 
@@ -43,7 +43,7 @@ describe('a local service', () => {
     expect(route?.name).toBe('service:shop/foo');
   });
 
-  it('has an instance without address or port left out, and says so', () => {
+  it('has an instance without address or port left out, and reports it', () => {
     const service = { name: 'foo', selections: {}, instances: [at('.3'), at('.4', { port: 0 })] };
     const { routes: found, problems } = deriveRoutes(catalog({ services: [service] }), GATEWAY);
     expect(targets(found[0])).toEqual(['172.16.1.3:2222']);

@@ -202,7 +202,7 @@ describe('a name that no gateway can route', () => {
   });
 });
 
-describe('why there is nobody to dial', () => {
+describe('why there is no address to dial', () => {
   it.each<[string, Partial<ChainTarget>, Given, string | undefined]>([
     ['somebody is there', {}, { mode: 'none' }, undefined],
     ['an unhealthy one is there', {}, { mode: 'none', instances: [{ ...LAN, checks: CRITICAL }] }, undefined],

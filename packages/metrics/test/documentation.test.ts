@@ -24,7 +24,7 @@ describe('the documentation is that of the code', () => {
     ]);
   });
 
-  it('no query of docs/metrics.md, and no alert, asks for a metric that does not exist', () => {
+  it('no query of docs/metrics.md, and no alert, uses an unknown metric', () => {
     const queries =
       read('../../../docs/metrics.md')
         .match(/```(?:promql|yaml)\n[^]*?```/g)

@@ -105,7 +105,7 @@ describe('OpenMetrics', () => {
 });
 
 describe('process metrics', () => {
-  it('say what runs and what it uses, in a registry of its own', async () => {
+  it('report version and usage, in their own registry', async () => {
     const registry = new Registry();
     processMetrics(registry, { version: '1.2.3' });
     const { body } = await exposition(registry, undefined);

@@ -38,7 +38,7 @@ describe('rules and dashboard', () => {
     expect(dashboardOf().panels).toHaveLength(Object.keys(METRICS).length);
   });
 
-  it('ask for the rates of counters, for quantiles of histograms, for the ten largest routes only', () => {
+  it('use rates for counters, quantiles for histograms, and only the ten largest routes', () => {
     expect(queriesOf(METRICS.accepted)).toEqual([
       {
         expr: 'sum by (listener) (rate(meshgate_connections_accepted_total{instance=~"$instance"}[$__rate_interval]))',
@@ -52,7 +52,7 @@ describe('rules and dashboard', () => {
     expect(median?.expr).toMatch(/^topk\(10, histogram_quantile\(0\.5, sum by \(route, le\) \(rate\(.*_bucket/);
   });
 
-  it('docs/metrics.md has every alert and what it asks', () => {
+  it('docs/metrics.md has every alert and its question', () => {
     const page = readFileSync(new URL('../../../docs/metrics.md', import.meta.url), 'utf8');
     for (const { alert, question } of ALERTS) {
       const row = page.split('\n').find((line) => line.startsWith(`| \`${alert}\``));

@@ -352,7 +352,7 @@ describe('several proxies in one registry', () => {
     );
   });
 
-  it('are told apart by their labels, on every kind of metric', async () => {
+  it('are distinguished by their labels, on every kind of metric', async () => {
     const registry = new Registry();
     const [one, other] = ['a', 'b'].map((proxy) => prometheusObserver({ registry, labels: { proxy } }));
     for (const proxy of ['a', 'b']) gatewayVitals(registry, VITALS, { proxy });

@@ -26,7 +26,7 @@ describe('the metrics of a gateway as a whole', () => {
     ]);
   });
 
-  it('forget a route that is gone, and are asked anew each time', async () => {
+  it('drop a removed route, and are computed anew each time', async () => {
     const registry = new Registry();
     let routes = ['a', 'b'];
     gatewayVitals(registry, { ...VITALS, routes: () => routes.map((name) => ({ name, total: 1, healthy: 1 })) });
@@ -36,7 +36,7 @@ describe('the metrics of a gateway as a whole', () => {
     expect(await ofRoutes()).toEqual(['meshgate_route_backends{route="b"} 1']);
   });
 
-  it('of ten thousand routes come in pieces, none of which holds anybody up', async () => {
+  it('of ten thousand routes come in pieces, none of which blocks others', async () => {
     const registry = new Registry();
     const routes = Array.from({ length: 10_000 }, (_, index) => ({ name: `route-${index}`, total: 2, healthy: 1 }));
     gatewayVitals(registry, { ...VITALS, routes: () => routes });

@@ -239,7 +239,7 @@ describe('refused with its reason is', () => {
 });
 
 describe('a refusal', () => {
-  it('says what was expected and what was found', () => {
+  it('reports what was expected and what was found', () => {
     for (const [what, bytes] of REFUSED) {
       const verdict = parseClientHello(bytes);
       expect(verdict.kind === 'reject' && verdict.detail, what).toMatch(/^expected .+, found .+[^.]$/);

@@ -126,11 +126,11 @@ describe('any name', () => {
 });
 
 describe('the detail of a refused name', () => {
-  it('says which byte is wrong, and where', () => {
+  it('reports which byte is wrong, and where', () => {
     expect(helloFor('a.test\0')).toMatchObject({ detail: expect.stringMatching(/found byte 0x00 at 6$/) });
   });
 
-  it('quotes nothing of what the client sent', () => {
+  it('quotes nothing from the client', () => {
     for (const [name] of REFUSED) {
       const verdict = helloFor(name);
       expect(verdict.kind === 'reject' && verdict.detail).toMatch(/^[ -~]{1,160}$/);

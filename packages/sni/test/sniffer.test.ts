@@ -48,7 +48,7 @@ describe('the TLS sniffer', () => {
     expect(sniSniffer().inspect(Buffer.from(opening, 'latin1'))).toStrictEqual({ kind: 'pass' });
   });
 
-  it('rejects SSL 2.0 and says so', () => {
+  it('rejects SSL 2.0 and reports it', () => {
     const verdict = sniSniffer().inspect(Buffer.of(0x80, 0x2e, 1, 3, 1));
     expect(verdict).toStrictEqual({
       kind: 'reject',
@@ -56,7 +56,7 @@ describe('the TLS sniffer', () => {
     });
   });
 
-  it('rejects a broken hello and says what is wrong', () => {
+  it('rejects a malformed hello with the reason', () => {
     const verdict = sniSniffer().inspect(inRecords(clientHello({ serverName: '10.0.0.1' })));
     expect(verdict).toStrictEqual({
       kind: 'reject',
@@ -64,7 +64,7 @@ describe('the TLS sniffer', () => {
     });
   });
 
-  it('lets another sniffer have what is not TLS', () => {
+  it('leaves other protocols to another sniffer', () => {
     const http: Sniffer = { name: 'http', inspect: () => ({ kind: 'reject', reason: 'asked' }) };
     const both = firstOf([sniSniffer(), http]);
     expect(both.inspect(Buffer.from('GET'))).toStrictEqual({ kind: 'reject', reason: 'asked' });

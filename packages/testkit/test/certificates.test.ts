@@ -6,7 +6,7 @@ const SPIFFE = 'spiffe://11111111-2222-3333-4444-555555555555.consul/ns/default/
 const DAY_MS = 86_400_000;
 
 describe('an authority', () => {
-  it('issues what it was asked for', () => {
+  it('issues the requested certificate', () => {
     const authority = certificateAuthority('root');
     const { certificate } = authority.issue({
       dnsNames: ['web.internal', '*.web.internal'],
@@ -46,7 +46,7 @@ describe('an authority', () => {
     expect([new Date(leaf.validFrom), new Date(leaf.validTo)]).toEqual([notBefore, notAfter]);
   });
 
-  it('says which address it cannot write into a certificate', () => {
+  it('reports an address that it cannot write into a certificate', () => {
     const issue = (): unknown => certificateAuthority('root').issue({ addresses: ['localhost'] });
     expect(issue).toThrow("expected an IP address, found 'localhost'");
   });
@@ -67,7 +67,7 @@ describe('a peer', () => {
   it.each([
     { what: 'expired', days: [-2, -1], code: 'CERT_HAS_EXPIRED' },
     { what: 'not valid yet', days: [1, 2], code: 'CERT_NOT_YET_VALID' },
-  ])('turns away a leaf that is $what', async ({ days: [from = 0, to = 0], code }) => {
+  ])('rejects a leaf that is $what', async ({ days: [from = 0, to = 0], code }) => {
     const root = certificateAuthority('root');
     const [notBefore, notAfter] = [from, to].map((days) => new Date(new Date().getTime() + days * DAY_MS));
     const validity = { ...(notBefore && { notBefore }), ...(notAfter && { notAfter }) };

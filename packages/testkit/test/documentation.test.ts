@@ -27,7 +27,7 @@ describe.each(DOCUMENTS)('%s', (path) => {
     expect(page(file)).toContain(text);
   });
 
-  it('leads to pages that are there', () => {
+  it('links to existing pages', () => {
     const links = Array.from(page(path).matchAll(/\]\((?!https?:)([^)#]+)/g), ([, link = '']) => link);
     expect(links.filter((link) => !existsSync(join(ROOT, path, '..', link)))).toEqual([]);
   });

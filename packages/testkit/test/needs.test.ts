@@ -8,7 +8,7 @@ describe('a suite that needs something', () => {
     expect(needs('moon', true)).toBe(describe);
   });
 
-  it('fails where it is required and missing, and says why', () => {
+  it('fails where it is required and missing, and reports why', () => {
     vi.stubEnv('MESHGATE_TEST_REQUIRE', 'sun, moon');
     expect(() => needs('moon', 'new moon')).toThrow(/moon, which MESHGATE_TEST_REQUIRE names, found none: new moon/);
   });

@@ -46,7 +46,7 @@ describe('a TLS backend', () => {
     expect(client).toMatchObject({ alpn: 'http/1.1', protocol: 'TLSv1.2', resumed: false });
   });
 
-  it('asks for a certificate of the client where it is to', async () => {
+  it('requests a client certificate where configured', async () => {
     const clients = certificateAuthority('clients');
     await using backend = await tlsBackend('web.internal', { clientCa: clients.certificate, maxVersion: 'TLSv1.2' });
     await expect(tlsClient(backend.address, 'web.internal')).rejects.toThrow();
@@ -94,7 +94,7 @@ describe.each(['tcp', 'unix', 'tls'] as const)('a backend over %s', (kind) => {
     await backend.untilIdle();
   });
 
-  it('that hangs accepts and says nothing', async () => {
+  it('that hangs accepts and sends nothing', async () => {
     await using unix = await unixAddress();
     const options = { conduct: { kind: 'hang' }, ...(kind === 'unix' ? { at: unix.address } : {}) } as const;
     const backend = kind === 'tls' ? await tlsBackend('b', options) : await tcpBackend('b', options);
@@ -120,7 +120,7 @@ describe('a raw client', () => {
     await expect(second.finished).rejects.toMatchObject({ code: 'ECONNRESET' });
   });
 
-  it('says what it had when the stream ends too early', async () => {
+  it('reports what it had when the stream ends too early', async () => {
     await using listener = await peerListener();
     await using client = await rawClient(listener.address);
     const server = await listener.accept();

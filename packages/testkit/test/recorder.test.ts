@@ -9,7 +9,7 @@ function accepted(id: string): ReturnType<typeof eventSamples>['connection.accep
 }
 
 describe('a recorder', () => {
-  it('gives what it was told, by type and in order', () => {
+  it('returns the events that it received, by type and in order', () => {
     const events = recorder();
     for (const event of [accepted('a'), opened, accepted('b')]) events.observe(event);
     expect(events.events.map(({ type }) => type)).toEqual([
@@ -43,7 +43,7 @@ describe('a recorder', () => {
     expect((await found).map(({ connection }) => connection.id)).toEqual(['a', 'b']);
   });
 
-  it('lists what it saw instead when the time is over', async () => {
+  it('lists the events seen instead on timeout', async () => {
     const events = recorder();
     events.observe(accepted('a'));
     events.observe(closed);

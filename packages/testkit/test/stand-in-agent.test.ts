@@ -24,7 +24,7 @@ async function get(agent: StandInAgent, path: string, init: RequestInit = {}): P
 }
 
 describe('a stand-in agent', () => {
-  it('answers from what it is told of a mesh: local and imported nodes, health, chains, exports', async () => {
+  it('responds from a mesh description: local and imported nodes, health, chains, exports', async () => {
     await using agent = await standInAgent({ mesh: MESH });
     const nodes = JSON.parse((await get(agent, 'internal/ui/nodes')).body) as { Node: string; PeerName?: string }[];
     expect(nodes.map(({ Node, PeerName }) => [Node, PeerName])).toEqual([
@@ -54,7 +54,7 @@ describe('a stand-in agent', () => {
     await other;
   });
 
-  it('answers a held question with what holds when its time is over', async () => {
+  it('answers a blocking query with the current data on timeout', async () => {
     await using agent = await standInAgent({ mesh: MESH });
     const { index, body } = await get(agent, 'peerings');
     expect(await get(agent, `peerings?index=${index}&wait=10ms`)).toMatchObject({ index, body });
@@ -84,7 +84,7 @@ describe('a stand-in agent', () => {
     expect(body.includes('PeerCAPems')).toBe(showsRoots);
   });
 
-  it('refuses what the token may not see, or leaves it out and says so', async () => {
+  it('refuses what the token may not see, or filters it and says so', async () => {
     const denied = { 'peering*': 'peering:read', 'config/exported-services': 'filtered' };
     await using agent = await standInAgent({ mesh: MESH, denied });
     expect(await get(agent, 'peerings')).toMatchObject({
@@ -116,7 +116,7 @@ describe('a stand-in agent', () => {
     expect((await get(agent, 'agent/service/deregister/gw', { method: 'PUT' })).status).toBe(status);
   });
 
-  it('says what it was asked', async () => {
+  it('lists the requests that it received', async () => {
     await using agent = await standInAgent();
     await get(agent, 'peerings?index=1&wait=1ms');
     expect(agent.requests).toEqual(['GET peerings?index=1&wait=1ms']);
@@ -178,7 +178,7 @@ describe('a stand-in agent that misbehaves', () => {
     expect(performance.now() - from).toBeGreaterThan(25);
   });
 
-  it('breaks off what is being held', async () => {
+  it('aborts blocking queries', async () => {
     await using agent = await standInAgent({ mesh: MESH });
     const { index } = await get(agent, 'peerings');
     const waiting = get(agent, `peerings?index=${index}&wait=30s`).then(

@@ -133,7 +133,7 @@ describe.runIf(process.platform === 'linux')('a gateway whose log cannot be writ
       expect(await gateway.ended).toBe(0);
     });
 
-    it('serves and stops when the reader of its log has gone', async () => {
+    it('serves and stops when the reader of its log has closed', async () => {
       await using api = await tlsBackend('api.example.com');
       await using gateway = await startMute(api, settings, 'pipe');
       gateway.child.stdout?.destroy();
@@ -222,7 +222,7 @@ export default { name: 'thrower', install: (host) => host.addService({
 
 needs('netns', mountable())('a gateway whose log is on a small disk', () => {
   it.each(MODES)(
-    'loses lines while it is full, says how many once there is room, and goes on: %j',
+    'loses lines while it is full, reports how many once there is room, and continues: %j',
     async (settings) => {
       await using api = await tlsBackend('api.example.com');
       await using home = await gatewayFolder([]);

@@ -183,7 +183,7 @@ function limitsAvailable(): true | string {
 
 needs('netns', limitsAvailable())('a gateway', () => {
   it(
-    `goes on when ${CAUSES.noDescriptors.cause}, says so, and accepts again when there are some`,
+    `continues when ${CAUSES.noDescriptors.cause}, reports it, and accepts again when there are some`,
     { timeout: 20_000 },
     async () => {
       await using night = await startNight(

@@ -279,7 +279,7 @@ declare('Meshgate and HAProxy', () => {
     });
   });
 
-  it('are asked at least sixty questions', () => {
+  it('are run with at least sixty cases', () => {
     expect(SETUPS.flatMap(({ cases }) => cases).length).toBeGreaterThanOrEqual(60);
   });
 });

@@ -247,7 +247,7 @@ describeInNetworks('meshgate doctor in a federation of two datacenters names', (
     await namespace.ip('link', 'set', 'wan', 'mtu', '1500');
   });
 
-  claim('a datacenter to which there is no way', async () => {
+  claim('an unreachable datacenter', async () => {
     await datacenter.namespace.ip('link', 'set', 'wan', 'down');
     await firstFailure({ datacenter }, /^route datacenter:dc2.*: (?:no route to host|network unreachable)/);
     await datacenter.namespace.ip('link', 'set', 'wan', 'up');

@@ -40,7 +40,7 @@ describeInNetworks('two datacenters that reach each other through their gateways
     ['dc1', 'dc2'],
     ['dc2', 'dc1'],
   ] as const)('a client in %s', (from, to) => {
-    it('reaches a service in the other one through both gateways, with mutual TLS that nobody has touched', async () => {
+    it('reaches a service in the other one through both gateways, with end-to-end mutual TLS', async () => {
       const [here, there] = sides(from);
       await using client = await clientOf(here, federation.nameOf('db', there));
       expect(await client.echo('across')).toBe('across');
@@ -65,14 +65,14 @@ describeInNetworks('two datacenters that reach each other through their gateways
       expect({ v1: handshakes(v1), v2: handshakes(v2) }).toEqual({ v1: before.v1 + 4, v2: before.v2 });
     });
 
-    it('reaches the service of that name at home when it asks for that', async () => {
+    it('reaches the local service of that name when it requests that', async () => {
       const [here] = sides(from);
       await using client = await clientOf(here, federation.nameOf('db', here));
       expect(await client.echo('at home')).toBe('at home');
       expect(client.serverCertificate.subjectaltname).toContain(`/dc/${from}/svc/db`);
     });
 
-    it('is closed, not led astray, when it asks for a service that nobody has', async () => {
+    it('is closed, not misrouted, when it requests an unknown service', async () => {
       const [here, there] = sides(from);
       await expect(clientOf(here, federation.nameOf('nobody', there))).rejects.toThrow();
       await expect(
@@ -91,7 +91,7 @@ describeInNetworks('two datacenters that reach each other through their gateways
         expect(await inside.probe({ host: wanAddress(there.datacenter.number, 0), port })).toBe('ECONNREFUSED');
     });
 
-    it('has a Consul server that knows the other one alive, asks it and writes to it', async () => {
+    it('has a Consul server that sees the other one alive, queries it and writes to it', async () => {
       const [here, there] = sides(from);
       expect((await membersSeenBy(here)).toSorted()).toEqual(['server-1.dc1', 'server-2.dc2']);
       const nodes = await eventually(
@@ -166,7 +166,7 @@ describeInNetworks('two datacenters that reach each other through their gateways
     });
   });
 
-  it('have a route for every name that their servers ask each other for', async () => {
+  it('have a route for every name that their servers request from each other', async () => {
     const routes = await federation.one.gateways[0].routes();
     expect(routes.filter(({ kind }) => kind.includes('server')).map(({ name }) => name)).toEqual([
       'servers:dc2',

@@ -29,7 +29,7 @@ const sections = sectionsIn(pageText('docs/mesh-gateways.md'))
   .filter(({ rows }) => rows.length > 0);
 
 describe('docs/mesh-gateways.md', () => {
-  it('has all five configurations of the original, and what holds without any and with a redirect', () =>
+  it('has all five configurations of the original, and the defaults without any and with a redirect', () =>
     expect(sections).toHaveLength(7));
 
   describeInNetworks('with Consul, whose commands take its texts', () => claims(meshInConsul));
@@ -44,7 +44,7 @@ function claims(create: () => Promise<PageMesh>): void {
   afterAll(() => mesh[Symbol.asyncDispose]());
 
   it.each(sections)(
-    '$title: requests go as its table says',
+    '$title: requests take the path in its table',
     async ({ section, rows }) => {
       await using sidecar = await mesh.sidecarOf(section);
       for (const row of rows) await showsIn(mesh, sidecar.daemon, row);

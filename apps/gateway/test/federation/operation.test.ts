@@ -53,7 +53,7 @@ describeInNetworks('a gateway of a Consul that denies by default', () => {
   );
 
   it(
-    'with a token that may read no node is not ready, says why, and is as soon as the policy allows it',
+    'with a token that may read no node is not ready, reports why, and becomes ready as soon as the policy allows it',
     async () => {
       const lan = datacenter.lan(12, GATEWAY_PORT);
       const blind = LEAST_POLICY.replace(/^node_prefix.*$/m, '');
@@ -101,7 +101,7 @@ describeInNetworks('a gateway', () => {
   afterAll(() => belongings[Symbol.asyncDispose]());
 
   it(
-    'that is told to stop tells Consul first, then accepts no more, lets connections finish, and deregisters',
+    'that is stopped first enters maintenance in Consul, then stops accepting, lets connections finish, and deregisters',
     async () => {
       const file = join(belongings.add(temporaryFolder()).path, 'meshgate.yaml');
       writeFileSync(file, 'drain: { delay: 1s, grace: 20s }\n');
@@ -138,7 +138,7 @@ describeInNetworks('a gateway', () => {
   );
 
   it(
-    'that somebody else has registered listens where that says, and where it says later; connections live on',
+    'that is registered elsewhere listens on the addresses of that registration, and follows it; connections continue',
     async () => {
       const first = datacenter.lan(12, GATEWAY_PORT);
       const second = datacenter.lan(12, 9443);
@@ -161,7 +161,7 @@ describeInNetworks('a gateway', () => {
   );
 
   it(
-    'listens on the addresses that it was told to bind, and on no others',
+    'listens on the configured bind addresses only',
     async () => {
       const [one, other] = [datacenter.lan(22, 9443), datacenter.lan(23, 9443)];
       const registered = formatEndpoint(datacenter.lan(11, GATEWAY_PORT));

@@ -115,7 +115,7 @@ describeInNetworksOnly('two clusters of mesh files, of which only the gateways r
   }, SET_UP_MS);
   afterAll(() => belongings[Symbol.asyncDispose]());
 
-  it('a client here has no way to a service or to the gateway there', async () => {
+  it('a client here has no path to a service or to the gateway there', async () => {
     for (const at of [
       { host: BETA.services, port: PORTS.db },
       { host: BETA.wan, port: GATEWAY_PORT },
@@ -123,12 +123,12 @@ describeInNetworksOnly('two clusters of mesh files, of which only the gateways r
       expect(await alpha.atServices.probe(at)).toBe('ENETUNREACH');
   });
 
-  it('what is exported is reached through both gateways', async () => {
+  it('exported services are reached through both gateways', async () => {
     await using client = await query(nameOf('db'));
     expect([client.serverCertificateName, await client.get()]).toEqual(['db', 'db']);
   });
 
-  it('what is not exported is reached by no name', async () => {
+  it('services that are not exported have no name', async () => {
     for (const name of [
       nameOf('secret'),
       `secret.default.${DATACENTER}.internal.${BETA.trustDomain}`,
@@ -154,7 +154,7 @@ describeInNetworksOnly('two clusters of mesh files, of which only the gateways r
   });
 
   it(
-    'what dies here is taken over by the peer, and comes back',
+    'a service that fails here is taken over by the peer, and comes back',
     async () => {
       const answered = (): Promise<string> => answerFrom(alpha.atServices, UPSTREAM_PORTS.withFailover);
       expect(await answered()).toBe('app of alpha');
@@ -186,7 +186,7 @@ describeInNetworksOnly('two clusters of mesh files, of which only the gateways r
   });
 
   it(
-    'what is exported later is reached then, and not when it is exported no more',
+    'a service can be reached from its export until its export ends',
     async () => {
       const [here, there] = gateways;
       await exportToAlpha('db', 'app', 'secret');

@@ -69,7 +69,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
   afterAll(() => belongings[Symbol.asyncDispose]());
 
   describe.each(PLACES)('a mode that is set by %s', (placeName, place) => {
-    it.each(Object.keys(VARIANTS) as Mode[])('%s: that way is taken, where there is no other', async (mode) => {
+    it.each(Object.keys(VARIANTS) as Mode[])('%s: that path is taken, where there is no other', async (mode) => {
       const { path, to, passed } = VARIANTS[mode];
       const { near, far } = gateways();
       const { web, machine } = mesh;
@@ -123,7 +123,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
   describe('that may reach everything', () => {
     beforeAll(() => mesh.machine.reaches(...EVERYBODY));
 
-    it('keep connections that stand when the mode changes; new ones take the new way', async () => {
+    it('keep live connections when the mode changes; new ones take the new path', async () => {
       const { near } = gateways();
       await inMode('local');
       await using before = await mesh.application(DB_THERE);
@@ -147,7 +147,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
     });
 
     it(
-      'let nobody in whom an intention denies, say why on both sides, and let in whom it allows',
+      'refuse callers that an intention denies, report why on both sides, and accept those that it allows',
       async () => {
         await inMode('local');
         const { web, far } = mesh;
@@ -171,7 +171,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
       2 * REPLICATED_MS,
     );
 
-    it('refuse a client without a certificate, whom gateways have let through', async () => {
+    it('refuse a client without a certificate, which gateways have forwarded', async () => {
       const { trustDomain, one, two } = mesh.federation;
       const from = mesh.far.daemon.lines.length;
       await using client = await tlsClient(await one.datacenter.inside.to(NEAR), mesh.federation.nameOf('db', two));
@@ -184,7 +184,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
       });
     });
 
-    it('find out who is not who the catalog says, and say so on both sides', async () => {
+    it('detect a server without the identity in the catalog, and report it on both sides', async () => {
       const { web, far, federation } = mesh;
       const { consul } = federation.two.datacenter;
       await consul.put('agent/service/register', { Name: 'billing', Port: 80 });
@@ -294,7 +294,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
     );
 
     it(
-      'reach what a prepared query finds',
+      'reach the results of a prepared query',
       async () => {
         const { consul } = mesh.federation.one.datacenter;
         await consul.post('query', { Name: 'nearest', Service: { Service: 'db', Connect: true } });
@@ -313,7 +313,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
     });
 
     it(
-      'cut nothing, and refuse nobody, while streams of connections run both ways',
+      'cut no connection and refuse no client, while streams of connections run both ways',
       async () => {
         const { one, two } = mesh.federation;
         await using thereAndBack = await mesh.application(DB_THERE);

@@ -33,7 +33,7 @@ describeInNetworks('a gateway whose agent fails', () => {
   afterEach(() => belongings[Symbol.asyncDispose]());
 
   it.each(['garbage', 'status 500'] as const)(
-    'by answering with %s routes on, says so, and follows it again afterwards',
+    'by responding with %s keeps routing, reports it, and follows it again afterwards',
     async (manner) => {
       await using agent = await StandIn.before(datacenter.inside);
       const gateway = await started('--http-addr', agent.address);
@@ -64,7 +64,7 @@ describeInNetworks('a gateway whose agent fails', () => {
   );
 
   it(
-    'by stopping in the middle of everything routes on, and follows it when it goes on',
+    'by stopping in the middle of everything keeps routing, and follows it when it continues',
     async () => {
       const gateway = await started();
       await using stream = await streamTo('db');
@@ -93,7 +93,7 @@ describeInNetworks('a gateway whose agent fails', () => {
   );
 
   it(
-    'by losing all that it knew routes on with what it had, registers again, and takes what is new',
+    'by losing all of its state keeps routing with the last data, registers again, and takes new data',
     async () => {
       const gateway = await started();
       await using stream = await streamTo('db');
@@ -115,7 +115,7 @@ describeInNetworks('a gateway whose agent fails', () => {
   );
 
   it(
-    'before it starts routes at once with what it has kept, and says so',
+    'before it starts routes at once with the stored routes, and reports it',
     async () => {
       const file = join(belongings.add(temporaryFolder()).path, 'meshgate.yaml');
       writeFileSync(file, 'stateDir: state\n');

@@ -300,7 +300,7 @@ describeWithConsul('mesh files and the commands of Consul', () => {
     await files[Symbol.asyncDispose]();
   });
 
-  it('stand for the same values', async () => {
+  it('represent the same values', async () => {
     const services = VALUES.map(
       ([, text], index) =>
         `{\n name = "v${index}", ${HOLDER}\n proxy {\n destination_service_name = "web"\n config { value = ${text}\n } } },`,

@@ -73,7 +73,7 @@ async function meshFolder(
 }
 
 describe('meshgate sidecar, with mesh files', () => {
-  it('carries what an application says to another, and says who was on the other side', async () => {
+  it('carries data between two applications, and reports the identity of the other side', async () => {
     await using application = await tcpBackend('db');
     const ports = await freePorts(3);
     await using files = await meshFolder(ports, application.address.port);
@@ -146,7 +146,7 @@ describe('meshgate sidecar, with mesh files', () => {
     for (const sidecar of [web, db]) await sidecar.ended;
   });
 
-  it('puts limits, keepalive, drain and log into use by a reload, keeps connections, and says what needs a restart', async () => {
+  it('applies limits, keepalive, drain and log by a reload, keeps connections, and reports what needs a restart', async () => {
     await using application = await tcpBackend('db');
     const ports = await freePorts(3);
     await using files = await meshFolder(ports, application.address.port);
@@ -299,7 +299,7 @@ describe('meshgate sidecar, with mesh files', () => {
     ],
     ['no key', ['--sidecar-for', 'web'], { 'web-key.pem': 'x' }, 'web-key.pem:1:1: expected a private key in PEM'],
     ['a mistake in a mesh file', ['--sidecar-for', 'web'], { 'mesh/dc1/x.hcl': 'servise {}' }, 'x.hcl:1:1: servise:'],
-  ])('%s: it does not start, and says why', async (_claim, args, broken, message) => {
+  ])('%s: it does not start, and reports why', async (_claim, args, broken, message) => {
     await using files = await meshFolder([1, 2, 3], 4);
     for (const [name, text] of Object.entries(broken)) await files.write(name, text);
     const ended = await meshgate(['sidecar', ...args, '--config', join(files.path, 'web.yaml')]);

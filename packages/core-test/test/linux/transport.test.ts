@@ -55,7 +55,7 @@ async function inOwnNetwork(prepare: string, ...program: readonly string[]): Pro
 }
 
 describe(`the ${NAME} transport`, () => {
-  it('passes its own test with every way of carrying', async () => {
+  it('passes its self-test with every splice mode', async () => {
     for (const splice of ['copy', 'splice'] as const) expect(await selfTest({ splice })).toEqual({ ok: true });
     expect(await selfTest()).toEqual({ ok: true });
   });
@@ -70,7 +70,7 @@ describe(`the ${NAME} transport`, () => {
     expect(found).toEqual({ ok: true });
   });
 
-  it('gives up a backend that leaves what it is sent unacknowledged, as early as keepalive would give up a silent one', async ({
+  it('drops a backend that does not acknowledge data, as early as keepalive would drop a silent one', async ({
     skip,
   }) => {
     await using socket = await unixAddress();
@@ -94,7 +94,7 @@ describe(`the ${NAME} transport`, () => {
     await until(() => JSON.stringify(descriptorsByKind()) === JSON.stringify(before));
   });
 
-  it('stops accepting when no file descriptor is left, says so once, and loses nobody who waits', async () => {
+  it('stops accepting when no file descriptor is left, reports it once, and loses no waiting client', async () => {
     const limited = spawn(
       'sh',
       ['-c', 'ulimit -n 512; exec "$0" "$@"', process.execPath, fixture('exhaustion.mjs'), NAME],
@@ -196,7 +196,7 @@ describe(`the ${NAME} transport`, () => {
     await listening.close();
   });
 
-  it('says who refused, who did not answer, and who gave up', async () => {
+  it('distinguishes refused, timed out and abandoned dials', async () => {
     const transport = transportUnderTest();
     await using refusing = await refusingAddress();
     await using silent = await silentAddress();

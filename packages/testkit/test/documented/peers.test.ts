@@ -11,7 +11,7 @@ const counts = new Map<string, number>();
 const counter = { observe: ({ type }: { type: string }) => void counts.set(type, (counts.get(type) ?? 0) + 1) };
 describeObserver('a counter of events', () => counter);
 
-it('a server that resets in the midst of an answer is told from one that has finished', async () => {
+it('a server that resets in the middle of a response is distinguished from one that has finished', async () => {
   await using listener = await peerListener();
   await using client = await rawClient(listener.address);
   const server = await listener.accept();
