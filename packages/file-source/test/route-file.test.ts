@@ -91,6 +91,10 @@ describe('a route file', () => {
     expect(read('serverNames: [ a.example ], backends: [], egress: {}')).toEqual([
       '1:51: a route with egress forwards to the server name itself and has no backends',
     ]);
+    expect(read('serverNames: [ a.example ], egress: {}, healthCheck: {}, balance: random')).toEqual([
+      '1:66: a route with egress has no backends to choose from',
+      '1:79: a route with egress has no backends to choose from',
+    ]);
     expect(read('name: x, fallback: true, serverNames: [], egress: {}')).toEqual([
       '1:32: egress needs a server name: a fallback has none',
     ]);

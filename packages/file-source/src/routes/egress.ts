@@ -15,16 +15,19 @@ export interface RouteTarget {
   readonly egress: Field | undefined;
   readonly serverNames: Field | undefined;
   readonly fallback: Field | undefined;
+  /** Settings that choose among backends, as the route has them. */
+  readonly choices: readonly Field[];
 }
 
 /** The backends of a route, or its egress; `undefined` when invalid, which is recorded. */
 export function readDestination(from: RouteTarget): Pick<Route, 'backends' | 'egress'> | undefined {
-  const { backends, egress } = from;
+  const { backends, egress, choices } = from;
   if (egress === undefined) {
     const read = backends?.list()?.map(readBackend);
     return read && { backends: read.filter((backend): backend is Backend => backend !== undefined) };
   }
   backends?.refuse('a route with egress forwards to the server name itself and has no backends');
+  for (const choice of choices) choice.refuse('a route with egress has no backends to choose from');
   refuseAnyName(from);
   const settings = readEgress(egress);
   return settings && { backends: [], egress: settings };

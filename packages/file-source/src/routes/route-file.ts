@@ -92,6 +92,9 @@ export const ROUTE_KEYS = {
   use: 'optional',
 } as const;
 
+/** Settings that choose among the backends of a route. */
+const CHOICES = ['balance', 'healthCheck', 'onBackendDown', 'failover'] as const;
+
 type RouteFields = ReadonlyMap<keyof typeof ROUTE_KEYS, Field>;
 
 function readRoute(route: Field, file: string, claims: RouteClaim[]): Route | undefined {
@@ -109,6 +112,7 @@ function readRoute(route: Field, file: string, claims: RouteClaim[]): Route | un
     egress: fields.get('egress'),
     serverNames: fields.get('serverNames'),
     fallback: fields.get('fallback'),
+    choices: CHOICES.flatMap((key) => fields.get(key) ?? []),
   });
   const options = {
     ...readBalance(fields.get('balance')),
