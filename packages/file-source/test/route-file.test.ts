@@ -414,3 +414,21 @@ describe('anchors, aliases and merge keys', () => {
     );
   });
 });
+
+describe('very many of what is one line of a file', () => {
+  it('names claimed again by aliases are told of up to a limit', () => {
+    const names = Array.from({ length: 500 }, (_, index) => `n${index}.example`).join(', ');
+    const again = Array.from({ length: 9 }, (_, index) => `  - { name: r${index}, serverNames: *n, backends: *b }\n`);
+    const first = `  - { name: a, serverNames: &n [ ${names} ], backends: &b [ { address: 10.0.0.1, port: 1 } ] }\n`;
+    const { problems } = parseRouteFile(`routes:\n${first}${again.join('')}`, 'r.yaml');
+    expect(problems).toHaveLength(1_001);
+    expect(problems.map(({ message }) => message)).toContain('and more names that are claimed twice');
+  });
+
+  it('names of one route are all read', () => {
+    const serverNames = Array.from({ length: 200_000 }, (_, index) => `n${index}.example`);
+    const route = { name: 'a', serverNames, backends: [{ address: '10.0.0.1', port: 1 }] };
+    const { routes, problems } = parseRouteFile(JSON.stringify({ routes: [route] }), 'r.json');
+    expect([routes[0]?.serverNames.length, problems]).toEqual([200_000, []]);
+  });
+});

@@ -87,7 +87,8 @@ export async function installPlugins(
     }
     const outcome = await install(use, work);
     installedUses.push({ use, parts: work.collector.since(before), lease: outcome.lease });
-    problems.push(...outcome.problems);
+    // Not all at once: a file may have more problems than fit on the stack as arguments.
+    for (const problem of outcome.problems) problems.push(problem);
     checks.push(outcome.checked);
     listening.push(...(outcome.checked.listening ?? []).map((at) => ({ at, path: use.path })));
     complete &&= outcome.installed;

@@ -15,11 +15,12 @@ export interface RouteClaim {
   readonly field: Field;
 }
 
-/** A problem for each claim that repeats an earlier one, with both routes and positions. */
+/** A problem for each claim that repeats an earlier one, with both routes and positions; of very many the first, and that there are more. */
 export function contested(claims: readonly RouteClaim[]): readonly Problem[] {
   const first = new Map<string, RouteClaim>();
   const problems = new Map<Field, Problem>();
   for (const claim of claims) {
+    if (problems.size === MAX_CONTESTED) return [...problems.values(), MORE];
     for (const key of keysOf(claim)) {
       const earlier = first.get(key);
       if (earlier === undefined) first.set(key, claim);
@@ -30,6 +31,10 @@ export function contested(claims: readonly RouteClaim[]): readonly Problem[] {
   }
   return [...problems.values()];
 }
+
+/** Nobody reads more, and a file of a page can claim a million names again, by aliases. */
+const MAX_CONTESTED = 1_000;
+const MORE: Problem = { message: 'and more names that are claimed twice', path: [] };
 
 /** One for each listener; a claim on all listeners ranks after those on one, so the two do not conflict. */
 function keysOf({ what, value, listeners }: RouteClaim): readonly string[] {

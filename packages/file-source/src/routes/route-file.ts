@@ -106,7 +106,8 @@ function readRoute(route: Field, file: string, claims: RouteClaim[]): Route | un
   const name = fields.has('name') ? fields.get('name')?.parsed(parseRouteName) : serverNames[0]?.name;
   if (scope.fallback === true && serverNames.length === 0 && !fields.has('name'))
     route.refuse('expected the key "name", since there is no server name to name the route after; found none');
-  claims.push(...claimsOf({ owner: route, fields, name, serverNames, scope }));
+  // Not all at once: as many arguments as a route may have names do not fit on the stack.
+  for (const claim of claimsOf({ owner: route, fields, name, serverNames, scope })) claims.push(claim);
   const destination = readDestination({
     backends: fields.get('backends'),
     egress: fields.get('egress'),
