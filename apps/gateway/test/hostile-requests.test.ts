@@ -36,14 +36,14 @@ async function statusOf(url: string, request: string): Promise<string> {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname);
   socket.on('error', () => undefined);
-  let said = '';
-  socket.on('data', (chunk: Buffer) => (said += chunk.toString('latin1')));
+  let received = '';
+  socket.on('data', (chunk: Buffer) => (received += chunk.toString('latin1')));
   await once(socket, 'connect');
   socket.write(request, 'latin1');
   const answered = new Promise<void>((resolve) => socket.on('data', () => resolve()).once('close', () => resolve()));
   await answered;
   socket.destroy();
-  return /^HTTP\/1\.1 (\d+)/.exec(said)?.[1] ?? 'closed';
+  return /^HTTP\/1\.1 (\d+)/.exec(received)?.[1] ?? 'closed';
 }
 
 describe('the admin API, asked by somebody who means no good', () => {

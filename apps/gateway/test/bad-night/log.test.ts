@@ -122,11 +122,11 @@ describe.runIf(process.platform === 'linux')('a gateway whose log cannot be writ
       const full = openSync('/dev/full', 'w');
       onTestFinished(() => closeSync(full));
       await using gateway = await startMute(api, settings, full);
-      const standing = await gateway.open();
+      const established = await gateway.open();
       expect(await gateway.serve()).toBe('hello');
       await warned(gateway, 'log lines cannot be written: ENOSPC: no space left on device');
-      expect(await standing.echo('still here')).toBe('still here');
-      standing.end();
+      expect(await established.echo('still here')).toBe('still here');
+      established.end();
       await gateway.firesLogLost();
       expect(await gateway.serve()).toBe('hello');
       gateway.child.kill('SIGTERM');
