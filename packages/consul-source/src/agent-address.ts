@@ -25,20 +25,31 @@ export type AgentAddress =
       readonly hint: string;
     };
 
-/** Parses `http://HOST:PORT`, `https://…`, `HOST:PORT`, each optionally with a path or `user:password@`, or `unix:///PATH`. Pure. */
+/**
+ * Parses `http://HOST:PORT`, `https://…`, `HOST:PORT`, each optionally with a path or `user:password@`, or `unix:///PATH`. `:PORT` is a port
+ * of this machine, as Consul's own commands have it. Pure.
+ */
 export function parseAgentAddress(address: string): AgentAddress {
   if (address === 'unix://') return invalid(address, '');
   if (address.startsWith('unix://'))
     return { kind: 'address', origin: 'http://localhost', prefix: '', socketPath: address.slice(7), shown: address };
-  const withScheme = /^[a-z]+:\/\//i.test(address) ? address : `http://${address}`;
+  const withHost = /^:\d/.test(address) ? `127.0.0.1${address}` : address;
+  const withScheme = /^[a-z]+:\/\//i.test(withHost) ? withHost : `http://${withHost}`;
   const url = URL.canParse(withScheme) ? new URL(withScheme) : undefined;
   if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:'))
     return invalid(address, hintFor(withScheme));
   if (url.search !== '' || url.hash !== '') return invalid(address, ', which must not have a query');
-  const { origin, pathname, username, password } = url;
+  const { origin, pathname, username, password, port } = url;
+  if (port === '0') return invalid(address, ': nothing listens on port 0');
+  if (isNumberAlone(withScheme)) return invalid(address, ': a port needs a host, as in 127.0.0.1:8500');
   const prefix = pathname.replace(/\/+$/, '');
   const auth = username === '' ? {} : { auth: `${unescaped(username)}:${unescaped(password)}` };
   return { kind: 'address', origin, prefix, ...auth, shown: address.replace(/\/\/[^/]*@/, '//') };
+}
+
+/** A URL takes a number for an IPv4 address: `8500` for 0.0.33.52. */
+function isNumberAlone(url: string): boolean {
+  return /^[a-z]+:\/\/(?:[^/]*@)?\d+(?:[:/]|$)/i.test(url);
 }
 
 /** A password may hold a percent sign that begins no escape. */

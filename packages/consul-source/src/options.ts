@@ -21,7 +21,7 @@ import type { TrustBundles } from './peering/peer-trust.ts';
 import type { RouteDefaults, RouteSettings } from './route-defaults.ts';
 import type { CredentialOptions } from './sidecar/credentials.ts';
 import { tlsProblems } from './tls-files.ts';
-import { readToken } from './token.ts';
+import { isToken, readToken, TOKEN_FORM } from './token.ts';
 
 /** The settings of `use: consul`, as written. */
 export interface ConsulSettings extends ExportRules {
@@ -66,6 +66,7 @@ export function parseSettings(config: unknown): ConsulSettings {
   const { root, problems } = openValue(config ?? {});
   const fields = root.record(SETTINGS);
   const strings = stringsOf(fields, STRINGS);
+  if (strings['token'] !== undefined && !isToken(strings['token'])) fields?.get('token')?.refuse(TOKEN_FORM);
   if (strings['token'] !== undefined && strings['tokenFile'] !== undefined)
     fields?.get('tokenFile')?.refuse('expected token or tokenFile, found both');
   for (const [one, other] of [['certFile', 'keyFile'] as const, ['keyFile', 'certFile'] as const])

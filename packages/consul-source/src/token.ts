@@ -2,7 +2,7 @@ import { errorOf, readRegularFile } from '@meshgate/core/parts';
 
 /** The ACL token for the agent. With neither field set the agent uses its own default token, or the anonymous one. */
 export interface TokenOptions {
-  /** The secret itself, sent as `X-Consul-Token`. An empty one counts as absent. */
+  /** The secret itself, sent as `X-Consul-Token`, without spaces and line breaks around it. An empty one counts as absent. */
   readonly token?: string;
   /** A file with the token, reloaded while running: a rotated token needs no restart. Takes precedence over `token`. */
   readonly tokenFile?: string;
@@ -14,7 +14,10 @@ export interface TokenOptions {
  * @returns a function that rejects, naming the file, when it cannot be read
  */
 export function tokenReader({ token, tokenFile }: TokenOptions): () => Promise<string | undefined> {
-  if (tokenFile === undefined) return () => Promise.resolve(token === '' ? undefined : token);
+  if (tokenFile === undefined) {
+    const secret = token?.trim();
+    return () => Promise.resolve(secret === '' ? undefined : secret);
+  }
   let read: { readonly at: number; readonly secret: Promise<string> } | undefined;
   return async () => {
     const now = performance.now();
@@ -34,5 +37,14 @@ export async function readToken(file: string): Promise<string> {
   const secret = content.trim();
   // Whoever rotates it may empty the file first. Without a token the agent would answer as to anybody, which is not what is meant.
   if (secret === '') throw new Error(`the ACL token cannot be read from ${file}: the file is empty`);
+  if (!isToken(secret)) throw new Error(`the ACL token cannot be read from ${file}: ${TOKEN_FORM}`);
   return secret;
 }
+
+/** Whether `secret` can be sent in a header. */
+export function isToken(secret: string): boolean {
+  return /^[\x20-\x7e]*$/.test(secret.trim());
+}
+
+/** What {@link isToken} expects, for messages that do not show the secret. */
+export const TOKEN_FORM = 'expected one line of printable ASCII, found other characters';

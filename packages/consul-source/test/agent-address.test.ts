@@ -4,6 +4,7 @@ import { parseAgentAddress } from '../src/agent-address.ts';
 describe('the address of an agent', () => {
   it.each([
     ['127.0.0.1:8500', { origin: 'http://127.0.0.1:8500', prefix: '' }],
+    [':8500', { origin: 'http://127.0.0.1:8500', prefix: '' }],
     ['[::1]:8500', { origin: 'http://[::1]:8500', prefix: '' }],
     ['HTTPS://Agent.Example:8501', { origin: 'https://agent.example:8501', prefix: '' }],
     ['http://proxy:80/consul/', { origin: 'http://proxy', prefix: '/consul' }],
@@ -28,6 +29,10 @@ describe('the address of an agent', () => {
     ['unix://', /found unix:\/\/$/],
     ['127.0.0.1:99999', /found 127\.0\.0\.1:99999$/],
     ['', /found $/],
+    ['8500', /found 8500: a port needs a host, as in 127\.0\.0\.1:8500$/],
+    ['http://8500/consul', /a port needs a host/],
+    ['http://127.0.0.1:0', /nothing listens on port 0$/],
+    [':0', /nothing listens on port 0$/],
     ['http://h:1?token=s3cret', /found http:\/\/h:1\?…, which must not have a query$/],
     ['http://h:1#s3cret', /found http:\/\/h:1\?…, which must not have a query$/],
     ['https://fc00::2:8501', /an IPv6 address needs brackets, https:\/\/\[fc00::2\]:8501$/],

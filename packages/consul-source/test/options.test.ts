@@ -102,6 +102,8 @@ describe('the settings of the Consul source', () => {
 
   it.each([
     [{ token: 'a', tokenFile: 'b' }, 'tokenFile: expected token or tokenFile, found both'],
+    [{ token: 'a\nb' }, 'token: expected one line of printable ASCII, found other characters'],
+    [{ token: 'tökén' }, 'token: expected one line of printable ASCII, found other characters'],
     [{ certFile: 'a' }, 'certFile: expected keyFile beside certFile, found none'],
     [{ keyFile: 'a' }, 'keyFile: expected certFile beside keyFile, found none'],
   ])('that contradict each other are wrong: %j', (settings, problem) => {
@@ -120,6 +122,7 @@ describe('files that cannot be used as they are', () => {
     passwd: 'root:x:0:0:root:/root:/bin/bash\n',
     empty: '',
     token: 'secret\n',
+    lines: 'first\nsecond\n',
   };
 
   async function problemsIn(settings: object): Promise<readonly string[]> {
@@ -138,6 +141,12 @@ describe('files that cannot be used as they are', () => {
         expect.stringContaining('caFile: ENOENT'),
         expect.stringContaining('caPath: ENOENT'),
         expect.stringContaining('tokenFile: the ACL token cannot be read from t: ENOENT'),
+      ],
+    ],
+    [
+      { tokenFile: 'lines' },
+      [
+        'tokenFile: the ACL token cannot be read from lines: expected one line of printable ASCII, found other characters',
       ],
     ],
     [{ tokenFile: 'empty' }, ['tokenFile: the ACL token cannot be read from empty: the file is empty']],
