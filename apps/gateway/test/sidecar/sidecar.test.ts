@@ -132,7 +132,7 @@ describe('meshgate sidecar, with mesh files', () => {
       const { admin } = await sidecar.logged('ready');
       const upgraded = await meshgate(['upgrade', '--admin', String(admin)]);
       expect(upgraded).toMatchObject({ status: 0, stderr: '' });
-      pids.push(Number(/process (\d+) serves/.exec(upgraded.stdout)?.[1]));
+      pids.push(Number(/process (\d+) has taken over/.exec(upgraded.stdout)?.[1]));
       const { length } = answers;
       while (answers.length < length + 3) await nextTurn();
       expect(await answered()).toBe('still');
