@@ -87,10 +87,11 @@ export async function until(
   condition: () => boolean | Promise<boolean>,
   what: string,
   gateway: ReadyDaemon,
+  withinMs = PATIENCE_MS,
 ): Promise<void> {
-  const endsAt = performance.now() + PATIENCE_MS;
+  const endsAt = performance.now() + withinMs;
   while (!(await condition())) {
-    if (performance.now() > endsAt) throw await late(what, gateway);
+    if (performance.now() > endsAt) throw await late(what, gateway, withinMs);
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
@@ -98,10 +99,10 @@ export async function until(
 /** What `waited` settles with. @throws Error that tells the state of the gateway when it does not settle in time */
 export async function inTime<T>(waited: Promise<T>, what: string, gateway: ReadyDaemon): Promise<T> {
   if (await settlesWithin(waited, PATIENCE_MS)) return waited;
-  throw await late(what, gateway);
+  throw await late(what, gateway, PATIENCE_MS);
 }
 
-async function late(what: string, gateway: ReadyDaemon): Promise<Error> {
+async function late(what: string, gateway: ReadyDaemon, withinMs: number): Promise<Error> {
   const [status, drain, connections] = await Promise.all(
     ['/status', '/drain', '/connections'].map((path) => query(gateway).get(path).catch(String)),
   );
@@ -113,7 +114,7 @@ async function late(what: string, gateway: ReadyDaemon): Promise<Error> {
     lines: gateway.lines.slice(-LINES),
     stderr: gateway.stderr,
   };
-  return new Error(`expected ${what} within ${PATIENCE_MS / 1_000} s, found ${JSON.stringify(state, null, 1)}`);
+  return new Error(`expected ${what} within ${withinMs / 1_000} s, found ${JSON.stringify(state, null, 1)}`);
 }
 
 const LINES = 20;

@@ -12,6 +12,9 @@ import { query, inTime, steadyLoad, until, upgradable, upgraded } from './upgrad
 const ROUNDS = Number(process.env['MESHGATE_UPGRADES'] ?? 1);
 const TIMEOUT_MS = 60_000 + ROUNDS * 20_000;
 
+/** Consul's first check comes within its interval, the second after another one. */
+const CHECKED_MS = 45_000;
+
 interface Entry {
   readonly Service: { readonly ID: string; readonly Meta?: Readonly<Record<string, string>> };
   readonly Checks: readonly { readonly CheckID: string; readonly Status: string }[];
@@ -35,8 +38,12 @@ function watched(consul: ConsulAgent, service: string) {
   const done = watch();
   return {
     seen,
-    until: (state: RegExp, gateway: ReadyDaemon): Promise<void> =>
-      until(() => state.test(seen.at(-1) ?? ''), `the catalog to say ${state.source}`, gateway),
+    async until(state: RegExp, gateway: ReadyDaemon): Promise<void> {
+      const what = `the catalog to say ${state.source}`;
+      await until(() => state.test(seen.at(-1) ?? ''), what, gateway, CHECKED_MS).catch((reason: unknown) => {
+        throw new Error(`${String(reason)}; the catalog: ${seen.join(' | ')}`, { cause: reason });
+      });
+    },
     /** Tells one process that has registered it from another. */
     get registeredBy(): string {
       return JSON.stringify(latest[0]?.Service.Meta ?? {});
