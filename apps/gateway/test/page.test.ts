@@ -133,7 +133,7 @@ needs('chromium', findChromium())('the page in a browser', () => {
     await page.getByText(`${HOSTILE}: ${HOSTILE}`).waitFor();
     await page.getByLabel('Server name').fill('service-4711.default.dc2.internal.example');
     await page.getByRole('button', { name: 'Explain' }).click();
-    const steps = page.locator('ol.way > li');
+    const steps = page.locator('ol.path > li');
     await steps.filter({ hasText: 'Datacenter' }).getByText('dc2').waitFor();
     expect(await steps.locator('h2').allTextContents()).toEqual([
       'Client',

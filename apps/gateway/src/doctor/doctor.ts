@@ -36,7 +36,7 @@ export interface DoctorRequest {
 }
 
 /** A configuration to check. */
-export interface DoctorConfig {
+interface DoctorConfig {
   readonly file: string | undefined;
   readonly amend: Amend;
   /** Which sidecar it is of; that of a gateway when absent. */
