@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { ConfigProblems } from '@meshgate/core';
 import { describe, expect, it } from 'vitest';
 import * as z from 'zod';
-import { parseConfig } from '../src/config/config.ts';
+import { draftConfig, parseConfig } from '../src/config/config.ts';
 import { configSchema } from '../src/config/config-schema.ts';
 
 const FOLDER = new URL('config/', import.meta.url);
@@ -42,6 +42,20 @@ describe('a configuration file', () => {
     expect(outcomeOf(`listeners: []\nlimits: { idleTimeout: ${written} }`, 'meshgate.yaml')).toContain(
       'meshgate.yaml:2:11: expected a duration such as 500ms, 2s, 1m or 1h, from 1ms to 2147483647ms, or off, found ',
     );
+  });
+
+  it('may name keys that every object of JavaScript has: they are keys of a plugin, and nothing else', () => {
+    const entry = '{ "use": "file", "path": "r", "constructor": 1, "__proto__": { "mesh": "polluted" } }';
+    const text = `{ "sources": [ ${entry} ], "prefer": { "constructor": "a" } }`;
+    const { config, uses } = draftConfig(text, 'meshgate.json');
+    expect(Object.keys(uses[0]?.settings ?? {})).toEqual(['path', 'constructor', '__proto__']);
+    expect(Object.entries(config?.prefer ?? {})).toEqual([['constructor', 'a']]);
+    for (const value of [{}, uses[0]?.settings ?? {}, config?.sources[0]?.settings ?? {}])
+      expect(Reflect.get(value, 'mesh')).toBeUndefined();
+    expect(String(outcomeOf('{ "__proto__": {}, "constructor": {} }', 'meshgate.json')).split('\n')).toEqual([
+      expect.stringMatching(/^meshgate\.json:1:3: unknown key "__proto__": /),
+      expect.stringMatching(/^meshgate\.json:1:20: unknown key "constructor": /),
+    ]);
   });
 
   it('is described by the published JSON Schema', () => {

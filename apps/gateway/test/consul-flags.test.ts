@@ -1,8 +1,10 @@
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { amending } from '../src/config/amend-config.ts';
 import { commandSettings, withTwoDashes } from '../src/cli/consul-flags.ts';
 import type { ConsulFlags, Environment } from '../src/cli/consul-flags.ts';
-import { folder, meshgate } from './daemon.ts';
+import { folder, meshgate, readyDaemon, TEST_CONFIG } from './daemon.ts';
 
 const CWD = '/run';
 
@@ -196,5 +198,24 @@ describe('meshgate gateway', () => {
         'meshgate.yaml:1:1: unknown key "listener": did you mean "listeners"?',
       ],
     });
+  });
+
+  it('says that a file of the current folder is read beside the flags, and only then', async () => {
+    const settings = { ...TEST_CONFIG, sources: [{ use: 'consul' }] };
+    await using files = await folder({ 'meshgate.yaml': JSON.stringify(settings) });
+    const flags = ['--http-addr', 'http://127.0.0.1:1'];
+    const why = 'it is in the current folder, and no --config names another';
+    const check = async (...args: readonly string[]): Promise<string> =>
+      (await meshgate(['gateway', '--check', ...args], files.path)).stdout;
+    const ok = 'meshgate.yaml: OK (sources: consul)\n';
+    expect(await check(...flags)).toBe(`meshgate.yaml is read as well: ${why}\n${ok}`);
+    expect(await check()).toBe(ok);
+    expect(await check(...flags, '--config', 'meshgate.yaml')).toBe(ok);
+    await using gateway = await readyDaemon(
+      (node, main) =>
+        spawn(node, [main, 'gateway', ...flags], { cwd: files.path, stdio: ['ignore', 'pipe', 'pipe'] }),
+      'started',
+    );
+    expect(gateway.lines[0]?.msg).toBe(`reading ${join(files.path, 'meshgate.yaml')}: ${why}`);
   });
 });

@@ -21,6 +21,8 @@ import type { Folder } from './daemon.ts';
 
 const ROUTES = { routes: [{ serverNames: ['a.example'], backends: [{ address: '127.0.0.1', port: 1 }] }] };
 
+const MANY = 20_000;
+
 describe('exit status 2', () => {
   it('is that of an unknown command, with the most similar one', async () => {
     const { status, stderr } = await meshgate(['gatway']);
@@ -73,6 +75,32 @@ describe('exit status 2', () => {
       ]);
     },
   );
+
+  it.each<readonly [what: string, files: Readonly<Record<string, string>>]>([
+    [
+      'the configuration',
+      {
+        'meshgate.yaml': JSON.stringify({
+          ...TEST_CONFIG,
+          listeners: Array.from({ length: MANY }, (_, index) => ({ adress: `192.0.2.${index}` })),
+        }),
+      },
+    ],
+    [
+      'a route file',
+      {
+        'meshgate.yaml': JSON.stringify(TEST_CONFIG),
+        'routes.yaml': `routes:\n${'  - { serverName: [ a.example ], backends: [] }\n'.repeat(MANY)}`,
+      },
+    ],
+  ])('is that of --check with 20,000 mistakes in %s, of which it reports the first and the number', async (_, texts) => {
+    await using files = await folder({ 'routes.yaml': JSON.stringify(ROUTES), ...texts });
+    const { status, stderr } = await meshgate(['gateway', '--check'], files.path);
+    const lines = stderr.trimEnd().split('\n');
+    expect([status, lines.length]).toEqual([2, 101]);
+    expect(lines[0]).toMatch(/^\S+\.yaml:\d+:\d+: unknown key "(?:adress|serverName)": did you mean "/);
+    expect(Number(/^and (\d+) more$/.exec(lines.at(-1) ?? '')?.[1])).toBeGreaterThanOrEqual(MANY - 100);
+  });
 
   it('is that of a configuration that cannot be read', async () => {
     const { status, stderr } = await meshgate(['gateway', '--config', '/nowhere/meshgate.yaml']);

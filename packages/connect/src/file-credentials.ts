@@ -4,10 +4,9 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConfigProblems, pause } from '@meshgate/core';
 import { errorOf, readRegularFile, Refreshed } from '@meshgate/core/parts';
-import { isSameSpiffeId, parseSpiffeId, serviceIdentity } from '@meshgate/mesh';
+import { certificatesIn, isSameSpiffeId, parseSpiffeId, privateKeyIn, serviceIdentity } from '@meshgate/mesh';
 import type { ChainTarget, Credentials, CredentialsSource, PeerTrust } from '@meshgate/mesh';
 import { describeCertificate, serviceIn } from './certificate-identity.ts';
-import { certificatesIn } from './pem.ts';
 
 /** Files in PEM. */
 export interface CredentialFiles {
@@ -103,8 +102,8 @@ function problem(file: string, message: string): ConfigProblems {
 
 /** @throws ConfigProblems with what was expected in which of the files, and what was found */
 function credentialsIn({ ca, cert, key, peers }: FileContents, files: CredentialFiles): Credentials {
-  const [leaf] = wholeChainIn(cert);
-  if (wholeChainIn(ca).length === 0) throw problem(files.ca, 'expected at least one root in PEM, found none');
+  const [leaf] = wholeChainIn(cert, files.cert);
+  if (wholeChainIn(ca, files.ca).length === 0) throw problem(files.ca, 'expected at least one root in PEM, found none');
   if (leaf === undefined) throw problem(files.cert, 'expected a certificate in PEM, found none');
   const trustDomain = files.trustDomain ?? trustDomainIn(leaf);
   const service = serviceIn(leaf, trustDomain);
@@ -121,18 +120,18 @@ function credentialsIn({ ca, cert, key, peers }: FileContents, files: Credential
   return peers.length === 0 ? credentials : { ...credentials, peers };
 }
 
-/** None when any of them is malformed: an incomplete chain is useless. */
-function wholeChainIn(pem: string): readonly X509Certificate[] {
+/** @throws ConfigProblems when any of them is malformed: an incomplete chain is useless */
+function wholeChainIn(pem: string, file: string): readonly X509Certificate[] {
   try {
     return certificatesIn(pem);
-  } catch {
-    return [];
+  } catch (reason) {
+    throw problem(file, errorOf(reason).message);
   }
 }
 
 function keyIn(pem: string): ReturnType<typeof createPrivateKey> | undefined {
   try {
-    return createPrivateKey(pem);
+    return createPrivateKey(privateKeyIn(pem) ?? pem);
   } catch {
     return undefined;
   }

@@ -2,10 +2,9 @@ import { constants, createPrivateKey } from 'node:crypto';
 import type { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import type { SecureContext } from 'node:tls';
-import { parseSpiffeId } from '@meshgate/mesh';
+import { certificatesIn, parseSpiffeId, privateKeyIn } from '@meshgate/mesh';
 import type { Credentials, PeerTrust, TlsSettings } from '@meshgate/mesh';
 import { serviceIn, uriIn } from './certificate-identity.ts';
-import { certificatesIn } from './pem.ts';
 import { tlsLimits } from './tls-limits.ts';
 
 /** Valid credentials, ready for handshakes as client and server. Immutable: other credentials are another identity. */
@@ -49,7 +48,10 @@ type PeerIdentity =
  * @throws Error with what was expected and found, when the leaf is not of its trust domain or does not match the key
  */
 export function identityOf(credentials: Credentials): Identity {
-  const { certificate, privateKey, roots, trustDomain, tls } = credentials;
+  const { certificate, trustDomain, tls } = credentials;
+  // Not as they are written: OpenSSL only reads what is on lines of its own.
+  const privateKey = privateKeyIn(credentials.privateKey) ?? credentials.privateKey;
+  const roots = credentials.roots.flatMap(certificatesIn);
   const chain = withoutRepeats(certificatesIn(certificate));
   const [leaf] = chain;
   if (leaf === undefined) throw new Error('expected a certificate in PEM, found none');
@@ -68,9 +70,9 @@ export function identityOf(credentials: Credentials): Identity {
     uri: service.uri,
     trustDomain,
     ...lifeOf(leaf, pathFrom(leaf, chain, roots)),
-    context: towards(roots, tls?.outgoing),
-    serverContext: towards([...roots, ...peerRoots], tls?.incoming),
-    roots: roots.flatMap(certificatesIn),
+    context: towards(roots.map(String), tls?.outgoing),
+    serverContext: towards([...roots.map(String), ...peerRoots], tls?.incoming),
+    roots,
     peers,
   };
 }
@@ -152,9 +154,8 @@ function lifeOf(leaf: X509Certificate, path: readonly X509Certificate[]): Pick<I
 function pathFrom(
   leaf: X509Certificate,
   chain: readonly X509Certificate[],
-  roots: readonly string[],
+  anchors: readonly X509Certificate[],
 ): readonly X509Certificate[] {
-  const anchors = roots.flatMap(certificatesIn);
   const path = [leaf];
   for (let last = leaf; !anchors.some((anchor) => last.checkIssued(anchor));) {
     const issuer = chain.find((one) => !path.includes(one) && last.checkIssued(one));

@@ -42,6 +42,10 @@ describe('credentials in files', () => {
       'with several roots and prose between them',
       { ca: `old:\n${certificateAuthority('old').certificate}\nnew:\n${root.certificate}` },
     ],
+    [
+      'with everything in one line behind the other',
+      { ca: `${certificateAuthority('old').certificate.trim()}${root.certificate}`, key: `key: ${web.privateKey}` },
+    ],
   ])('are loaded %s', async (_claim, texts) => {
     expect(await readCredentials(await filesWith(texts))).toMatchObject({ trustDomain: TRUST_DOMAIN });
   });
@@ -49,12 +53,18 @@ describe('credentials in files', () => {
   it.each<[string, Texts, 'ca' | 'cert' | 'key', string]>([
     ['an empty file of roots', { ca: '' }, 'ca', 'expected at least one root in PEM, found none'],
     ['a file of roots that is no PEM', { ca: 'garbage' }, 'ca', 'expected at least one root in PEM, found none'],
+    [
+      'roots of which the last is cut off',
+      { ca: `${root.certificate}${certificateAuthority('old').certificate.slice(0, -40)}` },
+      'ca',
+      'expected the end of each of 2 certificates in PEM, found that of 1',
+    ],
     ['a certificate that is none', { cert: 'garbage' }, 'cert', 'expected a certificate in PEM, found none'],
     [
       'a chain with a hole in it',
       { cert: `${web.chain}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n` },
       'cert',
-      'expected a certificate in PEM, found none',
+      'certificate 2 in PEM cannot be read',
     ],
     [
       'a certificate of another service',

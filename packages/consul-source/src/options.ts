@@ -16,7 +16,7 @@ import { MESH_ROUTE_KINDS } from '@meshgate/mesh';
 import type { ExportRules } from '@meshgate/mesh';
 import type { ConsulOptions } from './gateway.ts';
 import type { RegisterOptions } from './registration.ts';
-import { readBundles } from './peering/peer-trust.ts';
+import { checkBundles } from './peering/peer-trust.ts';
 import type { TrustBundles } from './peering/peer-trust.ts';
 import type { RouteDefaults, RouteSettings } from './route-defaults.ts';
 import type { CredentialOptions } from './sidecar/credentials.ts';
@@ -160,7 +160,7 @@ export async function fileProblems({
     }
   };
   if (tokenFile !== undefined) await attempt('tokenFile', () => readToken(tokenFile));
-  if (trustBundles !== undefined) await attempt('trustBundles', () => readBundles(trustBundles));
+  if (trustBundles !== undefined) await attempt('trustBundles', () => checkBundles(trustBundles));
   for (const path of listsOf(routes)) problems.push(...(await addressListProblems(path)));
   return problems;
 }

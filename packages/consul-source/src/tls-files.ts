@@ -1,6 +1,7 @@
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorOf, readRegularFileSync, Refreshed } from '@meshgate/core/parts';
+import { certificatesIn, privateKeyIn } from '@meshgate/mesh';
 import { createSecureContext, TLSSocket } from 'node:tls';
 import { buildConnector } from 'undici';
 
@@ -30,13 +31,13 @@ interface TlsMaterial {
  */
 function readTlsFiles({ caFile, caPath, certFile, keyFile }: TlsFiles): TlsMaterial {
   const ca = [
-    ...(caFile === undefined ? [] : [pemIn(caFile, CERTIFICATE)]),
+    ...(caFile === undefined ? [] : certificatesOf(caFile)),
     ...(caPath === undefined ? [] : someAuthoritiesIn(caPath)),
   ];
   return {
     ...(ca.length === 0 ? {} : { ca }),
-    ...(certFile === undefined ? {} : { cert: pemIn(certFile, CERTIFICATE) }),
-    ...(keyFile === undefined ? {} : { key: pemIn(keyFile, PRIVATE_KEY) }),
+    ...(certFile === undefined ? {} : { cert: certificatesOf(certFile).join('') }),
+    ...(keyFile === undefined ? {} : { key: privateKeyOf(keyFile) }),
   };
 }
 
@@ -66,19 +67,35 @@ function whyNot(
   }
 }
 
-/** What a PEM file holds, for people and as its first lines say (RFC 7468). */
-const CERTIFICATE = { name: 'a certificate', line: /-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----/ } as const;
-const PRIVATE_KEY = { name: 'a private key', line: /-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----/ } as const;
+/** Each apart: OpenSSL only reads those that begin on a line of their own. */
+function certificatesOf(file: string): readonly string[] {
+  const certificates = readableIn(readRegularFileSync(file), file);
+  if (certificates.length > 0) return certificates;
+  throw new Error(`expected a certificate in PEM in ${file}, found none`);
+}
 
-function pemIn(file: string, { name, line }: typeof CERTIFICATE | typeof PRIVATE_KEY): string {
-  const text = readRegularFileSync(file);
-  if (line.test(text)) return text;
-  throw new Error(`expected ${name} in PEM in ${file}, found none`);
+/**
+ * The certificates in `pem`, each apart.
+ *
+ * @throws Error that names `file`, when any of them is incomplete or cannot be read
+ */
+export function readableIn(pem: string, file: string): readonly string[] {
+  try {
+    return certificatesIn(pem).map(String);
+  } catch (reason) {
+    throw new Error(`${file}: ${errorOf(reason).message}`, { cause: reason });
+  }
+}
+
+function privateKeyOf(file: string): string {
+  const key = privateKeyIn(readRegularFileSync(file));
+  if (key !== undefined) return key;
+  throw new Error(`expected a private key in PEM in ${file}, found none`);
 }
 
 function someAuthoritiesIn(folder: string): readonly string[] {
-  const contents = authoritiesIn(folder);
-  if (contents.length > 0) return contents;
+  const certificates = authoritiesIn(folder).flatMap(({ file, text }) => readableIn(text, file));
+  if (certificates.length > 0) return certificates;
   throw new Error(`expected certificates in PEM in ${folder}, found none`);
 }
 
@@ -107,26 +124,34 @@ function connectorWith({ ca, ...own }: TlsMaterial, options: buildConnector.Buil
   return buildConnector({ ...settings, secureContext: createSecureContext(settings) });
 }
 
+/** A file of certificate authorities. */
+interface AuthorityFile {
+  /** Its path. */
+  readonly file: string;
+  /** In PEM. */
+  readonly text: string;
+}
+
 /**
  * Certificate authorities in PEM: from a file, or from every file of a folder.
  *
  * @throws Error of the system when it cannot be read
  */
-export function authoritiesAt(path: string): readonly string[] {
-  return statSync(path).isDirectory() ? authoritiesIn(path) : [readRegularFileSync(path)];
+export function authoritiesAt(path: string): readonly AuthorityFile[] {
+  return statSync(path).isDirectory() ? authoritiesIn(path) : [{ file: path, text: readRegularFileSync(path) }];
 }
 
 /**
  * Skips hidden names, where Kubernetes keeps the targets of its links, folders, dangling links, and what is not in PEM, such as the same
  * certificates in DER.
  */
-function authoritiesIn(folder: string): readonly string[] {
+function authoritiesIn(folder: string): readonly AuthorityFile[] {
   const names = readdirSync(folder).filter((name) => !name.startsWith('.'));
   const paths = names.toSorted().map((name) => join(folder, name));
-  const contents = paths
+  return paths
     .filter((path) => statSync(path, { bigint: true, throwIfNoEntry: false })?.isFile() === true)
-    .map((path) => textOf(path));
-  return contents.filter((text) => text.includes('-----BEGIN'));
+    .map((file) => ({ file, text: textOf(file) }))
+    .filter(({ text }) => text.includes('-----BEGIN'));
 }
 
 /** A file that cannot be read may be the authority that is needed; one that is no text is none. */

@@ -82,6 +82,35 @@ const BY_SERVERS: Readonly<Record<string, Case>> = {
       'v1.db.default.default.cloud-2.external': 'exported:cloud-2/v1.db 10.0.0.1:21000',
     },
   },
+  'names that every object of JavaScript has are names like others': {
+    mesh: {
+      services: services('__proto__', 'constructor', 'toString'),
+      peerings: [{ Name: 'constructor', State: 'constructor' }],
+      exports: { constructor: ['__proto__', 'constructor', 'toString'] },
+      entries: [
+        {
+          Kind: 'service-resolver',
+          Name: 'constructor',
+          DefaultSubset: 'toString',
+          Subsets: { toString: { Filter: '' }, constructor: { Filter: '' } },
+        },
+      ],
+    },
+    kind: 'local-service',
+    expected: {
+      '__proto__.default.dc1.internal': 'service:__proto__ 10.0.0.1:21000',
+      'constructor.default.dc1.internal': 'service:constructor 10.0.0.1:21001',
+      'tostring.default.dc1.internal': 'service:toString 10.0.0.1:21002',
+    },
+  },
+  'a subset that nobody defines is none, although every object has its name': {
+    mesh: {
+      services: services('db'),
+      entries: [{ Kind: 'service-resolver', Name: 'db', DefaultSubset: 'constructor', Subsets: {} }],
+    },
+    kind: 'local-service',
+    expected: { 'db.default.dc1.internal': 'service:db ' },
+  },
   'a peer of before 1.14.4 with capitals is folded, and one that is being deleted has nothing': {
     mesh: {
       services: services('db'),

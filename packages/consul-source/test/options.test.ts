@@ -123,6 +123,8 @@ describe('files that cannot be used as they are', () => {
     empty: '',
     token: 'secret\n',
     lines: 'first\nsecond\n',
+    'cut.pem': `${authority.certificate}${leaf.chain.slice(0, -40)}`,
+    'odd.pem': `${authority.certificate}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n`,
   };
 
   async function problemsIn(settings: object): Promise<readonly string[]> {
@@ -166,6 +168,15 @@ describe('files that cannot be used as they are', () => {
     ],
     [{ certFile: 'cert.pem', keyFile: 'cert.pem' }, ['keyFile: expected a private key in PEM in cert.pem, found none']],
     [{ certFile: 'cert.pem', keyFile: 'other.pem' }, [expect.stringMatching(/^certFile: .*key values mismatch/)]],
+    [{ caFile: 'cut.pem' }, ['caFile: cut.pem: expected the end of each of 2 certificates in PEM, found that of 1']],
+    [
+      { certFile: 'odd.pem', keyFile: 'key.pem' },
+      [expect.stringMatching(/^certFile: odd\.pem: certificate 2 in PEM cannot be read: /)],
+    ],
+    [
+      { trustBundles: { alpha: 'ca.pem', beta: 'odd.pem' } },
+      [expect.stringMatching(/^trustBundles: odd\.pem: certificate 2 in PEM cannot be read: /)],
+    ],
     [{ trustBundles: { alpha: 'none' } }, [expect.stringContaining('trustBundles: ENOENT')]],
     [
       { trustBundles: { alpha: 'passwd' } },

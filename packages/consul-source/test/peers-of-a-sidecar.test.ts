@@ -244,6 +244,19 @@ describe('roots of a peer', () => {
     },
   );
 
+  it('are no reason to ask for entries by name that mostly do not exist, which the agent logs as errors', async () => {
+    await using agent = await standInAgent({ mesh: MESH, answers: proxy([]) });
+    const parts = consulProxyParts({ address: agent.address }, { proxyId: ID });
+    await using views = new Watched<ProxyView>(parts.proxy);
+    await views.until(() => true);
+    const ofEntries = agent.requests.map((one) => one.split('?')[0] ?? '').filter((one) => one.includes('config/'));
+    expect([...new Set(ofEntries)].toSorted()).toEqual([
+      'GET config/mesh',
+      'GET config/proxy-defaults',
+      'GET config/service-defaults/web',
+    ]);
+  });
+
   it('are missed where an intention names the peer, and by nobody else', async () => {
     const denied = { 'peering*': 'peering:read' };
     const intentions = [{ ...intention('shop', 'allow', 'cloud'), DestinationName: 'web' }];

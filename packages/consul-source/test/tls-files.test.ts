@@ -52,6 +52,28 @@ describe('TLS files towards the agent', () => {
     expect(await whoAmI(open(server.port, filesIn(folder)))).toBe('client');
   });
 
+  it.each([
+    ['one behind the other without a line break', ''],
+    ['with a carriage return at the end of each line', '\r\n'],
+    ['with prose between them', '\n# the next one\n'],
+  ])('may hold several certificates %s', async (_case, between) => {
+    const folder = newFolder();
+    const authority = certificateAuthority('agents');
+    const issuing = authority.intermediate('issuing');
+    const client = issuing.issue({ commonName: 'client' });
+    const joined = (...texts: readonly string[]): string =>
+      texts.map((text) => text.trim().replaceAll('\n', between === '\r\n' ? '\r\n' : '\n')).join(between);
+    const chain = joined(client.certificate, issuing.certificate);
+    write(folder, {
+      'ca.pem': joined(certificateAuthority('old').certificate, authority.certificate),
+      'cert.pem': chain,
+      'key.pem': joined(chain, client.privateKey),
+    });
+    const server = await tlsAgent(authority);
+    expect(await whoAmI(open(server.port, filesIn(folder)))).toBe('client');
+    expect(await whoAmI(open(server.port, { caPath: folder }))).toBe('nobody');
+  });
+
   it('of which only half has been replaced are used as they were', async () => {
     const folder = newFolder();
     const authority = certificateAuthority('agents');

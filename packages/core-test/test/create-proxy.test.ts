@@ -167,6 +167,41 @@ describe('a proxy made by createProxy', () => {
     expect(events.last('listener.opened')).toBeUndefined();
   });
 
+  it('opens its port only once the first routes of a slow source are known', async () => {
+    await using api = await tlsBackend('api.example.com');
+    const events = recorder();
+    let begin = (): void => undefined;
+    let finish = (): void => undefined;
+    const asked = new Promise<void>((resolve) => {
+      begin = resolve;
+    });
+    const parsed = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    const slow: RouteSource = {
+      name: 'slow',
+      async *watch(signal) {
+        begin();
+        await parsed;
+        yield { version: '1', routes: [routeTo(api)] };
+        await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      },
+    };
+    const proxy = createProxy(options({ sources: [slow], observers: [events] }));
+    const started = proxy.start();
+    await asked;
+    await new Promise(setImmediate);
+    expect(events.last('listener.opened')).toBeUndefined();
+    finish();
+    await started;
+    const observed = events.events.map(({ type }) => type);
+    expect(observed.indexOf('listener.opened')).toBeGreaterThan(observed.indexOf('routes.replaced'));
+    await using client = await tlsClient(proxy.address, 'api.example.com', { ca: api.ca });
+    expect(await client.echo('hello')).toBe('hello');
+    client.end();
+    await proxy.stop(AbortSignal.abort());
+  });
+
   it('gives up starting when it is stopped meanwhile', async () => {
     const silent: RouteSource = {
       name: 'silent',

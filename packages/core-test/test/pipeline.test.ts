@@ -166,7 +166,11 @@ describe('a client that does not behave', () => {
     await using proxy = await startProxy({ routes: [], limits: { helloTimeoutMs: 50 } });
     await using client = await rawClient(proxy.address);
     await client.closed;
-    expect(await proxy.ending()).toBe('SNIFF_TIMEOUT');
+    const { closed } = await proxy.events.until('connection.closed');
+    expect(closed.error).toMatchObject({
+      code: 'SNIFF_TIMEOUT',
+      message: 'hello incomplete after 50ms; a client waits where its server is to speak first',
+    });
   });
 
   it('is closed when it sends its ClientHello byte by byte: no byte extends the deadline', async () => {
@@ -232,6 +236,36 @@ describe('a client that does not behave', () => {
     client.reset();
     expect(await server.closed).toMatchObject({ kind: 'lost', error: { code: 'ECONNRESET' } });
     expect(await proxy.ending()).toBe('DOWNSTREAM_RESET');
+  });
+});
+
+describe('a reset on a route whose protocol ends in that way', () => {
+  const SIDES = ['client', 'backend'] as const;
+
+  it.each(SIDES)('ends the connection well after an answer, and is passed on: by the %s', async (side) => {
+    await using listener = await peerListener();
+    await using proxy = await startProxy({ routes: [{ ...routeTo(listener.address), resetsEndWell: true }] });
+    await using client = await rawClient(proxy.address);
+    await client.send(HELLO);
+    const backend = await listener.accept();
+    await backend.receive(HELLO.length);
+    await backend.send('answer');
+    await client.receive(6);
+    const other = side === 'client' ? backend : client;
+    (side === 'client' ? client : backend).reset();
+    expect(await other.closed).toMatchObject({ kind: 'lost' });
+    expect(await proxy.ending()).toBe('OK');
+  });
+
+  it.each(SIDES)('is a failure all the same before an answer: by the %s', async (side) => {
+    await using listener = await peerListener();
+    await using proxy = await startProxy({ routes: [{ ...routeTo(listener.address), resetsEndWell: true }] });
+    await using client = await rawClient(proxy.address);
+    await client.send(HELLO);
+    const backend = await listener.accept();
+    await backend.receive(HELLO.length);
+    (side === 'client' ? client : backend).reset();
+    expect(await proxy.ending()).toBe(side === 'client' ? 'DOWNSTREAM_RESET' : 'UPSTREAM_RESET');
   });
 });
 

@@ -56,6 +56,7 @@ describe('a malformed snapshot', () => {
     [withRoute({ backends: null }), 'error: routes.0.backends: expected a list, found null'],
     [withRoute({ backends: [null] }), 'error: routes.0.backends.0: expected a backend, found null'],
     [withRoute({ listeners: 'edge' }), 'error: routes.0.listeners: expected a list of names, found "edge"'],
+    [withRoute({ resetsEndWell: 1 }), 'error: routes.0.resetsEndWell: expected true or false, found 1'],
     [withRoute({ fallback: 'yes' }), 'error: routes.0.fallback: expected true or false, found "yes"'],
     [
       withRoute({ healthCheck: { kind: 'tcp', intervalMs: 0, timeoutMs: 1, rise: 1, fall: 1 } }),

@@ -151,6 +151,12 @@ export class Field {
     return this.#byKey.get(String(key));
   }
 
+  /** Only that item: thousands of problems look up thousands of positions. */
+  #itemAt(index: number): Field | undefined {
+    const item = isSeq<Node | null>(this.#node) ? this.#node.items[index] : undefined;
+    return item === undefined ? undefined : new Field(item, [...this.path, index], this.#context, this.at);
+  }
+
   /**
    * The position of the key at the end of `path`, relative to this value; that of the nearest existing ancestor when it
    * does not exist.
@@ -158,7 +164,7 @@ export class Field {
   placeOf(path: Problem['path']): DocumentPosition | undefined {
     const [head, ...rest] = path;
     const entry = this.shape === 'mapping' ? this.#entryAt(head) : undefined;
-    const item = entry?.value ?? (this.shape === 'list' ? this.list()?.[Number(head)] : undefined);
+    const item = entry?.value ?? this.#itemAt(Number(head));
     if (item === undefined) return this.at;
     return rest.length === 0 ? (entry?.at ?? item.at) : item.placeOf(rest);
   }

@@ -206,7 +206,7 @@ interface Selector {
 }
 
 /** Fields by path; `*` stands for any key of a map. */
-const FIELDS: Readonly<Record<string, Shape>> = {
+const SHAPES: Readonly<Record<string, Shape>> = {
   'Node.ID': 'text',
   'Node.Node': 'text',
   'Node.Address': 'text',
@@ -244,9 +244,11 @@ const FIELDS: Readonly<Record<string, Shape>> = {
   'Checks.Status': 'text',
 };
 
+const FIELDS: ReadonlyMap<string, Shape> = new Map(Object.entries(SHAPES));
+
 function selectorFor(path: readonly string[], name: string): Selector {
   const wild = path.slice(0, 2).concat('*', path.slice(3)).join('.');
-  const shape = FIELDS[path.join('.')] ?? FIELDS[wild];
+  const shape = FIELDS.get(path.join('.')) ?? FIELDS.get(wild);
   if (shape === undefined) refuse(`expected a field of an instance, found ${name}`);
   return { name, shape, each: path[0] === 'Checks', find: (subject) => valuesAt([subject], path) };
 }

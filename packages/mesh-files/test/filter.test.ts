@@ -47,6 +47,7 @@ describe('a filter selects what Consul selects', () => {
     ['Checks.Status != passing', 'p3'],
     ['Checks is empty', ''],
     ['Node.Datacenter == dc1', 'p1 p2 p3 p4'],
+    ['Service.Meta.constructor == x or Service.Meta["__proto__"] == x', ''],
   ])('%s', (text, expected) => {
     const filter = parseFilter(text);
     if (filter.kind === 'refused') throw new Error(filter.reason);
@@ -65,6 +66,9 @@ describe('a filter is refused', () => {
     ['Service.Meta.version ==', 'expected a value, found the end'],
     ['Service.ID == p1 Service.ID == p2', 'expected and, or, or the end, found "Service.ID" at character 18'],
     ['(Service.ID == p1', 'expected ), found the end'],
+    ['constructor == x', 'expected a field of an instance, found constructor'],
+    ['toString is empty', 'expected a field of an instance, found toString'],
+    ['__proto__ == x', 'expected a field, found "__proto__" at character 1'],
     ['"unclosed', 'expected a filter expression, found "unclosed'],
     ['Service.ID matches "("', 'expected a regular expression, found "("'],
     ['Service.Meta["k" == x', 'expected ], found "==" at character 18'],
@@ -74,6 +78,13 @@ describe('a filter is refused', () => {
   it('and an expression on which others would not come back answers', () => {
     const filter = parseFilter('Service.ID matches "^(a+)+$"');
     expect(filter.kind === 'filter' && filter.selects(subject(`${'a'.repeat(5_000)}!`, {}, []))).toBe(false);
+  });
+
+  it.each(['or', 'and not'])('or selects, with 10,000 terms joined by %s', (word) => {
+    const text = Array.from({ length: 10_000 }, (_, index) => `Service.ID == p${index}`).join(` ${word} `);
+    const filter = parseFilter(text);
+    const selected = INSTANCES.filter((one) => filter.kind === 'filter' && filter.selects(one));
+    expect(selected).toHaveLength(word === 'or' ? INSTANCES.length : 0);
   });
 
   it('or read, never thrown at', () => {

@@ -76,13 +76,15 @@ const ODD: readonly unknown[] = [
   '',
   'x',
   '__proto__',
+  'constructor',
   [],
   {},
   [[]],
   [{}],
   [{}, {}],
   { '': null },
-  { __proto__: { a: 1 } },
+  // Parsed: in a literal it would be the prototype, and no key.
+  JSON.parse('{ "__proto__": { "polluted": 1 } }'),
 ];
 
 it('whatever stands in whichever place of a mesh file is read or refused, and nothing is ever thrown', () => {
@@ -96,6 +98,7 @@ it('whatever stands in whichever place of a mesh file is read or refused, and no
     for (const id of mesh.proxies.keys()) meshProxyView(mesh, id);
     for (const { at } of file.problems) expect(at?.file).toBe('a.json');
   }
+  expect(Reflect.get({}, 'polluted')).toBeUndefined();
 });
 
 /** The value as JSON, with each part of it in turn replaced by each odd value. */

@@ -64,16 +64,16 @@ function livePeers({ peers }: PeeringCatalog): ReadonlyMap<string, ClusterPeer> 
 /** Problems of a peering do not remove its routes, so they must be reported. */
 function stateProblems({ peers }: PeeringScope): DerivedRoutes {
   const problems = Array.from(peers.values(), ({ name, state }): Problem | undefined => {
-    const message = STATE_PROBLEMS[state];
+    const message = STATE_PROBLEMS.get(state);
     return message === undefined ? undefined : { path: ['peering', name], message };
   });
   return { routes: [], problems: problems.filter((problem) => problem !== undefined) };
 }
 
-const STATE_PROBLEMS: Readonly<Record<string, string>> = {
-  FAILING: 'the peering is FAILING, keeping the routes replicated last',
-  TERMINATED: 'the other cluster ended the peering (TERMINATED): delete it here or establish it again',
-};
+const STATE_PROBLEMS: ReadonlyMap<string, string> = new Map([
+  ['FAILING', 'the peering is FAILING, keeping the routes replicated last'],
+  ['TERMINATED', 'the other cluster ended the peering (TERMINATED): delete it here or establish it again'],
+]);
 
 function exportRoutes(service: ExportedService, scope: PeeringScope): DerivedRoutes {
   const exported = scope.services.get(keyOf(service));

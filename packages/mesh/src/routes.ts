@@ -155,11 +155,15 @@ function datacenterRoutes(group: GatewayGroup, catalog: Catalog, gateway: Routin
   const routes = [route('remote-datacenter', 'datacenter', 'mesh gateways of a remote datacenter', services)];
   if (gateway.wanFederation && (partition ?? 'default') === 'default') {
     const servers = serversName({ datacenter, dnsDomain });
-    routes.push(route('remote-servers', 'servers', 'WAN federation: servers of a remote datacenter', servers));
+    const rule = 'WAN federation: servers of a remote datacenter';
+    routes.push({ ...route('remote-servers', 'servers', rule, servers), ...GOSSIP });
   }
   const none = backends.list.length === 0 ? noGateway(group) : [];
   return { routes, problems: [...none, ...backends.problems] };
 }
+
+/** Both servers close as soon as they have exchanged their states: the last bytes of TLS often find nobody. */
+const GOSSIP = { resetsEndWell: true } as const;
 
 /** The name keeps its route: connections fail with a code that says why, instead of looking like an unknown datacenter. */
 function noGateway(group: GatewayGroup): readonly Problem[] {
@@ -181,7 +185,7 @@ function serverRoutes(catalog: Catalog, gateway: RoutingGateway): DerivedRoutes 
     const backends = backendsOf(unchecked, 'lan', false, ['service', 'consul']);
     const origin = { rule: 'WAN federation: servers of this datacenter', datacenter, ...backends.facts };
     const settings = defined({ connectTimeoutMs: gateway.connectTimeoutMs });
-    const routes = [{ name: label, kind, serverNames: [sni], backends: backends.list, ...settings, origin }];
+    const routes = [{ name: label, kind, serverNames: [sni], backends: backends.list, ...settings, ...GOSSIP, origin }];
     return { routes, problems: backends.problems };
   };
   if (servers.length === 0) return NOTHING;

@@ -15,7 +15,9 @@ export interface ServiceGroup {
 export function groupOf(service: CatalogService, subset: string | undefined): ServiceGroup {
   const name = subset ?? service.resolver?.defaultSubset;
   if (name === undefined || name === '') return wholeService(service);
-  const definition = service.resolver?.subsets[name];
+  const { subsets = {} } = service.resolver ?? {};
+  // Names are the operator's: `constructor` is what every object has, and no subset.
+  const definition = Object.hasOwn(subsets, name) ? subsets[name] : undefined;
   if (definition === undefined) return withoutDefaultSubset(service, name);
   const rule = `${subset === undefined ? 'default subset' : 'subset'} ${name}: ${definition.filter || 'no filter'}`;
   const group = { ...selected(service.selections[name]), onlyPassing: definition.onlyPassing, rule };

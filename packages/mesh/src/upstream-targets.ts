@@ -95,7 +95,12 @@ function upstreamTarget(given: ChainTarget, around: MeshAround): UpstreamTarget 
     ...defined({ unreachableReason }),
     withoutBackend: path === 'local-gateway' || path === 'remote-gateway' ? 'NO_GATEWAY' : 'NO_BACKEND',
     service,
-    facts: { ...describe(target, path, around), service, ...facts, ...defined({ unreachable: unreachableReason }) },
+    facts: {
+      ...describe(target, path, around),
+      service,
+      ...facts,
+      ...defined({ unhealthyBecause: list.length > 0 ? behindGateways(target, path, known) : undefined, unreachable: unreachableReason }),
+    },
     problems: all,
   };
 }
@@ -108,13 +113,26 @@ function withPeerMeta(target: ChainTarget, known: Selection | undefined): ChainT
   return { ...target, serverName: serverName.toLowerCase(), identities: described.identities };
 }
 
+/** Why gateways that pass their own checks count as unhealthy: it is not they that are missing. */
+function behindGateways(target: ChainTarget, path: UpstreamPath, known: Selection | undefined): string | undefined {
+  if ((path !== 'local-gateway' && path !== 'remote-gateway') || known?.kind !== 'selected') return undefined;
+  if (serviceHealth(known, target) !== 'unhealthy') return undefined;
+  const found = known.instances.length === 0 ? 'no instance' : 'no healthy instance';
+  const place = target.peer === undefined ? `datacenter ${target.datacenter}` : `peer ${target.peer}`;
+  return `${nameOf(target)} has ${found} in ${place}; the gateways lead to nobody`;
+}
+
+function nameOf({ service, subset }: ChainTarget): string {
+  return subset === undefined || subset === '' ? service : `${subset}.${service}`;
+}
+
 /** Who is missing, where nothing is wrong with what is known. */
 function missing(target: ChainTarget, path: UpstreamPath, known: Selection | undefined, around: MeshAround): string {
-  const { service, subset, datacenter, peer, serverName } = target;
+  const { service, datacenter, peer, serverName } = target;
   if (peer !== undefined && serverName === '') return missingAtPeer(service, peer, known);
   if (path === 'local-gateway') return `no mesh gateway of datacenter ${around.datacenter} is known`;
   if (path === 'remote-gateway') return `no mesh gateway of datacenter ${datacenter} is known`;
-  const name = subset === undefined || subset === '' ? service : `${subset}.${service}`;
+  const name = nameOf(target);
   if (known === undefined) return `which instances ${name} has in datacenter ${datacenter} is not known yet`;
   return `${name} has no instance in datacenter ${datacenter}`;
 }

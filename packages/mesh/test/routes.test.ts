@@ -223,6 +223,13 @@ describe('WAN federation', () => {
     ]);
   });
 
+  it('takes resets for a normal end on the routes of servers, and on no other', () => {
+    const { routes: found } = deriveRoutes(catalog({ ...given, services: [foo()] }), { wanFederation: true });
+    const usual = found.filter(({ resetsEndWell }) => resetsEndWell !== true).map(({ kind }) => kind);
+    expect(new Set(usual)).toEqual(new Set(['remote-datacenter', 'local-service']));
+    expect(found.length - usual.length).toBe(4);
+  });
+
   it('is off unless the gateway is registered for it', () => {
     expect(routes(given).map(({ kind }) => kind)).toEqual(['remote-datacenter']);
   });

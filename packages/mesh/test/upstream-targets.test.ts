@@ -122,6 +122,17 @@ describe('health behind a gateway', () => {
     expect(found.service).toBe(service);
   });
 
+  it.each<[string, Given, string | undefined]>([
+    ['a service that is there', { instances: healthy }, undefined],
+    ['a dead one', { instances: dead }, 'db has no healthy instance in datacenter dc2; the gateways lead to nobody'],
+    ['one that does not exist', { instances: [] }, 'db has no instance in datacenter dc2; the gateways lead to nobody'],
+    ['who knows what', { instances: undefined }, undefined],
+  ])('is explained by the service, not by the gateway, before %s', (_claim, given, reason) => {
+    const { facts } = dial({ datacenter: 'dc2' }, { mode: 'local', ...given });
+    expect([facts['unhealthyBecause'], facts['unhealthy']]).toEqual([reason, undefined]);
+    expect(dial({ datacenter: 'dc2' }, { mode: 'none', ...given }).facts).not.toHaveProperty('unhealthyBecause');
+  });
+
   it('counts only passing instances where the subset says so', () => {
     const instances = [{ ...LAN, checks: WARNING }];
     expect(dial({ instances: { filter: '', onlyPassing: true } }, { mode: 'none', instances }).service).toBe(

@@ -179,19 +179,26 @@ async function gateway(
   refuseAlone(check, live, '--live');
   refuseAlone(check, against !== undefined, '--against');
   const settings = commandSettings(flags, env, process.cwd());
-  const file = config ?? defaultFile(settings.byFlag || settings.byEnvironment);
+  const isComplete = settings.byFlag || settings.byEnvironment;
+  const file = config ?? defaultFile(isComplete);
   const amend = amending(settings, settings.byFlag || file === undefined);
-  if (!check) return serve({ file, amend }, logTarget(stdout, env), signals);
+  const isFound = isComplete && config === undefined && file !== undefined;
+  if (!check) return serve({ file, amend, isFound }, logTarget(stdout, env), signals);
   const loaded = await checkConfig(file, amend);
   const { parts, warnings } = loaded;
-  for (const warning of warnings) stdout.write(`warning: ${printable(warning)}\n`);
+  printWarnings(warnings, stdout);
   const names = printable(parts.sources.map(({ name }) => name).join(', '));
+  if (isFound) stdout.write(`${file} is read as well: it is in the current folder, and no --config names another\n`);
   stdout.write(`${file ?? 'command line'}: OK (sources: ${names})\n`);
   if (against !== undefined) {
     const gatewayInUse = clientOf({ admin: against === true ? DEFAULT_ADMIN_URL : against });
     stdout.write(printableLines(changesText(await planAgainst(gatewayInUse, loaded))));
   }
   return live ? printFindings(await checkLive(loaded), stdout) : 0;
+}
+
+function printWarnings(warnings: readonly string[], stdout: Pick<Output, 'write'>): void {
+  for (const warning of firstOf(warnings.map((one) => `warning: ${one}`))) stdout.write(`${printable(warning)}\n`);
 }
 
 function refuseAlone(check: boolean, isGiven: boolean, flag: string): void {
@@ -229,7 +236,7 @@ async function sidecar(
   const place = { file, amend: amending(settings, settings.byFlag || file === undefined) };
   if (!check) return serveSidecar(place, choice, logTarget(stdout, env), signals);
   const loaded = await checkSidecar(place.file, place.amend, choice);
-  for (const warning of loaded.warnings) stdout.write(`warning: ${printable(warning)}\n`);
+  printWarnings(loaded.warnings, stdout);
   stdout.write(`${file ?? 'command line'}: OK (source: ${printable(loaded.material.proxy.name)})\n`);
   return live ? printFindings(await checkSidecarLive(loaded), stdout) : 0;
 }
@@ -354,7 +361,16 @@ and of a routes.yaml beside it:
 
 or, with Consul, no file at all: meshgate gateway --register --address IP:PORT`;
 
+/** A file of another kind may have a mistake in each of its lines: nobody reads more, and the last words would scroll away. */
+const MAX_SHOWN = 100;
+
+/** The first of `lines`, and how many more there are. */
+function firstOf(lines: readonly string[]): readonly string[] {
+  const more = lines.length - MAX_SHOWN;
+  return more <= 0 ? lines : [...lines.slice(0, MAX_SHOWN), `and ${more} more`];
+}
+
 function errorText(reason: unknown): string {
-  if (reason instanceof ConfigProblems) return reason.problems.map(formatProblem).join('\n');
+  if (reason instanceof ConfigProblems) return firstOf(reason.problems.map(formatProblem)).join('\n');
   return `meshgate: ${reason instanceof Error ? reason.message : String(reason)}`;
 }

@@ -38,6 +38,12 @@ export const MESSAGES = {
     meaning: 'A transport that `auto` prefers does not work on this machine, as `uring` in most containers.',
     action: 'Nothing, or fix the reason. Naming the transport in use silences it.',
   },
+  configFound: {
+    level: 'info',
+    text: 'reading {file}: it is in the current folder, and no --config names another',
+    meaning: 'Flags or variables say how to reach Consul; a configuration file that nobody has named is in use as well.',
+    action: 'Nothing, or name the file with `--config`.',
+  },
   fileAwaited: {
     level: 'warn',
     text: 'waiting for a file: {problem}',

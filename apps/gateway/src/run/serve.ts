@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { formatProblem, pause } from '@meshgate/core';
 import { aborted, errorOf, settlesWithin, unlessAborted } from '@meshgate/core/parts';
 import type { Amend } from '../config/amend-config.ts';
@@ -49,6 +50,8 @@ export type ServeStatus = 0 | 1;
 export interface ConfigPlace {
   readonly file: string | undefined;
   readonly amend: Amend;
+  /** Nobody has named `file`: it is in use since it is there, beside settings of the command line or the environment. */
+  readonly isFound?: boolean;
 }
 
 /**
@@ -56,10 +59,12 @@ export interface ConfigPlace {
  *
  * @throws ConfigProblems when the configuration is invalid; nothing is started then
  */
-export async function serve({ file, amend }: ConfigPlace, target: LogTarget, signals: Signals): Promise<ServeStatus> {
+export async function serve(place: ConfigPlace, target: LogTarget, signals: Signals): Promise<ServeStatus> {
+  const { file, amend, isFound = false } = place;
   const loaded = await loadConfig(file, amend);
   const proxy: RunningProxy = {
     loaded,
+    isFound,
     composeWith: (around) => gatewayOf(loaded, around),
     loadAgain: (earlier) => loadConfig(file, amend, earlier),
   };
@@ -79,6 +84,8 @@ interface RunEnvironment {
 /** A proxy to run, by its configuration. */
 export interface RunningProxy {
   readonly loaded: LoadedConfig;
+  /** As in {@link ConfigPlace}. */
+  readonly isFound?: boolean;
   /** Composes it. */
   composeWith(around: RunEnvironment): Gateway;
   /** Reads the configuration again. Rejects with `ConfigProblems` when it is invalid. */
@@ -87,8 +94,9 @@ export interface RunningProxy {
 
 /** Runs a proxy until it is stopped and drained, or fails. */
 export async function run(proxy: RunningProxy, target: LogTarget, signals: Signals): Promise<ServeStatus> {
-  const { config } = proxy.loaded;
+  const { config, file } = proxy.loaded;
   const log = await openLog(config.log, { ...target, isShared: config.workers !== 1 });
+  if (proxy.isFound === true && file !== undefined) logMessage(log.logger, 'configFound', { file: resolve(file) });
   const found = await serviceManager(process.env);
   if (found.kind === 'unreachable') logMessage(log.logger, 'serviceManagerUnreachable', { reason: found.reason });
   const whyDumped = await forbidCoreDumps();

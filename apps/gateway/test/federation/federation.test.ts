@@ -175,6 +175,14 @@ describeInNetworks('two datacenters that reach each other through their gateways
     ]);
   });
 
+  it('have gateways that carry the gossip of their servers, and take none of its ends for a failure', () => {
+    const { one, two } = federation;
+    const lines = [one, two].flatMap(({ gateways }) => gateways.flatMap((gateway) => gateway.lines));
+    const gossip = lines.filter(({ route, bytesDown }) => /^servers?:/.test(String(route)) && Number(bytesDown) > 0);
+    expect(gossip.length).toBeGreaterThan(0);
+    expect(gossip.filter(({ code }) => code !== undefined)).toEqual([]);
+  });
+
   it(
     'have gateways that route to local services within a second of their start, whatever the other one does',
     async () => {

@@ -43,7 +43,7 @@ function peerFindings(peering: JsonObject, now: Date): readonly PeerFinding[] {
   const { name, state, isDeleted, roots } = peer;
   const check = `peer ${name}`;
   if (isDeleted) return [{ peer: name, check, outcome: 'warning', found: 'is being deleted: its services are gone' }];
-  const { found, advice } = STATES[state] ?? { found: 'a state that is not known here' };
+  const { found, advice } = STATES.get(state) ?? { found: 'a state that is not known here' };
   const isActive = state === 'ACTIVE';
   const facts = [`${state}: ${found}`, ...(isActive ? exchanged(object(peering['StreamStatus']) ?? {}) : [])];
   const established: PeerFinding = {
@@ -59,7 +59,8 @@ function peerFindings(peering: JsonObject, now: Date): readonly PeerFinding[] {
 }
 
 /** What Consul's states of a peering mean, and what to do about those in which nothing is exchanged. */
-const STATES: Readonly<Record<string, { readonly found: string; readonly advice?: string }>> = {
+const STATES: ReadonlyMap<string, { readonly found: string; readonly advice?: string }> = new Map(
+  Object.entries({
   ACTIVE: { found: 'the servers of both clusters exchange what is exported' },
   PENDING: {
     found: 'the other cluster has not established it yet',
@@ -79,7 +80,8 @@ const STATES: Readonly<Record<string, { readonly found: string; readonly advice?
     found: 'the other cluster has ended it',
     advice: 'consul peering delete -name NAME, or establish it again',
   },
-};
+}),
+);
 
 /** As releases since 1.14 say it. */
 function exchanged(status: JsonObject): readonly string[] {

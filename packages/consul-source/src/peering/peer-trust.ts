@@ -1,7 +1,7 @@
 import { pause } from '@meshgate/core';
 import { Cell } from '@meshgate/core/parts';
 import type { ClusterPeer, PeerTrust } from '@meshgate/mesh';
-import { authoritiesAt } from '../tls-files.ts';
+import { authoritiesAt, readableIn } from '../tls-files.ts';
 import type { PeersAnswer } from './peering-queries.ts';
 
 /** Files with the roots of peers, by the local name of each; each is a PEM file, or a folder of PEM files. */
@@ -95,10 +95,20 @@ export async function* bundlesIn(files: TrustBundles, signal: AbortSignal): Asyn
 const REREAD_MS = 1_000;
 
 /** @throws Error that names the peer and the file that cannot be read */
-export function readBundles(files: TrustBundles): readonly PeerTrust[] {
+function readBundles(files: TrustBundles): readonly PeerTrust[] {
   return Object.entries(files).map(([peer, path]) => {
-    const roots = authoritiesAt(path);
+    const roots = authoritiesAt(path).map(({ text }) => text);
     if (roots.some((text) => text.includes('-----BEGIN CERTIFICATE'))) return { peer, roots };
     throw new Error(`trust bundle of peer ${peer}: expected certificates in PEM in ${path}, found none`);
   });
+}
+
+/**
+ * Looks whether the bundles can be used. While a proxy runs it says of each peer by itself what is wrong with its own.
+ *
+ * @throws Error that names the peer or the file that cannot be used
+ */
+export function checkBundles(files: TrustBundles): void {
+  readBundles(files);
+  for (const path of Object.values(files)) for (const { file, text } of authoritiesAt(path)) readableIn(text, file);
 }

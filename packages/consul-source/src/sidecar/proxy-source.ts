@@ -33,6 +33,7 @@ import {
   entryAnswers,
   gatewayAnswers,
   meshEntryAnswers,
+  onlyEntryAnswers,
   queryAnswers,
   targetAnswers,
 } from './queries.ts';
@@ -203,7 +204,7 @@ class ProxyWatch {
     this.#facts ??= {
       trustDomain: new Watched((signal) => trustDomains(agent, signal), options),
       datacenter: new Watched((signal) => ownDatacenter(agent, service, signal), options),
-      proxyDefaults: new Watched((signal) => entryAnswers(agent, 'config/proxy-defaults/global', signal), options),
+      proxyDefaults: new Watched((signal) => onlyEntryAnswers(agent, 'proxy-defaults', signal), options),
       serviceDefaults: new Watched((signal) => entryAnswers(agent, defaults, signal), options),
       mesh: new Watched((signal) => meshEntryAnswers(agent, signal), options),
       intentions: new Watched((signal) => intentionAnswers(agent, service, signal), options),

@@ -4,7 +4,7 @@ import type { ChainTarget, Instance, Selection, UpstreamDefinition } from '@mesh
 import { AgentError, FREE_TEXT, parsed } from '../agent.ts';
 import type { Agent } from '../agent.ts';
 import { blockingQuery } from '../blocking-query.ts';
-import { object, text } from '../json.ts';
+import { object, objects, text } from '../json.ts';
 import { instancesOf } from '../records.ts';
 import type { GatewayService } from './gateway-health.ts';
 
@@ -16,16 +16,32 @@ export interface QueryResult {
   readonly instances: readonly Instance[];
 }
 
-/** Follows a config entry; `null` while there is none. */
+/**
+ * Follows a config entry of a kind of which there may be thousands; `null` while there is none, which is an error in the agent's log
+ * (`Config entry not found`) each time that it is asked.
+ */
 export async function* entryAnswers(agent: Agent, path: string, signal: AbortSignal): AsyncGenerator {
   for await (const answer of blockingQuery(agent, { path, mayBeMissing: true }, signal))
     yield answer.found ? parsed(answer, path, 'a config entry', object) : null;
 }
 
+/** Follows the only entry of a kind, as one of a list: an empty list is no error for the agent. `null` while there is none. */
+export async function* onlyEntryAnswers(
+  agent: Agent,
+  kind: 'mesh' | 'proxy-defaults',
+  signal: AbortSignal,
+): AsyncGenerator {
+  const path = `config/${kind}`;
+  for await (const answer of blockingQuery(agent, { path }, signal))
+    yield parsed(answer, path, 'a list of config entries', (json) =>
+      json === null || Array.isArray(json) ? { entry: objects(json)[0] ?? null } : undefined,
+    ).entry;
+}
+
 /** Follows the entry `mesh`; `null` while there is none, and where the agent has no such kind of entry, before 1.10. */
 export async function* meshEntryAnswers(agent: Agent, signal: AbortSignal): AsyncGenerator {
   try {
-    yield* entryAnswers(agent, 'config/mesh/mesh', signal);
+    yield* onlyEntryAnswers(agent, 'mesh', signal);
   } catch (reason) {
     if (!(reason instanceof AgentError) || !/invalid config entry kind/i.test(reason.complaint)) throw reason;
     yield null;

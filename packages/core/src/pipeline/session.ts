@@ -427,7 +427,7 @@ export class Session implements Linked<Session> {
     const connecting = connectingOf(phase);
     const failure = connecting?.end(transfer);
     const ending = failure === undefined || transfer.error !== undefined ? transfer : { ...transfer, error: failure };
-    const closed = closedConnection(this.connection, connecting, ending);
+    const closed = closedConnection(this.connection, connecting, withoutUsualReset(ending, connecting?.route));
     stages.observer.observe({ type: 'connection.closed', closed });
     this.#control.onClosed(this);
   }
@@ -453,6 +453,15 @@ function closedConnection(
     closedAt: performance.now(),
     error: transfer.error,
   };
+}
+
+/** `transfer`, without the reset that its route calls a normal end. */
+function withoutUsualReset(transfer: Transfer, route: Route | undefined): Transfer {
+  if (transfer.error === undefined || route?.resetsEndWell !== true || transfer.bytesDown === 0) return transfer;
+  const { code } = transfer.error;
+  if (code !== 'DOWNSTREAM_RESET' && code !== 'UPSTREAM_RESET') return transfer;
+  const { error: _usual, ...carried } = transfer;
+  return carried;
 }
 
 function unroutable({ serverName, protocol }: Hello): ProxyError {

@@ -171,6 +171,11 @@ export interface Route {
    */
   readonly retryBeforeFirstByte?: boolean;
   /**
+   * A reset by either side ends a connection well once the backend has answered: for protocols whose peers close without reading what
+   * is still on its way, such as the gossip of Consul's servers. `false` when absent: a reset is a failure.
+   */
+  readonly resetsEndWell?: boolean;
+  /**
    * What becomes of connections to a backend that a new snapshot does not have any more, or that go by a route which is gone: they end with
    * `BACKEND_REMOVED`. They live on when absent.
    */

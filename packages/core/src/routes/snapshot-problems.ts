@@ -152,8 +152,8 @@ class Judge {
       `one of ${BALANCES.join(', ')}, or { name, settings }`,
       balance,
     );
-    const retries = route['retryBeforeFirstByte'];
-    this.check(isOptionalBoolean(retries), [...path, 'retryBeforeFirstByte'], 'true or false', retries);
+    for (const key of ['retryBeforeFirstByte', 'resetsEndWell'])
+      this.check(isOptionalBoolean(route[key]), [...path, key], 'true or false', route[key]);
     for (const key of ['onBackendRemoved', 'onBackendDown'])
       this.check(isBackendDrain(route[key]), [...path, key], '{ graceMs, spreadMs }, 0 or more each', route[key]);
     this.check(isTime, [...path, 'connectTimeoutMs'], 'a number of milliseconds above 0', connectTimeoutMs);

@@ -1,0 +1,34 @@
+import { X509Certificate } from 'node:crypto';
+
+const CERTIFICATE = '(?:TRUSTED |X509 )?CERTIFICATE';
+const CERTIFICATE_BEGIN = new RegExp(`-----BEGIN ${CERTIFICATE}-----`, 'g');
+const CERTIFICATE_BLOCK = new RegExp(`-----BEGIN (${CERTIFICATE})-----[^-]+-----END \\1-----`, 'g');
+const PRIVATE_KEY_BLOCK = /-----BEGIN ((?:[A-Z]+ )*PRIVATE KEY)-----[\s\S]+?-----END \1-----/;
+
+/**
+ * The certificates in a PEM text (RFC 7468), in order. Other contents are ignored, and so is what separates them: OpenSSL sees none
+ * behind the first in files that were concatenated without a line break.
+ *
+ * @throws Error that says which of them is incomplete or cannot be read
+ */
+export function certificatesIn(pem: string): readonly X509Certificate[] {
+  const blocks = pem.match(CERTIFICATE_BLOCK) ?? [];
+  const begun = pem.match(CERTIFICATE_BEGIN)?.length ?? 0;
+  if (begun > blocks.length)
+    throw new Error(`expected the end of each of ${begun} certificates in PEM, found that of ${blocks.length}`);
+  return blocks.map((block, index) => certificateOf(block, index + 1));
+}
+
+function certificateOf(block: string, number: number): X509Certificate {
+  try {
+    return new X509Certificate(block);
+  } catch (reason) {
+    const why = reason instanceof Error ? reason.message : String(reason);
+    throw new Error(`certificate ${number} in PEM cannot be read: ${why}`, { cause: reason });
+  }
+}
+
+/** The first private key in a PEM text, without what stands around it; `undefined` when there is none. */
+export function privateKeyIn(pem: string): string | undefined {
+  return PRIVATE_KEY_BLOCK.exec(pem)?.[0];
+}
