@@ -212,10 +212,9 @@ describe('meshgate gateway', () => {
     expect(await check()).toBe(ok);
     expect(await check(...flags, '--config', 'meshgate.yaml')).toBe(ok);
     await using gateway = await readyDaemon(
-      (node, main) =>
-        spawn(node, [main, 'gateway', ...flags], { cwd: files.path, stdio: ['ignore', 'pipe', 'pipe'] }),
+      (node, main) => spawn(node, [main, 'gateway', ...flags], { cwd: files.path, stdio: ['ignore', 'pipe', 'pipe'] }),
       'started',
     );
-    expect(gateway.lines[0]?.msg).toBe(`reading ${join(files.path, 'meshgate.yaml')}: ${why}`);
+    expect(gateway.lines[0]?.['msg']).toBe(`reading ${join(files.path, 'meshgate.yaml')}: ${why}`);
   });
 });

@@ -93,14 +93,17 @@ describe('exit status 2', () => {
         'routes.yaml': `routes:\n${'  - { serverName: [ a.example ], backends: [] }\n'.repeat(MANY)}`,
       },
     ],
-  ])('is that of --check with 20,000 mistakes in %s, of which it reports the first and the number', async (_, texts) => {
-    await using files = await folder({ 'routes.yaml': JSON.stringify(ROUTES), ...texts });
-    const { status, stderr } = await meshgate(['gateway', '--check'], files.path);
-    const lines = stderr.trimEnd().split('\n');
-    expect([status, lines.length]).toEqual([2, 101]);
-    expect(lines[0]).toMatch(/^\S+\.yaml:\d+:\d+: unknown key "(?:adress|serverName)": did you mean "/);
-    expect(Number(/^and (\d+) more$/.exec(lines.at(-1) ?? '')?.[1])).toBeGreaterThanOrEqual(MANY - 100);
-  });
+  ])(
+    'is that of --check with 20,000 mistakes in %s, of which it reports the first and the number',
+    async (_, texts) => {
+      await using files = await folder({ 'routes.yaml': JSON.stringify(ROUTES), ...texts });
+      const { status, stderr } = await meshgate(['gateway', '--check'], files.path);
+      const lines = stderr.trimEnd().split('\n');
+      expect([status, lines.length]).toEqual([2, 101]);
+      expect(lines[0]).toMatch(/^\S+\.yaml:\d+:\d+: unknown key "(?:adress|serverName)": did you mean "/);
+      expect(Number(/^and (\d+) more$/.exec(lines.at(-1) ?? '')?.[1])).toBeGreaterThanOrEqual(MANY - 100);
+    },
+  );
 
   it('is that of a configuration that cannot be read', async () => {
     const { status, stderr } = await meshgate(['gateway', '--config', '/nowhere/meshgate.yaml']);

@@ -169,7 +169,7 @@ describe('a client that does not behave', () => {
     const { closed } = await proxy.events.until('connection.closed');
     expect(closed.error).toMatchObject({
       code: 'SNIFF_TIMEOUT',
-      message: 'hello incomplete after 50ms; a client waits where its server is to speak first',
+      message: 'hello incomplete after 50 ms; a client waits where its server is to speak first',
     });
   });
 

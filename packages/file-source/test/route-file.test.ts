@@ -36,21 +36,26 @@ describe('a route file', () => {
     ]);
   });
 
-  it.each(['yaml', 'json'])('in %s may use names that every object of JavaScript has, and refuses such keys', (ending) => {
-    const names = ['__proto__', 'constructor', 'toString'];
-    const route = (name: string) =>
-      `{ "name": "${name}", "serverNames": [ "${name}" ], "backends": [ { "address": "a", "port": 1, "labels": { "${name}": "x" } } ] }`;
-    const { routes, problems } = parseRouteFile(`{ "routes": [ ${names.map(route).join(',')} ] }`, `r.${ending}`);
-    expect(problems).toEqual([]);
-    expect(routes.map(({ name, serverNames }) => [name, ...serverNames])).toEqual(
-      names.map((name) => [name, name.toLowerCase()]),
-    );
-    for (const [index, name] of names.entries())
-      expect(Object.entries(routes[index]?.backends[0]?.labels ?? {})).toEqual([[name, 'x']]);
-    for (const name of names)
-      expect(parseRouteFile(`{ "routes": [], "${name}": { "polluted": true } }`, `r.${ending}`).problems).toHaveLength(1);
-    expect(Reflect.get({}, 'polluted')).toBeUndefined();
-  });
+  it.each(['yaml', 'json'])(
+    'in %s may use names that every object of JavaScript has, and refuses such keys',
+    (ending) => {
+      const names = ['__proto__', 'constructor', 'toString'];
+      const route = (name: string) =>
+        `{ "name": "${name}", "serverNames": [ "${name}" ], "backends": [ { "address": "a", "port": 1, "labels": { "${name}": "x" } } ] }`;
+      const { routes, problems } = parseRouteFile(`{ "routes": [ ${names.map(route).join(',')} ] }`, `r.${ending}`);
+      expect(problems).toEqual([]);
+      expect(routes.map(({ name, serverNames }) => [name, ...serverNames])).toEqual(
+        names.map((name) => [name, name.toLowerCase()]),
+      );
+      for (const [index, name] of names.entries())
+        expect(Object.entries(routes[index]?.backends[0]?.labels ?? {})).toEqual([[name, 'x']]);
+      for (const name of names)
+        expect(
+          parseRouteFile(`{ "routes": [], "${name}": { "polluted": true } }`, `r.${ending}`).problems,
+        ).toHaveLength(1);
+      expect(Reflect.get({}, 'polluted')).toBeUndefined();
+    },
+  );
 
   it('may name the balance of a plugin, and label its backends', () => {
     const backends = '[ { address: b, port: 1, labels: { zone: a, rack: "7" } } ]';

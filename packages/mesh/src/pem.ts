@@ -12,7 +12,7 @@ const PRIVATE_KEY_BLOCK = /-----BEGIN ((?:[A-Z]+ )*PRIVATE KEY)-----[\s\S]+?----
  * @throws Error that says which of them is incomplete or cannot be read
  */
 export function certificatesIn(pem: string): readonly X509Certificate[] {
-  const blocks = pem.match(CERTIFICATE_BLOCK) ?? [];
+  const blocks = unixLines(pem).match(CERTIFICATE_BLOCK) ?? [];
   const begun = pem.match(CERTIFICATE_BEGIN)?.length ?? 0;
   if (begun > blocks.length)
     throw new Error(`expected the end of each of ${begun} certificates in PEM, found that of ${blocks.length}`);
@@ -30,5 +30,10 @@ function certificateOf(block: string, number: number): X509Certificate {
 
 /** The first private key in a PEM text, without what stands around it; `undefined` when there is none. */
 export function privateKeyIn(pem: string): string | undefined {
-  return PRIVATE_KEY_BLOCK.exec(pem)?.[0];
+  return PRIVATE_KEY_BLOCK.exec(unixLines(pem))?.[0];
+}
+
+/** OpenSSL does not know lines that end in a carriage return alone. */
+function unixLines(pem: string): string {
+  return pem.replaceAll(/\r\n?/g, '\n');
 }

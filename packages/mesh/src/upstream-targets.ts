@@ -99,7 +99,10 @@ function upstreamTarget(given: ChainTarget, around: MeshAround): UpstreamTarget 
       ...describe(target, path, around),
       service,
       ...facts,
-      ...defined({ unhealthyBecause: list.length > 0 ? behindGateways(target, path, known) : undefined, unreachable: unreachableReason }),
+      ...defined({
+        unhealthyBecause: list.length > 0 ? behindGateways(target, path, known) : undefined,
+        unreachable: unreachableReason,
+      }),
     },
     problems: all,
   };

@@ -41,7 +41,8 @@ export const MESSAGES = {
   configFound: {
     level: 'info',
     text: 'reading {file}: it is in the current folder, and no --config names another',
-    meaning: 'Flags or variables say how to reach Consul; a configuration file that nobody has named is in use as well.',
+    meaning:
+      'Flags or variables say how to reach Consul; a configuration file that nobody has named is in use as well.',
     action: 'Nothing, or name the file with `--config`.',
   },
   fileAwaited: {

@@ -61,26 +61,26 @@ function peerFindings(peering: JsonObject, now: Date): readonly PeerFinding[] {
 /** What Consul's states of a peering mean, and what to do about those in which nothing is exchanged. */
 const STATES: ReadonlyMap<string, { readonly found: string; readonly advice?: string }> = new Map(
   Object.entries({
-  ACTIVE: { found: 'the servers of both clusters exchange what is exported' },
-  PENDING: {
-    found: 'the other cluster has not established it yet',
-    advice: 'there: consul peering establish -name … -peering-token TOKEN',
-  },
-  ESTABLISHING: {
-    found: 'the servers of the other cluster have not answered yet',
-    advice:
-      'its servers must be reachable from those of this cluster, or through the mesh gateways of both (Peering { PeerThroughMeshGateways = true } of the entry mesh); a token is good for one use: generate another',
-  },
-  FAILING: {
-    found: 'the servers of both clusters have lost each other, what was exchanged last stays in use',
-    advice:
-      'look at the way between the servers, or the mesh gateways of both clusters, at the log of the leader, and at consul peering read -name NAME',
-  },
-  TERMINATED: {
-    found: 'the other cluster has ended it',
-    advice: 'consul peering delete -name NAME, or establish it again',
-  },
-}),
+    ACTIVE: { found: 'the servers of both clusters exchange what is exported' },
+    PENDING: {
+      found: 'the other cluster has not established it yet',
+      advice: 'there: consul peering establish -name … -peering-token TOKEN',
+    },
+    ESTABLISHING: {
+      found: 'the servers of the other cluster have not answered yet',
+      advice:
+        'its servers must be reachable from those of this cluster, or through the mesh gateways of both (Peering { PeerThroughMeshGateways = true } of the entry mesh); a token is good for one use: generate another',
+    },
+    FAILING: {
+      found: 'the servers of both clusters have lost each other, what was exchanged last stays in use',
+      advice:
+        'look at the way between the servers, or the mesh gateways of both clusters, at the log of the leader, and at consul peering read -name NAME',
+    },
+    TERMINATED: {
+      found: 'the other cluster has ended it',
+      advice: 'consul peering delete -name NAME, or establish it again',
+    },
+  }),
 );
 
 /** As releases since 1.14 say it. */
