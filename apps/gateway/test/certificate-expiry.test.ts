@@ -87,6 +87,22 @@ it('a gateway reports when the certificates of the agent, its own and the roots 
   await untilExpiries(gateway, { ...ofAgent, 'authority="mesh"': MESH_END });
 });
 
+it('roots of peers of an agent that a reload replaces by another are no longer reported', async () => {
+  const mesh = (peer: string): StandInMesh => ({
+    roots: roots('mesh', MESH_END),
+    peerings: [{ Name: peer, PeerCAPems: roots(peer, PEER_END) }],
+  });
+  await using first = await standInAgent({ mesh: mesh('alpha') });
+  await using second = await standInAgent({ mesh: mesh('beta') });
+  const of = ({ address }: StandInAgent): object => ({ ...TEST_CONFIG, sources: [{ use: 'consul', address }] });
+  await using files = await folder({ 'meshgate.yaml': of(first) });
+  await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+  await untilExpiries(gateway, { 'authority="mesh"': MESH_END, 'authority="peer alpha"': PEER_END });
+  await files.write('meshgate.yaml', of(second));
+  expect(await gateway.query('/reload', { method: 'POST' })).toMatchObject({ status: 200 });
+  await untilExpiries(gateway, { 'authority="mesh"': MESH_END, 'authority="peer beta"': PEER_END });
+});
+
 it('a sidecar reports when the certificates between it and its agent expire', async () => {
   await using agent = await standInAgent();
   await using files = await folderFor(await overTls(agent));

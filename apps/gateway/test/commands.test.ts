@@ -6,6 +6,7 @@ import type { StatusView } from '../src/admin/status.ts';
 import { commandLine, runCommand } from '../src/cli/cli.ts';
 import type { ExitStatus, Terminal } from '../src/cli/terminal.ts';
 import { completionScript } from '../src/cli/completion.ts';
+import { COMMAND_HELP } from '../src/cli/help-text.ts';
 import { afterKey, TopModel, topRoutes, topScreen } from '../src/cli/top-screen.ts';
 import type { TopView } from '../src/cli/top-screen.ts';
 import { statusText } from '../src/cli/status-text.ts';
@@ -107,13 +108,26 @@ describe('meshgate drain', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using client = await tlsClient(gateway.address, 'api.example.com');
     await client.echo('hello');
-    const drained = command(['drain', '--admin', gateway.admin]);
+    const drained = command(['drain', '--admin', gateway.admin], { isTTY: true });
     await gateway.logged('drain started');
     gateway.signal('SIGKILL');
     expect(await drained).toMatchObject({
       status: 1,
+      stdout: expect.stringMatching(/^waiting for the drain; Ctrl-C ends this command, not the drain\n/),
       stderr: expect.stringMatching(/the gateway has gone before it said how the drain ended|socket hang up/),
     });
+  });
+});
+
+describe('a command with a token file', () => {
+  it.each([
+    ['cannot be read', 'nowhere', /^meshgate: token file .*nowhere cannot be read: ENOENT/],
+    ['has no token', 'empty', /^meshgate: expected a token in .*empty, found none\n$/],
+  ])('that %s exits with 1 and names it', async (_what, name, message) => {
+    await using files = await gatewayFolder([]);
+    await files.write('empty', '\n');
+    const args = ['drain', '--admin', 'http://127.0.0.1:1', '--token-file', `${files.path}/${name}`];
+    expect(await command(args)).toEqual({ status: 1, stdout: '', stderr: expect.stringMatching(message) });
   });
 });
 
@@ -251,6 +265,27 @@ const PROGRAM = commandLine(
   () => undefined,
 );
 
+describe('the help of a command', () => {
+  it.each(PROGRAM.commands.map((one) => [one.name(), one] as const))(
+    '%s has examples, whose options it knows, and exit statuses',
+    async (name, one) => {
+      const { stdout } = await command([name, '--help']);
+      expect(stdout).toContain('\nExit status:\n  0  ');
+      const { examples = [] } = COMMAND_HELP[name] ?? {};
+      expect(examples).not.toEqual([]);
+      for (const example of examples) {
+        expect(stdout).toContain(`\n  ${example}\n`);
+        const [, called, args = ''] = /meshgate ([a-z-]+)([^|>)]*)/.exec(example) ?? [];
+        expect([called, one.parseOptions(args.split(' ').filter(Boolean)).unknown]).toEqual([name, []]);
+      }
+    },
+  );
+
+  it('has no default that reads as nothing', async () => {
+    for (const one of PROGRAM.commands) expect((await command([one.name(), '--help'])).stdout).not.toContain('""');
+  });
+});
+
 describe('completion', () => {
   it('is a script that bash runs, which completes commands and their options', () => {
     const script = `${completionScript(PROGRAM, 'bash')}
@@ -283,6 +318,17 @@ describe('docs/operate/commands.md', () => {
         ]),
       ),
     );
+  });
+
+  it('has the exit statuses of every command, as its help does', () => {
+    const [, statuses = ''] = pageText('docs/operate/commands.md').split('## Exit status');
+    const rows = Array.from(
+      statuses.matchAll(/^\| `([a-z-]+)` +\| (.+?) +\| (.*?) *\|$/gm),
+      ([, name = '', done = '', failed = '']) => [name, { done, failed }] as const,
+    );
+    const inHelp = Object.entries(COMMAND_HELP).map(([name, { done, failed = '' }]) => [name, { done, failed }]);
+    expect(Object.fromEntries(rows)).toEqual(Object.fromEntries(inHelp));
+    expect(rows.map(([name]) => name).toSorted()).toEqual(PROGRAM.commands.map((one) => one.name()).toSorted());
   });
 
   it('is right in that every command but these has --json', () => {

@@ -14,6 +14,11 @@ async function lending() {
 }
 
 const HITS = { name: 'hits_total', help: 'Hits' };
+const ENDS = { name: 'ends', help: 'When it ends', labels: ['of'] };
+
+async function seriesOf(registry: Registry): Promise<readonly string[]> {
+  return Array.from((await registry.metrics()).matchAll(/^meshgate_plugin_source_ends(.*)$/gm), ([, one = '']) => one);
+}
 
 describe('what plugins can use', () => {
   it('ends with the use of the plugin: its warning is cleared, that of another use stays', async () => {
@@ -37,6 +42,23 @@ describe('what plugins can use', () => {
     expect(await registry.metrics()).toContain('meshgate_plugin_source_hits_total 2');
     services.keepOnly(new Set());
     expect(await registry.metrics()).not.toContain('hits_total');
+  });
+
+  it('includes gauges, of which the series of a use end with it, and shared ones have the value of the other', async () => {
+    const { services, registry } = await lending();
+    const [gone, stays] = [services.lend('source'), services.lend('source')];
+    const [ofGone, ofOther] = [gone, stays].map(({ services: lent }) => lent.metrics.gauge(ENDS));
+    ofOther?.set(1, { of: 'mesh' });
+    ofOther?.set(1, { of: 'peer a' });
+    ofGone?.set(2, { of: 'mesh' });
+    ofGone?.set(2, { of: 'peer b' });
+    expect((await seriesOf(registry)).toSorted()).toEqual(['{of="mesh"} 2', '{of="peer a"} 1', '{of="peer b"} 2']);
+    services.keepOnly(new Set([stays]));
+    ofGone?.set(3, { of: 'peer c' });
+    ofGone?.remove({ of: 'peer a' });
+    expect((await seriesOf(registry)).toSorted()).toEqual(['{of="mesh"} 1', '{of="peer a"} 1']);
+    ofOther?.remove({ of: 'mesh' });
+    expect(await seriesOf(registry)).toEqual(['{of="peer a"} 1']);
   });
 
   it('is lent anew after a use that never came to be, also with other labels', async () => {

@@ -65,9 +65,10 @@ describe('an upgrade', () => {
     await files.write('routes.yaml', { routes: [route] });
     await using gateway = await upgradable(`${files.path}/meshgate.yaml`);
     const port = deaf.address.port;
-    await gateway.line(
+    const down = gateway.line(
       ({ msg, backend }) => String(msg).startsWith('backend down') && String(backend).endsWith(`:${port}`),
     );
+    await inTime(down, 'the silent backend to be down', gateway);
     await upgraded(gateway);
     for (let turn = 0; turn < 6; turn += 1) {
       await using client = await tlsClient(gateway.address, 'api.example.com');
@@ -103,22 +104,22 @@ describe('an upgrade', () => {
     await late[Symbol.asyncDispose]();
     await client[Symbol.asyncDispose]();
     process.kill(Number(/process (\d+)/.exec(again.stdout)?.[1]), 'SIGTERM');
-    await gateway.ended;
+    await inTime(gateway.ended, 'all processes to exit', gateway);
     await expect(access(path)).rejects.toThrow('ENOENT');
     await expect(access(`${files.path}/admin.sock`)).rejects.toThrow('ENOENT');
   });
 
-  it('takes the configuration and the arguments as they are now', async () => {
+  it('takes the configuration and the arguments as they are now', { timeout: 60_000 }, async () => {
     await using files = await gatewayFolder([]);
     await using gateway = await upgradable(`${files.path}/meshgate.yaml`);
     await files.write('meshgate.yaml', { ...TEST_CONFIG, workers: 2, transport: 'node' });
     gateway.signal('SIGUSR2');
-    await gateway.logged('successor is ready, draining');
+    await inTime(gateway.logged('successor is ready, draining'), 'the successor to be ready', gateway);
     expect(await inTime(gateway.exited, 'the first process to exit', gateway)).toBe(0);
     expect(await query(gateway).get('/status')).toMatchObject({ workers: 2, ready: true });
   });
 
-  it('that fails leaves everything as it was, and reports why', async () => {
+  it('that fails leaves everything as it was, and reports why', { timeout: 60_000 }, async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -126,7 +127,8 @@ describe('an upgrade', () => {
     await files.write('meshgate.yaml', 'listeners: 1');
     const answer = await gateway.query('/upgrade', { method: 'POST' });
     expect(answer).toMatchObject({ status: 409, json: { error: expect.stringContaining('exited with status 2') } });
-    expect(await gateway.line(({ level }) => level === 'error')).toMatchObject({
+    const failure = gateway.line(({ level }) => level === 'error');
+    expect(await inTime(failure, 'the failure to be logged', gateway)).toMatchObject({
       msg: expect.stringContaining('no successor, continuing'),
     });
     expect(gateway.stderr).toContain('expected a list');

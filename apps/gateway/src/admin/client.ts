@@ -52,7 +52,7 @@ export function adminClient(address: AdminAddress, tokenFile?: string): AdminCli
       throw new Error(`no gateway at ${name}: ${messageOf(reason)}`);
     });
     if (response.statusCode !== undefined && response.statusCode < 300) return response;
-    const why = errorIn(await text(response));
+    const why = `${errorIn(await text(response))}${response.statusCode === UNAUTHORIZED ? HOW_TO_AUTHORIZE : ''}`;
     const refusal = new Error(`${name}: ${method} ${path} responded with status ${response.statusCode}${why}`);
     throw Object.assign(refusal, { status: response.statusCode });
   }
@@ -97,8 +97,16 @@ function sentOverSocket(
 }
 
 async function bearer(tokenFile: string): Promise<string> {
-  return `Bearer ${(await readFile(tokenFile, 'utf8')).trim()}`;
+  const token = await readFile(tokenFile, 'utf8').catch((reason: unknown) => {
+    throw new Error(`token file ${tokenFile} cannot be read: ${messageOf(reason)}`, { cause: reason });
+  });
+  if (token.trim() === '') throw new Error(`expected a token in ${tokenFile}, found none`);
+  return `Bearer ${token.trim()}`;
 }
+
+/** RFC 9110, section 15.5.2. */
+const UNAUTHORIZED = 401;
+const HOW_TO_AUTHORIZE = ' (--token-file FILE)';
 
 async function jsonOf(response: IncomingMessage): Promise<unknown> {
   return JSON.parse(await text(response));

@@ -17,12 +17,15 @@ export const DEFAULT_ADMIN_URL: string = `http://${formatEndpoint(DEFAULT_ADMIN)
 
 /** For commands that change something. */
 export function withAdminFlags(command: Command): Command {
-  return withAdminFlag(command).option('--token-file <file>', 'token for its admin API (default: none)');
+  return withAdminFlag(command).option(
+    '--token-file <file>',
+    'file with the bearer token of the admin API (default: none is sent)',
+  );
 }
 
 /** For read-only commands. */
 export function withAdminFlag(command: Command): Command {
-  return command.option('--admin <url>', `admin API of the gateway, or unix:/path (default: ${DEFAULT_ADMIN_URL})`);
+  return command.option('--admin <url>', `URL of the admin API, or unix:/path (default: ${DEFAULT_ADMIN_URL})`);
 }
 
 /** @throws ConfigProblems as {@link adminAddress} */
@@ -31,10 +34,10 @@ export function clientOf({ admin = DEFAULT_ADMIN_URL, tokenFile }: AdminFlags): 
 }
 
 /** @throws ConfigProblems when it is neither an HTTP URL (`localhost:19000` is a URL of the scheme `localhost`) nor a unix socket */
-export function adminAddress(text: string): AdminAddress {
+export function adminAddress(text: string, flag = '--admin'): AdminAddress {
   if (/^unix:\/./.test(text)) return { socketPath: text.slice('unix:'.length) };
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol === 'http:' || url?.protocol === 'https:') return url;
-  const message = `expected --admin to be a URL such as ${DEFAULT_ADMIN_URL}, or unix:/path, found ${describe(text)}`;
+  const message = `expected ${flag} to be a URL such as ${DEFAULT_ADMIN_URL}, or unix:/path, found ${describe(text)}`;
   throw new ConfigProblems([{ message, path: [] }]);
 }

@@ -10,6 +10,7 @@ import type { ConsulFlags, Environment, FlagDefinition } from './consul-flags.ts
 import { requestedName, isExact } from './explain.ts';
 import type { Explanation } from './explain.ts';
 import { checkConfig } from '../config/load-config.ts';
+import type { LoadedConfig } from '../config/load-config.ts';
 import { diagnose } from '../doctor/doctor.ts';
 import { findingText } from '../live-check/finding.ts';
 import type { Finding } from '../live-check/finding.ts';
@@ -20,10 +21,11 @@ import { queriesOf, queriesTo } from '../admin/route-queries.ts';
 import type { RouteQueries } from '../admin/route-queries.ts';
 import type { LogTarget } from '../log/logger.ts';
 import { jsonText, printable, printableLines } from '../log/printable.ts';
-import { serve } from '../run/serve.ts';
+import { HANDOVER_MS, serve } from '../run/serve.ts';
 import { checkSidecar } from '../sidecar/load-sidecar.ts';
 import { serveSidecar } from '../sidecar/serve-sidecar.ts';
 import { addConnectionCommands } from './connection-commands.ts';
+import { addHelpTexts } from './help-text.ts';
 import { addOperatingCommands } from './operating-commands.ts';
 import { widthOf } from './terminal.ts';
 import type { ExitStatus, Output, Terminal } from './terminal.ts';
@@ -63,7 +65,7 @@ export function commandLine(terminal: Terminal, end: (status: ExitStatus) => voi
   // Settings of the program apply only to subcommands created after this line.
   addProxies(program, terminal, end);
   addQueries(program, terminal, end);
-  addProcessCommands(program, terminal.stdout);
+  addProcessCommands(program, terminal);
   addOperatingCommands(program, terminal, end);
   addConnectionCommands(program, terminal, end);
   diagnosticCommands(program, terminal, end);
@@ -75,21 +77,33 @@ export function commandLine(terminal: Terminal, end: (status: ExitStatus) => voi
       const facts = { version: VERSION, node: process.versions.node };
       stdout.write(json === true ? jsonText(facts) : `${RELEASE}\n`);
     });
+  addHelpTexts(program);
   return program;
 }
 
 function addProxies(program: Command, terminal: Terminal, end: (status: ExitStatus) => void): void {
-  withFlags(program.command('gateway').description('run a mesh gateway'), CONSUL_FLAGS)
-    .option('-c, --config <file>', `configuration file (default: ${DEFAULT_FILE}, if it is there)`)
+  withCheckFlags(
+    withFlags(program.command('gateway').description('run a mesh gateway'), CONSUL_FLAGS).option(
+      '-c, --config <file>',
+      `configuration file (default: ${DEFAULT_FILE}, if it is there)`,
+    ),
+  ).action(async (options: GatewayFlags) => end(await gateway(options, terminal)));
+  withCheckFlags(
+    withFlags(program.command('sidecar').description('run a Connect proxy (sidecar)'), SIDECAR_FLAGS).option(
+      '-c, --config <file>',
+      'configuration file (default: none, everything comes from Consul)',
+    ),
+  ).action(async (options: SidecarFlags) => end(await sidecar(options, terminal)));
+}
+
+function withCheckFlags(command: Command): Command {
+  return command
     .option('--check', 'validate the configuration and every file it names, then exit')
-    .option('--live', 'with --check: also query the agent, DNS, the ports and the state directory')
-    .option('--against [admin]', 'with --check: print what a reload of this running gateway would change')
-    .action(async (options: GatewayFlags) => end(await gateway(options, terminal)));
-  withFlags(program.command('sidecar').description('run a Connect proxy (sidecar)'), SIDECAR_FLAGS)
-    .option('-c, --config <file>', 'configuration file (default: none, everything comes from Consul)')
-    .option('--check', 'validate the configuration and every file it names, then exit')
-    .option('--live', 'with --check: also query the agent, DNS, the ports and the state directory')
-    .action(async (options: SidecarFlags) => end(await sidecar(options, terminal)));
+    .option('--live', 'with --check: also query the agent, DNS, the ports and the state directory, within 30 s')
+    .option(
+      '--against [admin]',
+      `with --check: print what a reload of the running proxy would change; its admin API, a URL or unix:/path (default: ${DEFAULT_ADMIN_URL})`,
+    );
 }
 
 function addQueries(program: Command, terminal: Terminal, end: (status: ExitStatus) => void): void {
@@ -101,7 +115,7 @@ function addQueries(program: Command, terminal: Terminal, end: (status: ExitStat
     );
   });
   withQueryFlags(program.command('explain').description('print the route of a server name, and why'))
-    .argument('<server-name>')
+    .argument('<server-name>', 'as a client sends it (SNI)')
     .option('--listener <name>', 'listener that the client connects to (default: any)')
     .action(async (text: string, flags: ExplainFlags) => {
       const explanation = await explained(text, queriesFor(flags, terminal), flags.listener);
@@ -120,7 +134,7 @@ function diagnosticCommands(program: Command, terminal: Terminal, end: (status: 
     .argument('[server-name]', 'check only the path of this name')
     .option('--sidecar-for <id>', 'the configuration is that of the sidecar of this service instance')
     .option('-c, --config <file>', `configuration file (default: ${DEFAULT_FILE}, if it is there)`)
-    .option('--admin <url>', `admin API of the gateway, or unix:/path (default: ${DEFAULT_ADMIN_URL})`)
+    .option('--admin <url>', `URL of the admin API, or unix:/path (default: ${DEFAULT_ADMIN_URL})`)
     .option('--json', 'print JSON')
     .action(async (serverName: string | undefined, flags: DoctorFlags) => {
       end(await doctor(serverName, flags, terminal));
@@ -128,11 +142,13 @@ function diagnosticCommands(program: Command, terminal: Terminal, end: (status: 
   program
     .command('trace')
     .description('join what several proxies log of the same connection')
-    .argument('[trace]', 'as an access log shows it (default: all, newest last)')
+    .argument('[trace]', '13 hexadecimal digits, as an access log shows them (default: all, newest last)')
     .option('--log <file>', 'JSON access log, or - for standard input (repeatable)', gather)
     .option('--admin <url>', 'admin API whose live connections to include, or unix:/path (repeatable)', gather)
     .option('--name <server-name>', 'only connections with this server name')
-    .addOption(new Option('--limit <number>', 'how many traces').argParser(positive).default(20))
+    .addOption(
+      new Option('--limit <number>', 'print at most this number of traces, the newest').argParser(positive).default(20),
+    )
     .option('--json', 'print JSON')
     .action(async (trace: string | undefined, flags: TraceFlags) => {
       const { name: serverName, log: files = [], admin = [], limit } = flags;
@@ -144,7 +160,7 @@ function diagnosticCommands(program: Command, terminal: Terminal, end: (status: 
 }
 
 /** Commands that act on a running gateway. */
-function addProcessCommands(program: Command, stdout: Pick<Output, 'write'>): void {
+function addProcessCommands(program: Command, { stdout }: Terminal): void {
   withAdminFlags(program.command('reload').description('apply the changed configuration to a running gateway'))
     .option('--json', 'print JSON')
     .action(async ({ json, ...flags }: AdminFlags) => {
@@ -158,6 +174,8 @@ function addProcessCommands(program: Command, stdout: Pick<Output, 'write'>): vo
   )
     .option('--json', 'print JSON')
     .action(async ({ json, ...flags }: AdminFlags) => {
+      if (stdout.isTTY === true && json !== true)
+        stdout.write(`waiting for the successor to be ready, ${HANDOVER_MS / 1_000} s at most\n`);
       const pid = await upgradeGateway(clientOf(flags));
       stdout.write(json === true ? jsonText({ pid }) : `process ${pid} has taken over; its predecessor is draining\n`);
     });
@@ -165,19 +183,21 @@ function addProcessCommands(program: Command, stdout: Pick<Output, 'write'>): vo
 
 const RELEASE = `meshgate ${VERSION} (Node.js ${process.versions.node})`;
 
-interface GatewayFlags extends ConsulFlags {
-  readonly config?: string;
+interface CheckFlags {
   readonly check?: boolean;
   readonly live?: boolean;
-  readonly against?: string | true;
+  readonly against?: string | true | undefined;
+}
+
+interface GatewayFlags extends ConsulFlags, CheckFlags {
+  readonly config?: string;
 }
 
 async function gateway(
   { config, check = false, live = false, against, ...flags }: GatewayFlags,
   { stdout, signals, env }: Terminal,
 ): Promise<ExitStatus> {
-  refuseAlone(check, live, '--live');
-  refuseAlone(check, against !== undefined, '--against');
+  refuseWithoutCheck({ check, live, against });
   const settings = commandSettings(flags, env, process.cwd());
   const isComplete = settings.byFlag || settings.byEnvironment;
   const file = config ?? defaultFile(isComplete);
@@ -185,25 +205,38 @@ async function gateway(
   const isFound = isComplete && config === undefined && file !== undefined;
   if (!check) return serve({ file, amend, isFound }, logTarget(stdout, env), signals);
   const loaded = await checkConfig(file, amend);
-  const { parts, warnings } = loaded;
-  printWarnings(warnings, stdout);
-  const names = printable(parts.sources.map(({ name }) => name).join(', '));
-  if (isFound) stdout.write(`${file} is read as well: it is in the current folder, and no --config names another\n`);
-  stdout.write(`${file ?? 'command line'}: OK (sources: ${names})\n`);
-  if (against !== undefined) {
-    const gatewayInUse = clientOf({ admin: against === true ? DEFAULT_ADMIN_URL : against });
-    stdout.write(printableLines(changesText(await planAgainst(gatewayInUse, loaded))));
-  }
+  const names = loaded.parts.sources.map(({ name }) => name).join(', ');
+  await printChecked(loaded, { role: 'gateway', sources: `sources: ${names}`, isFound, against }, stdout);
   return live ? printFindings(await checkLive(loaded), stdout) : 0;
 }
 
-function printWarnings(warnings: readonly string[], stdout: Pick<Output, 'write'>): void {
-  for (const warning of firstOf(warnings.map((one) => `warning: ${one}`))) stdout.write(`${printable(warning)}\n`);
+/** What `--check` has found, and is asked for. */
+interface Checked extends Pick<CheckFlags, 'against'> {
+  readonly role: 'gateway' | 'sidecar';
+  /** With their names. */
+  readonly sources: string;
+  /** As in `ConfigPlace`. */
+  readonly isFound?: boolean;
 }
 
-function refuseAlone(check: boolean, isGiven: boolean, flag: string): void {
-  if (isGiven && !check)
-    throw new ConfigProblems([{ message: `expected --check before ${flag}, found none`, path: [] }]);
+async function printChecked(
+  loaded: LoadedConfig,
+  { role, sources, isFound = false, against }: Checked,
+  stdout: Pick<Output, 'write'>,
+): Promise<void> {
+  const { file = 'command line', warnings } = loaded;
+  for (const warning of firstOf(warnings.map((one) => `warning: ${one}`))) stdout.write(`${printable(warning)}\n`);
+  if (isFound) stdout.write(`${file} is read as well: it is in the current folder, and no --config names another\n`);
+  stdout.write(`${file}: OK (${printable(sources)})\n`);
+  if (against === undefined) return;
+  const running = adminClient(adminAddress(against === true ? DEFAULT_ADMIN_URL : against, '--against'));
+  stdout.write(printableLines(changesText(await planAgainst(running, role, loaded))));
+}
+
+function refuseWithoutCheck({ check = false, live = false, against }: CheckFlags): void {
+  const flag = live ? '--live' : against === undefined ? undefined : '--against';
+  if (check || flag === undefined) return;
+  throw new ConfigProblems([{ message: `expected --check before ${flag}, found none`, path: [] }]);
 }
 
 /** 1 when any check fails. */
@@ -227,17 +260,16 @@ interface SidecarFlags extends GatewayFlags {
 }
 
 async function sidecar(
-  { config: file, check = false, live = false, sidecarFor, proxyId, ...flags }: SidecarFlags,
+  { config: file, check = false, live = false, against, sidecarFor, proxyId, ...flags }: SidecarFlags,
   { stdout, signals, env }: Terminal,
 ): Promise<ExitStatus> {
-  refuseAlone(check, live, '--live');
+  refuseWithoutCheck({ check, live, against });
   const choice = proxyChoice(sidecarFor, proxyId);
   const settings = commandSettings(flags, env, process.cwd());
   const place = { file, amend: amending(settings, settings.byFlag || file === undefined) };
   if (!check) return serveSidecar(place, choice, logTarget(stdout, env), signals);
   const loaded = await checkSidecar(place.file, place.amend, choice);
-  printWarnings(loaded.warnings, stdout);
-  stdout.write(`${file ?? 'command line'}: OK (source: ${printable(loaded.material.proxy.name)})\n`);
+  await printChecked(loaded, { role: 'sidecar', sources: `source: ${loaded.material.proxy.name}`, against }, stdout);
   return live ? printFindings(await checkSidecarLive(loaded), stdout) : 0;
 }
 
@@ -315,7 +347,7 @@ interface ExplainFlags extends QueryFlags {
 function withQueryFlags(command: Command): Command {
   return command
     .addOption(
-      new Option('--admin <url>', `admin API of the gateway, or unix:/path (default: ${DEFAULT_ADMIN_URL})`).conflicts(
+      new Option('--admin <url>', `URL of the admin API, or unix:/path (default: ${DEFAULT_ADMIN_URL})`).conflicts(
         'config',
       ),
     )

@@ -21,7 +21,7 @@ export function addConnectionCommands(program: Command, { stdout }: Terminal, en
   withConnectionFlags(
     withAdminFlags(program.command('close').description('close live connections of a running gateway')),
   )
-    .argument('[id]', 'id of one connection; otherwise use a flag')
+    .argument('[id]', 'id of one connection, as `meshgate connections` prints it; without it, a flag that selects')
     .action(async (id: string | undefined, flags: ConnectionsFlags) => {
       const closed = await closeBy(clientOf(flags), id, flags);
       stdout.write(
@@ -34,9 +34,9 @@ export function addConnectionCommands(program: Command, { stdout }: Terminal, en
 function withConnectionFlags(command: Command): Command {
   return command
     .option('--route <name>', 'only those of this route')
-    .option('--client <cidr>', 'only those of clients in this block')
+    .option('--client <cidr>', 'only those of this client address or block, or unix')
     .option('--backend <address>', 'only those to this backend, host:port')
-    .option('--older <duration>', 'only those accepted longer ago: 30s, 5m, 1h')
+    .option('--older <duration>', 'only those accepted longer ago than this: 30s, 5m, 1h')
     .option('--json', 'print JSON');
 }
 
@@ -87,7 +87,9 @@ function queryOf({ route, client, backend, older }: ConnectionFlags): string {
   const parameters = new URLSearchParams();
   for (const [name, value] of given) if (value !== undefined) parameters.set(name, value);
   const query = parseConnectionQuery(parameters);
-  if (typeof query === 'string')
-    throw new ConfigProblems([{ message: query.replace('olderThan', '--older'), path: [] }]);
+  if (typeof query === 'string') {
+    const message = query.replace(/^expected (client|older)(?:Than)? /, 'expected --$1 ');
+    throw new ConfigProblems([{ message, path: [] }]);
+  }
   return parameters.size === 0 ? '' : `?${parameters.toString()}`;
 }

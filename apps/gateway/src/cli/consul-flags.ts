@@ -86,7 +86,7 @@ export interface FlagDefinition {
 /** The flags behind {@link ConsulFlags}. */
 export const CONSUL_FLAGS: readonly FlagDefinition[] = [
   { flag: '--http-addr <address>', description: 'Consul agent (CONSUL_HTTP_ADDR; default: http://127.0.0.1:8500)' },
-  { flag: '--token <token>', description: 'ACL token (CONSUL_HTTP_TOKEN)' },
+  { flag: '--token <token>', description: 'ACL token; other users can see it, prefer a file (CONSUL_HTTP_TOKEN)' },
   { flag: '--token-file <file>', description: 'file with the ACL token, reloaded on change (CONSUL_HTTP_TOKEN_FILE)' },
   { flag: '--ca-file <file>', description: 'CA certificate for the agent (CONSUL_CACERT)' },
   { flag: '--ca-path <folder>', description: 'directory of CA certificates for the agent (CONSUL_CAPATH)' },
@@ -101,15 +101,22 @@ export const CONSUL_FLAGS: readonly FlagDefinition[] = [
   { flag: '--register', description: 'register the gateway in Consul, and deregister it on exit' },
   { flag: '--service <name>', description: 'service name to register (default: mesh-gateway)' },
   { flag: '--proxy-id <id>', description: 'service id to register, or id of a gateway that is already registered' },
-  { flag: '--address <ip:port>', description: 'LAN address to register' },
-  { flag: '--wan-address <host:port>', description: 'WAN address to register, for other datacenters' },
-  { flag: '--bind-address <name=ip:port>', description: 'bind to this address instead; repeatable', repeatable: true },
+  {
+    flag: '--address <ip:port>',
+    description: "LAN address to register; without a port: 443 (default: the agent's address)",
+  },
+  { flag: '--wan-address <host:port>', description: 'WAN address to register, at which other datacenters reach it' },
+  {
+    flag: '--bind-address <name=ip:port>',
+    description: 'listen on this address instead of the registered ones, as a listener of this name (repeatable)',
+    repeatable: true,
+  },
   { flag: '--expose-servers', description: 'expose Consul servers, for WAN federation through gateways' },
   {
     flag: '--deregister-after-critical <duration>',
-    description: 'deregister a critical gateway after this time (default: 6h)',
+    description: 'deregister a critical gateway after this time: 90m, 6h (default: 6h)',
   },
-  { flag: '--admin-bind <ip:port>', description: 'admin API address, or unix:/path' },
+  { flag: '--admin-bind <ip:port>', description: 'address of the admin API, or unix:/path (default: 127.0.0.1:19000)' },
 ];
 
 // Registration flags, which a sidecar does not have.

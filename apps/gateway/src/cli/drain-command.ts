@@ -39,7 +39,7 @@ async function progressOf(gateway: AdminClient): Promise<DrainProgress | undefin
 
 /** For people. */
 export function drainText({ state, remaining, finished, cut, remainingMs }: DrainProgress): string {
-  const rest = state === 'drained' ? '' : `, ${Math.ceil(remainingMs / 1_000)} s left at most`;
+  const rest = state === 'drained' ? '' : `, over in ${Math.ceil(remainingMs / 1_000)} s at most`;
   return `${state}: ${counted(remaining, 'connection')} left, ${finished} finished, ${cut} cut${rest}\n`;
 }
 

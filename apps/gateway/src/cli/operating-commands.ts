@@ -26,12 +26,12 @@ export function addOperatingCommands(program: Command, terminal: Terminal, end: 
     });
   withAdminFlag(program.command('top').description('show the traffic of a running gateway, route by route'))
     .addOption(new Option('--sort <order>', 'order of the routes').choices(Object.keys(SORTS)).default('live'))
-    .option('--filter <text>', 'only routes whose name contains this', '')
+    .option('--filter <text>', 'only routes whose name contains this, in upper or lower case (default: all)')
     .option('--once', 'print one snapshot and exit (default when the output is not a terminal)')
     .option('--json', 'print one snapshot as JSON')
     .action((flags: TopFlags) => top(flags, terminal));
   withAdminFlags(program.command('drain').description('drain a running gateway, which then exits'))
-    .option('--no-wait', 'do not wait for the drain to finish')
+    .option('--no-wait', 'start the drain and do not wait for its end')
     .option('--json', 'print JSON')
     .action(async (flags: AdminFlags & { readonly wait: boolean }) => end(await drain(flags, terminal)));
   withAdminFlags(program.command('log-level').description('print or set the log level of a running gateway'))
@@ -53,12 +53,12 @@ export function addOperatingCommands(program: Command, terminal: Terminal, end: 
 
 interface TopFlags extends AdminFlags {
   readonly sort: Sort;
-  readonly filter: string;
+  readonly filter?: string;
   readonly once?: boolean;
 }
 
 async function top(flags: TopFlags, { stdout, stdin, env }: Terminal): Promise<void> {
-  const { sort, filter, json = false, once = stdout.isTTY !== true } = flags;
+  const { sort, filter = '', json = false, once = stdout.isTTY !== true } = flags;
   const gateway = clientOf(flags);
   const isColored = stdout.isTTY === true && (env['NO_COLOR'] ?? '') === '';
   const view: TopView = { sort, filter, isTyping: false, isColored, columns: stdout.columns ?? DEFAULT_COLUMNS };
@@ -87,6 +87,7 @@ async function drain(flags: AdminFlags & { readonly wait: boolean }, { stdout }:
     stdout.write(json ? jsonText(progress) : drainText(progress));
     return 0;
   }
+  if (stdout.isTTY === true && !json) stdout.write('waiting for the drain; Ctrl-C ends this command, not the drain\n');
   const last = await drainAndWait(gateway, (progress) => json || stdout.write(drainText(progress)));
   if (json) stdout.write(jsonText(last));
   return last.cut > 0 ? 1 : 0;

@@ -1,8 +1,11 @@
 import { ConfigProblems } from '@meshgate/core';
 import type { AdminClient } from '../admin/client.ts';
+import type { StatusView } from '../admin/status.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
+import { printable } from '../log/printable.ts';
 import { changeText, flatSettings, planReload } from '../run/reload-plan.ts';
 import type { FlatSettings, SettingChange } from '../run/reload-plan.ts';
+import { LIVE_SETTINGS, SIDECAR_SETTINGS } from '../run/setting-effects.ts';
 
 /**
  * `meshgate reload`: has a running gateway apply the configuration on its disk.
@@ -29,12 +32,22 @@ export async function upgradeGateway(gateway: AdminClient): Promise<number> {
   return ((await gateway.change('POST', '/upgrade', PATIENCE_MS)) as { readonly pid: number }).pid;
 }
 
-/** `--check --against`: what a reload of a running gateway with `loaded` would change. */
+/**
+ * `--check --against`: what a reload of a running proxy with `loaded` would change.
+ *
+ * @param role what `loaded` is the configuration of
+ * @throws Error when the other end is no such proxy, or does not respond
+ */
 export async function planAgainst(
-  gateway: AdminClient,
+  proxy: AdminClient,
+  role: StatusView['role'],
   { config, uses }: LoadedConfig,
 ): Promise<readonly SettingChange[]> {
-  return planReload((await gateway.get('/reload')) as FlatSettings, flatSettings(config, uses));
+  const running = (await proxy.get('/status')) as StatusView;
+  if (running.role !== role)
+    throw new Error(`--against: expected the admin API of a ${role}, found that of a ${printable(running.role)}`);
+  const inUse = (await proxy.get('/reload')) as FlatSettings;
+  return planReload(inUse, flatSettings(config, uses), role === 'sidecar' ? SIDECAR_SETTINGS : LIVE_SETTINGS);
 }
 
 /** A line each. */

@@ -11,6 +11,7 @@ import type { HostServices, RouteStore } from '@meshgate/core/parts';
 import { Counter, Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
 import type { Logger } from '../log/logger.ts';
+import { SharedGauge } from './shared-gauge.ts';
 
 /** What becomes available once a gateway is composed. */
 export interface LentBy {
@@ -79,14 +80,19 @@ export class PluginServices {
     return lease.services;
   }
 
-  /** Takes back what was lent to all others, whose use is gone or never came to be: they warn of nothing, and have no metrics. */
+  /**
+   * Takes back what was lent to all others, whose use is gone or never came to be: they warn of nothing, and have no metrics. What
+   * they counted together with others remains.
+   */
   keepOnly(leases: ReadonlySet<PluginLease>): void {
     for (const lease of this.#leases.keys()) {
       if (leases.has(lease) || this.#permanent.has(lease)) continue;
       this.#report(lease, undefined);
       this.#leases.delete(lease);
-      for (const [name, { users }] of this.#metrics) {
-        if (!users.delete(lease) || users.size > 0) continue;
+      for (const [name, { users, series }] of this.#metrics) {
+        if (!users.delete(lease)) continue;
+        series?.release(lease);
+        if (users.size > 0) continue;
         this.#metrics.delete(name);
         this.#lentBy?.registry.removeSingleMetric(name);
       }
@@ -139,41 +145,52 @@ export class PluginServices {
   #metricsOf(lease: () => PluginLease): PluginMetrics {
     return {
       counter: (metric) => {
-        const counter = this.#metric(lease(), metric, Counter);
+        const { metric: counter } = this.#metric(lease(), metric, Counter);
         return { add: (by = 1, labels: MetricLabels = {}) => counter.inc(labels, by) };
       },
       gauge: (metric) => {
-        const gauge = this.#metric(lease(), metric, Gauge);
+        const user = lease();
+        const { users, series } = this.#metric(user, metric, Gauge);
         return {
-          set: (value, labels: MetricLabels = {}) => gauge.set(labels, value),
-          remove: (labels) => gauge.remove(labels),
+          // A source that a reload has removed may still be about to stop.
+          set: (value, labels: MetricLabels = {}) => void (users.has(user) && series?.set(user, value, labels)),
+          remove: (labels) => series?.remove(user, labels),
         };
       },
     };
   }
 
-  #metric<Kind extends Counter | Gauge>(lease: PluginLease, metric: PluginMetric, Kind: MetricKind<Kind>): Kind {
+  #metric<Kind extends Counter | Gauge>(
+    lease: PluginLease,
+    metric: PluginMetric,
+    Kind: MetricKind<Kind>,
+  ): LentMetric<Kind> {
     const { help, labels = [] } = metric;
     const name = metricName(lease.plugin, metric.name, Kind === (Counter as unknown));
     const known = this.#metrics.get(name);
     if (known !== undefined) {
-      if (!(known.metric instanceof Kind) || known.labels.join() !== labels.join())
+      if (!isOf(known, Kind) || known.labels.join() !== labels.join())
         throw new TypeError(`metrics: expected one kind of metric named ${name}, found another`);
-      known.users.add(lease);
-      return known.metric;
+      if (this.#leases.has(lease)) known.users.add(lease);
+      return known;
     }
     const made = new Kind({ name, help, labelNames: [...labels], registers: [] });
-    if (!this.#leases.has(lease)) return made;
-    this.#metrics.set(name, { metric: made, labels, users: new Set([lease]) });
+    const series = made instanceof Gauge ? new SharedGauge<PluginLease>(made, labels) : undefined;
+    const lent: LentMetric<Kind> = { metric: made, labels, series, users: new Set() };
+    if (!this.#leases.has(lease)) return lent;
+    lent.users.add(lease);
+    this.#metrics.set(name, lent);
     this.#lentBy?.registry.registerMetric(made);
-    return made;
+    return lent;
   }
 }
 
 /** A metric of a plugin, of which several uses may count into one. */
-interface LentMetric {
-  readonly metric: Counter | Gauge;
+interface LentMetric<Kind extends Counter | Gauge = Counter | Gauge> {
+  readonly metric: Kind;
   readonly labels: readonly string[];
+  /** Of a gauge. */
+  readonly series: SharedGauge<PluginLease> | undefined;
   readonly users: Set<PluginLease>;
 }
 
@@ -193,6 +210,10 @@ type MetricKind<Kind> = new (settings: {
   readonly labelNames: string[];
   readonly registers: [];
 }) => Kind;
+
+function isOf<Kind extends Counter | Gauge>(lent: LentMetric, Kind: MetricKind<Kind>): lent is LentMetric<Kind> {
+  return lent.metric instanceof Kind;
+}
 
 /** More than any plugin logs before the start; a check never reads them. */
 const MAX_WAITING_LINES = 100;

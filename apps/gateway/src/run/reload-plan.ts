@@ -4,8 +4,8 @@ import { formatEndpoint } from '@meshgate/core';
 import type { PluginParts } from '@meshgate/core/parts';
 import type { GatewayConfig } from '../config/config-schema.ts';
 import type { InstalledUse } from '../config/plugins.ts';
-import { effectOf } from './setting-effects.ts';
-import type { Effect } from './setting-effects.ts';
+import { effectOf, isOneOf, LIVE_SETTINGS } from './setting-effects.ts';
+import type { Effect, LiveSetting } from './setting-effects.ts';
 
 /** One change of a reload. */
 export interface SettingChange {
@@ -48,8 +48,22 @@ export function flatSettings(config: GatewayConfig, uses: readonly InstalledUse[
   return JSON.parse(JSON.stringify({ sources: of('sources'), plugins: of('plugins'), values })) as FlatSettings;
 }
 
-/** The changes of a reload from `before` to `after`, in the order of the settings. Pure. */
-export function planReload(earlier: FlatSettings, later: FlatSettings): readonly SettingChange[] {
+/**
+ * The changes of a reload, in the order of the settings. Pure.
+ *
+ * @param live what a reload puts into use where this is; everything else needs a restart
+ */
+export function planReload(
+  earlier: FlatSettings,
+  later: FlatSettings,
+  live: readonly LiveSetting[] = LIVE_SETTINGS,
+): readonly SettingChange[] {
+  return changesOf(earlier, later).map((change) =>
+    isOneOf(live, change.setting) ? change : { ...change, effect: 'restart' },
+  );
+}
+
+function changesOf(earlier: FlatSettings, later: FlatSettings): readonly SettingChange[] {
   const [before, after] = [switchedFor(earlier, later), switchedFor(later, earlier)];
   const names = new Set([...Object.keys(before.values), ...Object.keys(after.values)]);
   const isThere = (group: string): boolean =>

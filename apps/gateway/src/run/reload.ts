@@ -10,7 +10,7 @@ import { thisMachine } from './machine.ts';
 import type { ReloadOutcome } from './process-control.ts';
 import { changeText, flatSettings, planReload } from './reload-plan.ts';
 import type { FlatSettings, SettingChange } from './reload-plan.ts';
-import { isOneOf, reloaded } from './setting-effects.ts';
+import { reloaded } from './setting-effects.ts';
 import type { LiveSetting } from './setting-effects.ts';
 
 /** Dependencies of a {@link Reloader}. */
@@ -64,8 +64,7 @@ export class Reloader {
     const before = this.#current;
     try {
       const wanted = await loadAgain(before);
-      const planned = planReload(this.settings, flatSettings(wanted.config, wanted.uses));
-      const changes = planned.map((change) => (isOneOf(gateway.live, change.setting) ? change : afterRestart(change)));
+      const changes = planReload(this.settings, flatSettings(wanted.config, wanted.uses), gateway.live);
       const next = continuing(before, wanted, { changes, live: gateway.live });
       if (changes.some(({ effect }) => effect !== 'restart')) {
         const { config, parts } = next;
@@ -91,11 +90,6 @@ export class Reloader {
     if (pending.length > 0)
       logMessage(logger, 'restartNeeded', { settings: pending.map(({ setting }) => setting).join(', ') });
   }
-}
-
-/** Whatever of it could be put into use elsewhere. */
-function afterRestart(change: SettingChange): SettingChange {
-  return { ...change, effect: 'restart' };
 }
 
 /** What can be changed, and what of it is to be. */

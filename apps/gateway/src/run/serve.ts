@@ -357,7 +357,7 @@ class Run {
 
 const DRAINING = 'already draining';
 /** Shorter than the patience of a client of the admin API, longer than it takes to load a large table. Workers that hang have a part of it. */
-const HANDOVER_MS = 25_000;
+export const HANDOVER_MS = 25_000;
 const LOOK_EVERY_MS = 20;
 /** A crash is rarer, and storing a socket too late costs no more than not storing it. */
 const STORE_EVERY_MS = 500;

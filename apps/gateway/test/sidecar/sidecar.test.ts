@@ -7,7 +7,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { certificateAuthority, rawClient, tcpBackend } from '@meshgate/testkit';
 import type { CertificateAuthority } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
-import { folder, meshgate, spawnMeshgate, spawnWithOutput } from '../daemon.ts';
+import { folder, meshgate, spawnMeshgate, spawnWithOutput, TEST_CONFIG } from '../daemon.ts';
 import type { Daemon, Folder, LogLine } from '../daemon.ts';
 import { describeWithConsul, freePorts, startConsul } from './agent.ts';
 import type { ConsulAgent } from './agent.ts';
@@ -146,7 +146,7 @@ describe('meshgate sidecar, with mesh files', () => {
     for (const sidecar of [web, db]) await sidecar.ended;
   });
 
-  it('applies limits, keepalive, drain and log by a reload, keeps connections, and reports what needs a restart', async () => {
+  it('applies limits, keepalive, drain and log by a reload, as --check --against shows before, keeps connections, and reports what needs a restart', async () => {
     await using application = await tcpBackend('db');
     const ports = await freePorts(3);
     await using files = await meshFolder(ports, application.address.port);
@@ -172,20 +172,23 @@ describe('meshgate sidecar, with mesh files', () => {
       plugins: [],
       stateDir: 'state',
     });
-    expect(await meshgate(['reload', '--admin', admin])).toEqual({
+    const plan = [
+      'limits.connections: auto to 1 (for new connections)',
+      'drain.grace: 2000 to 1000 (at once)',
+      'keepAlive.idle: 60000 to 120000 (for new connections)',
+      'log.level: info to debug (at once)',
+      'log.access: on to false (at once)',
+      'stateDir: added (needs a restart: meshgate upgrade)',
+      'sources.file: changed (needs a restart: meshgate upgrade)',
+      '',
+    ].join('\n');
+    const check = ['--check', '--against', admin];
+    expect(await meshgate(['sidecar', '--sidecar-for', 'web', '--config', file, ...check])).toEqual({
       status: 0,
       stderr: '',
-      stdout: [
-        'limits.connections: auto to 1 (for new connections)',
-        'drain.grace: 2000 to 1000 (at once)',
-        'keepAlive.idle: 60000 to 120000 (for new connections)',
-        'log.level: info to debug (at once)',
-        'log.access: on to false (at once)',
-        'stateDir: added (needs a restart: meshgate upgrade)',
-        'sources.file: changed (needs a restart: meshgate upgrade)',
-        '',
-      ].join('\n'),
+      stdout: `${file}: OK (source: mesh:mesh)\n${plan}`,
     });
+    expect(await meshgate(['reload', '--admin', admin])).toEqual({ status: 0, stderr: '', stdout: plan });
     expect(await echo(ports[2] ?? 0)).toBe('nothing');
     expect(await answered()).toBe('still');
     expect(await meshgate(['log-level', '--admin', admin])).toMatchObject({ stdout: 'debug\n' });
@@ -201,6 +204,18 @@ describe('meshgate sidecar, with mesh files', () => {
     // Those that began before the access log was turned off are still logged.
     const logged = web.lines.filter(({ durationMs }) => durationMs !== undefined);
     expect(logged.map(({ id }) => id)).toEqual(['1']);
+  });
+
+  it('is not compared with the configuration of a gateway', async () => {
+    await using files = await meshFolder(await freePorts(3), 1);
+    await using web = spawnMeshgate(['sidecar', '--sidecar-for', 'web', '--config', join(files.path, 'web.yaml')]);
+    const admin = String((await web.logged('ready'))['admin']);
+    await files.write('routes.yaml', { routes: [] });
+    const config = await files.write('meshgate.yaml', TEST_CONFIG);
+    expect(await meshgate(['gateway', '--config', config, '--check', '--against', admin])).toMatchObject({
+      status: 1,
+      stderr: `meshgate: --against: expected the admin API of a gateway, found that of a sidecar\n`,
+    });
   });
 
   it('answers for its routes as a gateway does', async () => {
