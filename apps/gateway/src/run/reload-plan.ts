@@ -58,9 +58,7 @@ export function planReload(
   later: FlatSettings,
   live: readonly LiveSetting[] = LIVE_SETTINGS,
 ): readonly SettingChange[] {
-  return changesOf(earlier, later).map((change) =>
-    isOneOf(live, change.setting) ? change : { ...change, effect: 'restart' },
-  );
+  return changesOf(earlier, later).map((one) => (isOneOf(live, one.setting) ? one : { ...one, effect: 'restart' }));
 }
 
 function changesOf(earlier: FlatSettings, later: FlatSettings): readonly SettingChange[] {

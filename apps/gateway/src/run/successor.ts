@@ -52,5 +52,8 @@ function readiness(child: ChildProcess, withinMs: number): Promise<void> {
 function whyNotReady(status: number | null, signal: string | null, withinMs: number): string {
   if (signal === 'SIGKILL') return `the successor was not ready within ${Math.round(withinMs / 1_000)} s`;
   const how = signal === null ? `status ${status}` : signal;
-  return `the successor exited with ${how} before it was ready: its reason is in the log, or on standard error`;
+  const why = status === 2 ? 'its configuration or command line is invalid, --check reports the problems' : SEE_LOG;
+  return `the successor exited with ${how} before it was ready: ${why}`;
 }
+
+const SEE_LOG = 'its reason is in the log of the gateway, or on its standard error';
