@@ -23,13 +23,36 @@ export async function queryGateway(client: AdminClient): Promise<Running> {
 export function gatewayFindings(running: Running, isExpected: boolean): readonly Finding[] {
   if (running.kind === 'silent') {
     const outcome = isExpected ? 'failed' : 'warning';
-    return [{ check: 'running gateway', outcome, found: running.why, advice: 'start it, or name it with --admin' }];
+    const advice = 'start it, or name it with --admin; while it does not run, no client gets through';
+    return [{ check: 'running gateway', outcome, found: running.why, advice }];
   }
   const { role, version, pid, transport, startedAt, reasons, warnings } = running.status;
   const check = `running ${role}`;
   return [
     { check, outcome: 'ok', found: `version ${version}, process ${pid}, transport ${transport}, since ${startedAt}` },
-    ...reasons.map((found): Finding => ({ check, outcome: 'failed', found: `not ready: ${found}` })),
-    ...warnings.map((found): Finding => ({ check, outcome: 'warning', found })),
+    ...reasons.map((found): Finding => ({
+      check,
+      outcome: 'failed',
+      found: `not ready: ${found}`,
+      ...adviceFor(found),
+    })),
+    ...warnings.map((found): Finding => ({ check, outcome: 'warning', found, ...adviceFor(found) })),
   ];
+}
+
+/** By how a reason or a warning begins: what it means for traffic, and what to do. */
+const ADVICE: readonly (readonly [beginning: string, advice: string])[] = [
+  [
+    'draining:',
+    'a signal or meshgate drain has begun it: connections go on, new ones are accepted for drain.delay only; start it again, or wait for its successor',
+  ],
+  [
+    'log lines cannot be written:',
+    'traffic is not affected; free the disk of its standard output, or the pipe that reads it',
+  ],
+];
+
+function adviceFor(found: string): Pick<Finding, 'advice'> {
+  const advice = ADVICE.find(([beginning]) => found.startsWith(beginning))?.[1];
+  return advice === undefined ? {} : { advice };
 }

@@ -185,7 +185,8 @@ function tlsFinding(
       check,
       outcome: 'warning',
       found: `TLS of ${outcome.subject}, whose certificate is not for ${serverName}`,
-      advice: 'another application listens at this address, or another route matches the name (see the lines above)',
+      advice:
+        'another application listens at this address: correct the address of the route; if a line above says "shadows route", remove the name from one of the two',
     };
   return outcome.validTo > now
     ? { check, outcome: 'ok', found: `TLS of ${outcome.subject}` }

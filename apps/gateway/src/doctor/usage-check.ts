@@ -60,8 +60,15 @@ const NEAR = 0.8;
 const FEW_DESCRIPTORS = 1_024;
 const MIB = 2 ** 20;
 
+interface LimitUse {
+  readonly what: string;
+  readonly used: number;
+  readonly limit: number;
+  readonly advice: string;
+}
+
 function limitsFinding(series: readonly Series[]): Finding {
-  const all = LIMITS.map(([what, used, limit, advice]) => {
+  const all = LIMITS.map(([what, used, limit, advice]): LimitUse => {
     const unit = used.endsWith('_bytes') ? MIB : 1;
     const [now, most] = [sumOf(series, used), sumOf(series, limit)].map((value) => Math.floor(value / unit));
     return { what, used: now ?? 0, limit: most ?? 0, advice };
@@ -69,9 +76,18 @@ function limitsFinding(series: readonly Series[]): Finding {
   const near = all.find(({ what, used, limit }) => {
     return used > limit * NEAR || (what === 'descriptors' && limit < FEW_DESCRIPTORS);
   });
-  const found = all.map(({ what, used, limit }) => `${used} of ${limit} ${what}`).join(', ');
-  if (near === undefined) return { check: 'limits of the running gateway', outcome: 'ok', found };
-  return { check: 'limits of the running gateway', outcome: 'warning', found, advice: near.advice };
+  const check = 'limits of the running gateway';
+  const inOrder = near === undefined ? all : [near, ...all.filter((one) => one !== near)];
+  const found = inOrder.map(({ what, used, limit }) => `${used} of ${limit} ${what}`).join(', ');
+  if (near === undefined) return { check, outcome: 'ok', found };
+  const { what, used, limit, advice } = near;
+  if (used < limit) return { check, outcome: 'warning', found: `${howNear(near)}: ${found}`, advice };
+  return { check, outcome: 'failed', found: `no ${what} left, new clients are refused: ${found}`, advice };
+}
+
+/** A low limit is near as well. */
+function howNear({ what, used, limit }: Pick<LimitUse, 'what' | 'used' | 'limit'>): string {
+  return used > limit * NEAR ? `few ${what} left` : `a low limit of ${what}`;
 }
 
 /** Codes with causes on this side, whatever the backends do. */
@@ -95,7 +111,8 @@ function failuresFinding(series: readonly Series[], route: string | undefined): 
   const what = route === undefined ? 'connections' : `connections of route ${route}`;
   const check = `${what} since the start of the running gateway`;
   const found = Array.from(counts, ([code, count]) => `${count} ended with ${code}`).join(', ');
-  const advice = Array.from(counts.keys()).flatMap((code) => (code in ADVICE ? [`${code}: ${ADVICE[code]}`] : []));
+  const known = Array.from(counts.keys()).filter((code) => code in ADVICE);
+  const advice = known.map((code) => (counts.size === 1 ? ADVICE[code] : `${code}: ${ADVICE[code]}`));
   return [
     advice.length === 0
       ? { check, outcome: 'ok', found }
