@@ -172,7 +172,7 @@ describe('a proxy made by createProxy', () => {
     const events = recorder();
     let begin = (): void => undefined;
     let finish = (): void => undefined;
-    const asked = new Promise<void>((resolve) => {
+    const queried = new Promise<void>((resolve) => {
       begin = resolve;
     });
     const parsed = new Promise<void>((resolve) => {
@@ -189,7 +189,7 @@ describe('a proxy made by createProxy', () => {
     };
     const proxy = createProxy(options({ sources: [slow], observers: [events] }));
     const started = proxy.start();
-    await asked;
+    await queried;
     await new Promise(setImmediate);
     expect(events.last('listener.opened')).toBeUndefined();
     finish();
