@@ -62,7 +62,15 @@ describe('commands for a gateway that runs', () => {
     const json = JSON.parse((await command(['status', '--json', ...at])).stdout) as StatusView;
     expect(json).toMatchObject({ ready: true, role: 'gateway' });
 
-    const [top, topJson] = await Promise.all([command(['top', ...at]), command(['top', '--json', ...at])]);
+    // As of a serial console.
+    const unsized = { isTTY: true, columns: 0, rows: 0 };
+    const [top, topJson, onUnsized] = await Promise.all([
+      command(['top', ...at]),
+      command(['top', '--json', ...at]),
+      command(['top', '--once', ...at], unsized),
+    ]);
+    expect(onUnsized.stdout).toContain('ERRORS SINCE START');
+    expect((await command(['connections', ...at], unsized)).stdout).toContain('api.example.com');
     expect(top.stdout).toMatch(/1 live .*\n(?:.*\n)*ROUTE +LIVE .*\napi +1 /);
     expect(JSON.parse(topJson.stdout)).toMatchObject({
       status: { ready: true },

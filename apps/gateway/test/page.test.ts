@@ -4,7 +4,7 @@ import { needs, tlsBackend, tlsClient } from '@meshgate/testkit';
 import type { Route } from '@meshgate/core';
 import axe from 'axe-core';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { ConnectionView } from '../src/admin/views.ts';
 import { findChromium, launchChromium, StagedGateway, troublesOf } from './browser.ts';
 import type { Scene } from './browser.ts';
@@ -12,6 +12,9 @@ import { takePictures } from './docs-scene.ts';
 import { gatewayFolder, startGateway, TEST_CONFIG } from './daemon.ts';
 import { pageText, ROOT } from './page.ts';
 import { freePorts } from './sidecar/agent.ts';
+
+// A browser and two gateways need longer on a busy machine; each wait has a deadline of its own.
+vi.setConfig({ testTimeout: 60_000 });
 
 const HOSTILE = '<img src=x onerror=alert(1)>';
 

@@ -27,6 +27,7 @@ import { serveSidecar } from '../sidecar/serve-sidecar.ts';
 import { addConnectionCommands } from './connection-commands.ts';
 import { addHelpTexts } from './help-text.ts';
 import { addOperatingCommands } from './operating-commands.ts';
+import { reportedSize } from './terminal-size.ts';
 import { widthOf } from './terminal.ts';
 import type { ExitStatus, Output, Terminal } from './terminal.ts';
 import { explanationText, routesText, tracesText } from './tables.ts';
@@ -59,7 +60,7 @@ export function commandLine(terminal: Terminal, end: (status: ExitStatus) => voi
     .configureOutput({
       writeOut: (text) => stdout.write(text),
       writeErr: (text) => stderr.write(text),
-      getOutHelpWidth: () => stdout.columns ?? HELP_COLUMNS,
+      getOutHelpWidth: () => reportedSize(stdout.columns) ?? HELP_COLUMNS,
     })
     .showSuggestionAfterError();
   // Settings of the program apply only to subcommands created after this line.

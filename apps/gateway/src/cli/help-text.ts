@@ -7,6 +7,8 @@ interface CommandHelp {
   readonly done: string;
   /** When its exit status is 1; absent for commands that cannot fail at run time. */
   readonly failed?: string;
+  /** When its exit status is 2; absent where the command line or the configuration is invalid. */
+  readonly invalid?: string;
   /** What else to know before typing it. */
   readonly note?: string;
   /** Command lines. */
@@ -98,6 +100,7 @@ export const COMMAND_HELP: Readonly<Record<string, CommandHelp>> = {
   doctor: {
     done: 'no check failed; warnings may remain',
     failed: 'a check failed, also because of an invalid configuration',
+    invalid: 'the command line is invalid',
     examples: ['meshgate doctor', 'meshgate doctor api.example.com', 'meshgate doctor --sidecar-for web-1'],
   },
   trace: {
@@ -113,10 +116,10 @@ export const COMMAND_HELP: Readonly<Record<string, CommandHelp>> = {
 
 /** Adds exit statuses and examples to the help of every command of `program`. */
 export function addHelpTexts(program: Command): void {
-  program.addHelpText('after', `\n${PROGRAM_STATUSES}\n`);
+  program.addHelpText('after', `\n${PROGRAM_STATUSES}`);
   for (const command of program.commands) {
     const help = COMMAND_HELP[command.name()];
-    if (help !== undefined) command.addHelpText('after', `\n${helpText(help)}\n`);
+    if (help !== undefined) command.addHelpText('after', `\n${helpText(help)}`);
   }
 }
 
@@ -129,8 +132,8 @@ const PROGRAM_STATUSES = `Exit status:
 
 What is said of a running gateway holds for a running sidecar, too.`;
 
-function helpText({ done, failed, note, examples }: CommandHelp): string {
-  const statuses = [`  0  ${done}`, ...(failed === undefined ? [] : [`  1  ${failed}`]), `  2  ${WRONG}`];
+function helpText({ done, failed, invalid = WRONG, note, examples }: CommandHelp): string {
+  const statuses = [`  0  ${done}`, ...(failed === undefined ? [] : [`  1  ${failed}`]), `  2  ${invalid}`];
   const notes = note === undefined ? [] : [note, ''];
   return [...notes, 'Exit status:', ...statuses, '', 'Examples:', ...examples.map((one) => `  ${one}`)].join('\n');
 }

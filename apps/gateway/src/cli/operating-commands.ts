@@ -9,6 +9,7 @@ import { completionScript, SHELLS } from './completion.ts';
 import type { Shell } from './completion.ts';
 import { drainAndWait, drainText } from './drain-command.ts';
 import { statusText } from './status-text.ts';
+import { reportedSize } from './terminal-size.ts';
 import type { ExitStatus, Terminal } from './terminal.ts';
 import { runTop, topModel, topSnapshot } from './top.ts';
 import { SORTS, topScreen } from './top-screen.ts';
@@ -61,7 +62,8 @@ async function top(flags: TopFlags, { stdout, stdin, env }: Terminal): Promise<v
   const { sort, filter = '', json = false, once = stdout.isTTY !== true } = flags;
   const gateway = clientOf(flags);
   const isColored = stdout.isTTY === true && (env['NO_COLOR'] ?? '') === '';
-  const view: TopView = { sort, filter, isTyping: false, isColored, columns: stdout.columns ?? DEFAULT_COLUMNS };
+  const columns = reportedSize(stdout.columns) ?? DEFAULT_COLUMNS;
+  const view: TopView = { sort, filter, isTyping: false, isColored, columns };
   if (!once && !json) {
     await runTop(gateway, view, { stdout, stdin: stdin?.isTTY === true ? stdin : undefined });
     return;
@@ -76,7 +78,7 @@ async function top(flags: TopFlags, { stdout, stdin, env }: Terminal): Promise<v
     );
 }
 
-/** When the output is not a terminal: fits a table of long route names. */
+/** Where the width is not known: fits a table of long route names. */
 const DEFAULT_COLUMNS = 130;
 
 async function drain(flags: AdminFlags & { readonly wait: boolean }, { stdout }: Terminal): Promise<ExitStatus> {

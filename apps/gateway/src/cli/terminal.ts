@@ -1,5 +1,6 @@
 import type { Signals } from '../run/serve.ts';
 import type { Environment } from './consul-flags.ts';
+import { reportedSize } from './terminal-size.ts';
 import type { KeyInput } from './top.ts';
 
 /** The environment of a command. */
@@ -16,7 +17,7 @@ export interface Terminal {
 export interface Output {
   readonly fd: number;
   readonly isTTY?: boolean;
-  /** Width and height of a terminal. */
+  /** Width and height of a terminal; 0 when it does not know them. */
   readonly columns?: number;
   readonly rows?: number;
   write(text: string): unknown;
@@ -27,5 +28,5 @@ export type ExitStatus = 0 | 1 | 2;
 
 /** Of a terminal: whoever reads a file or a pipe wants a line a row. */
 export function widthOf({ isTTY, columns }: Output): number | undefined {
-  return isTTY === true ? columns : undefined;
+  return isTTY === true ? reportedSize(columns) : undefined;
 }

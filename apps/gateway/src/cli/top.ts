@@ -1,5 +1,6 @@
 import type { AdminClient } from '../admin/client.ts';
 import { eventsIn } from './event-reader.ts';
+import { reportedSize } from './terminal-size.ts';
 import { afterKey, TopModel, topRoutes, topScreen } from './top-screen.ts';
 import type { TopRoute, TopView } from './top-screen.ts';
 import type { StatusView } from '../admin/status.ts';
@@ -67,7 +68,10 @@ export async function runTop(gateway: AdminClient, start: TopView, terminal: Top
   const model = new TopModel();
   let view = start;
   const draw = (): void => {
-    const size = { columns: stdout.columns ?? start.columns, rows: stdout.rows ?? DEFAULT_ROWS };
+    const size = {
+      columns: reportedSize(stdout.columns) ?? start.columns,
+      rows: reportedSize(stdout.rows) ?? DEFAULT_ROWS,
+    };
     const lines = topScreen(model, { ...view, ...size }, new Date()).map((line) => `${line}${CLEAR_LINE}`);
     stdout.write(`${HOME}${lines.join('\r\n')}${CLEAR_BELOW}`);
   };
