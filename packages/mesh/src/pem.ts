@@ -33,7 +33,7 @@ export function privateKeyIn(pem: string): string | undefined {
   return PRIVATE_KEY_BLOCK.exec(unixLines(pem))?.[0];
 }
 
-/** OpenSSL does not know lines that end in a carriage return alone. */
+/** OpenSSL does not know lines that end in a carriage return alone, nor in two, as of files that were converted twice. */
 function unixLines(pem: string): string {
-  return pem.replaceAll(/\r\n?/g, '\n');
+  return pem.replaceAll(/\r+\n?/g, '\n');
 }
