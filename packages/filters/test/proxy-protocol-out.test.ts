@@ -272,6 +272,18 @@ async function isListening(port: number): Promise<void> {
   }
 }
 
+/** HAProxy with the configuration `text`, once it listens on `port`. */
+async function haproxyOn(port: number, text: string) {
+  const haproxy = await daemon(
+    'haproxy',
+    'haproxy.cfg',
+    () => text,
+    (path) => ['-db', '-f', path],
+  );
+  await isListening(port);
+  return haproxy;
+}
+
 function isThere(command: string): true | string {
   return spawnSync(command, ['-v']).error === undefined || 'no binary found';
 }
@@ -289,14 +301,8 @@ listen in
   bind 127.0.0.1:${port} accept-proxy
   server behind 127.0.0.1:${behind.address.port} send-proxy
 `;
-    await using haproxy = await daemon(
-      'haproxy',
-      'haproxy.cfg',
-      () => text,
-      (path) => ['-db', '-f', path],
-    );
+    await using haproxy = await haproxyOn(port, text);
     expect(haproxy.pid).toBeDefined();
-    await isListening(port);
     await using proxy = await proxyTo(routeTo({ host: '127.0.0.1', port }, version));
     await using client = await rawClient(proxy.address);
     await client.send(HELLO);
@@ -337,14 +343,8 @@ listen in
   log-format "from %ci name %[fc_pp_authority] id %[fc_pp_unique_id] end"
   server behind 127.0.0.1:${behind.address.port}
 `;
-    await using haproxy = await daemon(
-      'haproxy',
-      'haproxy.cfg',
-      () => text,
-      (path) => ['-db', '-f', path],
-    );
+    await using haproxy = await haproxyOn(port, text);
     expect(haproxy.pid).toBeDefined();
-    await isListening(port);
     await using proxy = await proxyTo(routeTo({ host: '127.0.0.1', port }, 'v2'));
     const client = await rawClient(proxy.address);
     await client.send(HELLO);
@@ -374,14 +374,8 @@ listen in
   tcp-request session reject unless { fc_pp_authority -m str ${name} } { fc_pp_unique_id -m found }
   server behind 127.0.0.1:${behind.address.port}
 `;
-    await using haproxy = await daemon(
-      'haproxy',
-      'haproxy.cfg',
-      () => text,
-      (path) => ['-db', '-f', path],
-    );
+    await using haproxy = await haproxyOn(port, text);
     expect(haproxy.pid).toBeDefined();
-    await isListening(port);
     await using proxy = await proxyTo(routeTo({ host: '127.0.0.1', port }, 'v2'));
     await using client = await rawClient(proxy.address);
     await client.send(HELLO);

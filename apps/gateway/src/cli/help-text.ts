@@ -16,14 +16,18 @@ interface CommandHelp {
 }
 
 const REFUSED = 'no gateway responds, or it refuses';
-const CHECKED = 'with --check: valid';
-const CHECK_FAILED = 'with --check: no gateway responds (--against), or a check failed (--live)';
+
+/** Of the commands that run a proxy. */
+const PROXY = {
+  done: 'stopped, no connection was cut; with --check: valid',
+  failed:
+    'it failed to start or at run time, or connections were cut; with --check: no gateway responds (--against), or a check failed (--live)',
+};
 
 /** By the name of the command. */
 export const COMMAND_HELP: Readonly<Record<string, CommandHelp>> = {
   gateway: {
-    done: `stopped, no connection was cut; ${CHECKED}`,
-    failed: `it failed to start or at run time, or connections were cut; ${CHECK_FAILED}`,
+    ...PROXY,
     examples: [
       'meshgate gateway --config /etc/meshgate/meshgate.yaml',
       'meshgate gateway --check --live',
@@ -32,8 +36,7 @@ export const COMMAND_HELP: Readonly<Record<string, CommandHelp>> = {
     ],
   },
   sidecar: {
-    done: `stopped, no connection was cut; ${CHECKED}`,
-    failed: `it failed to start or at run time, or connections were cut; ${CHECK_FAILED}`,
+    ...PROXY,
     examples: [
       'meshgate sidecar --sidecar-for web-1',
       'meshgate sidecar --sidecar-for web-1 --admin-bind 127.0.0.1:19001 --check --live',
