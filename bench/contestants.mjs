@@ -76,7 +76,7 @@ function haproxy(root, id, label, family) {
     label,
     family,
     find: () => program('haproxy', ['-v'], /version (\S+)/),
-    start: (place) => peer(place, template(root, `${id}.cfg`), 'haproxy', (file) => ['-db', '-q', '-f', file]),
+    start: (location) => peer(location, template(root, `${id}.cfg`), 'haproxy', (file) => ['-db', '-q', '-f', file]),
   };
 }
 
@@ -90,8 +90,8 @@ function nginx(root, id, label, family, buffer) {
       if ('missing' in found || nginxModule() !== undefined) return found;
       return { missing: 'nginx is built without its stream module (Debian: libnginx-mod-stream)' };
     },
-    start: (place) =>
-      peer(place, template(root, 'nginx.conf'), 'nginx', (file) => ['-c', file, '-e', 'stderr'], {
+    start: (location) =>
+      peer(location, template(root, 'nginx.conf'), 'nginx', (file) => ['-c', file, '-e', 'stderr'], {
         loadModule: nginxModule() ?? '',
         buffer,
       }),
@@ -114,7 +114,7 @@ function sniproxy(root) {
     label: 'sniproxy',
     family: 'peer',
     find: () => program('sniproxy', ['-V'], /sniproxy (\S+)/),
-    start: (place) => peer(place, template(root, 'sniproxy.conf'), 'sniproxy', (file) => ['-f', '-c', file]),
+    start: (location) => peer(location, template(root, 'sniproxy.conf'), 'sniproxy', (file) => ['-f', '-c', file]),
   };
 }
 
@@ -125,7 +125,8 @@ function envoy(root) {
     label: 'Envoy',
     family: 'peer',
     find: () => program('envoy', ['--version'], /\/(\d+\.\d+\.\d+)\//),
-    start: (place) => peer(place, template(root, 'envoy.yaml.template'), 'envoy', (file) => ['-c', file, ...quiet]),
+    start: (location) =>
+      peer(location, template(root, 'envoy.yaml.template'), 'envoy', (file) => ['-c', file, ...quiet]),
   };
 }
 
@@ -135,11 +136,11 @@ function bare() {
     label: 'bare node pipe',
     family: 'reference',
     find: () => ({ version: process.version }),
-    async start(place) {
-      const pairs = Object.entries(place.sinks).map(([name, port]) => `${name}=${port}`);
-      const started = startNode(place, [join(HERE, 'proxies/bare.mjs'), ...pairs]);
+    async start(location) {
+      const pairs = Object.entries(location.sinks).map(([name, port]) => `${name}=${port}`);
+      const started = startNode(location, [join(HERE, 'proxies/bare.mjs'), ...pairs]);
       const { ports } = await firstJson(started);
-      return { ...running(started, place), portFor: (backend) => ports[backend] };
+      return { ...running(started, location), portFor: (backend) => ports[backend] };
     },
   };
 }
@@ -152,12 +153,12 @@ function core(root, transport) {
     transport,
     workers: 1,
     find: () => built(join(root, 'packages/core/dist/index.js')),
-    async start(place) {
-      const routeFile = writeRoutes(place);
+    async start(location) {
+      const routeFile = writeRoutes(location);
       const args = [join(root, 'bench/proxies/core.mjs'), '--routes', routeFile, '--transport', transport];
-      const started = startNode(place, args);
+      const started = startNode(location, args);
       const { port } = await firstJson(started);
-      return { ...running(started, place), portFor: () => port, routeFile };
+      return { ...running(started, location), portFor: () => port, routeFile };
     },
   };
 }
@@ -173,14 +174,14 @@ function gateway(root, transport, workers) {
     workers,
     ...(workers > 1 && { loads: SHARED_OUT }),
     find: () => built(main),
-    async start(place) {
+    async start(location) {
       const port = await freePort();
-      const routeFile = writeRoutes(place);
-      const config = join(place.folder, 'gateway.json');
+      const routeFile = writeRoutes(location);
+      const config = join(location.folder, 'gateway.json');
       writeFileSync(config, JSON.stringify(gatewayConfig({ port, routeFile, transport, workers })));
-      const started = startNode(place, [main, 'gateway', '--config', config]);
+      const started = startNode(location, [main, 'gateway', '--config', config]);
       await listening(started, port);
-      return { ...running(started, place), portFor: () => port, routeFile };
+      return { ...running(started, location), portFor: () => port, routeFile };
     },
   };
 }

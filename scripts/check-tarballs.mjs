@@ -69,10 +69,10 @@ async function unpack(folder) {
 function lend(dependency, folder, target) {
   if (dependency.startsWith('@meshgate/')) return;
   const source = join(ROOT, folder, 'node_modules', dependency);
-  const place = join(target, 'node_modules', dependency);
+  const location = join(target, 'node_modules', dependency);
   if (!existsSync(source)) return;
-  mkdirSync(dirname(place), { recursive: true });
-  symlinkSync(realpathSync(source), place);
+  mkdirSync(dirname(location), { recursive: true });
+  symlinkSync(realpathSync(source), location);
 }
 
 function faultsOf(name, target, manifest) {

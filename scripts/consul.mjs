@@ -150,11 +150,11 @@ async function fromHashiCorp(folder) {
  * @param {number} timeoutMs
  */
 async function download(url, timeoutMs) {
-  const answer = await fetch(url, { signal: AbortSignal.timeout(timeoutMs) }).catch((/** @type {Error} */ reason) => {
+  const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs) }).catch((/** @type {Error} */ reason) => {
     throw new Error(`${url}: ${reason.cause instanceof Error ? reason.cause.message : reason.message}`);
   });
-  if (!answer.ok) throw new Error(`${url}: expected 200, found ${answer.status}`);
-  return Buffer.from(await answer.arrayBuffer());
+  if (!response.ok) throw new Error(`${url}: expected 200, found ${response.status}`);
+  return Buffer.from(await response.arrayBuffer());
 }
 
 /**

@@ -52,8 +52,8 @@ function startGateway(config) {
 async function isReady(port, gateway) {
   const giveUpAt = performance.now() + PATIENCE_MS;
   while (gateway.exitCode === null && performance.now() < giveUpAt) {
-    const answer = await fetch(`http://127.0.0.1:${port}/ready`).catch(() => undefined);
-    if (answer?.ok) return true;
+    const response = await fetch(`http://127.0.0.1:${port}/ready`).catch(() => undefined);
+    if (response?.ok) return true;
     await sleep(50);
   }
   return false;

@@ -81,8 +81,8 @@ async function started() {
 
 async function routesAre(least) {
   for (;;) {
-    const answer = await fetch(`${gateway.admin}/routes`).then((response) => response.json());
-    if (answer.routes.length >= least) return;
+    const result = await fetch(`${gateway.admin}/routes`).then((response) => response.json());
+    if (result.routes.length >= least) return;
     await sleep(LOOK_EVERY_MS);
   }
 }

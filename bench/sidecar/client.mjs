@@ -3,7 +3,7 @@
 //   node client.mjs JSON      { mode: latency | rate | down | up, port, connections, seconds, warmup, messageBytes, tls? }
 //
 //   latency   a message there and back, again and again, on connections that stay
-//   rate      connect, a message there and back, close, again; latency is that of the cycle up to the answer
+//   rate      connect, a message there and back, close, again; latency is that of the cycle up to the response
 //   down, up  bytes without end
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -43,7 +43,7 @@ function askOnce() {
   });
 }
 
-/** Asks once it is open; each whole answer is counted, and `then` told. */
+/** Asks once it is open; each whole response is counted, and `then` told. */
 function asking(socket, then) {
   let received = 0;
   socket.on('data', ({ length }) => {

@@ -52,14 +52,14 @@ export function serve(socket, fates, onEnd) {
     const header = socket.read(HEADER_BYTES);
     if (header === null) return;
     socket.off('readable', begin);
-    answer(socket, fates.draw(header.readUInt32BE(0)), fates, onEnd);
+    respond(socket, fates.draw(header.readUInt32BE(0)), fates, onEnd);
   };
   socket.on('readable', begin);
   // Without an end of its own a connection that breaks off before its header would stay half open.
   socket.once('end', () => socket.readableLength === 0 && socket.bytesRead < HEADER_BYTES && socket.destroy());
 }
 
-function answer(socket, fate, fates, onEnd) {
+function respond(socket, fate, fates, onEnd) {
   const bytes = fates.down(fate, 0, fate.downBytes);
   const seen = watch(socket, (from, length) => fates.up(fate, from, length), {
     breaksAt: fate.plan === 'backend resets' ? fate.breaksAt : Infinity,

@@ -16,10 +16,10 @@ const live = new Set();
 /** @type {{ readonly address: { readonly port: number }, close(): Promise<void> } | undefined} */
 let listening;
 
-const ANSWERS = { listen, close, usage };
-process.on('message', ({ ask }) => void ANSWERS[ask]().then((answer) => process.send?.({ answer })));
+const RESPONSES = { listen, close, usage };
+process.on('message', ({ ask }) => void RESPONSES[ask]().then((response) => process.send?.({ response })));
 process.once('disconnect', () => process.exit(0));
-process.send?.({ answer: { ready: true } });
+process.send?.({ response: { ready: true } });
 
 async function listen() {
   const options = { backlog: 1024, keepAlive, onPause: (paused) => (pauses += paused ? 1 : 0) };

@@ -238,7 +238,7 @@ class Relay {
   #child;
   /** @readonly */
   #mail = new Mailbox();
-  #answer = (_answer) => undefined;
+  #onResponse = (_response) => undefined;
 
   constructor(settings, descriptors) {
     this.#settings = settings;
@@ -256,8 +256,8 @@ class Relay {
     });
     this.gone = gone;
     gone.catch(() => undefined);
-    this.#child.on('message', ({ ended, answer }) => {
-      if (answer !== undefined) this.#answer(answer);
+    this.#child.on('message', ({ ended, response }) => {
+      if (response !== undefined) this.#onResponse(response);
       else if (ended.number !== undefined) this.#mail.put(ended.number, ended);
     });
     await this.#answered();
@@ -294,7 +294,7 @@ class Relay {
   }
 
   #answered() {
-    const answered = new Promise((resolve) => (this.#answer = resolve));
+    const answered = new Promise((resolve) => (this.#onResponse = resolve));
     return Promise.race([answered, this.gone]);
   }
 }

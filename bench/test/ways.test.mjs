@@ -41,8 +41,8 @@ async function echo(port) {
   const socket = connect({ host: '127.0.0.1', port }).on('error', () => undefined);
   socket.write('eight');
   const closed = once(socket, 'close').then(() => Promise.reject(new Error('nothing came back')));
-  const [answer] = await Promise.race([once(socket, 'data'), closed]);
+  const [response] = await Promise.race([once(socket, 'data'), closed]);
   closed.catch(() => undefined);
   socket.destroy();
-  return answer.toString();
+  return response.toString();
 }

@@ -8,21 +8,21 @@ export class Refused extends Error {
   }
 }
 
-/** The JSON of an answer. Rejects with {@link Refused}, or the browser's error when nobody answers. */
-export async function get<Answer>(path: string): Promise<Answer> {
-  return answerOf<Answer>(await fetch(path));
+/** The JSON of a response. Rejects with {@link Refused}, or the browser's error when nobody answers. */
+export async function get<Body>(path: string): Promise<Body> {
+  return responseOf<Body>(await fetch(path));
 }
 
 /** The same for a request that changes something. */
 export async function change(method: 'POST' | 'DELETE', path: string, token: string): Promise<void> {
   const headers: Record<string, string> = token === '' ? {} : { authorization: `Bearer ${token}` };
-  await answerOf(await fetch(path, { method, headers }));
+  await responseOf(await fetch(path, { method, headers }));
 }
 
-async function answerOf<Answer>(response: Response): Promise<Answer> {
+async function responseOf<Body>(response: Response): Promise<Body> {
   const text = await response.text();
   const body: unknown = text === '' ? {} : JSON.parse(text);
-  if (response.ok) return body as Answer;
+  if (response.ok) return body as Body;
   const { error } = Object(body) as { readonly error?: unknown };
   throw new Refused(response.status, typeof error === 'string' ? error : `status ${response.status}`);
 }

@@ -5,7 +5,7 @@ import { get } from './api.ts';
 import { address, whole } from './format.ts';
 import type { Live } from './live.ts';
 
-type Answer =
+type Explained =
   | { readonly kind: 'none' }
   | { readonly kind: 'explained'; readonly explanation: Explanation }
   | { readonly kind: 'refused'; readonly why: string };
@@ -14,13 +14,13 @@ type Answer =
 export function Explain({ live }: { readonly live: Live }): JSX.Element {
   const [name, setName] = useState('');
   const [listener, setListener] = useState('');
-  const [answer, setAnswer] = useState<Answer>({ kind: 'none' });
+  const [response, setResponse] = useState<Explained>({ kind: 'none' });
   const request = (): void => {
     const query = new URLSearchParams({ serverName: name.trim(), ...(listener !== '' && { listener }) });
     void get<Explanation>(`explain?${query.toString()}`).then(
-      (explanation) => setAnswer({ kind: 'explained', explanation }),
+      (explanation) => setResponse({ kind: 'explained', explanation }),
       (reason: unknown) =>
-        setAnswer({ kind: 'refused', why: reason instanceof Error ? reason.message : String(reason) }),
+        setResponse({ kind: 'refused', why: reason instanceof Error ? reason.message : String(reason) }),
     );
   };
   return (
@@ -56,8 +56,8 @@ export function Explain({ live }: { readonly live: Live }): JSX.Element {
         <button type="submit">Explain</button>
       </form>
       <div aria-live="polite">
-        {answer.kind === 'refused' && <p class="banner bad">{answer.why}</p>}
-        {answer.kind === 'explained' && <PathView explanation={answer.explanation} live={live} />}
+        {response.kind === 'refused' && <p class="banner bad">{response.why}</p>}
+        {response.kind === 'explained' && <PathView explanation={response.explanation} live={live} />}
       </div>
     </section>
   );
@@ -114,18 +114,18 @@ function NoRoute({ nearest }: { readonly nearest: readonly string[] }): JSX.Elem
 }
 
 /** Where the source says that the backends are: what stands there are the gateways of that datacenter or peer. */
-const PLACES = ['datacenter', 'peer', 'partition', 'region'];
+const LOCATIONS = ['datacenter', 'peer', 'partition', 'region'];
 
 function FoundSteps({ found }: { readonly found: FoundRoute }): JSX.Element {
   const origin = Object.entries(found.origin ?? {});
-  const places = origin.filter(([key]) => PLACES.includes(key));
+  const locations = origin.filter(([key]) => LOCATIONS.includes(key));
   return (
     <>
       <Step title="Rule">
         {found.match} match: {found.pattern}
         <div class="muted">of source {found.source}</div>
         {origin
-          .filter(([key]) => !PLACES.includes(key))
+          .filter(([key]) => !LOCATIONS.includes(key))
           .map(([key, value]) => (
             <div key={key} class="muted">
               {key}: {value}
@@ -140,12 +140,12 @@ function FoundSteps({ found }: { readonly found: FoundRoute }): JSX.Element {
           </div>
         ))}
       </Step>
-      {places.map(([key, value]) => (
+      {locations.map(([key, value]) => (
         <Step key={key} title={key === 'peer' ? 'Peer' : key[0]?.toUpperCase() + key.slice(1)}>
           {value}
         </Step>
       ))}
-      <Step title={places.length === 0 ? 'Backends' : 'Reached by'} mark={found.backends.length === 0 ? 'bad' : ''}>
+      <Step title={locations.length === 0 ? 'Backends' : 'Reached by'} mark={found.backends.length === 0 ? 'bad' : ''}>
         <ul class="plain">
           {found.backends.slice(0, SHOWN).map(({ host, port, healthy, ejected, check }) => (
             <li

@@ -133,7 +133,7 @@ describe('a configuration that is checked', () => {
 
 describe('the routing of a request to its endpoint', () => {
   const endpoint = (method: 'GET' | 'DELETE', path: string): never =>
-    ({ method, path, summary: '', answers: {}, answer: () => ({ status: 200, json: {} }) }) as never;
+    ({ method, path, summary: '', responses: {}, respond: () => ({ status: 200, json: {} }) }) as never;
   const route = routerOf([endpoint('GET', '/a'), endpoint('GET', '/a/{id}'), endpoint('DELETE', '/a/{id}')]);
 
   it.each([

@@ -100,7 +100,7 @@ const ODD: readonly (readonly [what: string, make: (path: string) => Promise<unk
 describe.runIf(process.platform === 'linux').each(ODD)('%s in the place of', (_what, make, words) => {
   it('every file that a configuration names is refused by --check, in words, and at once', async () => {
     await using files = await folder();
-    const places = ['routes.yaml', 'mesh/dc1/db.hcl', 'deny.txt', 'mine.mjs'];
+    const locations = ['routes.yaml', 'mesh/dc1/db.hcl', 'deny.txt', 'mine.mjs'];
     await files.write('meshgate.yaml', {
       ...TEST_CONFIG,
       listeners: [{ name: 'main', address: '127.0.0.1', port: 0, access: { denyFile: 'deny.txt' } }],
@@ -111,13 +111,18 @@ describe.runIf(process.platform === 'linux').each(ODD)('%s in the place of', (_w
       plugins: ['./mine.mjs'],
     });
     await mkdir(join(files.path, 'mesh/dc1'), { recursive: true });
-    for (const place of places) await make(join(files.path, place));
+    for (const location of locations) await make(join(files.path, location));
     const { status, stderr } = await meshgate(['gateway', '--check'], files.path);
     expect(status).toBe(2);
-    for (const place of places) {
-      const line = stderr.split('\n').find((one) => one.includes(place));
+    for (const location of locations) {
+      const line = stderr.split('\n').find((one) => one.includes(location));
       // A folder of routes or of mesh files is one, and empty ones have no problem.
-      if (line === undefined && words.source.includes('folder') && !place.includes('.txt') && !place.includes('.mjs'))
+      if (
+        line === undefined &&
+        words.source.includes('folder') &&
+        !location.includes('.txt') &&
+        !location.includes('.mjs')
+      )
         continue;
       expect(line).toMatch(words);
     }
@@ -131,7 +136,7 @@ describe.runIf(process.platform === 'linux').each(ODD)('%s in the place of', (_w
       admin: { port: 0, tokenFile: 'admin-token' },
       sources: [{ use: 'consul', address: 'http://127.0.0.1:9', ...settings }],
     });
-    for (const place of [...Object.values(settings), 'admin-token']) await make(join(files.path, place));
+    for (const location of [...Object.values(settings), 'admin-token']) await make(join(files.path, location));
     const { status, stderr } = await meshgate(['gateway', '--check'], files.path);
     const lines = stderr.trimEnd().split('\n');
     expect([status, lines.length]).toEqual([2, 5]);

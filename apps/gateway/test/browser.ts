@@ -15,15 +15,15 @@ import type { Readiness } from '../src/admin/readiness.ts';
 import type { Traffic } from '../src/admin/traffic.ts';
 import type { ConnectionView } from '../src/admin/views.ts';
 
-const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
+const LOCATIONS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 
 /** The browser of this machine, or why there is none. */
 export function findChromium(): true | string {
-  return PLACES.some((path) => existsSync(path)) || `no browser at ${PLACES.join(', ')}`;
+  return LOCATIONS.some((path) => existsSync(path)) || `no browser at ${LOCATIONS.join(', ')}`;
 }
 
 export function launchChromium(): Promise<Browser> {
-  const executablePath = PLACES.find((path) => existsSync(path)) ?? '';
+  const executablePath = LOCATIONS.find((path) => existsSync(path)) ?? '';
   // As root there is no sandbox; the page is our own.
   return chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'] });
 }
@@ -142,7 +142,7 @@ export class StagedGateway implements AsyncDisposable {
     });
     const all = [...own.filter(({ path }) => path !== '/connections/{id}'), this.#closing()];
     const document = { status: 200, json: openApiOf(all) };
-    return all.map((one) => (one.path === '/openapi.json' ? { ...one, answer: () => document } : one));
+    return all.map((one) => (one.path === '/openapi.json' ? { ...one, respond: () => document } : one));
   }
 
   /** What closes a connection. */
@@ -151,8 +151,8 @@ export class StagedGateway implements AsyncDisposable {
       method: 'DELETE',
       path: '/connections/{id}',
       summary: 'Closes a connection',
-      answers: {},
-      answer: ({ parameters: { id = '' } }) => {
+      responses: {},
+      respond: ({ parameters: { id = '' } }) => {
         this.closed.push(id);
         return { status: 200, json: { closed: 1 } };
       },

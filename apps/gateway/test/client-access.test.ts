@@ -32,11 +32,11 @@ async function getsThrough(gateway: ReadyDaemon, host: string): Promise<boolean>
   const family = host.includes(':') ? 'TCP6' : 'TCP4';
   const self = host.includes(':') ? '::1' : '127.0.0.1';
   await client.send(Buffer.concat([Buffer.from(`PROXY ${family} ${host} ${self} 4711 443\r\n`), HELLO]));
-  const answer = client.receive(HELLO.length).then(
+  const response = client.receive(HELLO.length).then(
     () => true,
     () => false,
   );
-  return await Promise.race([answer, client.closed.then(() => false)]);
+  return await Promise.race([response, client.closed.then(() => false)]);
 }
 
 describe('access rules', () => {

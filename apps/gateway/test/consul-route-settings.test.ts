@@ -38,7 +38,7 @@ describeWithConsul('a setting of the routes of Consul', () => {
 
   /** A proxy of `service` at each address, with a check of that status. */
   async function register(service: string, ...ports: readonly number[]): Promise<void> {
-    await consul.send('PUT', 'catalog/register', place(service, { Service: { Service: service, Port: 80 } }));
+    await consul.send('PUT', 'catalog/register', location(service, { Service: { Service: service, Port: 80 } }));
     for (const port of ports) await setStatus(service, port, 'passing');
   }
 
@@ -54,7 +54,7 @@ describeWithConsul('a setting of the routes of Consul', () => {
       Proxy,
     };
     const Checks = [{ CheckID: id, Name: 'up', ServiceID: id, Status }];
-    await consul.send('PUT', 'catalog/register', place(service, { Service, Checks }));
+    await consul.send('PUT', 'catalog/register', location(service, { Service, Checks }));
   }
 
   /** A gateway that knows the route of `service`. */
@@ -160,7 +160,7 @@ interface GatewayUnderTest extends AsyncDisposable {
   readonly events: Recorder;
 }
 
-function place(service: string, what: object): object {
+function location(service: string, what: object): object {
   return { Node: `node-${service}`, Address: '127.0.0.1', ...what };
 }
 

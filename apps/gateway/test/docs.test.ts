@@ -269,7 +269,7 @@ describe('docs/operate/admin.md', () => {
   beforeAll(async () => {
     files = await gatewayFolder([{ name: 'api.example.com', address: { host: '10.0.0.1', port: 8443 } }]);
     gateway = await startGateway(`${files.path}/meshgate.yaml`);
-    // One connection for the whole page, which the gateway knows of before any answer is asked for.
+    // One connection for the whole page, which the gateway knows of before any response is asked for.
     silent = await rawClient(gateway.address);
     await silent.send(Uint8Array.of(0x16));
     while (!JSON.stringify((await gateway.query('/connections')).json).includes('sniffing'));
@@ -290,8 +290,8 @@ describe('docs/operate/admin.md', () => {
     expect(documented).toEqual(methods);
   });
 
-  const answers = ['docs/operate/admin.md', 'docs/operate/shutdown.md'].flatMap((page) => blocks(page, 'json'));
-  it.each(answers)('shows the answer to $label in its true shape', async ({ label, text }) => {
+  const responses = ['docs/operate/admin.md', 'docs/operate/shutdown.md'].flatMap((page) => blocks(page, 'json'));
+  it.each(responses)('shows the answer to $label in its true shape', async ({ label, text }) => {
     const { json } = await gateway.query(label.replace('GET ', ''));
     expect(shapeOf(json)).toEqual(shapeOf(JSON.parse(text)));
   });

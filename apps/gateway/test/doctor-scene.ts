@@ -19,9 +19,9 @@ export interface Scene {
 export const NOBODY = 'http://127.0.0.1:1';
 
 export async function findingsAt({ files, serverName, admin = NOBODY }: Scene): Promise<readonly Finding[]> {
-  await using place = await folder(files);
-  const settings = commandSettings({}, {}, place.path);
-  const config = { file: `${place.path}/meshgate.yaml`, amend: amending(settings, false) };
+  await using location = await folder(files);
+  const settings = commandSettings({}, {}, location.path);
+  const config = { file: `${location.path}/meshgate.yaml`, amend: amending(settings, false) };
   const isConfigured = 'meshgate.yaml' in files;
   return await diagnose({ serverName, admin: adminClient(new URL(admin)), ...(isConfigured && { config }) });
 }

@@ -41,13 +41,13 @@ async function agentOfTest(): Promise<StandInAgent> {
   return agent;
 }
 
-/** A server that does `answer` to whoever connects. */
-async function serverThat(answer: (socket: Socket) => unknown): Promise<number> {
+/** A server that calls `respond` with the socket of whoever connects. */
+async function serverThat(respond: (socket: Socket) => unknown): Promise<number> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.on('error', () => undefined);
-    answer(socket);
+    respond(socket);
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   closers.push(() => {
@@ -196,7 +196,7 @@ const FAULTS: readonly Fault[] = [
     cause: 'the servers have no leader',
     scene: async () => {
       const agent = await agentOfTest();
-      agent.answer({ 'status/leader': '""' });
+      agent.respond({ 'status/leader': '""' });
       return withAgent(agent.address);
     },
     expected: /its cluster has no leader; check the servers: consul operator raft list-peers/,
@@ -214,7 +214,7 @@ const FAULTS: readonly Fault[] = [
     cause: 'the token lacks a rule',
     scene: async () => {
       const agent = await agentOfTest();
-      agent.answer({ 'internal/acl/authorize': [{ Allow: true }, { Allow: false }, { Allow: true }] });
+      agent.respond({ 'internal/acl/authorize': [{ Allow: true }, { Allow: false }, { Allow: true }] });
       return withAgent(agent.address);
     },
     expected: /^ACL token: may not service_prefix "" \{ policy = "read" \}; add service_prefix/,
@@ -277,8 +277,8 @@ describe('meshgate doctor', () => {
 
   it('reports why a running gateway is not ready', async () => {
     const status = { role: 'gateway', version: '1', pid: 1, transport: 'node', startedAt: 'now', warnings: ['w'] };
-    const answer = { ...status, reasons: ['no listener is bound'] } as never;
-    expect(gatewayFindings({ kind: 'running', status: answer }, true)).toMatchObject([
+    const response = { ...status, reasons: ['no listener is bound'] } as never;
+    expect(gatewayFindings({ kind: 'running', status: response }, true)).toMatchObject([
       { outcome: 'ok' },
       { outcome: 'failed', found: 'not ready: no listener is bound' },
       { outcome: 'warning', found: 'w' },
@@ -334,8 +334,8 @@ describe('meshgate doctor of a name, where a gateway runs', () => {
       { name: 'nowhere', serverNames: ['nowhere.example.com'], listeners: ['absent'], ...at(port) },
     ];
     const files = { 'meshgate.yaml': TEST_CONFIG, 'routes.yaml': { routes } };
-    await using place = await folder(files);
-    await using gateway = await startGateway(`${place.path}/meshgate.yaml`);
+    await using location = await folder(files);
+    await using gateway = await startGateway(`${location.path}/meshgate.yaml`);
     await using client = await tlsClient(gateway.address, NAME);
     await client.echo('hello');
     await expect(tlsClient(gateway.address, NAME)).rejects.toThrow();

@@ -2,7 +2,7 @@ import { indexRoutes, RouteTable } from '@meshgate/core/parts';
 import type { Route } from '@meshgate/core';
 import { parseRouteFile } from '@meshgate/file-source';
 import { describe, expect, it } from 'vitest';
-import { ANSWERS } from '../src/admin/answer-schemas.ts';
+import { RESPONSES } from '../src/admin/response-schemas.ts';
 import { requestedName, explain } from '../src/cli/explain.ts';
 import { explanationText, routesText } from '../src/cli/tables.ts';
 import { routesView } from '../src/admin/views.ts';
@@ -334,11 +334,11 @@ describe('a route with every setting', () => {
   it('has no problem, and all of it is in the responses, as their schemas define', () => {
     expect(problems).toEqual([]);
     const shown = { ...routesView({ table, sources: [] }, { connectTimeoutMs: 5_000, ...known }) };
-    const answer: unknown = JSON.parse(JSON.stringify({ ...shown, routes: [...shown.routes] }));
-    expect(ANSWERS.Routes.safeParse(answer).error).toBeUndefined();
+    const response: unknown = JSON.parse(JSON.stringify({ ...shown, routes: [...shown.routes] }));
+    expect(RESPONSES.Routes.safeParse(response).error).toBeUndefined();
     for (const name of ['all.example.com', 'a.example.org', 'none.example.com', 'nothing.test']) {
       const explained: unknown = JSON.parse(JSON.stringify(explain(name, table, known)));
-      expect(ANSWERS.Explanation.safeParse(explained).error, name).toBeUndefined();
+      expect(RESPONSES.Explanation.safeParse(explained).error, name).toBeUndefined();
     }
   });
 

@@ -1,5 +1,5 @@
 // Runs inside a network namespace: clients that each have an address of their own, out of a block of IPv6. `FROM COUNT` a line on standard
-// input asks for so many, from that one on; the answer is how many were connected. Each sends its hello, and leaves when the other side has.
+// input asks for so many, from that one on; the response is how many were connected. Each sends its hello, and leaves when the other side has.
 import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
 

@@ -93,10 +93,10 @@ needs('netns', namespacesAvailable())('a flood from 100,000 addresses', () => {
         await expect
           .poll(() => metrics(admin).catch(() => ''), { timeout: 20_000 })
           .toContain('meshgate_listener_up{listener="main"} 1');
-        const answers = linesOf(clients);
+        const responses = linesOf(clients);
         const flood = async (from: number): Promise<string> => {
           clients.stdin?.write(`${from} ${HALF}\n`);
-          expect(Number(await until(answers, () => true))).toBe(HALF);
+          expect(Number(await until(responses, () => true))).toBe(HALF);
           return metrics(admin);
         };
         // Others come before, so that the heap has the size that a flood gives it.

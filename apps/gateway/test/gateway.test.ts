@@ -23,8 +23,8 @@ needs('curl', await isThere('curl', '--version'))('curl through a gateway', () =
     const { port } = gateway.address;
     const ca = await files.write('ca.pem', web.ca);
     const url = `https://web.example.com:${port}/`;
-    const answer = await run('curl', ['-sS', '--cacert', ca, '--resolve', `web.example.com:${port}:127.0.0.1`, url]);
-    expect(answer).toEqual({ status: 0, stdout: 'web.example.com', stderr: '' });
+    const response = await run('curl', ['-sS', '--cacert', ca, '--resolve', `web.example.com:${port}:127.0.0.1`, url]);
+    expect(response).toEqual({ status: 0, stdout: 'web.example.com', stderr: '' });
     expect(api.accepted).toBe(0);
   });
 });

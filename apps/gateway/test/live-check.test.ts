@@ -25,7 +25,7 @@ const FREE_PORT_LINES = 'ok      listener main on 127.0.0.1:0: can be bound\n';
 describe('meshgate gateway --check --live, of a Consul agent', () => {
   it('reports the leader, the version, and the permissions of the token', async () => {
     const may = [true, true, true].map((Allow) => ({ Allow }));
-    await using agent = await standInAgent({ answers: { 'internal/acl/authorize': may } });
+    await using agent = await standInAgent({ responses: { 'internal/acl/authorize': may } });
     const { status, stdout } = await checkAt(agent.address);
     expect(stdout).toContain(
       [
@@ -46,7 +46,7 @@ describe('meshgate gateway --check --live, of a Consul agent', () => {
   it.each<[string, (agent: StandInAgent) => unknown, string | RegExp]>([
     [
       'has no leader',
-      (agent) => agent.answer({ 'status/leader': '""' }),
+      (agent) => agent.respond({ 'status/leader': '""' }),
       'its cluster has no leader; check the servers: consul operator raft list-peers',
     ],
     [
@@ -57,7 +57,7 @@ describe('meshgate gateway --check --live, of a Consul agent', () => {
     ],
     [
       'has a token without a rule',
-      (agent) => agent.answer({ 'internal/acl/authorize': [{ Allow: true }, { Allow: true }, { Allow: false }] }),
+      (agent) => agent.respond({ 'internal/acl/authorize': [{ Allow: true }, { Allow: true }, { Allow: false }] }),
       'FAILED  ACL token: may not node_prefix "" { policy = "read" }; add node_prefix "" { policy = "read" } to a policy of the token',
     ],
     [
@@ -163,6 +163,6 @@ describe('backend names', () => {
         advice: 'check /etc/resolv.conf and its name servers',
       },
     ]);
-    expect(server.queries.filter((question) => question === 'A db.example')).toHaveLength(1);
+    expect(server.queries.filter((query) => query === 'A db.example')).toHaveLength(1);
   });
 });

@@ -28,7 +28,7 @@ const OPERATIONS = Object.entries(DOCUMENT.paths).flatMap(([path, methods]) =>
   Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
 );
 
-/** Requests of each operation that bring about its answers; those that change something are made last. */
+/** Requests of each operation that bring about its responses; those that change something are made last. */
 const REQUESTS: Readonly<Record<string, readonly { readonly path: string; readonly status: number }[]>> = {
   'GET /': [{ path: '/', status: 200 }],
   'GET /live': [{ path: '/live', status: 200 }],
@@ -133,7 +133,7 @@ describe('the OpenAPI document', () => {
     expect(Object.keys(REQUESTS).toSorted()).toEqual(OPERATIONS.toSorted());
   });
 
-  /** Whether the answer is one that the document has, in its form. */
+  /** Whether the response is one that the document has, in its form. */
   async function expectDocumented(response: Response, template: string, method: string): Promise<void> {
     const { responses } = DOCUMENT.paths[template]?.[method.toLowerCase()] ?? { responses: {} };
     const form = responses[response.status] ?? responses['default'];

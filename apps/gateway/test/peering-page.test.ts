@@ -125,7 +125,7 @@ function cellsOf(text: string): readonly string[] {
 }
 
 /** What a stand-in agent has to say for a sidecar of `web` in beta, with the upstream of the page. */
-function sidecarAnswers(port: number): Readonly<Record<string, unknown>> {
+function sidecarResponses(port: number): Readonly<Record<string, unknown>> {
   const authority = certificateAuthority('beta', { uris: [`spiffe://${BETA_DOMAIN}`] });
   const leaf = authority.issue({ uris: [`spiffe://${BETA_DOMAIN}/ns/default/dc/dc1/svc/web`] });
   const Upstreams = [{ DestinationName: 'db', DestinationPeer: 'alpha', LocalBindPort: port }];
@@ -193,9 +193,9 @@ const AT_SIDECARS: Readonly<Record<string, (seen: string) => Promise<void>>> = {
 async function expectRefusal(mesh: StandInMesh, seen: string): Promise<void> {
   await using agent = await standInAgent({ mesh });
   const { authorizer } = consulProxyParts({ address: agent.address }, { sidecarFor: 'db' });
-  const place = { partition: 'default', namespace: 'default', datacenter: 'dc1' };
+  const location = { partition: 'default', namespace: 'default', datacenter: 'dc1' };
   const uri = `spiffe://${BETA_DOMAIN}/ns/default/dc/dc1/svc/web`;
-  const source = { kind: 'service', trustDomain: BETA_DOMAIN, service: 'web', ...place } as const;
+  const source = { kind: 'service', trustDomain: BETA_DOMAIN, service: 'web', ...location } as const;
   const { signal } = new AbortController();
   const caller = { source, sourcePeer: 'alpha', uri, serialNumber: '01' };
   const { allowed, reason } = await authorizer.authorize(caller, { destination: 'db' });
@@ -212,7 +212,7 @@ function seenIn(what: string): string {
 async function expectOfSidecar(where: 'ready' | 'log', seen: string): Promise<void> {
   const [port = 0] = await freePorts(1);
   const mesh = { ...BETA, intentionDefault: 'allow' as const };
-  await using agent = await standInAgent({ mesh, answers: sidecarAnswers(port), denied: NO_PEERING_RULE });
+  await using agent = await standInAgent({ mesh, responses: sidecarResponses(port), denied: NO_PEERING_RULE });
   const words = ['sidecar', '--sidecar-for', 'web', '--http-addr', agent.address, '--admin-bind', '127.0.0.1:0'];
   await using sidecar = spawnMeshgate(words);
   const { admin } = await sidecar.logged('ready');

@@ -17,7 +17,7 @@ export default { name: 'remote', install: (host) => host.addSource({
 }) };`;
 
 /** A source of one listener, which a file beside it can keep silent. */
-const PLACES = `
+const LOCATIONS = `
 import { existsSync } from 'node:fs';
 export default { name: 'places', install: (host) => host.addListenerSource({
   name: 'places',
@@ -62,7 +62,7 @@ describe('a gateway with a state folder', () => {
 
   it('listens where it did when the source of its listeners is silent at the start', async () => {
     await using files = await gatewayFolder([], { listeners: [], plugins: ['./places.mjs'], stateDir: 'state' });
-    await files.write('places.mjs', PLACES);
+    await files.write('places.mjs', LOCATIONS);
     const first = await startGateway(`${files.path}/meshgate.yaml`);
     await bound(first);
     first.signal('SIGTERM');

@@ -32,8 +32,8 @@ export async function upgradable(config: string): Promise<ReadyDaemon> {
 export async function upgraded(gateway: ReadyDaemon): Promise<number> {
   const { pid } = (await query(gateway).change('POST', '/upgrade', 30_000)) as { readonly pid: number };
   // Its predecessor may have answered a request that was on its way.
-  const answers = async (): Promise<boolean> => (await servingPid(gateway)) === pid;
-  await until(answers, `process ${pid} to answer`, gateway);
+  const responses = async (): Promise<boolean> => (await servingPid(gateway)) === pid;
+  await until(responses, `process ${pid} to answer`, gateway);
   return pid;
 }
 

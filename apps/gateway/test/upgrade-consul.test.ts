@@ -28,10 +28,10 @@ function watched(consul: ConsulAgent, service: string) {
   const watch = async (): Promise<void> => {
     for (let index = '0'; !over.signal.aborted;) {
       const url = `${consul.address}/v1/health/service/${service}?index=${index}&wait=10s`;
-      const answer = await fetch(url, { signal: over.signal }).catch(() => undefined);
-      if (answer === undefined) return;
-      index = answer.headers.get('x-consul-index') ?? '0';
-      latest = (await answer.json()) as readonly Entry[];
+      const response = await fetch(url, { signal: over.signal }).catch(() => undefined);
+      if (response === undefined) return;
+      index = response.headers.get('x-consul-index') ?? '0';
+      latest = (await response.json()) as readonly Entry[];
       seen.push(latest.map(stateOf).join('; ') || 'absent');
     }
   };
@@ -120,20 +120,20 @@ for (const workers of [1, 2]) {
         'drops no connection, new or live, and the catalog never misses the registration, nor shows it critical or in maintenance',
         async () => {
           await using consul = await startConsul();
-          await using place = await scene(consul, { workers });
-          await using gateway = await upgradable(`${place.files.path}/meshgate.yaml`);
+          await using location = await scene(consul, { workers });
+          await using gateway = await upgradable(`${location.files.path}/meshgate.yaml`);
           await using catalog = watched(consul, 'mesh-gateway');
           await catalog.until(/^edge-1: service:edge-1 passing$/, gateway);
           const [from, first] = [catalog.seen.length - 1, catalog.registeredBy];
-          await using live = await place.connect();
-          const traffic = steadyLoad(place.connect);
+          await using live = await location.connect();
+          const traffic = steadyLoad(location.connect);
           let pid = gateway.pid;
           for (let round = 0; round < ROUNDS; round += 1) {
             const before = catalog.registeredBy;
             pid = await upgraded(gateway);
             await until(() => catalog.registeredBy !== before, 'the successor to be registered', gateway);
             expect(await query(gateway).change('POST', '/reload')).toEqual({ changes: [] });
-            await using late = await place.connect();
+            await using late = await location.connect();
             expect(await late.echo('hello')).toBe('hello');
           }
           const { served, failed } = await inTime(traffic.end(), 'the load to end', gateway);
@@ -162,13 +162,13 @@ describeWithConsul('an upgrade while the agent is away', () => {
     'continues with the routes stored in stateDir',
     async () => {
       await using consul = await startConsul();
-      await using place = await scene(consul, {});
-      await using gateway = await upgradable(`${place.files.path}/meshgate.yaml`);
-      await using live = await place.connect();
+      await using location = await scene(consul, {});
+      await using gateway = await upgradable(`${location.files.path}/meshgate.yaml`);
+      await using live = await location.connect();
       expect(await live.echo('before')).toBe('before');
       await consul.kill();
       const pid = await upgraded(gateway);
-      await using late = await place.connect();
+      await using late = await location.connect();
       expect(await late.echo('hello')).toBe('hello');
       await consul.restart();
       await using catalog = watched(consul, 'mesh-gateway');

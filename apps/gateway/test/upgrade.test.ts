@@ -125,8 +125,8 @@ describe('an upgrade', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using client = await tlsClient(gateway.address, 'api.example.com');
     await files.write('meshgate.yaml', 'listeners: 1');
-    const answer = await gateway.query('/upgrade', { method: 'POST' });
-    expect(answer).toMatchObject({ status: 409, json: { error: expect.stringContaining('exited with status 2') } });
+    const response = await gateway.query('/upgrade', { method: 'POST' });
+    expect(response).toMatchObject({ status: 409, json: { error: expect.stringContaining('exited with status 2') } });
     const failure = gateway.line(({ level }) => level === 'error');
     expect(await inTime(failure, 'the failure to be logged', gateway)).toMatchObject({
       msg: expect.stringContaining('no successor, continuing'),

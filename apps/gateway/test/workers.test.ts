@@ -30,13 +30,13 @@ function workersFolder(transport: string, backends: Named, settings: object = {}
   return gatewayFolder(backends, { workers: 2, transport, ...settings });
 }
 
-interface ConnectionsAnswer {
+interface ConnectionsResponse {
   readonly connections: readonly { readonly id: string; readonly remote: string }[];
 }
 
 /** The workers that have connections now, by their numbers. */
 async function busyWorkers(gateway: ReadyDaemon): Promise<ReadonlySet<string>> {
-  const { connections } = (await gateway.query('/connections')).json as ConnectionsAnswer;
+  const { connections } = (await gateway.query('/connections')).json as ConnectionsResponse;
   return new Set(connections.map(({ id }) => id.split('-')[0] ?? ''));
 }
 
@@ -103,7 +103,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
       await using all = await clientsOnEach(gateway, 2);
       for (const client of all.clients) expect(await client.echo('hello')).toBe('hello');
       const { length } = all.clients;
-      const { connections } = (await gateway.query('/connections')).json as ConnectionsAnswer;
+      const { connections } = (await gateway.query('/connections')).json as ConnectionsResponse;
       expect(new Set(connections.map(({ id }) => id)).size).toBe(length);
       const accepted = 'meshgate_connections_accepted_total{listener="main"}';
       expect(await scraped(gateway, accepted)).toBe(length);
@@ -532,9 +532,9 @@ describe('docs/operate/workers.md', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     await using silent = await rawClient(gateway.address);
     await silent.send(Uint8Array.of(0x16));
-    const shown = JSON.parse(block('json GET /connections')) as ConnectionsAnswer;
+    const shown = JSON.parse(block('json GET /connections')) as ConnectionsResponse;
     await until(async () => (await busyWorkers(gateway)).size > 0);
-    const { connections } = (await gateway.query('/connections')).json as ConnectionsAnswer;
+    const { connections } = (await gateway.query('/connections')).json as ConnectionsResponse;
     expect(Object.keys(connections[0] ?? {})).toEqual(Object.keys(shown.connections[0] ?? {}));
     expect(connections[0]?.id).toMatch(/^[12]-\w+$/);
     process.kill(children(gateway.pid)[0] ?? 0, 'SIGKILL');

@@ -11,7 +11,7 @@ export function httpSource(url: URL, intervalMs: number): RouteSource {
     name: `http:${url.host}`,
     async *watch(signal) {
       try {
-        for (; !signal.aborted; await pause(intervalMs, signal)) yield toSnapshot(await answerOf(url, signal));
+        for (; !signal.aborted; await pause(intervalMs, signal)) yield toSnapshot(await responseOf(url, signal));
       } catch (reason) {
         // When its signal aborts, a source returns. Anything else means "restart me": the last routes stay in use
         // meanwhile.
@@ -22,7 +22,7 @@ export function httpSource(url: URL, intervalMs: number): RouteSource {
 }
 
 /** An error page is not a list of routes, whatever its body: it throws, so that no route is removed. */
-async function answerOf(url: URL, signal: AbortSignal): Promise<string> {
+async function responseOf(url: URL, signal: AbortSignal): Promise<string> {
   const querying = new AbortController();
   const giveUp = (): void => querying.abort(new Error(`${url.href}: no response within ${TIMEOUT_MS} ms`));
   const timer = setTimeout(giveUp, TIMEOUT_MS);

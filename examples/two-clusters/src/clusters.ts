@@ -69,7 +69,7 @@ export const REQUESTS = {
 const SECRET: readonly Endpoint[] = [at(32_004), at(32_104)];
 
 /** Every address to listen on. */
-export const PLACES: readonly Endpoint[] = [
+export const LOCATIONS: readonly Endpoint[] = [
   ...CLUSTERS.flatMap(({ gateway }) => Object.values<Endpoint>(gateway)),
   ...SERVICES.flatMap(({ application, sidecar, admin }) => [application, sidecar, admin]),
   ...[REQUESTS.local, REQUESTS.remote, REQUESTS.home].map((request) => request.at),
@@ -82,7 +82,7 @@ export function exportedName(service: string): string {
 }
 
 /** The response of a service's application. */
-export function answerOf({ name, cluster }: Pick<Service, 'name' | 'cluster'>): string {
+export function responseOf({ name, cluster }: Pick<Service, 'name' | 'cluster'>): string {
   return `${name} of ${cluster} answers`;
 }
 

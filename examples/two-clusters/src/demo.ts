@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { formatEndpoint } from '@meshgate/core';
 import { columns, Company, eventually, setUpStage } from '@meshgate/example-two-datacenters';
 import type { Progress, Stage } from '@meshgate/example-two-datacenters';
-import { answerOf, exportedName, PLACES, REQUESTS } from './clusters.ts';
+import { responseOf, exportedName, LOCATIONS, REQUESTS } from './clusters.ts';
 import type { ClusterName, Request } from './clusters.ts';
 import { query, issueCertificates, linkPeers, startMesh } from './mesh.ts';
 import type { Mesh } from './mesh.ts';
@@ -33,7 +33,7 @@ const EXAMPLE = fileURLToPath(new URL('..', import.meta.url));
 export async function demonstrate(options: DemoOptions): Promise<boolean> {
   const { freePorts } = options;
   const parts = ['mesh', 'config'];
-  await using stage = await setUpStage({ example: EXAMPLE, parts, places: PLACES, oneAddress: true, freePorts });
+  await using stage = await setUpStage({ example: EXAMPLE, parts, locations: LOCATIONS, oneAddress: true, freePorts });
   const company = await Company.gather(join(stage.folder, 'logs'));
   process.once('exit', () => {
     company.kill();
@@ -65,7 +65,7 @@ async function perform({ once, progress, signal }: DemoOptions, stage: Stage, co
   return isRight;
 }
 
-type Row = readonly [request: string, mode: string, path: string, answer: string, verdict: string];
+type Row = readonly [request: string, mode: string, path: string, response: string, verdict: string];
 
 async function requests(mesh: Mesh, stage: Stage, signal: AbortSignal): Promise<readonly Row[]> {
   const rows = [
@@ -90,10 +90,10 @@ async function setStock(status: string, { folder }: Stage): Promise<void> {
 }
 
 async function untilAnswered(request: Request, stage: Stage, signal: AbortSignal): Promise<void> {
-  const expected = answerOf({ name: request.to, cluster: request.from });
+  const expected = responseOf({ name: request.to, cluster: request.from });
   await eventually(`"${expected}"`, NOTICED_MS, signal, async () => {
-    const answer = await answerTo(request, stage);
-    return answer === expected ? { done: true } : { missing: answer };
+    const response = await responseTo(request, stage);
+    return response === expected ? { done: true } : { missing: response };
   });
 }
 
@@ -103,7 +103,7 @@ const NOTICED_MS = 20_000;
 async function send(request: Request, mesh: Mesh, stage: Stage): Promise<Row> {
   const before = await accepted(mesh);
   const from = mesh.web.lines.length;
-  const answer = await answerTo(request, stage);
+  const response = await responseTo(request, stage);
   const { path, mode } = await mesh.web.line((line) => 'durationMs' in line && line['path'] !== undefined, {
     from,
     what: 'a line in its access log',
@@ -114,8 +114,8 @@ async function send(request: Request, mesh: Mesh, stage: Stage): Promise<Row> {
   const isRight =
     path === request.path &&
     passed.join() === request.gateways.join() &&
-    answer === answerOf({ name: request.to, cluster: request.from });
-  return [`web → ${request.to}`, String(mode), pathText(passed), answer, isRight ? 'ok' : 'not as expected'];
+    response === responseOf({ name: request.to, cluster: request.from });
+  return [`web → ${request.to}`, String(mode), pathText(passed), response, isRight ? 'ok' : 'not as expected'];
 }
 
 function pathText(passed: readonly ClusterName[]): string {
@@ -123,7 +123,7 @@ function pathText(passed: readonly ClusterName[]): string {
   return passed.length === 2 ? 'both gateways' : `${passed.join()}'s gateway`;
 }
 
-async function answerTo({ at }: Request, stage: Stage): Promise<string> {
+async function responseTo({ at }: Request, stage: Stage): Promise<string> {
   try {
     return await query(`http://${formatEndpoint(stage.at(at))}/`);
   } catch (reason) {
@@ -143,8 +143,8 @@ async function accepted({ gateways }: Mesh): Promise<Readonly<Record<ClusterName
 /** A service that is not exported has no name: neither gateway routes it. */
 async function promptForSecret({ gateways }: Mesh): Promise<Row> {
   const name = exportedName('secret');
-  const answers = await Promise.all(Object.values(gateways).map((url) => query(`${url}/explain?serverName=${name}`)));
-  const isUnknown = answers.every((text) => !(JSON.parse(text) as { readonly found: boolean }).found);
-  const answer = isUnknown ? 'no route, as it is not exported' : 'a route, though it is not exported';
-  return ['alpha → secret', '', '', answer, isUnknown ? 'ok' : 'not as expected'];
+  const responses = await Promise.all(Object.values(gateways).map((url) => query(`${url}/explain?serverName=${name}`)));
+  const isUnknown = responses.every((text) => !(JSON.parse(text) as { readonly found: boolean }).found);
+  const response = isUnknown ? 'no route, as it is not exported' : 'a route, though it is not exported';
+  return ['alpha → secret', '', '', response, isUnknown ? 'ok' : 'not as expected'];
 }

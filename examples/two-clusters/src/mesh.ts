@@ -9,7 +9,7 @@ import type { Endpoint } from '@meshgate/core';
 import { eventually } from '@meshgate/example-two-datacenters';
 import type { Attempt, Company, Program, Stage } from '@meshgate/example-two-datacenters';
 import { certificateAuthority } from '@meshgate/testkit';
-import { answerOf, CLUSTERS, SERVICES } from './clusters.ts';
+import { responseOf, CLUSTERS, SERVICES } from './clusters.ts';
 import type { ClusterName } from './clusters.ts';
 
 /** Everything that carries requests. */
@@ -48,7 +48,7 @@ export async function issueCertificates({ folder }: Pick<Stage, 'folder'>): Prom
 /** Starts everything, and waits until every process listens and `web` has a healthy backend for each upstream. */
 export async function startMesh(stage: Stage, company: Company, signal: AbortSignal): Promise<Mesh> {
   for (const service of SERVICES)
-    await company.keep(await application(stage.at(service.application), answerOf(service)));
+    await company.keep(await application(stage.at(service.application), responseOf(service)));
   const start = (cluster: ClusterName, what: string, words: readonly string[]): Program => {
     const config = join(stage.folder, 'config', `${cluster}-${what}.yaml`);
     return company.start(`${what} of ${cluster}`, process.execPath, [MESHGATE, ...words, '--config', config]);
@@ -72,13 +72,13 @@ const READY_MS = 60_000;
 
 /** Queries an admin API. */
 export async function query(url: string): Promise<string> {
-  const answer = await fetch(url, { signal: AbortSignal.timeout(ANSWER_MS) });
-  return answer.text();
+  const result = await fetch(url, { signal: AbortSignal.timeout(RESPONSE_MS) });
+  return result.text();
 }
 
-const ANSWER_MS = 5_000;
+const RESPONSE_MS = 5_000;
 
-interface RoutesAnswer {
+interface RoutesResponse {
   readonly routes: readonly { readonly name: string; readonly backends: readonly { readonly healthy: boolean }[] }[];
 }
 
@@ -88,7 +88,7 @@ async function readiness(admin: string): Promise<Attempt<true>> {
     reasons: readonly string[];
   };
   if (!ready) return { missing: reasons.join(', ') };
-  const { routes } = JSON.parse(await query(`${admin}/routes`)) as RoutesAnswer;
+  const { routes } = JSON.parse(await query(`${admin}/routes`)) as RoutesResponse;
   const unserved = routes.filter(({ backends }) => !backends.some(({ healthy }) => healthy));
   return unserved.length === 0
     ? { done: true }
@@ -103,8 +103,8 @@ function urlOf(address: Endpoint, stage: Stage): string {
  * Plain HTTP, for its sidecar only: it knows nothing of the mesh. One connection per request, so that each appears in
  * the logs.
  */
-async function application(at: Endpoint, answer: string): Promise<AsyncDisposable> {
-  const server = createServer((_request, response) => void response.setHeader('connection', 'close').end(answer));
+async function application(at: Endpoint, result: string): Promise<AsyncDisposable> {
+  const server = createServer((_request, response) => void response.setHeader('connection', 'close').end(result));
   server.listen(at);
   await once(server, 'listening');
   return {

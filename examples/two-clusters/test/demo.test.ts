@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { PLACES } from '../src/clusters.ts';
+import { LOCATIONS } from '../src/clusters.ts';
 
 const EXAMPLE = fileURLToPath(new URL('..', import.meta.url));
 // Nine processes start, on a machine of any speed.
@@ -33,7 +33,7 @@ describe('npm run demo:peers', () => {
 });
 
 it('the files have no port that the demonstration does not know, and none twice', () => {
-  const ports = PLACES.map(({ port }) => port);
+  const ports = LOCATIONS.map(({ port }) => port);
   expect(new Set(ports).size).toBe(ports.length);
   const written = ['mesh', 'config']
     .flatMap((part) => readdirSync(join(EXAMPLE, part), { recursive: true, withFileTypes: true }))

@@ -85,9 +85,10 @@ function sinceTlsPort(version: string): readonly string[] {
 }
 
 async function get({ datacenter }: Agent, stage: Stage, what: string): Promise<unknown> {
-  const answer = await fetch(`${apiOf(datacenter, stage)}/v1/${what}`, { signal: AbortSignal.timeout(ANSWER_MS) });
-  if (!answer.ok) throw new Error(`${what}: expected 200, found ${answer.status}: ${(await answer.text()).trim()}`);
-  return answer.json();
+  const response = await fetch(`${apiOf(datacenter, stage)}/v1/${what}`, { signal: AbortSignal.timeout(RESPONSE_MS) });
+  if (!response.ok)
+    throw new Error(`${what}: expected 200, found ${response.status}: ${(await response.text()).trim()}`);
+  return response.json();
 }
 
-const ANSWER_MS = 5_000;
+const RESPONSE_MS = 5_000;

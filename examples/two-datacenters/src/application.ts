@@ -8,7 +8,7 @@ import type { Service } from './picture.ts';
 import type { Stage } from './folder.ts';
 
 /** The response of a service's application to any request. */
-export function answerOf({ name, datacenter }: Pick<Service, 'name' | 'datacenter'>): string {
+export function responseOf({ name, datacenter }: Pick<Service, 'name' | 'datacenter'>): string {
   return `${name} in ${datacenter} answers`;
 }
 
@@ -17,7 +17,7 @@ export async function startApplications(stage: Pick<Stage, 'at'>): Promise<Async
   const servers: Server[] = [];
   const stop = async (): Promise<void> => void (await Promise.all(servers.map(stopped)));
   try {
-    for (const service of SERVICES) servers.push(await started(stage.at(service.application), answerOf(service)));
+    for (const service of SERVICES) servers.push(await started(stage.at(service.application), responseOf(service)));
   } catch (reason) {
     await stop();
     throw reason;
@@ -25,11 +25,9 @@ export async function startApplications(stage: Pick<Stage, 'at'>): Promise<Async
   return { [Symbol.asyncDispose]: stop };
 }
 
-async function started(at: Endpoint, answer: string): Promise<Server> {
+async function started(at: Endpoint, reply: string): Promise<Server> {
   // One connection per request, so that each appears in all logs on its path.
-  const server = createServer(
-    (_request, response) => void response.setHeader('connection', 'close').end(`${answer}\n`),
-  );
+  const server = createServer((_request, response) => void response.setHeader('connection', 'close').end(`${reply}\n`));
   server.listen(at);
   try {
     await once(server, 'listening');

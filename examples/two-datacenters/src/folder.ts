@@ -26,7 +26,7 @@ export interface StageOptions {
   /** Folders in it. */
   readonly parts: readonly string[];
   /** Every address to listen on, as in the files. No port occurs twice, whatever its address. */
-  readonly places: readonly Endpoint[];
+  readonly locations: readonly Endpoint[];
   /** Uses 127.0.0.1 for everything. */
   readonly oneAddress: boolean;
   /** Uses ports that the system chooses, instead of those in the files. */
@@ -34,9 +34,9 @@ export interface StageOptions {
 }
 
 /** Copies files into a new folder, and adapts addresses to this machine. */
-export async function setUpStage({ example, parts, places, oneAddress, freePorts }: StageOptions): Promise<Stage> {
+export async function setUpStage({ example, parts, locations, oneAddress, freePorts }: StageOptions): Promise<Stage> {
   const alone = freePorts ? undefined : await listening(DOORBELL);
-  const taken = await claim(places, oneAddress, alone === undefined);
+  const taken = await claim(locations, oneAddress, alone === undefined);
   const folder = await mkdtemp(join(tmpdir(), 'meshgate-demo-'));
   const fill = (text: string): string => filledIn(text, taken, oneAddress);
   for (const part of parts) await copyFilled(join(example, part), join(folder, part), fill);
@@ -44,7 +44,7 @@ export async function setUpStage({ example, parts, places, oneAddress, freePorts
     folder,
     at: (address) => taken.get(address.port) ?? address,
     oneAddress,
-    moved: freePorts ? [] : alone === undefined ? [NOT_ALONE] : movedOf(places, taken),
+    moved: freePorts ? [] : alone === undefined ? [NOT_ALONE] : movedOf(locations, taken),
     async [Symbol.asyncDispose]() {
       if (alone !== undefined) await closed(alone);
       await rm(folder, { recursive: true, force: true });
@@ -69,19 +69,19 @@ export async function areAvailable(hosts: Iterable<string>): Promise<boolean> {
 
 /** By port in the files: the available address, the same if possible. */
 async function claim(
-  places: readonly Endpoint[],
+  locations: readonly Endpoint[],
   oneAddress: boolean,
   freePorts: boolean,
 ): Promise<ReadonlyMap<number, Endpoint>> {
   const taken = new Map<number, Endpoint>();
   const probes: Server[] = [];
-  for (const place of places) {
-    const host = oneAddress ? LOCALHOST : place.host;
-    const wanted = freePorts ? undefined : await listening({ host, port: place.port });
+  for (const location of locations) {
+    const host = oneAddress ? LOCALHOST : location.host;
+    const wanted = freePorts ? undefined : await listening({ host, port: location.port });
     const probe = wanted ?? (await listening({ host, port: 0 }));
     if (probe === undefined) throw new Error(`expected a free port of ${host}, found none`);
     probes.push(probe);
-    taken.set(place.port, { host, port: (probe.address() as AddressInfo).port });
+    taken.set(location.port, { host, port: (probe.address() as AddressInfo).port });
   }
   // All together, so that no two get the same port.
   await Promise.all(probes.map(closed));
@@ -104,8 +104,8 @@ async function closed(server: Server): Promise<void> {
   await once(server, 'close');
 }
 
-function movedOf(places: readonly Endpoint[], taken: ReadonlyMap<number, Endpoint>): readonly string[] {
-  return places.flatMap(({ host, port }) => {
+function movedOf(locations: readonly Endpoint[], taken: ReadonlyMap<number, Endpoint>): readonly string[] {
+  return locations.flatMap(({ host, port }) => {
     const instead = taken.get(port);
     if (instead === undefined || instead.port === port) return [];
     return [`${formatEndpoint({ host, port })} is in use: using ${formatEndpoint(instead)} instead`];

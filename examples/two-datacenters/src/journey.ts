@@ -35,7 +35,7 @@ export async function travel(
   const url = `http://${formatEndpoint(stage.at(request.at))}/`;
   const before = await counted(mesh.gateways);
   const marks = new Map([...mesh.gateways, ...mesh.sidecars].map(({ program }) => [program, program.lines.length]));
-  const { answer, tookMs, failure } = await answerFrom(url);
+  const { response, tookMs, failure } = await responseFrom(url);
   const after = await counted(mesh.gateways);
   const passed = mesh.gateways.filter((_gateway, index) => (after[index] ?? 0) > (before[index] ?? 0));
 
@@ -44,31 +44,31 @@ export async function travel(
   const { from, to } = request;
   const expected = expecting === 'written' ? request.expected : expectationOf(request, trail);
   const { mode, decidedBy, explained, gateways, hops } = trail;
-  const journey = { from, to, url, expected, mode, decidedBy, explained, gateways, hops, answer, tookMs };
+  const journey = { from, to, url, expected, mode, decidedBy, explained, gateways, hops, response, tookMs };
   const counts = passed.map(({ datacenter }) => datacenter);
   if (failure === undefined) return { ...journey, problems: problemsOf(journey, counts) };
   return { ...journey, problems: [failure, ...(await complaints(request, mesh, mark))] };
 }
 
 // Far more than it takes, even on a busy machine.
-const ANSWER_MS = 10_000;
+const RESPONSE_MS = 10_000;
 
-interface Answer {
-  readonly answer: string | undefined;
+interface PageResponse {
+  readonly response: string | undefined;
   readonly tookMs: number;
   readonly failure: string | undefined;
 }
 
-async function answerFrom(url: string): Promise<Answer> {
+async function responseFrom(url: string): Promise<PageResponse> {
   const start = performance.now();
   try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(ANSWER_MS) });
-    const answer = (await response.text()).trim();
-    return { answer, tookMs: performance.now() - start, failure: undefined };
+    const got = await fetch(url, { signal: AbortSignal.timeout(RESPONSE_MS) });
+    const response = (await got.text()).trim();
+    return { response, tookMs: performance.now() - start, failure: undefined };
   } catch (reason) {
     const cause = reason instanceof Error && reason.cause instanceof Error ? reason.cause : reason;
     const failure = `expected a response from ${url}, found: ${cause instanceof Error ? cause.message : String(cause)}`;
-    return { answer: undefined, tookMs: performance.now() - start, failure };
+    return { response: undefined, tookMs: performance.now() - start, failure };
   }
 }
 
@@ -76,7 +76,7 @@ async function answerFrom(url: string): Promise<Answer> {
 function counted(gateways: readonly RunningGateway[]): Promise<readonly number[]> {
   return Promise.all(
     gateways.map(async ({ admin }) => {
-      const metrics = await (await fetch(`${admin}/metrics`, { signal: AbortSignal.timeout(ANSWER_MS) })).text();
+      const metrics = await (await fetch(`${admin}/metrics`, { signal: AbortSignal.timeout(RESPONSE_MS) })).text();
       const counts = metrics.matchAll(/^meshgate_connections_accepted_total\{.*\} (\d+)$/gm);
       return Array.from(counts, ([, count]) => Number(count)).reduce((sum, count) => sum + count, 0);
     }),
@@ -109,7 +109,7 @@ async function follow({ from, to }: Request, mesh: Mesh, mark: Mark): Promise<Tr
     next = at(mesh, line);
   }
   const explained = textOf(first['decidedBy']);
-  return { mode: textOf(first['mode']), decidedBy: placeIn(explained), explained, gateways, hops };
+  return { mode: textOf(first['mode']), decidedBy: positionIn(explained), explained, gateways, hops };
 }
 
 function isUpstream(listener: unknown, to: string): boolean {
@@ -138,7 +138,7 @@ function accessLine(
   program: RunningSidecar['program'],
   mark: Mark,
   isIts: (line: LogLine) => boolean,
-  withinMs = ANSWER_MS,
+  withinMs = RESPONSE_MS,
 ): Promise<LogLine> {
   return program.line((line) => 'durationMs' in line && isIts(line), {
     from: mark(program),
@@ -166,9 +166,9 @@ function hopOf(by: string, { backend, serverName, identity, caller }: LogLine): 
 }
 
 /** `remote by the service instance (web.hcl:11:18); …`: only the place. */
-function placeIn(explained: string): string {
-  const [, place] = /^(?:\w+ by the )?([^(;:]+?)\s*(?:[(;:]|$)/.exec(explained) ?? [];
-  return place ?? explained;
+function positionIn(explained: string): string {
+  const [, location] = /^(?:\w+ by the )?([^(;:]+?)\s*(?:[(;:]|$)/.exec(explained) ?? [];
+  return location ?? explained;
 }
 
 function textOf(value: unknown): string {

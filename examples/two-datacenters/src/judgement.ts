@@ -1,5 +1,5 @@
 // Whether a request went as expected. Pure: facts in, deviations out.
-import { answerOf } from './application.ts';
+import { responseOf } from './application.ts';
 import { DATACENTERS, serviceNamed } from './picture.ts';
 import type { Datacenter, Expectation, Request } from './picture.ts';
 
@@ -28,7 +28,7 @@ export interface Outcome {
   readonly gateways: readonly Datacenter[];
   readonly hops: readonly Hop[];
   /** The response of the application; `undefined` when there was none. */
-  readonly answer: string | undefined;
+  readonly response: string | undefined;
 }
 
 /**
@@ -37,7 +37,7 @@ export interface Outcome {
  * @param counts the gateways whose counters have increased meanwhile
  */
 export function problemsOf(outcome: Outcome, counts: readonly Datacenter[]): readonly string[] {
-  const { expected, hops, answer, to, gateways } = outcome;
+  const { expected, hops, response, to, gateways } = outcome;
   const arrived = hops.at(-1)?.by ?? 'nowhere';
   return [
     ...differing('mode', expected.mode, outcome.mode),
@@ -45,7 +45,7 @@ export function problemsOf(outcome: Outcome, counts: readonly Datacenter[]): rea
     ...differing('path', pathText(expected.gateways), pathText(gateways)),
     ...differing('counters', pathText(DATACENTERS.filter((one) => gateways.includes(one))), pathText(counts)),
     ...differing('arrived at', `sidecar of ${to}`, arrived),
-    ...differing('answer', answerOf(serviceNamed(to)), answer ?? 'none'),
+    ...differing('answer', responseOf(serviceNamed(to)), response ?? 'none'),
   ];
 }
 

@@ -105,11 +105,11 @@ function routesOfSidecar({ name }: Service): readonly string[] {
   return REQUESTS.filter(({ from }) => from === name).map(({ to }) => `upstream:${to}`);
 }
 
-interface RoutesAnswer {
+interface RoutesResponse {
   readonly routes: readonly { readonly name: string; readonly backends: readonly { readonly healthy: boolean }[] }[];
 }
 
-interface ListenersAnswer {
+interface ListenersResponse {
   readonly listeners: readonly { readonly name: string; readonly bound: boolean }[];
 }
 
@@ -117,10 +117,10 @@ interface ListenersAnswer {
 async function readiness(admin: string, wanted: readonly string[], addresses: number): Promise<Attempt<true>> {
   const { ready, reasons } = (await query(admin, '/ready')) as { ready: boolean; reasons: readonly string[] };
   if (!ready) return { missing: reasons.join(', ') };
-  const { listeners } = (await query(admin, '/listeners')) as ListenersAnswer;
+  const { listeners } = (await query(admin, '/listeners')) as ListenersResponse;
   const bound = listeners.filter((one) => one.bound).map(({ name }) => name);
   if (bound.length < addresses) return { missing: `${bound.length} of ${addresses} listeners: ${bound.join(', ')}` };
-  const { routes } = (await query(admin, '/routes')) as RoutesAnswer;
+  const { routes } = (await query(admin, '/routes')) as RoutesResponse;
   const isServed = (name: string): boolean =>
     routes.some(
       (route) =>
@@ -131,8 +131,8 @@ async function readiness(admin: string, wanted: readonly string[], addresses: nu
 }
 
 async function query(admin: string, path: string): Promise<unknown> {
-  const answer = await fetch(`${admin}${path}`, { signal: AbortSignal.timeout(ANSWER_MS) });
-  return answer.json();
+  const response = await fetch(`${admin}${path}`, { signal: AbortSignal.timeout(RESPONSE_MS) });
+  return response.json();
 }
 
-const ANSWER_MS = 5_000;
+const RESPONSE_MS = 5_000;

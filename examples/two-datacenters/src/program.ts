@@ -75,9 +75,9 @@ export class Program {
       const found = this.lines.slice(from).find(matches);
       if (found !== undefined) return found;
       if (this.#end !== undefined) throw new Error(this.complaint(this.#end));
-      const leftMs = endsAt - performance.now();
-      if (leftMs <= 0) throw new Error(`${this.name}: expected ${what} within ${withinMs} ms, found none`);
-      await this.#change(leftMs);
+      const remainingMs = endsAt - performance.now();
+      if (remainingMs <= 0) throw new Error(`${this.name}: expected ${what} within ${withinMs} ms, found none`);
+      await this.#change(remainingMs);
     }
   }
 

@@ -116,8 +116,8 @@ export function traceText({ from, to, explained, hops }: Journey, { folder }: St
 export function closing({ folder, at }: Stage, consul: Binary | undefined, mesh: Mesh, paint: Paint): string {
   const programs = [...mesh.gateways, ...mesh.sidecars].map(({ program, admin }) => [program.name, admin]);
   const agents = DATACENTERS.map((datacenter) => [`Consul of ${datacenter}`, `${apiOf(datacenter, { at })}/ui`]);
-  const requests = REQUESTS.map(({ from, to, at: place }) => [
-    `curl http://${formatEndpoint(at(place))}/`,
+  const requests = REQUESTS.map(({ from, to, at: location }) => [
+    `curl http://${formatEndpoint(at(location))}/`,
     `${from} → ${to}`,
   ]);
   const querying = `node apps/gateway/dist/main.js routes --admin ${mesh.sidecars[0]?.admin ?? ''}`;
@@ -148,8 +148,8 @@ function modeText({ mode, decidedBy }: Journey): string {
   return decidedBy === 'same datacenter' ? 'any' : mode || '-';
 }
 
-function resultText({ answer, tookMs, problems }: Journey): string {
-  if (answer === undefined) return 'no answer';
+function resultText({ response, tookMs, problems }: Journey): string {
+  if (response === undefined) return 'no answer';
   return `${problems.length === 0 ? 'ok' : 'wrong'}, ${Math.round(tookMs)} ms`;
 }
 

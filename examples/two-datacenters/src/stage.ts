@@ -14,9 +14,9 @@ export async function setUp(form: Form, options: Pick<Options, 'freePorts' | 'on
   return setUpStage({
     example: EXAMPLE,
     parts: ['mesh', form === 'consul' ? 'consul' : 'config'],
-    places: placesOf(form),
+    locations: addressesOf(form),
     // Linux accepts all of 127.0.0.0/8. macOS has only 127.0.0.1, unless others were added.
-    oneAddress: options.oneAddress || !(await areAvailable(new Set(placesOf('consul').map(({ host }) => host)))),
+    oneAddress: options.oneAddress || !(await areAvailable(new Set(addressesOf('consul').map(({ host }) => host)))),
     freePorts: options.freePorts,
   });
 }
@@ -40,7 +40,7 @@ export async function issueCertificates({ folder }: Pick<Stage, 'folder'>): Prom
 const EXAMPLE = fileURLToPath(new URL('..', import.meta.url));
 
 /** Every address to listen on, as in the files. No port occurs twice, whatever its address. */
-function placesOf(form: Form): readonly Endpoint[] {
+function addressesOf(form: Form): readonly Endpoint[] {
   return [
     ...GATEWAYS.flatMap(({ lan, wan, admin }) => [lan, wan, admin]),
     ...SERVICES.flatMap(({ application, sidecar, admin }) => [application, sidecar, admin]),

@@ -24,7 +24,7 @@ interface RequestFound {
   readonly decidedBy: string;
   readonly gateways: readonly string[];
   readonly hops: readonly { readonly by: string; readonly dialled: string; readonly proved?: string }[];
-  readonly answer: string;
+  readonly response: string;
   readonly asExpected: boolean;
 }
 

@@ -37,9 +37,9 @@ function table({ requests }: Findings): readonly unknown[] {
 
 /** That each request arrived, which proxies carried it, and which identities were verified. */
 function expectProof({ requests }: Findings): void {
-  for (const { from, to, gateways, hops, answer, asExpected } of requests) {
+  for (const { from, to, gateways, hops, response, asExpected } of requests) {
     const there = to === 'orders' ? 'primary' : 'secondary';
-    expect(answer).toBe(`${to} in ${there} answers`);
+    expect(response).toBe(`${to} in ${there} answers`);
     expect(asExpected).toBe(true);
     expect(hops.map(({ by }) => by)).toEqual([
       `sidecar of ${from}`,

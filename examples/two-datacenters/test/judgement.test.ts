@@ -14,7 +14,7 @@ const RIGHT: Outcome = {
     by,
     dialled: '',
   })),
-  answer: 'db in secondary answers',
+  response: 'db in secondary answers',
 };
 const BOTH: readonly Datacenter[] = ['primary', 'secondary'];
 
@@ -30,8 +30,8 @@ describe('the deviations of a request', () => {
     [{ gateways: [] }, [], 'path: expected both gateways, found direct, no gateway'],
     [{}, ['secondary'], "counters: expected both gateways, found secondary's gateway"],
     [{ hops: RIGHT.hops.slice(0, -1) }, BOTH, 'arrived at: expected sidecar of db, found gateway of secondary'],
-    [{ answer: undefined }, BOTH, 'answer: expected db in secondary answers, found none'],
-    [{ answer: 'logging in secondary answers' }, BOTH, 'answer: expected db in secondary answers, found logging'],
+    [{ response: undefined }, BOTH, 'answer: expected db in secondary answers, found none'],
+    [{ response: 'logging in secondary answers' }, BOTH, 'answer: expected db in secondary answers, found logging'],
   ])('is reported: %j, counted by %j', (change, counts, problem) => {
     const problems = problemsOf({ ...RIGHT, ...change }, counts);
     expect(problems).toEqual([expect.stringContaining(problem)]);

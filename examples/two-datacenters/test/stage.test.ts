@@ -26,13 +26,13 @@ function portsIn(text: string): readonly number[] {
 
 describe('the files of the example', () => {
   it('have the addresses of the picture, each port only once', () => {
-    const places = [
+    const locations = [
       ...GATEWAYS.flatMap(({ lan, wan, admin }) => [lan, wan, admin]),
       ...SERVICES.flatMap(({ application, sidecar, admin }) => [application, sidecar, admin]),
       ...REQUESTS.map(({ at }) => at),
       ...AGENTS.flatMap(({ http, others }) => [http, ...others]),
     ];
-    const ports = places.map(({ port }) => port);
+    const ports = locations.map(({ port }) => port);
     expect(new Set(ports).size).toBe(ports.length);
     const written = ['mesh', 'config', 'consul'].flatMap((folder) => texts(join(EXAMPLE, folder))).flatMap(portsIn);
     expect(new Set(written)).toEqual(new Set(ports));
@@ -47,8 +47,8 @@ describe('the folder of a demonstration', () => {
       const text = texts(stage.folder).join('\n');
       expect(text.match(/\b127\.0\.[129]\.\d+/g)).toBeNull();
       const moved = [...GATEWAYS.flatMap(({ lan, wan }) => [lan, wan]), ...SERVICES.map(({ sidecar }) => sidecar)];
-      for (const place of moved) {
-        const { host, port } = stage.at(place);
+      for (const location of moved) {
+        const { host, port } = stage.at(location);
         expect(host).toBe('127.0.0.1');
         expect(text).toMatch(new RegExp(`\\b${port}\\b`));
       }

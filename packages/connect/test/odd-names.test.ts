@@ -7,7 +7,7 @@ import { startSidecar } from './sidecar.ts';
 
 const root = certificateAuthority('root');
 
-/** A connection of a sidecar of `caller` to one of `called`, which admits nobody else: the answer, and how it ended on both sides. */
+/** A connection of a sidecar of `caller` to one of `called`, which admits nobody else: the response, and how it ended on both sides. */
 async function exchange(
   [caller, one]: readonly [service: string, credentials: Credentials],
   [called, other]: readonly [service: string, credentials: Credentials],
@@ -26,16 +26,16 @@ async function exchange(
   await using client = await startSidecar({ credentials: one, view: viewOf({ service: caller, upstreams }) });
   await using connection = await rawClient(await client.address(`upstream:${called}`));
   await connection.send('hello');
-  const answer = await connection.receive(5).catch(() => 'none');
+  const response = await connection.receive(5).catch(() => 'none');
   connection.end();
   return {
-    answer: answer.toString(),
+    response: response.toString(),
     client: await client.endings(`upstream:${called}`),
     server: await server.endings('public'),
   };
 }
 
-const WELL = { answer: 'hello', client: ['OK'], server: ['OK'] };
+const WELL = { response: 'hello', client: ['OK'], server: ['OK'] };
 
 describe('a handshake of mutual TLS', () => {
   it.each([

@@ -29,7 +29,7 @@ function server(name: string, service: string, datacenter = 'dc1') {
   });
 }
 
-async function answerAt(at: Endpoint): Promise<string> {
+async function responseAt(at: Endpoint): Promise<string> {
   await using client = await rawClient(at);
   await client.send('GET / HTTP/1.1\r\nhost: db\r\n\r\n');
   return (await client.receiveAll()).toString().split('\r\n\r\n')[1] ?? '';
@@ -49,7 +49,7 @@ describe('an upstream is dialled', () => {
       { service: 'db', at: [{ ...near.address, healthy: false }] },
       { service: 'db', datacenter: 'dc2', path: 'remote-gateway', at: [far.address] },
     );
-    expect(await answerAt(await one.address('upstream:db'))).toBe('far');
+    expect(await responseAt(await one.address('upstream:db'))).toBe('far');
     expect(far.serverNames[0]).toMatch(/^db\.default\.dc2\.internal\./);
     const { closed } = await one.events.until('connection.closed');
     expect(closed.upstream?.route.origin).toMatchObject({ path: 'remote-gateway', identity: uriOf('db', 'dc2') });
@@ -63,7 +63,7 @@ describe('an upstream is dialled', () => {
       { service: 'db', at: [refusing.address, resetting.address] },
       { service: 'db', datacenter: 'dc2', at: [far.address] },
     );
-    expect(await answerAt(await one.address('upstream:db'))).toBe('far');
+    expect(await responseAt(await one.address('upstream:db'))).toBe('far');
     const { closed } = await one.events.until('connection.closed');
     expect(closed).toMatchObject({ attempts: 3, dialled: far.address });
     expect(one.events.all('dial.failed').map(({ error }) => error.code)).toEqual(
@@ -76,8 +76,8 @@ describe('an upstream is dialled', () => {
     await using right = await server('right', 'db');
     await using one = await webWith({ service: 'db', at: [impostor.address, right.address] });
     const at = await one.address('upstream:db');
-    expect(await answerAt(at)).toBe('right');
-    expect(await answerAt(at)).toBe('right');
+    expect(await responseAt(at)).toBe('right');
+    expect(await responseAt(at)).toBe('right');
     expect(one.events.all('dial.failed').map(({ error }) => error.code)).toContain('UPSTREAM_UNTRUSTED');
   });
 
@@ -91,7 +91,7 @@ describe('an upstream is dialled', () => {
     const identity = leafOf(root, 'db', { uris: [uri] });
     await using right = await tlsBackend('right', { identity, clientCa: root.certificate });
     await using one = await webWith({ service: 'db', identities: [uriOf(service)], at: [right.address] });
-    expect(await answerAt(await one.address('upstream:db'))).toBe('right');
+    expect(await responseAt(await one.address('upstream:db'))).toBe('right');
   });
 
   it('at the gateway of a peer that ends TLS for its services, where its identity is among those expected', async () => {
@@ -99,7 +99,7 @@ describe('an upstream is dialled', () => {
     const identity = leafOf(root, 'db', { uris: [gateway] });
     await using right = await tlsBackend('right', { identity, clientCa: root.certificate });
     await using one = await webWith({ service: 'db', identities: [uriOf('db'), gateway], at: [right.address] });
-    expect(await answerAt(await one.address('upstream:db'))).toBe('right');
+    expect(await responseAt(await one.address('upstream:db'))).toBe('right');
   });
 
   it('no longer than its connect timeout, the handshake included', async () => {
@@ -125,7 +125,7 @@ describe('an upstream is dialled', () => {
       { ...hangs, datacenter: 'dc2' },
       { service: 'db', datacenter: 'dc3', at: [far.address], connectTimeoutMs: 400 },
     );
-    expect(await answerAt(await one.address('upstream:db'))).toBe('far');
+    expect(await responseAt(await one.address('upstream:db'))).toBe('far');
     const waits = one.events
       .all('dial.failed')
       .map(({ error }) => Number(/within ([\d.]+) ms/.exec(error.message)?.[1]));
@@ -229,13 +229,13 @@ describe('an upstream with a passive health check of its own', () => {
     await using one = await startSidecar({ credentials: web, view: viewOf({ service: 'web', upstreams }) });
     const [at, other] = [await one.address('upstream:db'), await one.address('upstream:db2')];
     const refused = (): number => one.events.all('dial.failed').length;
-    while (refused() === 0) expect(await answerAt(at)).toBe('far');
+    while (refused() === 0) expect(await responseAt(at)).toBe('far');
     const ejected = await one.events.until('backend.ejected');
     expect(ejected).toMatchObject({ address: refusing.address, failures: 1, forMs: 120_000 });
-    for (let turn = 0; turn < 6; turn += 1) expect(await answerAt(at)).toBe('far');
+    for (let turn = 0; turn < 6; turn += 1) expect(await responseAt(at)).toBe('far');
     expect(refused()).toBe(1);
     // The other upstream has no such rule: it goes on trying what one failure says nothing about.
-    while (refused() < 3) expect(await answerAt(other)).toBe('far');
+    while (refused() < 3) expect(await responseAt(other)).toBe('far');
     expect(one.events.all('backend.ejected')).toHaveLength(1);
   });
 
@@ -263,7 +263,7 @@ describe('while a sidecar runs', () => {
     await client.receive(3);
     const mail = upstreamOf('mail', [targetOf({ service: 'db', at: [far.address] })]);
     view.notify(viewOf({ service: 'web', upstreams: [mail] }));
-    expect(await answerAt(await one.address('upstream:mail'))).toBe('far');
+    expect(await responseAt(await one.address('upstream:mail'))).toBe('far');
     await one.events.until('listener.closed', ({ listener }) => listener === 'upstream:db');
     await client.send('two');
     expect((await client.receive(3)).toString()).toBe('two');
@@ -286,8 +286,8 @@ describe('while a sidecar runs', () => {
     const target = targetOf({ service: 'db', at: [far.address] });
     const upstreams = [upstreamOf('db', [target]), upstreamOf('db', [target], { host: '127.0.0.2', port: 0 })];
     await using one = await startSidecar({ credentials: web, view: viewOf({ service: 'web', upstreams }) });
-    expect(await answerAt(await one.address('upstream:db 127.0.0.1:0'))).toBe('far');
-    expect(await answerAt(await one.address('upstream:db 127.0.0.2:0'))).toBe('far');
+    expect(await responseAt(await one.address('upstream:db 127.0.0.1:0'))).toBe('far');
+    expect(await responseAt(await one.address('upstream:db 127.0.0.2:0'))).toBe('far');
   });
 
   it('nothing is accepted before there are credentials', async () => {

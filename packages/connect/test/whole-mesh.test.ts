@@ -133,9 +133,9 @@ async function sidecar(folder: string, datacenter: string, service: string): Pro
 async function echo(at: Endpoint): Promise<string> {
   await using client = await rawClient(at);
   await client.send('hello');
-  const answer = await client.receive('hello'.length).catch((reason: unknown) => reason as Error);
+  const response = await client.receive('hello'.length).catch((reason: unknown) => reason as Error);
   client.end();
-  return answer instanceof Error ? 'nothing' : answer.toString();
+  return response instanceof Error ? 'nothing' : response.toString();
 }
 
 /** How many connections each gateway has taken. */

@@ -66,18 +66,18 @@ async function freePort() {
 }
 
 async function put(path, body) {
-  const answer = await catalog.request({ method: 'PUT', path: `/v1/${path}`, body: JSON.stringify(body) });
-  if (answer.statusCode !== 200) throw new Error(`${path}: ${answer.statusCode} ${await answer.body.text()}`);
-  await answer.body.dump();
+  const response = await catalog.request({ method: 'PUT', path: `/v1/${path}`, body: JSON.stringify(body) });
+  if (response.statusCode !== 200) throw new Error(`${path}: ${response.statusCode} ${await response.body.text()}`);
+  await response.body.dump();
 }
 
 function registration(index, copy, { status = 'passing', weight = 1 } = {}) {
   const node = (index * 7 + copy) % NODES;
-  const place = { Node: `node-${node}`, Address: `10.1.${node >> 8}.${node & 255}`, SkipNodeUpdate: false };
+  const location = { Node: `node-${node}`, Address: `10.1.${node >> 8}.${node & 255}`, SkipNodeUpdate: false };
   const id = `s${index}-${copy}`;
-  const app = { ...place, Service: { ID: id, Service: `s${index}`, Port: 8000 } };
+  const app = { ...location, Service: { ID: id, Service: `s${index}`, Port: 8000 } };
   const proxy = {
-    ...place,
+    ...location,
     Service: {
       ID: `${id}-proxy`,
       Service: `s${index}-sidecar-proxy`,

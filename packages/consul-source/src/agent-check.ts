@@ -90,15 +90,15 @@ class AgentCheck {
 
   async #leader(): Promise<readonly [AgentFinding, ...AgentFinding[]]> {
     const queriedAt = new Date().getTime();
-    const answer = await this.#request('status/leader');
-    if (answer instanceof Error) {
+    const response = await this.#request('status/leader');
+    if (response instanceof Error) {
       // The same words precede what it found.
-      const found = reasonOf(answer).replace(`${this.#who}: `, '');
+      const found = reasonOf(response).replace(`${this.#who}: `, '');
       return [failed(this.#who, found, adviceFor(found))];
     }
     const clock =
-      answer.date === undefined ? [] : [clockFinding(queriedAt, answer.date.getTime(), new Date().getTime())];
-    const leader = text(answer.json);
+      response.date === undefined ? [] : [clockFinding(queriedAt, response.date.getTime(), new Date().getTime())];
+    const leader = text(response.json);
     if (leader === '')
       return [
         failed(this.#who, 'its cluster has no leader', 'check the servers: consul operator raft list-peers'),
@@ -109,12 +109,12 @@ class AgentCheck {
 
   async #release(): Promise<AgentFinding> {
     const check = 'Consul version';
-    const answer = await this.#request('agent/self');
-    if (answer instanceof Error)
-      return isForbidden(answer)
+    const response = await this.#request('agent/self');
+    if (response instanceof Error)
+      return isForbidden(response)
         ? ok(check, 'not known: the token has no agent:read, which is needed only for a DNS domain other than consul')
-        : failed(check, answer.message, 'check the log of the agent');
-    const { Version, Datacenter } = object(object(answer.json)?.['Config']) ?? {};
+        : failed(check, response.message, 'check the log of the agent');
+    const { Version, Datacenter } = object(object(response.json)?.['Config']) ?? {};
     return ok(check, `${text(Version) || 'not known'}, datacenter ${text(Datacenter) || 'not known'}`);
   }
 
@@ -126,17 +126,17 @@ class AgentCheck {
       Access,
       Segment,
     }));
-    const answer = await this.#request('internal/acl/authorize', body);
-    if (answer instanceof AgentError && answer.status === UNAUTHORIZED) return [ok(check, 'ACLs are disabled')];
-    if (answer instanceof AgentError && isForbidden(answer))
+    const response = await this.#request('internal/acl/authorize', body);
+    if (response instanceof AgentError && response.status === UNAUTHORIZED) return [ok(check, 'ACLs are disabled')];
+    if (response instanceof AgentError && isForbidden(response))
       return [
-        failed(check, answer.complaint, 'the agent does not know the token: create one, or correct --token-file'),
+        failed(check, response.complaint, 'the agent does not know the token: create one, or correct --token-file'),
       ];
-    if (answer instanceof Error) return [failed(check, answer.message, 'look at the log of the agent')];
-    const answers = objects(answer.json);
+    if (response instanceof Error) return [failed(check, response.message, 'look at the log of the agent')];
+    const responses = objects(response.json);
     return rights.map((right, index) => {
       const rule = ruleOf(right);
-      if (answers[index]?.['Allow'] === true) return ok(check, `may ${rule}`);
+      if (responses[index]?.['Allow'] === true) return ok(check, `may ${rule}`);
       return failed(check, `may not ${rule}`, `add ${rule} to a policy of the token`);
     });
   }
@@ -144,12 +144,12 @@ class AgentCheck {
   async #request(path: string, body?: unknown): Promise<{ readonly json: unknown; readonly date?: Date } | Error> {
     const method = body === undefined ? 'GET' : 'POST';
     try {
-      const answer = await this.agent.request(
+      const response = await this.agent.request(
         { method, path, timeoutMs: PATIENCE_MS, body },
         AbortSignal.timeout(2 * PATIENCE_MS),
       );
-      const json = parsed(answer, path, 'JSON', (one) => one);
-      return { json, ...(answer.date !== undefined && { date: answer.date }) };
+      const json = parsed(response, path, 'JSON', (one) => one);
+      return { json, ...(response.date !== undefined && { date: response.date }) };
     } catch (reason) {
       return reason instanceof Error ? reason : new Error(String(reason));
     }
@@ -232,8 +232,8 @@ export async function intentionsTo(options: AgentOptions, service: string): Prom
   const path = 'connect/intentions/match';
   try {
     const query = { by: 'destination', name: service };
-    const answer = await agent.request({ path, query, timeoutMs: PATIENCE_MS }, AbortSignal.timeout(2 * PATIENCE_MS));
-    const all = objects(parsed(answer, path, 'intentions by name', object)[service]);
+    const response = await agent.request({ path, query, timeoutMs: PATIENCE_MS }, AbortSignal.timeout(2 * PATIENCE_MS));
+    const all = objects(parsed(response, path, 'intentions by name', object)[service]);
     const intentions = all.map((one): IntentionRule => {
       const peer = text(one['SourcePeer']);
       const action = text(one['Action']) || 'by HTTP rules';
@@ -255,8 +255,8 @@ export async function failingChecks(options: AgentOptions, service: string): Pro
   const agent = openAgent(options, 1);
   const path = `health/connect/${encodeURIComponent(service)}`;
   try {
-    const answer = await agent.request({ path, timeoutMs: PATIENCE_MS }, AbortSignal.timeout(2 * PATIENCE_MS));
-    const checks = parsed(answer, path, 'instances', objects).flatMap((entry) => objects(entry['Checks']));
+    const response = await agent.request({ path, timeoutMs: PATIENCE_MS }, AbortSignal.timeout(2 * PATIENCE_MS));
+    const checks = parsed(response, path, 'instances', objects).flatMap((entry) => objects(entry['Checks']));
     const failing = checks.filter((check) => check['Status'] !== 'passing').map(checkText);
     return [...new Set(failing)].slice(0, MAX_CHECKS);
   } catch {

@@ -3,8 +3,8 @@ import type { Dispatcher } from 'undici';
 import { errorOf } from '@meshgate/core/parts';
 import { DEFAULT_ADDRESS, parseAgentAddress } from './agent-address.ts';
 import type { AgentAddress } from './agent-address.ts';
-import { ResponseReader } from './answer-reader.ts';
-import type { Body } from './answer-reader.ts';
+import { ResponseReader } from './response-reader.ts';
+import type { Body } from './response-reader.ts';
 import { KnownLeaders } from './known-leaders.ts';
 import { followingConnector, informingConnector } from './tls-files.ts';
 import type { TlsFiles } from './tls-files.ts';
@@ -53,7 +53,7 @@ export interface AgentResponse {
   /** The agent filtered out what the token may not see. Only newer releases report it. */
   readonly filtered: boolean;
   /**
-   * The server that answered knows no leader any more (`X-Consul-KnownLeader: false`), or has not heard of it for long
+   * The server that answered knows no leader any more (`X-Consul-KnownLeader: false`), or had no contact with it for long
    * (`X-Consul-LastContact`): what it says may be older than what is known, and cannot be newer.
    */
   readonly stale: boolean;
@@ -125,7 +125,7 @@ export interface Agent {
   request(request: AgentRequest, signal: AbortSignal): Promise<AgentResponse>;
   /** When it last responded, in milliseconds of the monotonic clock; 0 when it never has. */
   readonly lastResponseAt: number;
-  /** Why its last answer takes nothing away, in words: it was stale. `undefined` when it was not. */
+  /** Why its last response takes nothing away, in words: it was stale. `undefined` when it was not. */
   readonly incompleteReason: string | undefined;
   /** Closes every socket at once; requests in flight reject. */
   close(): Promise<void>;
@@ -163,10 +163,10 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
       const response = await send(request, signal);
       const { without = [], timeoutMs = RESPONSE_TIMEOUT_MS } = request;
       const body = await reader.read(response, { patienceMs: BODY_PATIENCE * timeoutMs, without });
-      const answer = { ...responseOf(request, response, body), stale: leaders.isLost(request.path, response.headers) };
+      const result = { ...responseOf(request, response, body), stale: leaders.isLost(request.path, response.headers) };
       lastResponseAt = performance.now();
-      incompleteReason = answer.stale ? STALE : undefined;
-      return answer;
+      incompleteReason = result.stale ? STALE : undefined;
+      return result;
     } catch (reason) {
       signal.throwIfAborted();
       throw reason instanceof AgentError
@@ -250,14 +250,14 @@ function responseOf(request: AgentRequest, response: Dispatcher.ResponseData, { 
   };
 }
 
-/** An answer for those who keep what they knew when they are refused. @throws AgentError when it is stale, see {@link Answer} */
-export function fresh(answer: AgentResponse): AgentResponse {
-  if (!answer.stale) return answer;
+/** A response for those who keep what they knew when they are refused. @throws AgentError when it is stale, see {@link AgentResponse} */
+export function fresh(result: AgentResponse): AgentResponse {
+  if (!result.stale) return result;
   throw new AgentError(STALE, { unreachable: STALE });
 }
 
 const STALE =
-  'the Consul server that answers knows no leader, or has not heard of it for more than 10 s: what it no longer shows is kept';
+  'the Consul server knows no leader, or had no contact with it for more than 10 s: keeping what it no longer shows';
 
 /** An agent never redirects, and the token must not go elsewhere: redirects are reported, not followed. */
 function redirection(location: string | string[] | undefined): string {
@@ -303,8 +303,8 @@ function whyUnreachable(reason: unknown, { address = '', cert, tls }: AgentOptio
 const REASONS: Readonly<Record<string, string>> = {
   // It begins with a number and ends with the name of a function of OpenSSL.
   ERR_SSL_WRONG_VERSION_NUMBER: 'expected TLS, found another protocol: http:// may be meant',
-  UND_ERR_HEADERS_TIMEOUT: 'the connection stands, and no answer came in time',
-  UND_ERR_BODY_TIMEOUT: 'the answer began, and did not go on',
+  UND_ERR_HEADERS_TIMEOUT: 'connected, but no response in time',
+  UND_ERR_BODY_TIMEOUT: 'the response stopped before its end',
   UND_ERR_CONNECT_TIMEOUT: 'no connection within 5 s: a firewall may drop packets',
 };
 

@@ -13,7 +13,7 @@ export interface WatchedPath {
   readonly without?: readonly string[];
   /** A 404 is a valid response: the thing does not exist at the moment. */
   readonly mayBeMissing?: boolean;
-  /** An answer in which nothing is left is a sign of a loss by itself: it is told at once. */
+  /** A response in which nothing is left is a sign of a loss by itself: it is told at once. */
   readonly impliesLoss?: boolean;
 }
 
@@ -38,24 +38,24 @@ export async function* blockingQuery(agent: Agent, watched: WatchedPath, signal:
   let before: string | undefined;
   let freshAt = performance.now();
   while (!signal.aborted) {
-    let answer = await agent.request(requestAt(watched, index), signal);
-    const isBehind = indexOf(answer) < index;
-    const isEmptied = before !== undefined && isEmpty(answer.text) && !isEmpty(before);
+    let response = await agent.request(requestAt(watched, index), signal);
+    const isBehind = indexOf(response) < index;
+    const isEmptied = before !== undefined && isEmpty(response.text) && !isEmpty(before);
     if (isBehind || (isEmptied && watched.impliesLoss !== true)) {
       await pause(isBehind ? BEHIND_REST_MS : EMPTIED_REST_MS, undefined, { signal });
-      answer = await agent.request(requestAt(watched, 0), signal);
+      response = await agent.request(requestAt(watched, 0), signal);
     }
-    if (!answer.stale) freshAt = performance.now();
-    if (answer.stale && before !== undefined && performance.now() - freshAt < MAX_STALE_MS) {
+    if (!response.stale) freshAt = performance.now();
+    if (response.stale && before !== undefined && performance.now() - freshAt < MAX_STALE_MS) {
       await pause(BEHIND_REST_MS, undefined, { signal });
       continue;
     }
-    const next = indexOf(answer);
+    const next = indexOf(response);
     const rewound = next < index;
-    if (rewound || answer.text !== before) yield { ...answer, rewound };
-    before = answer.text;
+    if (rewound || response.text !== before) yield { ...response, rewound };
+    before = response.text;
     index = rewound ? 0 : next;
-    await pause(restMs(answer), undefined, { signal });
+    await pause(restMs(response), undefined, { signal });
   }
 }
 
@@ -81,15 +81,15 @@ export async function* hashQuery(
   let missingRestMs = FIRST_MISSING_REST_MS;
   while (!signal.aborted) {
     const query = hash === undefined ? {} : { hash, wait: `${WAIT_MS / 1000}s` };
-    const answer = await agent.request(
+    const response = await agent.request(
       { path, query, mayBeMissing: true, holdMs: hash === undefined ? 0 : HOLD_MS },
       signal,
     );
-    const hasChanged = before?.text !== answer.text || before.found !== answer.found;
-    if (hasChanged || (repeatsMissing && !answer.found)) yield answer;
-    before = answer;
-    hash = answer.found ? answer.hash : undefined;
-    missingRestMs = answer.found ? FIRST_MISSING_REST_MS : Math.min(missingRestMs * 2, LONGEST_MISSING_REST_MS);
+    const hasChanged = before?.text !== response.text || before.found !== response.found;
+    if (hasChanged || (repeatsMissing && !response.found)) yield response;
+    before = response;
+    hash = response.found ? response.hash : undefined;
+    missingRestMs = response.found ? FIRST_MISSING_REST_MS : Math.min(missingRestMs * 2, LONGEST_MISSING_REST_MS);
     await pause(hash === undefined ? missingRestMs : MIN_REST_MS, undefined, { signal });
   }
 }

@@ -176,13 +176,13 @@ interface Entry {
 function entriesOf(node: JsonObject): readonly Entry[] {
   const checks = checksByService(node);
   const { Node: name, Address: address, TaggedAddresses: tagged, Meta: meta } = node;
-  const place = digestOf(JSON.stringify([name, address, tagged, meta, checks.get('')]));
+  const location = digestOf(JSON.stringify([name, address, tagged, meta, checks.get('')]));
   return objects(node['Services']).map((service) => {
     const kind = text(service['Kind']);
     const proxiedService = proxiedServiceOf(service, kind);
     const id = text(service['ID']);
     // The index of its last change represents the whole registration: address, port, weights, meta, tags.
-    const digest = `${place} ${id}@${String(service['ModifyIndex'])}${checks.get(id) ?? ''}`;
+    const digest = `${location} ${id}@${String(service['ModifyIndex'])}${checks.get(id) ?? ''}`;
     return {
       service: text(service['Service']),
       namespace: text(service['Namespace']),

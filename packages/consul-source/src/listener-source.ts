@@ -52,11 +52,11 @@ const PATIENCE_MS = 1_000;
 
 /** Whether the agent soon reports the gateway as registered. Never rejects: the caller sees a failure when it awaits the response. */
 async function isRegistered(
-  answer: Promise<IteratorResult<{ readonly kind: string }, unknown>>,
+  response: Promise<IteratorResult<{ readonly kind: string }, unknown>>,
   signal: AbortSignal,
 ): Promise<boolean> {
-  if (!(await settlesWithin(answer, PATIENCE_MS, signal))) return signal.aborted;
-  return answer.then(
+  if (!(await settlesWithin(response, PATIENCE_MS, signal))) return signal.aborted;
+  return response.then(
     (own) => own.done !== true && own.value.kind === 'registered',
     () => false,
   );

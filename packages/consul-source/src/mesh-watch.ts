@@ -54,7 +54,7 @@ interface MeshParts {
   readonly servers: {
     readonly instances: readonly Instance[];
     readonly datacenter: string | undefined;
-    /** There were some, and the last answer has none. */
+    /** There were some, and the last response has none. */
     readonly vanished: boolean;
     /** When that became so last, in monotonic milliseconds; 0: never. */
     readonly vanishedAt: number;
@@ -174,13 +174,15 @@ const NO_LINKS: MeshParts['links'] = new Map();
 /** From the coarse query that shows what has changed; from the list of names alone where the agent has no such query. */
 async function* inventories(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['inventory']> {
   try {
-    for await (const answer of blockingQuery(agent, { path: NODES, without: FREE_TEXT }, signal)) {
-      const read = await inTurns(readingNodes(answer.text));
-      const inventory = parsed(answer, NODES, 'a list of nodes', () => read);
+    for await (const response of blockingQuery(agent, { path: NODES, without: FREE_TEXT }, signal)) {
+      const read = await inTurns(readingNodes(response.text));
+      const inventory = parsed(response, NODES, 'a list of nodes', () => read);
       if (inventory.blind)
-        throw new AgentError('the token may read no node, so that every answer is empty: it needs node_prefix "" read');
-      const partial = inventory.partial || answer.filtered;
-      yield { inventory: { ...inventory, partial }, index: answer.index ?? 0 };
+        throw new AgentError(
+          'the token may read no node, so that every response is empty: it needs node_prefix "" read',
+        );
+      const partial = inventory.partial || response.filtered;
+      yield { inventory: { ...inventory, partial }, index: response.index ?? 0 };
     }
   } catch (reason) {
     if (!isMissing(reason)) throw reason;
@@ -195,9 +197,9 @@ const REWOUND_REST_MS = 1_000;
 async function* polledInventories(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['inventory']> {
   const path = 'catalog/services';
   while (!signal.aborted) {
-    const answer = fresh(await agent.request({ path }, signal));
-    const inventory = parsed(answer, path, 'services by name', inventoryOfNames);
-    yield { inventory, index: answer.index ?? 0 };
+    const response = fresh(await agent.request({ path }, signal));
+    const inventory = parsed(response, path, 'services by name', inventoryOfNames);
+    yield { inventory, index: response.index ?? 0 };
     await pause(POLL_MS, signal);
   }
 }
@@ -207,8 +209,8 @@ const POLL_MS = 500;
 
 async function* resolvers(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['resolvers']> {
   const path = 'config/service-resolver';
-  for await (const answer of blockingQuery(agent, { path }, signal))
-    yield parsed(answer, path, 'a list of config entries', resolversOf);
+  for await (const response of blockingQuery(agent, { path }, signal))
+    yield parsed(response, path, 'a list of config entries', resolversOf);
 }
 
 /**
@@ -218,11 +220,11 @@ async function* resolvers(agent: Agent, signal: AbortSignal): AsyncGenerator<Mes
 async function* servers(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['servers']> {
   const path = `health/service/${CONSUL}`;
   let known: MeshParts['servers'] = { instances: [], datacenter: undefined, vanished: false, vanishedAt: 0 };
-  for await (const answer of blockingQuery(agent, { path, without: FREE_TEXT, impliesLoss: true }, signal)) {
-    const instances = parsed(answer, path, 'a list of instances', instancesOf);
-    const datacenter = parsed(answer, path, 'instances with a datacenter', (json) => datacenterOf(json) ?? '');
+  for await (const response of blockingQuery(agent, { path, without: FREE_TEXT, impliesLoss: true }, signal)) {
+    const instances = parsed(response, path, 'a list of instances', instancesOf);
+    const datacenter = parsed(response, path, 'instances with a datacenter', (json) => datacenterOf(json) ?? '');
     // Older than what was known: the state loss guard must see the inventory first, which shows the loss.
-    if (answer.rewound) await pause(REWOUND_REST_MS, signal);
+    if (response.rewound) await pause(REWOUND_REST_MS, signal);
     const isNone = instances.length === 0;
     const isLoss = isNone && known.instances.length > 0;
     known = isNone
@@ -236,8 +238,8 @@ async function* servers(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshP
 async function* links(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['links']> {
   const path = 'config/terminating-gateway';
   try {
-    for await (const answer of blockingQuery(agent, { path }, signal))
-      yield parsed(answer, path, 'a list of config entries', linksOf);
+    for await (const response of blockingQuery(agent, { path }, signal))
+      yield parsed(response, path, 'a list of config entries', linksOf);
   } catch (reason) {
     const isUnknown = reason instanceof AgentError && /invalid config entry kind/i.test(reason.complaint);
     if (!isMissing(reason) && !isUnknown) throw reason;
@@ -255,9 +257,9 @@ async function* dnsDomain(agent: Agent, { dnsDomain: preset }: Preset, signal: A
 async function agentDomain(agent: Agent, signal: AbortSignal): Promise<string | undefined> {
   const path = 'agent/self';
   try {
-    const answer = await agent.request({ path }, signal);
+    const response = await agent.request({ path }, signal);
     const read = (json: unknown): string => text(object(object(json)?.['DebugConfig'])?.['DNSDomain']);
-    return parsed(answer, path, 'an object', read) || undefined;
+    return parsed(response, path, 'an object', read) || undefined;
   } catch (reason) {
     if (isMissing(reason)) return undefined;
     throw reason;

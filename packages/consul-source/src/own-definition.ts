@@ -45,8 +45,8 @@ export async function* ownDefinition(
 ): AsyncGenerator<OwnDefinition> {
   const own = id ?? (await onlyGateway(agent, signal));
   const path = `agent/service/${encodeURIComponent(own)}`;
-  for await (const answer of hashQuery(agent, { path, repeatsMissing }, signal)) {
-    if (answer.found) yield gatewayIn(parsed(answer, path, 'a registration', object), own, path);
+  for await (const response of hashQuery(agent, { path, repeatsMissing }, signal)) {
+    if (response.found) yield gatewayIn(parsed(response, path, 'a registration', object), own, path);
     else yield { kind: 'missing' };
   }
 }

@@ -164,8 +164,8 @@ class KeptRegistration implements Service {
    */
   async #replacedBy(body: RegistrationBody, signal: AbortSignal): Promise<string> {
     const path = servicePath(body.ID);
-    const answer = await this.#agent.request({ path, mayBeMissing: true }, signal);
-    const other = answer.found ? parsed(answer, path, 'a registration', object) : undefined;
+    const response = await this.#agent.request({ path, mayBeMissing: true }, signal);
+    const other = response.found ? parsed(response, path, 'a registration', object) : undefined;
     const mark = other === undefined ? '' : markOf(other);
     if (other === undefined || ['', this.#mark].includes(mark)) return '';
     const isSame = other['Port'] === body['Port'] && text(other['Address']) === text(body['Address']);
@@ -181,9 +181,9 @@ class KeptRegistration implements Service {
     const { body } = this.#options;
     const id = await this.#serviceId(signal);
     const path = servicePath(id);
-    const answer = await this.#agent.request({ path, mayBeMissing: true, timeoutMs: DEREGISTER_MS }, signal);
-    if (!answer.found) return undefined;
-    const service = parsed(answer, path, 'a registration', object);
+    const response = await this.#agent.request({ path, mayBeMissing: true, timeoutMs: DEREGISTER_MS }, signal);
+    if (!response.found) return undefined;
+    const service = parsed(response, path, 'a registration', object);
     const isOurs = body === undefined ? service['Kind'] === 'mesh-gateway' : markOf(service) === this.#mark;
     return isOurs ? { id } : undefined;
   }

@@ -130,14 +130,14 @@ class GatewayWatch {
     const before = this.#lastStates.get(datacenter);
     if (before !== undefined) return [before];
     if (error === undefined && this.#ageMs < SILENT_MS) return [];
-    return [{ datacenter, gateways: [], problem: error === undefined ? NO_ANSWER : reasonOf(error) }];
+    return [{ datacenter, gateways: [], problem: error === undefined ? NO_RESPONSE : reasonOf(error) }];
   }
 }
 
 // Half the world away is a fifth of a second, and two questions are asked one after the other.
 const AWAITED_MS = 500;
 const SILENT_MS = 2_000;
-const NO_ANSWER = 'the datacenter has not answered yet';
+const NO_RESPONSE = 'the datacenter has not answered yet';
 const TICK_MS = 5_000;
 // As often as Consul itself refreshes its data about other datacenters.
 const QUERY_MS = 10_000;
@@ -149,8 +149,8 @@ async function* federationStates(agent: Agent, signal: AbortSignal): AsyncGenera
   const path = 'internal/federation-states/mesh-gateways';
   while (!signal.aborted) {
     try {
-      for await (const answer of blockingQuery(agent, { path, without: FREE_TEXT }, signal)) {
-        const groups = parsed(answer, path, 'gateways by datacenter', gatewayGroupsOf);
+      for await (const response of blockingQuery(agent, { path, without: FREE_TEXT }, signal)) {
+        const groups = parsed(response, path, 'gateways by datacenter', gatewayGroupsOf);
         const known = groups.filter(({ gateways }) => gateways.length > 0);
         yield new Map(known.map((group) => [group.datacenter, group]));
       }
@@ -179,8 +179,8 @@ async function* datacenters(agent: Agent, signal: AbortSignal): AsyncGenerator<r
 async function gatewaysIn(agent: Agent, datacenter: string, signal: AbortSignal): Promise<GatewayGroup> {
   const path = 'internal/ui/services';
   const query = { dc: datacenter };
-  const answer = fresh(await agent.request({ path, query, without: FREE_TEXT }, signal));
-  const services = parsed(answer, path, 'a list of services', (json) =>
+  const response = fresh(await agent.request({ path, query, without: FREE_TEXT }, signal));
+  const services = parsed(response, path, 'a list of services', (json) =>
     Array.isArray(json) ? objects(json) : undefined,
   );
   // At least Consul's own servers are one, wherever anything can be seen.

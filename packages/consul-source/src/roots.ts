@@ -19,8 +19,8 @@ export async function* meshRoots(
   signal: AbortSignal,
 ): AsyncGenerator<Roots> {
   const path = 'agent/connect/ca/roots';
-  for await (const answer of blockingQuery(agent, { path }, signal))
-    yield parsed(answer, path, 'roots with a trust domain', (json) => {
+  for await (const response of blockingQuery(agent, { path }, signal))
+    yield parsed(response, path, 'roots with a trust domain', (json) => {
       const found = rootsOf(json);
       return found.trustDomain === '' || (found.roots.length === 0 && !mayBeNone) ? undefined : found;
     });

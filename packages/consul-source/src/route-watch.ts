@@ -69,7 +69,7 @@ interface Look {
   readonly peering: PeeringWatch;
   /** Peerings are not known yet. */
   readonly isPatient: boolean;
-  /** Why the agent's answers take nothing away at the moment; `undefined` when they do. */
+  /** Why the agent's responses take nothing away at the moment; `undefined` when they do. */
   readonly stale: string | undefined;
 }
 
@@ -264,6 +264,6 @@ function inputsOf(
     ...exportRulesOf(options),
   };
   const { partition } = options.preset;
-  const place = { datacenter, trustDomain, dnsDomain, ...(partition === undefined ? {} : { partition }) };
-  return [{ ...place, services, gateways, servers }, gateway];
+  const location = { datacenter, trustDomain, dnsDomain, ...(partition === undefined ? {} : { partition }) };
+  return [{ ...location, services, gateways, servers }, gateway];
 }

@@ -22,7 +22,7 @@ export interface Registered {
  * last result. The results survive a reconnect to the agent.
  */
 export class ServiceHealth {
-  readonly #queries: QuerySet<ServiceAnswer>;
+  readonly #queries: QuerySet<ServiceResponse>;
   #agent: Agent | undefined;
   #registered: Registered | undefined;
   #requeryAllAt = 0;
@@ -95,8 +95,8 @@ export class ServiceHealth {
     this.#queries.set(this.#wanted(registered));
   }
 
-  #wanted({ inventory, resolvers, links, index }: Registered): ReadonlyMap<string, Query<ServiceAnswer>> {
-    const wanted = new Map<string, Query<ServiceAnswer>>();
+  #wanted({ inventory, resolvers, links, index }: Registered): ReadonlyMap<string, Query<ServiceResponse>> {
+    const wanted = new Map<string, Query<ServiceResponse>>();
     for (const [key, digest] of digestsOf(inventory, links)) {
       const listed = inventory.services.get(key);
       // Without a Connect instance its result would be empty.
@@ -118,25 +118,25 @@ export class ServiceHealth {
    * same digests as before: so its service is queried once more, unless the result equals the previous one. The same holds for a
    * result older than the previous one: a server may lag behind, for example after a leader election.
    */
-  async #query(key: string, { listed, resolver, index }: ServiceQuery, signal: AbortSignal): Promise<ServiceAnswer> {
+  async #query(key: string, { listed, resolver, index }: ServiceQuery, signal: AbortSignal): Promise<ServiceResponse> {
     const before = this.#queries.get(key)?.value;
     const repeats = this.#repeats.get(key);
-    const answer = await answerOf(this.#agent, listed, resolver, signal).catch((reason: unknown) => {
+    const response = await responseOf(this.#agent, listed, resolver, signal).catch((reason: unknown) => {
       const { name } = listed;
       if (isOverload(errorOf(reason))) throw reason;
       if (isAboutName(reason) && (before?.service.instances ?? []).length === 0) return rejected(listed, reason);
       throw new AgentError(`service ${name} keeps its last instances: ${reasonOf(reason)}`, { cause: reason });
     });
-    const isContradicted = before !== undefined && listed.digest !== undefined && isEmptied(answer, before);
-    const isOneMore = before !== undefined && before.behind === 0 && isSubsetEmptied(answer, before);
+    const isContradicted = before !== undefined && listed.digest !== undefined && isEmptied(response, before);
+    const isOneMore = before !== undefined && before.behind === 0 && isSubsetEmptied(response, before);
     const isDoubtful =
-      before !== undefined && (answer.stale || answer.index < before.index || isContradicted || isOneMore);
+      before !== undefined && (response.stale || response.index < before.index || isContradicted || isOneMore);
     const behind = isDoubtful ? before.behind + 1 : 0;
-    const isRepeated = answer.index === before?.index && repeats !== before.repeats;
-    const isBelieved = behind === 0 || behind > (answer.stale || isContradicted ? MAX_DOUBTED : MAX_BEHIND);
-    if (!isBelieved || (answer.index > index && !isRepeated))
+    const isRepeated = response.index === before?.index && repeats !== before.repeats;
+    const isBelieved = behind === 0 || behind > (response.stale || isContradicted ? MAX_DOUBTED : MAX_BEHIND);
+    if (!isBelieved || (response.index > index && !isRepeated))
       this.#unconfirmed.set(key, performance.now() + CONFIRM_MS);
-    if (isBelieved || before === undefined) return { ...answer, repeats, behind: 0 };
+    if (isBelieved || before === undefined) return { ...response, repeats, behind: 0 };
     return { ...before, repeats, behind };
   }
 }
@@ -149,7 +149,7 @@ interface ServiceQuery {
 }
 
 /** Asked for by a query of its own, which another server may have answered. */
-function isSubsetEmptied({ service: now }: HealthAnswer, { service: before }: HealthAnswer): boolean {
+function isSubsetEmptied({ service: now }: HealthResponse, { service: before }: HealthResponse): boolean {
   return Object.entries(now.selections).some(([subset, selection]) => {
     const earlier = before.selections[subset];
     const isNone = selection.kind === 'selected' && selection.instances.length === 0;
@@ -157,11 +157,11 @@ function isSubsetEmptied({ service: now }: HealthAnswer, { service: before }: He
   });
 }
 
-function isEmptied({ service: now }: HealthAnswer, { service: before }: HealthAnswer): boolean {
+function isEmptied({ service: now }: HealthResponse, { service: before }: HealthResponse): boolean {
   return now.instances.length === 0 && before.instances.length > 0;
 }
 
-interface HealthAnswer {
+interface HealthResponse {
   readonly service: CatalogService;
   /** Why it cannot be queried. */
   readonly rejected?: string;
@@ -172,7 +172,7 @@ interface HealthAnswer {
   readonly index: number;
 }
 
-interface ServiceAnswer extends HealthAnswer {
+interface ServiceResponse extends HealthResponse {
   /** How often it had been queried once more. */
   readonly repeats: number | undefined;
   /** How many older responses have arrived since. */
@@ -189,7 +189,7 @@ function isAboutName(reason: unknown): reason is AgentError {
 
 const NAME_STATUSES: ReadonlySet<number> = new Set([301, 307, 308, 400]);
 
-function rejected({ name, namespace }: ListedService, { message }: AgentError): HealthAnswer {
+function rejected({ name, namespace }: ListedService, { message }: AgentError): HealthResponse {
   const service = { name, ...(namespace === '' ? {} : { namespace }), instances: [], selections: {} };
   return {
     service,
@@ -216,19 +216,19 @@ function isSame(one: Registered, other: Registered | undefined): boolean {
   return one.inventory === other?.inventory && one.resolvers === other.resolvers && one.links === other.links;
 }
 
-async function answerOf(
+async function responseOf(
   agent: Agent | undefined,
   { name, namespace }: ListedService,
   resolver: GatewayResolver | undefined,
   signal: AbortSignal,
-): Promise<HealthAnswer> {
+): Promise<HealthResponse> {
   if (agent === undefined) throw new AgentError('expected an agent to query, found none');
   const path = `health/connect/${encodeURIComponent(name)}`;
   const scope = namespace === '' ? {} : { ns: namespace };
   const send = (query: Readonly<Record<string, string>>): Promise<AgentResponse> =>
     agent.request({ path, query: { ...scope, ...query }, without: FREE_TEXT }, signal);
-  const answer = await send({});
-  const instances = instancesIn(answer, path);
+  const response = await send({});
+  const instances = instancesIn(response, path);
   const subsets = instances.length === 0 ? [] : Object.entries(resolver?.subsets ?? {});
   const selections = subsets.map(async ([subset, definition]) => {
     return [subset, await selectionOf(definition, instances, path, (filter) => send({ filter }))] as const;
@@ -240,11 +240,11 @@ async function answerOf(
     ...(resolver === undefined ? {} : { resolver }),
     selections: Object.fromEntries(await Promise.all(selections)),
   };
-  return { service, filtered: answer.filtered, stale: answer.stale, index: answer.index ?? 0 };
+  return { service, filtered: response.filtered, stale: response.stale, index: response.index ?? 0 };
 }
 
-function instancesIn(answer: AgentResponse, path: string): readonly Instance[] {
-  return parsed(answer, path, 'a list of instances', instancesOf);
+function instancesIn(response: AgentResponse, path: string): readonly Instance[] {
+  return parsed(response, path, 'a list of instances', instancesOf);
 }
 
 async function selectionOf(

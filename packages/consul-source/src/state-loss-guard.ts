@@ -79,7 +79,7 @@ export class StateLossGuard {
   #last: readonly Route[] = [];
   /** Not confirmed since the loss. */
   #held: readonly Route[] = [];
-  /** What has vanished, and when: signs of a loss may come after the first answer that lacks something. */
+  /** What has vanished, and when: signs of a loss may come after the first response that lacks something. */
   #vanished: readonly { readonly route: Route; readonly at: number }[] = [];
 
   /** @param now monotonic milliseconds */

@@ -44,9 +44,9 @@ describe('an agent over TLS', () => {
     https.listen(0, '127.0.0.1');
     await once(https, 'listening');
     const agent = openAgent({ address: `https://127.0.0.1:${(https.address() as AddressInfo).port}`, ...options }, 1);
-    const answer = agent.request({ path: 'x' }, signal).then(({ text }) => JSON.parse(text) as unknown);
-    if (typeof expected === 'string') expect(await answer).toBe(expected);
-    else await expect(answer).rejects.toThrow(expected);
+    const response = agent.request({ path: 'x' }, signal).then(({ text }) => JSON.parse(text) as unknown);
+    if (typeof expected === 'string') expect(await response).toBe(expected);
+    else await expect(response).rejects.toThrow(expected);
     await agent.close();
     https.closeAllConnections();
     https.close();
@@ -60,8 +60,8 @@ describe('an agent with TLS, queried without', () => {
       'as nginx does',
       'HTTP/1.1 400 Bad Request\r\n\r\n<title>400 The plain HTTP request was sent to HTTPS port</title>',
     ],
-  ])('is reported to respond with %s', async (_how, answer) => {
-    const server = createNetServer((socket) => void socket.once('data', () => socket.end(answer)));
+  ])('is reported to respond with %s', async (_how, response) => {
+    const server = createNetServer((socket) => void socket.once('data', () => socket.end(response)));
     await once(server.listen(0, '127.0.0.1'), 'listening');
     const agent = openAgent({ address: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }, 1);
     await expect(agent.request({ path: 'x' }, signal)).rejects.toThrow(/: https:\/\/ may be meant$/);

@@ -79,19 +79,19 @@ declare('for any catalog', () => {
   function differences(turn: number): readonly string[] {
     const ours = ourRoutes(routes.latest);
     const theirs = theirRoutes(envoy.routes, turn);
-    const places = [listeners.latest?.map(({ endpoint }) => endpoint) ?? [], envoy.listeners].map(placesOf);
+    const locations = [listeners.latest?.map(({ endpoint }) => endpoint) ?? [], envoy.listeners].map(addressesOf);
     // Consul never tells Envoy that no listener is left: the last ones stay, with the names that they had.
-    const isDeaf = places[0] === '';
+    const isDeaf = locations[0] === '';
     const names = [...new Set([...ours.keys(), ...theirs.keys()])].filter((name) => !isDeaf || !name.startsWith('*'));
     return [
       ...unknownMarker(turn, ours, theirs),
-      ...(isDeaf || places[0] === places[1] ? [] : [`listeners: ${places.join(' expected ')}`]),
+      ...(isDeaf || locations[0] === locations[1] ? [] : [`listeners: ${locations.join(' expected ')}`]),
       ...names.flatMap((name) => difference(name, ours.get(name), theirs.get(name))),
     ];
   }
 });
 
-function placesOf(endpoints: readonly Endpoint[]): string {
+function addressesOf(endpoints: readonly Endpoint[]): string {
   return endpoints.map(formatEndpoint).toSorted().join(' ');
 }
 
@@ -145,9 +145,9 @@ function isSame(own: Lead, other: Lead): boolean {
 /** Without it a side is not as far as the other yet, and agreement says nothing. */
 function unknownMarker(turn: number, ...sides: readonly ReadonlyMap<string, readonly Lead[]>[]): readonly string[] {
   const { service, port, remotePort } = marker(turn);
-  const leadsTo = (prefix: string, place: string) => (side: ReadonlyMap<string, readonly Lead[]>) => {
+  const leadsTo = (prefix: string, location: string) => (side: ReadonlyMap<string, readonly Lead[]>) => {
     const [lead] = [...side].find(([name]) => name.startsWith(prefix))?.[1] ?? [];
-    return lead?.partial === true || lead?.backends.some((backend) => backend.startsWith(`${place} `)) === true;
+    return lead?.partial === true || lead?.backends.some((backend) => backend.startsWith(`${location} `)) === true;
   };
   const services = sides.every(leadsTo(`${service}.`, `10.250.0.1:${port}`));
   const gateways = sides.every(leadsTo('dc2.internal.', `10.250.0.2:${remotePort}`));

@@ -72,9 +72,9 @@ describe('a blocking query', () => {
     await using server = await scriptedAgent([at('5', 'a')]);
     const agent = openAgent({ address: server.address }, 1);
     const stop = new AbortController();
-    const answers = blockingQuery(agent, { path: 'x' }, stop.signal);
-    await answers.next();
-    const held = answers.next();
+    const responses = blockingQuery(agent, { path: 'x' }, stop.signal);
+    await responses.next();
+    const held = responses.next();
     await expect.poll(() => server.queried.length).toBe(2);
     stop.abort(new Error('enough'));
     await expect(held).rejects.toThrow('enough');
@@ -103,7 +103,7 @@ function at(index: string, body: string): Scripted {
   return { index, body };
 }
 
-/** Follows until so many answers have come. */
+/** Follows until so many responses have come. */
 async function run<T>(
   script: readonly Scripted[],
   follow: (agent: Agent, signal: AbortSignal) => AsyncGenerator<T>,
@@ -113,7 +113,8 @@ async function run<T>(
   const agent = openAgent({ address: server.address }, 1);
   const logged: T[] = [];
   try {
-    for await (const answer of follow(agent, new AbortController().signal)) if (logged.push(answer) === count) break;
+    for await (const response of follow(agent, new AbortController().signal))
+      if (logged.push(response) === count) break;
   } finally {
     await agent.close();
   }

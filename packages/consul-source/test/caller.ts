@@ -3,7 +3,7 @@ import type { Caller } from '@meshgate/mesh';
 
 /** An instance of `service` in datacenter `dc1`, as its certificate shows it. */
 export function caller(trustDomain: string, service: string): Caller {
-  const place = { trustDomain, partition: 'default', namespace: 'default', datacenter: 'dc1' };
-  const source = { kind: 'service', ...place, service } as const;
+  const location = { trustDomain, partition: 'default', namespace: 'default', datacenter: 'dc1' };
+  const source = { kind: 'service', ...location, service } as const;
   return { uri: formatSpiffeId(source), serialNumber: '0a:1b', source };
 }

@@ -57,7 +57,7 @@ const FAULTS: readonly (readonly [string, StandInFault])[] = [
   ['is silent', { kind: 'silence' }],
   ['is none', { kind: 'garbage' }],
 ];
-// 64 MiB an answer: the reader that has enough of it knows no release.
+// 64 MiB a response: the reader that has enough of it knows no release.
 const ENDLESS = ['1.16', 'never ends', { kind: 'huge' }] as const;
 const EVERYTHING = [
   ...VERSIONS.flatMap((version) => FAULTS.map(([name, fault]) => [version, name, fault] as const)),
@@ -105,7 +105,7 @@ describe.concurrent('no healthy route is lost, and nothing ends, when the agent'
       await using gateway = await knowing(agent, expectedOf(version));
       const queried = agent.requests.length;
       agent.misbehave(fault);
-      // What was asked meanwhile is asked again, but where an answer is still awaited.
+      // What was asked meanwhile is asked again, but where a response is still awaited.
       const least = { silence: 1, trickle: 1, empty: 5 }[fault.kind as string] ?? 8;
       await expect.poll(() => agent.requests.length - queried, { timeout: NOTICED_MS }).toBeGreaterThan(least);
       agent.misbehave(undefined);
@@ -133,12 +133,12 @@ const ENDPOINTS = [
   'peerings',
   'catalog/datacenters',
 ] as const;
-const ONE_BAD_ANSWER: readonly (readonly [string, StandInFault])[] = FAULTS.filter(([, { kind }]) =>
+const ONE_BAD_RESPONSE: readonly (readonly [string, StandInFault])[] = FAULTS.filter(([, { kind }]) =>
   ['cut', 'status', 'older', 'empty', 'garbage'].includes(kind),
 );
 
 describe.concurrent('one bad answer takes no healthy route away', () => {
-  it.each(ENDPOINTS.flatMap((path) => ONE_BAD_ANSWER.map(([name, fault]) => [path, name, fault] as const)))(
+  it.each(ENDPOINTS.flatMap((path) => ONE_BAD_RESPONSE.map(([name, fault]) => [path, name, fault] as const)))(
     'of %s: the agent %s',
     async (path, _name, fault) => {
       const isSelected = (queried: string): boolean => queried.startsWith(path);

@@ -18,17 +18,17 @@ async function agentWithLeaf() {
   let release: () => void = () => undefined;
   const server = createServer((incoming, outgoing) => {
     const url = new URL(incoming.url ?? '', 'http://agent');
-    const answer = (body: unknown): void => {
+    const respond = (body: unknown): void => {
       outgoing
         .writeHead(200, { 'X-Consul-Index': String(index), 'X-Consul-Contenthash': 'h' })
         .end(JSON.stringify(body));
     };
-    const leaf = () => answer({ CertPEM: `leaf ${index}`, PrivateKeyPEM: 'key' });
+    const leaf = () => respond({ CertPEM: `leaf ${index}`, PrivateKeyPEM: 'key' });
     const isHeld = url.searchParams.has('index') || url.searchParams.has('hash');
     if (url.pathname.includes('/leaf/')) {
       if (isHeld) release = leaf;
       else leaf();
-    } else if (!isHeld) answer(url.pathname.includes('/roots') ? ROOTS : PROXY);
+    } else if (!isHeld) respond(url.pathname.includes('/roots') ? ROOTS : PROXY);
   });
   const listening = await onLoopback(server);
   return { ...listening, isQueried: () => release.name === 'leaf', renew };

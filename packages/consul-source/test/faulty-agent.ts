@@ -17,7 +17,7 @@ export class FaultyAgent implements AsyncDisposable {
 
   private constructor(target: string) {
     this.#target = target;
-    this.#server = createServer((incoming, outgoing) => this.#answer(incoming, outgoing));
+    this.#server = createServer((incoming, outgoing) => this.#respond(incoming, outgoing));
     this.#server.on('connection', (socket) => {
       this.#sockets += 1;
       this.#mostSockets = Math.max(this.#mostSockets, this.#sockets);
@@ -63,7 +63,7 @@ export class FaultyAgent implements AsyncDisposable {
     if (this.#server.listening) await once(this.#server, 'close');
   }
 
-  #answer(incoming: IncomingMessage, outgoing: ServerResponse): void {
+  #respond(incoming: IncomingMessage, outgoing: ServerResponse): void {
     switch (this.#fault) {
       case 'none':
         return this.#pass(incoming, outgoing);
@@ -82,9 +82,9 @@ export class FaultyAgent implements AsyncDisposable {
 
   #pass(incoming: IncomingMessage, outgoing: ServerResponse): void {
     const { method, headers, url = '/' } = incoming;
-    const onward = request(new URL(url, this.#target), { method: method ?? 'GET', headers }, (answer) => {
-      outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
-      answer.pipe(outgoing);
+    const onward = request(new URL(url, this.#target), { method: method ?? 'GET', headers }, (response) => {
+      outgoing.writeHead(response.statusCode ?? 502, response.headers);
+      response.pipe(outgoing);
     });
     this.#held += 1;
     outgoing.on('close', () => (this.#held -= 1));

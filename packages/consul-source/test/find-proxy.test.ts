@@ -18,7 +18,7 @@ it.each<readonly [choice: ProxyChoice, hint: string]>([
   ],
   [{ sidecarFor: 'shop' }, 'found proxies for web-1; waiting'],
 ])('a proxy that is awaited by an id in another case is told to be there: %j', async (choice, hint) => {
-  await using agent = await standInAgent({ answers: { 'agent/services': { [PROXY.ID]: PROXY } } });
+  await using agent = await standInAgent({ responses: { 'agent/services': { [PROXY.ID]: PROXY } } });
   await using views = new Watched(consulProxySource({ address: agent.address }, choice));
   const { message } = await views.failure('expected');
   expect(message).toContain(hint);

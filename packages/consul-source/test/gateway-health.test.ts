@@ -9,7 +9,7 @@ const TRUST_DOMAIN = '11111111-2222-3333-4444-555555555555.consul';
 const FEDERATION = 'internal/federation-states/mesh-gateways';
 const PROXY = 'web-sidecar-proxy';
 
-type Answers = Readonly<Record<string, unknown>>;
+type Objects = Readonly<Record<string, unknown>>;
 
 function instance(service: string, address: string, status: string, kind = 'mesh-gateway'): object {
   return {
@@ -20,7 +20,7 @@ function instance(service: string, address: string, status: string, kind = 'mesh
 }
 
 /** A mesh in which `web` of dc1 has `db` of dc2 as its upstream, and federation states take every gateway to be well. */
-function mesh(mode: string, more: Answers): Answers {
+function mesh(mode: string, more: Objects): Objects {
   const upstream = { DestinationName: 'db', Datacenter: 'dc2', LocalBindPort: 9191, MeshGateway: { Mode: mode } };
   const target = { Service: 'db', Datacenter: 'dc2', SNI: `db.default.dc2.internal.${TRUST_DOMAIN}` };
   return {
@@ -64,8 +64,8 @@ describe('the gateways that a sidecar dials', () => {
     async (mode, name, datacenter, expected) => {
       const [healthy] = [instance('nearer', '10.1.0.6', 'passing')];
       const ill = instance(name, name === 'near' ? '10.1.0.5' : '10.2.0.5', 'critical');
-      const answers = { [`health/service/${name}`]: [ill], 'health/service/nearer': [healthy] };
-      await using agent = await standInAgent({ answers: mesh(mode, answers) });
+      const responses = { [`health/service/${name}`]: [ill], 'health/service/nearer': [healthy] };
+      await using agent = await standInAgent({ responses: mesh(mode, responses) });
       await using views = new Watched<ProxyView>(consulProxySource({ address: agent.address }, { proxyId: PROXY }));
       await views.until((view) => dialled(view).join() === expected.join());
       expect(healthQueried(agent)).toContain(`GET health/service/${name}?dc=${datacenter}`);
@@ -73,7 +73,7 @@ describe('the gateways that a sidecar dials', () => {
   );
 
   it('are none when their datacenter has none any more, and that is queried once', async () => {
-    await using agent = await standInAgent({ answers: mesh('remote', { 'health/service/far': [] }) });
+    await using agent = await standInAgent({ responses: mesh('remote', { 'health/service/far': [] }) });
     await using views = new Watched<ProxyView>(consulProxySource({ address: agent.address }, { proxyId: PROXY }));
     const view = await views.until(({ upstreams }) => upstreams[0]?.kind === 'reachable');
     expect(dialled(view)).toEqual([]);
@@ -81,7 +81,7 @@ describe('the gateways that a sidecar dials', () => {
   });
 
   it('are those of federation states while their datacenter does not answer', async () => {
-    await using agent = await standInAgent({ answers: mesh('remote', {}) });
+    await using agent = await standInAgent({ responses: mesh('remote', {}) });
     agent.misbehave({ kind: 'status', status: 404 }, (path) => path.startsWith('health/service/'));
     await using views = new Watched<ProxyView>(consulProxySource({ address: agent.address }, { proxyId: PROXY }));
     const { warnings } = await views.until((view) => view.warnings !== undefined);
@@ -90,7 +90,7 @@ describe('the gateways that a sidecar dials', () => {
   });
 
   it('are not queried if they are not dialled', async () => {
-    await using agent = await standInAgent({ answers: mesh('none', {}) });
+    await using agent = await standInAgent({ responses: mesh('none', {}) });
     await using views = new Watched<ProxyView>(consulProxySource({ address: agent.address }, { proxyId: PROXY }));
     await views.until((view) => dialled(view).join() === '10.2.0.1');
     expect(healthQueried(agent)).toEqual([]);

@@ -61,13 +61,13 @@ function subsets(defaultSubset?: string): StandInAgentOptions {
     return { Kind: 'service-resolver', Name, Subsets, ...(defaultSubset && { DefaultSubset: defaultSubset }) };
   });
   const selected = { foo: { v1: FOO.slice(0, 2), v2: FOO.slice(2) }, bar: { v1: BAR.slice(0, 2), v2: BAR.slice(2) } };
-  const answers = Object.entries(selected).flatMap(([name, { v1, v2 }]) =>
+  const responses = Object.entries(selected).flatMap(([name, { v1, v2 }]) =>
     Object.entries({ v1, v2 }).map(([version, instances]): [string, unknown] => [
       `health/connect/${name}?filter=Service.Meta.version+==+${version}`,
       instances.map((one) => checkServiceNode(one, 'dc1')),
     ]),
   );
-  return { mesh: { services: LOCAL, entries }, answers: Object.fromEntries(answers) };
+  return { mesh: { services: LOCAL, entries }, responses: Object.fromEntries(responses) };
 }
 
 /** Each of the services has both instances of the golden cases. */

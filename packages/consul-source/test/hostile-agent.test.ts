@@ -12,12 +12,12 @@ const MIB = 1024 * 1024;
 const CHUNK = Buffer.alloc(MIB, 'a');
 const never = new AbortController().signal;
 
-/** Something that answers every question with `answer`, and an agent that takes it for one of Consul's. */
-async function before(answer: (outgoing: ServerResponse) => void) {
+/** Something that answers every question with `response`, and an agent that takes it for one of Consul's. */
+async function before(respond: (outgoing: ServerResponse) => void) {
   const closed: Promise<unknown>[] = [];
   const server = createServer((_incoming, outgoing) => {
     closed.push(once(outgoing, 'close'));
-    answer(outgoing);
+    respond(outgoing);
   });
   const listening = await onLoopback(server);
   const agent = openAgent({ address: listening.address }, 8);
@@ -43,8 +43,8 @@ function flood(outgoing: ServerResponse, sent: { bytes: number }): void {
   write();
 }
 
-async function failureOf(agent: Agent, question: Partial<AgentRequest> = {}): Promise<string> {
-  const reason: unknown = await agent.request({ path: 'x', ...question }, never).then(
+async function failureOf(agent: Agent, query: Partial<AgentRequest> = {}): Promise<string> {
+  const reason: unknown = await agent.request({ path: 'x', ...query }, never).then(
     () => 'an answer',
     (error: unknown) => error,
   );

@@ -1,4 +1,4 @@
-// A datacenter whose checks say a lot: together more than is read of any answer.
+// A datacenter whose checks say a lot: together more than is read of any response.
 import { checkServiceNode, standInAgent } from '@meshgate/testkit';
 import type { StandInService } from '@meshgate/testkit';
 import { expect, it } from 'vitest';
@@ -52,7 +52,7 @@ function nodesText(all: readonly StandInService[]): string {
 }
 
 /** All that is asked about them, with one service whose check fails. */
-function answersWith(critical: number): Readonly<Record<string, unknown>> {
+function responsesWith(critical: number): Readonly<Record<string, unknown>> {
   const all = services(critical);
   const proxies = all.filter(({ destination }) => destination !== undefined);
   const health = proxies.map((one) => [`health/connect/${one.destination}`, [checkServiceNode(one, 'dc1')]] as const);
@@ -62,13 +62,13 @@ function answersWith(critical: number): Readonly<Record<string, unknown>> {
 it(
   'five thousand services with 4 KiB of output in each check are routed, and a change among them is seen',
   async () => {
-    const before = answersWith(-1);
+    const before = responsesWith(-1);
     expect(String(before['internal/ui/nodes']).length).toBeGreaterThan(LIMIT_BYTES);
-    await using agent = await standInAgent({ answers: before });
+    await using agent = await standInAgent({ responses: before });
     await using routes = new Watched(consulSource({ address: agent.address }));
     const first = await routes.until((at) => at.routes.length === SERVICES);
     expect(shown(first, 'service:svc-4999')).toBe('10.0.0.1:24999');
-    agent.answer(answersWith(4_999));
+    agent.respond(responsesWith(4_999));
     await routes.until((at) => shown(at, 'service:svc-4999') === '10.0.0.1:24999 unhealthy');
     expect(routes.errors).toEqual([]);
   },

@@ -122,13 +122,13 @@ describe('peering', () => {
 
   it('has the failover targets of exports as backups where that is enabled', async () => {
     const [primary, backup] = ['db.default.default.dc1', 'api.default.default.dc1'];
-    const place = { Namespace: 'default', Partition: 'default', Datacenter: 'dc1' };
+    const location = { Namespace: 'default', Partition: 'default', Datacenter: 'dc1' };
     const Resolver = { Target: primary, Failover: { Targets: [backup] } };
     const db = {
       Protocol: 'tcp',
       StartNode: 'resolver:db',
       Nodes: { 'resolver:db': { Type: 'resolver', Name: primary, Resolver } },
-      Targets: { [primary]: { Service: 'db', ...place }, [backup]: { Service: 'api', ...place } },
+      Targets: { [primary]: { Service: 'db', ...location }, [backup]: { Service: 'api', ...location } },
     };
     await using agent = await standInAgent({ mesh: { ...MESH, chains: { db } } });
     const options = { address: agent.address, exportFailover: true };

@@ -137,7 +137,7 @@ it('an upstream of a peer is queried at the peer, and has its name and identity'
   const PTD = '1c053652-8512-4373-90cf-5a7f6263a994.consul';
   const id = 'web-sidecar-proxy';
   const upstream = { DestinationName: 'refunds', DestinationPeer: 'cloud', LocalBindPort: 9191 };
-  const answers = {
+  const responses = {
     [`agent/service/${id}`]: {
       ID: id,
       Service: id,
@@ -159,7 +159,7 @@ it('an upstream of a peer is queried at the peer, and has its name and identity'
       Protocol: 'tcp',
     },
   };
-  await using agent = await standInAgent({ mesh: { services: [refunds] }, answers });
+  await using agent = await standInAgent({ mesh: { services: [refunds] }, responses });
   await using views = new Watched<ProxyView>(consulProxySource({ address: agent.address }, { proxyId: id }));
   const { upstreams, warnings } = await views.until(
     ({ upstreams: [first] }) => first?.kind === 'reachable' && first.targets[0]?.backends.length === 1,
@@ -193,7 +193,7 @@ describe('roots of a peer', () => {
   const trusted = ({ peers = [] }: Credentials): readonly string[] => peers.map(({ peer }) => peer);
 
   it('are those that the agent shows, followed', async () => {
-    await using agent = await standInAgent({ mesh: MESH, answers: OF_CLOUD });
+    await using agent = await standInAgent({ mesh: MESH, responses: OF_CLOUD });
     const { credentials } = consulProxyParts({ address: agent.address }, { proxyId: ID });
     await using watched = new Watched<Credentials>(credentials);
     await watched.until((at) => at.peers?.[0]?.roots[0] === PEM);
@@ -215,7 +215,7 @@ describe('roots of a peer', () => {
     'are missed with the reason where %s, and taken from a file that is followed',
     async (_case, version, why) => {
       const denied = version === '1.16' ? { 'peering*': 'peering:read' } : {};
-      await using agent = await standInAgent({ version, mesh: MESH, answers: OF_CLOUD, denied });
+      await using agent = await standInAgent({ version, mesh: MESH, responses: OF_CLOUD, denied });
       const without = consulProxyParts({ address: agent.address }, { proxyId: ID });
       await using views = new Watched<ProxyView>(without.proxy);
       await using none = new Watched<Credentials>(without.credentials);
@@ -245,7 +245,7 @@ describe('roots of a peer', () => {
   );
 
   it('are no reason to ask for entries by name that mostly do not exist, which the agent logs as errors', async () => {
-    await using agent = await standInAgent({ mesh: MESH, answers: proxy([]) });
+    await using agent = await standInAgent({ mesh: MESH, responses: proxy([]) });
     const parts = consulProxyParts({ address: agent.address }, { proxyId: ID });
     await using views = new Watched<ProxyView>(parts.proxy);
     await views.until(() => true);
@@ -260,7 +260,7 @@ describe('roots of a peer', () => {
   it('are missed where an intention names the peer, and by nobody else', async () => {
     const denied = { 'peering*': 'peering:read' };
     const intentions = [{ ...intention('shop', 'allow', 'cloud'), DestinationName: 'web' }];
-    await using agent = await standInAgent({ mesh: { ...MESH, intentions }, answers: proxy([]), denied });
+    await using agent = await standInAgent({ mesh: { ...MESH, intentions }, responses: proxy([]), denied });
     const parts = consulProxyParts({ address: agent.address }, { proxyId: ID });
     await using views = new Watched<ProxyView>(parts.proxy);
     await using credentials = new Watched<Credentials>(parts.credentials);
@@ -273,7 +273,7 @@ describe('roots of a peer', () => {
 
 it('the TLS settings of the mesh entry are part of the credentials, and followed', async () => {
   const id = 'web-sidecar-proxy';
-  const answers = {
+  const responses = {
     [`agent/service/${id}`]: {
       ID: id,
       Service: id,
@@ -284,7 +284,7 @@ it('the TLS settings of the mesh entry are part of the credentials, and followed
     'agent/connect/ca/leaf/web': { CertPEM: 'leaf', PrivateKeyPEM: 'key' },
   };
   const TLS = { Incoming: { TLSMinVersion: 'TLSv1_3' }, Outgoing: { CipherSuites: ['A', 'B'] } };
-  await using agent = await standInAgent({ mesh: { roots: ['root'], entries: [{ Kind: 'mesh', TLS }] }, answers });
+  await using agent = await standInAgent({ mesh: { roots: ['root'], entries: [{ Kind: 'mesh', TLS }] }, responses });
   await using credentials = new Watched<Credentials>(
     consulProxyParts({ address: agent.address }, { proxyId: id }).credentials,
   );
@@ -305,7 +305,7 @@ it('the end of a registration that the agent has forgotten already is no failure
 describe('the defaults of a sidecar', () => {
   const id = 'web-sidecar-proxy';
   const upstream = { DestinationName: 'db', LocalBindPort: 9191 };
-  const answersFor = (Upstreams: readonly object[]) => ({
+  const responsesFor = (Upstreams: readonly object[]) => ({
     [`agent/service/${id}`]: {
       ID: id,
       Service: id,
@@ -334,7 +334,7 @@ describe('the defaults of a sidecar', () => {
     };
     const UpstreamConfig = { Defaults: { Limits: { MaxConnections: 8 }, PassiveHealthCheck } };
     const entries = [{ Kind: 'service-defaults', Name: 'web', UpstreamConfig }];
-    await using agent = await standInAgent({ version, mesh: { entries }, answers: answersFor([upstream, own]) });
+    await using agent = await standInAgent({ version, mesh: { entries }, responses: responsesFor([upstream, own]) });
     await using views = viewsOf(agent.address);
     const { upstreams, warnings } = await views.until(hasUpstreams);
     expect(upstreams).toMatchObject([
@@ -355,7 +355,7 @@ describe('the defaults of a sidecar', () => {
 
   it('lets callers without TLS in only as long as the mesh entry allows it', async () => {
     const entries = [{ Kind: 'service-defaults', Name: 'web', MutualTLSMode: 'permissive' }];
-    await using agent = await standInAgent({ mesh: { entries }, answers: answersFor([]) });
+    await using agent = await standInAgent({ mesh: { entries }, responses: responsesFor([]) });
     await using views = viewsOf(agent.address);
     const before = await views.until(({ warnings = [] }) => warnings.length > 0);
     expect(before.mutualTls).toBeUndefined();
@@ -371,7 +371,7 @@ describe('the defaults of a sidecar', () => {
   it('shows the intentions for it, each permission in words; none where the token may not read them', async () => {
     const HTTP = { PathPrefix: '/admin', Methods: ['GET'], Header: [{ Name: 'x-user', Present: true }] };
     const intentions = [{ SourceName: 'shop', DestinationName: 'web', Permissions: [{ Action: 'allow', HTTP }] }];
-    await using agent = await standInAgent({ mesh: { intentions }, answers: answersFor([]) });
+    await using agent = await standInAgent({ mesh: { intentions }, responses: responsesFor([]) });
     await using views = viewsOf(agent.address);
     const { intentions: shown } = await views.until((at) => at.intentions.length > 0);
     expect(shown).toMatchObject([
@@ -379,7 +379,7 @@ describe('the defaults of a sidecar', () => {
     ]);
     await using other = await standInAgent({
       mesh: { intentions },
-      answers: answersFor([]),
+      responses: responsesFor([]),
       denied: { 'connect/intentions/match': 'intention:read' },
     });
     await using blind = viewsOf(other.address);

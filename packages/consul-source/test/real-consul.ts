@@ -109,9 +109,10 @@ export class Consul implements AsyncDisposable {
   }
 
   async get(path: string): Promise<unknown> {
-    const answer = await fetch(`${this.address}/v1/${path}`, { headers: this.#headers });
-    if (!answer.ok) throw new Error(`GET ${path}: expected success, found ${answer.status}: ${await answer.text()}`);
-    return answer.json();
+    const response = await fetch(`${this.address}/v1/${path}`, { headers: this.#headers });
+    if (!response.ok)
+      throw new Error(`GET ${path}: expected success, found ${response.status}: ${await response.text()}`);
+    return response.json();
   }
 
   async put(path: string, body?: unknown): Promise<unknown> {
@@ -131,13 +132,13 @@ export class Consul implements AsyncDisposable {
   }
 
   async #send(method: string, path: string, body?: unknown): Promise<unknown> {
-    const answer = await fetch(`${this.address}/v1/${path}`, {
+    const response = await fetch(`${this.address}/v1/${path}`, {
       method,
       headers: this.#headers,
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
-    const text = await answer.text();
-    if (!answer.ok) throw new Error(`${method} ${path}: expected success, found ${answer.status}: ${text}`);
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${method} ${path}: expected success, found ${response.status}: ${text}`);
     return text === '' ? undefined : (JSON.parse(text) as unknown);
   }
 

@@ -15,11 +15,14 @@ export interface Registration {
 /** Registers a service and its sidecar. */
 export async function register(consul: Consul, service: string, over: Registration): Promise<void> {
   const { copy = 1, address = '10.0.0.1', status = 'passing', nodeStatus = 'passing', weights, wan, meta = {} } = over;
-  const place = { Node: `node-${service}-${copy}`, Address: over.node ?? '10.9.0.1' };
+  const location = { Node: `node-${service}-${copy}`, Address: over.node ?? '10.9.0.1' };
   const id = `${service}-${copy}-proxy`;
-  await consul.put('catalog/register', { ...place, Service: { ID: `${service}-${copy}`, Service: service, Port: 80 } });
   await consul.put('catalog/register', {
-    ...place,
+    ...location,
+    Service: { ID: `${service}-${copy}`, Service: service, Port: 80 },
+  });
+  await consul.put('catalog/register', {
+    ...location,
     Service: {
       ...proxyOf(service),
       ID: id,
@@ -29,8 +32,8 @@ export async function register(consul: Consul, service: string, over: Registrati
       ...(wan === undefined ? {} : { TaggedAddresses: { wan: { Address: wan, Port: 443 } } }),
     },
     Checks: [
-      { Node: place.Node, CheckID: `${id}-up`, Name: 'up', ServiceID: id, Status: status },
-      { Node: place.Node, CheckID: 'node-up', Name: 'up', Status: nodeStatus },
+      { Node: location.Node, CheckID: `${id}-up`, Name: 'up', ServiceID: id, Status: status },
+      { Node: location.Node, CheckID: 'node-up', Name: 'up', Status: nodeStatus },
     ],
   });
 }

@@ -219,7 +219,7 @@ describeWithConsul('a registered gateway', () => {
   it('is passing while the URL for its check reports ready, and critical otherwise', async () => {
     await using consul = await Consul.start();
     let status = 200;
-    const queried = createServer((_request, answer) => void answer.writeHead(status).end('{"ready":false}'));
+    const queried = createServer((_request, response) => void response.writeHead(status).end('{"ready":false}'));
     await using ready = await onLoopback(queried);
     const register = { ...REGISTER, readyUrl: `${ready.address}/ready` };
     const { registration } = consulParts({ address: consul.address, register });
@@ -289,7 +289,7 @@ function bodyOf(options: RegisterOptions): RegistrationBody {
   return registration.body;
 }
 
-const NO_CHECKS = { answers: { 'agent/checks': {} } };
+const NO_CHECKS = { responses: { 'agent/checks': {} } };
 
 it('a gateway whose agent is several behind one address leaves nothing at any of them', async () => {
   const { signal } = new AbortController();
@@ -304,9 +304,9 @@ it('a gateway whose agent is several behind one address leaves nothing at any of
     const forwarded = request(
       `${address}${incoming.url}`,
       { method: incoming.method, headers: incoming.headers },
-      (answer) => {
-        outgoing.writeHead(answer.statusCode ?? 500, answer.headers);
-        answer.pipe(outgoing);
+      (response) => {
+        outgoing.writeHead(response.statusCode ?? 500, response.headers);
+        response.pipe(outgoing);
       },
     );
     forwarded.on('error', () => outgoing.destroy());

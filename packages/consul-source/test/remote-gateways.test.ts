@@ -24,15 +24,15 @@ describe('the gateways of a datacenter', () => {
   it.each([
     ['has no federation state', { [STATES]: {} }],
     ['has no gateway in its federation state', { [STATES]: { dc1: [], dc2: [] } }],
-  ])('are queried directly where it %s', async (_case, answers) => {
-    await using agent = await standInAgent({ mesh: MESH, answers });
+  ])('are queried directly where it %s', async (_case, responses) => {
+    await using agent = await standInAgent({ mesh: MESH, responses });
     await using routes = new Watched(consulSource({ address: agent.address }));
     const first = await routes.until((at) => at.routes.some(({ kind }) => kind === 'remote-datacenter'));
     expect(shown(first, 'datacenter:dc2')).toBe('198.18.0.2:443');
   });
 
   it('are queried directly where it has an older federation state', async () => {
-    await using agent = await standInAgent({ mesh: MESH, answers: { [STATES]: state('198.18.0.9', 0) } });
+    await using agent = await standInAgent({ mesh: MESH, responses: { [STATES]: state('198.18.0.9', 0) } });
     await using routes = new Watched(consulSource({ address: agent.address }));
     await routes.until((at) => shown(at, 'datacenter:dc2') === '198.18.0.2:443');
   });
@@ -45,7 +45,7 @@ describe('the gateways of a datacenter', () => {
   });
 
   it('are those of the state where that is newer', async () => {
-    await using agent = await standInAgent({ mesh: MESH, answers: { [STATES]: state('198.18.0.9', 900) } });
+    await using agent = await standInAgent({ mesh: MESH, responses: { [STATES]: state('198.18.0.9', 900) } });
     await using routes = new Watched(consulSource({ address: agent.address }));
     const found = await routes.until((at) => shown(at, 'datacenter:dc2') !== undefined);
     expect(shown(found, 'datacenter:dc2')).toBe('198.18.0.9:443');
@@ -77,7 +77,7 @@ describe('the gateways of a datacenter', () => {
       { name: 'db', port: 80 },
       { name: 'db-proxy', kind: 'connect-proxy', destination: 'db', address: '10.0.0.9', port: 20_000 },
     ];
-    await using agent = await standInAgent({ mesh: { ...MESH, services }, answers: { [STATES]: {} } });
+    await using agent = await standInAgent({ mesh: { ...MESH, services }, responses: { [STATES]: {} } });
     agent.misbehave({ kind: 'silence' }, (path) => path === 'internal/ui/services');
     await using routes = new Watched(consulSource({ address: agent.address }));
     // The first snapshot comes while the datacenter may still answer.
@@ -93,7 +93,7 @@ describe('the gateways of a datacenter', () => {
   });
 
   it('that nobody can tell of are a warning with the reason, and a route without a backend', async () => {
-    await using agent = await standInAgent({ mesh: MESH, answers: { [STATES]: {} } });
+    await using agent = await standInAgent({ mesh: MESH, responses: { [STATES]: {} } });
     agent.misbehave(
       { kind: 'status', status: 500, body: 'No path to datacenter' },
       (path) => path === 'internal/ui/services',

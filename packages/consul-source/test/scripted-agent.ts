@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
 import { onLoopback } from './loopback.ts';
 
-/** One answer; the last of a script is held back for good. */
+/** One response; the last of a script is held back for good. */
 export interface Scripted {
   readonly status?: number;
   readonly index?: string;

@@ -53,13 +53,13 @@ function shown({ services }: ServiceHealth): string {
     .join(' ');
 }
 
-function answer(index: number, id: string): Scripted {
+function respond(index: number, id: string): Scripted {
   const instance = { Node: { Node: 'one', Address: '10.0.0.1' }, Service: { ID: id, Service: 'db-proxy', Port: 80 } };
   return { index: String(index), body: JSON.stringify([instance]) };
 }
 
 it('a response newer than the inventory is queried again after a while: the change may have been reverted', async () => {
-  await using server = await scriptedAgent([answer(9, 'short-lived'), answer(12, 'db'), answer(12, 'db')]);
+  await using server = await scriptedAgent([respond(9, 'short-lived'), respond(12, 'db'), respond(12, 'db')]);
   await using under = healthAt(server.address);
   const { health, until } = under;
   const start = performance.now();
@@ -78,7 +78,7 @@ it('a response newer than the inventory is queried again after a while: the chan
 
 it('a response that is older than the last removes nothing, and is queried again', async () => {
   const none = { index: '5', body: '[]' };
-  await using server = await scriptedAgent([answer(9, 'db'), none, none, answer(12, 'db2')]);
+  await using server = await scriptedAgent([respond(9, 'db'), none, none, respond(12, 'db2')]);
   await using under = healthAt(server.address);
   const { health, until } = under;
   const start = performance.now();
@@ -98,7 +98,7 @@ it('a response that is older than the last removes nothing, and is queried again
 const CHANGED = new Map([['default/db', { subsets: {} }]]);
 
 it('a response as old as the inventory is queried once', async () => {
-  await using server = await scriptedAgent([answer(5, 'db')]);
+  await using server = await scriptedAgent([respond(5, 'db')]);
   await using under = healthAt(server.address);
   const { health, until } = under;
   health.update(registered(5, 'db'), 0);
@@ -115,7 +115,7 @@ it.each([500, 403, 404])(
     const server = createServer((incoming, outgoing) => {
       const name = /connect\/(\w+)/.exec(incoming.url ?? '')?.[1] ?? '';
       if (name === broken) return void outgoing.writeHead(status).end('no');
-      outgoing.setHeader('X-Consul-Index', '5').end(answer(5, `${name}${suffix}`).body);
+      outgoing.setHeader('X-Consul-Index', '5').end(respond(5, `${name}${suffix}`).body);
     });
     await using listening = await onLoopback(server);
     await using under = healthAt(listening.address);
@@ -146,7 +146,7 @@ it('thousands of services converge although the agent limits the query rate', as
     if (room < 0) refused += 1;
     if (room < 0) return void outgoing.writeHead(429).end('Your IP is issuing too many concurrent connections');
     const name = /connect\/(\w+)/.exec(incoming.url ?? '')?.[1] ?? '';
-    outgoing.setHeader('X-Consul-Index', '5').end(answer(5, name).body);
+    outgoing.setHeader('X-Consul-Index', '5').end(respond(5, name).body);
   });
   await using listening = await onLoopback(server);
   await using under = healthAt(listening.address);
@@ -167,7 +167,7 @@ it.each([301, 400])(
       const isOdd = incoming.url?.includes('odd') === true;
       if (isOdd) queried += 1;
       if (isOdd) return void outgoing.writeHead(status).end('no');
-      outgoing.setHeader('X-Consul-Index', '5').end(answer(5, 'db').body);
+      outgoing.setHeader('X-Consul-Index', '5').end(respond(5, 'db').body);
     });
     await using listening = await onLoopback(server);
     await using under = healthAt(listening.address);

@@ -252,7 +252,7 @@ describe('a compiled discovery chain', () => {
           {
             serverName: 'two',
             identities: ['spiffe://td.consul/ns/default/dc/dc2/svc/db'],
-            decision: { kind: 'decided', mode: 'local', by: { place: 'discovery-chain' } },
+            decision: { kind: 'decided', mode: 'local', by: { scope: 'discovery-chain' } },
           },
         ],
       },

@@ -17,7 +17,7 @@ describeWithConsul('when the agent fails, the last routes stay and recovery come
     ['garbage', 'found <html>not Consul</html>'],
     ['wrong shape', 'found "a text"'],
     ['reset', 'Consul agent at'],
-    ['silence', 'the connection stands, and no answer came in time'],
+    ['silence', 'connected, but no response in time'],
   ])(
     'with %s',
     async (fault, message) => {

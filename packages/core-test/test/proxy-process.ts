@@ -74,10 +74,10 @@ function limitedProcess(script: string, args: readonly string[], descriptors: nu
   return spawn('sh', ['-c', limited, 'sh', ...command], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
 }
 
-/** One question at a time: the answers carry no number. */
-async function query<Answer>(child: ChildProcess, question: object): Promise<Answer> {
-  child.send(question);
-  return message<Answer>(child);
+/** One question at a time: the responses carry no number. */
+async function query<Result>(child: ChildProcess, request: object): Promise<Result> {
+  child.send(request);
+  return message<Result>(child);
 }
 
 function message<Message>(child: ChildProcess): Promise<Message> {

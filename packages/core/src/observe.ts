@@ -250,8 +250,8 @@ export function observers(list: readonly Observer[]): Observer {
   }
 
   /** The compiler lets an `async` method stand for one that gives nothing: its rejection has no other reader. */
-  function answered(observer: Observer, answer: unknown): void {
-    if (answer instanceof Promise) answer.catch((reason: unknown) => report(observer, reason));
+  function answered(observer: Observer, response: unknown): void {
+    if (response instanceof Promise) response.catch((reason: unknown) => report(observer, reason));
   }
 
   function report(broken: Observer, reason: unknown): void {
@@ -273,8 +273,8 @@ const SAFE = new WeakSet<Observer>();
 /** An observer that fails at this event is reported with its own next failure: reporting it now could loop. */
 function notifyQuietly(observer: Observer, event: ProxyEvent): void {
   try {
-    const answer: unknown = observer.observe(event);
-    if (answer instanceof Promise) answer.catch(() => undefined);
+    const response: unknown = observer.observe(event);
+    if (response instanceof Promise) response.catch(() => undefined);
   } catch {
     // See above.
   }

@@ -90,7 +90,7 @@ export type {
 export { inOrder, stopInReverse } from './lifecycle/service.ts';
 export type { PreparedChange } from './lifecycle/service.ts';
 
-// The kernel of what is watched: sources, credentials, files and agents' answers stand on it.
+// The kernel of what is watched: sources, credentials, files and agents' responses stand on it.
 export { aborted, onAbort, openScope, settlesWithin, unlessAborted } from './watch/scope.ts';
 export type { Scope } from './watch/scope.ts';
 export { Cell } from './watch/cell.ts';

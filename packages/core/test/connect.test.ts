@@ -15,10 +15,10 @@ import type { Backend, Route } from '../src/routes/route.ts';
 import type { Connection, Dial, DialOptions } from '../src/transport/transport.ts';
 
 /** An `E…` is a system error of a transport that knows nothing of its meaning. */
-type Answer = 'accepts' | 'refuses' | 'hangs' | `E${string}`;
+type Conduct = 'accepts' | 'refuses' | 'hangs' | `E${string}`;
 
 /** Dials that do what the test says, by address; `hangs` uses up the time it was given. */
-function network(answers: Record<string, Answer>) {
+function network(responses: Record<string, Conduct>) {
   const dialled: { address: string; timeoutMs: number }[] = [];
   let waitedMs = 0;
   return { dialled, seen: () => dialled.map(({ address }) => address), dial, waited: () => waitedMs };
@@ -26,12 +26,12 @@ function network(answers: Record<string, Answer>) {
   function dial(to: { host: string; port: number }, { timeoutMs }: DialOptions): Dial {
     const address = formatEndpoint(to);
     dialled.push({ address, timeoutMs });
-    if (answers[address] === 'accepts') return settled(Promise.resolve(connectionTo(to)));
-    if (answers[address] === 'refuses')
+    if (responses[address] === 'accepts') return settled(Promise.resolve(connectionTo(to)));
+    if (responses[address] === 'refuses')
       return settled(Promise.reject(new ProxyError('CONNECT_REFUSED', `dial ${address}: ECONNREFUSED`)));
-    if (answers[address]?.startsWith('E') === true)
+    if (responses[address]?.startsWith('E') === true)
       return settled(
-        Promise.reject(new ProxyError('CONNECT_FAILED', `dial ${address}`, { cause: systemError(answers[address]) })),
+        Promise.reject(new ProxyError('CONNECT_FAILED', `dial ${address}`, { cause: systemError(responses[address]) })),
       );
     waitedMs += timeoutMs;
     let cut: Dial['cut'] = () => undefined;
@@ -75,13 +75,13 @@ const accepted = { id: '1', listener: 'l', remote: { host: '::1', port: 1 }, loc
 const hello = { protocol: 'tls' };
 
 function harness(
-  answers: Record<string, Answer>,
+  responses: Record<string, Conduct>,
   names: Record<string, readonly string[] | Promise<readonly string[]>> = {},
   more: Pick<ConnectorOptions, 'balances' | 'failover' | 'health' | 'prefer' | 'share'> = {},
 ) {
   const events: ProxyEvent[] = [];
   const observer = { observe: (event: ProxyEvent) => void events.push(event) };
-  const net = network(answers);
+  const net = network(responses);
   const outliers = new Outliers(observer, { consecutiveFailures: 1, baseEjectionMs: 60_000, maxEjectionMs: 60_000 });
   const resolve = (host: string) => {
     const hosts = names[host];
@@ -364,26 +364,26 @@ describe('the work for one connection', () => {
   });
 
   it('serves all who wait once an ejected backend is back', async () => {
-    const answers: Record<string, Answer> = { '10.0.0.1:1': 'refuses' };
-    const { connect, outliers } = harness(answers);
+    const responses: Record<string, Conduct> = { '10.0.0.1:1': 'refuses' };
+    const { connect, outliers } = harness(responses);
     const one = route([backend('10.0.0.1')]);
     await connect(one).catch(() => undefined);
-    answers['10.0.0.1:1'] = 'accepts';
+    responses['10.0.0.1:1'] = 'accepts';
     const results = await Promise.allSettled(Array.from({ length: 50 }, () => connect(one)));
     expect(results.every(({ status }) => status === 'fulfilled')).toBe(true);
     expect(outliers.ejected).toBe(0);
   });
 
   it('keeps dialling an ejected backend for the waiting clients when the client that started the dial leaves', async () => {
-    const answers: Record<string, Answer> = { '10.0.0.1:1': 'refuses' };
-    const { connect, latest } = harness(answers);
+    const responses: Record<string, Conduct> = { '10.0.0.1:1': 'refuses' };
+    const { connect, latest } = harness(responses);
     const one = route([backend('10.0.0.1')]);
     await connect(one).catch(() => undefined);
-    answers['10.0.0.1:1'] = 'hangs';
+    responses['10.0.0.1:1'] = 'hangs';
     const first = expect(connect(one)).rejects.toMatchObject({ code: 'DOWNSTREAM_RESET' });
     const firstOfTwo = latest();
     const second = connect(one);
-    answers['10.0.0.1:1'] = 'accepts';
+    responses['10.0.0.1:1'] = 'accepts';
     firstOfTwo?.abandon(new ProxyError('DOWNSTREAM_RESET', 'gone'));
     await first;
     expect((await second).address.host).toBe('10.0.0.1');
@@ -480,7 +480,7 @@ describe('backends with labels', () => {
 describe('the balance of a plugin', () => {
   const use = { name: 'last', settings: {} };
   const both = [backend('10.0.0.1'), backend('10.0.0.2')];
-  const answers = { '10.0.0.1:1': 'accepts', '10.0.0.2:1': 'accepts' } as const;
+  const responses = { '10.0.0.1:1': 'accepts', '10.0.0.2:1': 'accepts' } as const;
 
   it('chooses among the backends, by the client and its load', async () => {
     const seen: unknown[] = [];
@@ -490,7 +490,7 @@ describe('the balance of a plugin', () => {
         return from.at(-1) as Backend;
       },
     });
-    const net = harness(answers, {}, { balances: new Map([['last', make]]) });
+    const net = harness(responses, {}, { balances: new Map([['last', make]]) });
     const to = route(both, { balance: { name: 'last', settings: { key: 1 } } });
     await net.connect(to);
     const second = await net.connect(to);
@@ -535,7 +535,7 @@ describe('the balance of a plugin', () => {
     const make: BalanceFactory = () => ({
       pick: (from) => (from as Backend[]).toReversed().concat((from as Backend[]).splice(0))[0] as Backend,
     });
-    const net = harness(answers, {}, { balances: new Map([['last', make]]) });
+    const net = harness(responses, {}, { balances: new Map([['last', make]]) });
     const to = route([...both], { balance: use });
     await net.connect(to);
     await net.connect(to);
@@ -564,7 +564,7 @@ describe('the balance of a plugin', () => {
     ['is not there', undefined],
   ])('that %s costs no connection', async (_, make) => {
     const balances = new Map(make === undefined ? [] : [['last', make]]);
-    const net = harness(answers, {}, { balances });
+    const net = harness(responses, {}, { balances });
     const upstream = await net.connect(route(both, { balance: use }));
     expect(both).toContain(upstream.backend);
     const [failure] = net.events;

@@ -179,11 +179,13 @@ describe('a dial with something to put over its connection', () => {
     const network = new Network();
     const { dial } = connecting(network);
     const above = new Fake();
-    let leftMs = Infinity;
-    const { done } = dial(1, { upgrade: (_below, { timeoutMs }) => ((leftMs = timeoutMs), Promise.resolve(above)) });
+    let remainingMs = Infinity;
+    const { done } = dial(1, {
+      upgrade: (_below, { timeoutMs }) => ((remainingMs = timeoutMs), Promise.resolve(above)),
+    });
     network.dials[0]?.resolve(new Fake());
     expect(await done).toBe(above);
-    expect(leftMs).toBeLessThanOrEqual(options.timeoutMs);
+    expect(remainingMs).toBeLessThanOrEqual(options.timeoutMs);
   });
 
   it('is under way until then, so that a client which leaves meanwhile has waited for its backend', async () => {

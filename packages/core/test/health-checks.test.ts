@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { BackendHealth, healthKey } from '../src/health/backend-health.ts';
-import { judgeAnswer } from '../src/health/client-hello.ts';
+import { judgeResponse } from '../src/health/client-hello.ts';
 import { HealthChecks } from '../src/health/health-checks.ts';
 import { AddressBook } from '../src/names/address-book.ts';
 import type { ProxyEvent } from '../src/observe.ts';
@@ -11,11 +11,11 @@ import type { Connection, Dial } from '../src/transport/transport.ts';
 
 const CHECK: HealthCheck = { kind: 'tcp', intervalMs: 1_000, timeoutMs: 500, rise: 2, fall: 3 };
 
-type Answer = 'accepts' | 'refuses' | 'hangs' | 'shortage';
+type Conduct = 'accepts' | 'refuses' | 'hangs' | 'shortage';
 
 /** A network whose addresses answer as the test says, and checks of it. Time is the test's. */
 function harness(
-  answers: Record<string, Answer>,
+  responses: Record<string, Conduct>,
   names: Record<string, readonly string[]> = {},
   random: () => number = () => 0.5,
 ) {
@@ -40,19 +40,19 @@ function harness(
     checks.observe({ type: 'routes.replaced', source: 's', snapshot, removed: [], tookMs: 0 });
   };
   const observed = (type: ProxyEvent['type']) => events.filter((event) => event.type === type);
-  return { answers, names, checks, health, follow, dials, active, observed };
+  return { responses, names, checks, health, follow, dials, active, observed };
 
   function dialled(address: string): Dial {
     dials.push({ address, at: performance.now() });
     active.now += 1;
     active.most = Math.max(active.most, active.now);
     let cut: Dial['cut'] = () => undefined;
-    const done = new Promise<Connection>((answer, refuse) => {
-      const kind = answers[address] ?? 'refuses';
+    const done = new Promise<Connection>((respond, refuse) => {
+      const kind = responses[address] ?? 'refuses';
       const timer = setTimeout(() => refuse(new ProxyError('CONNECT_TIMEOUT', 'no answer')), CHECK.timeoutMs);
       cut = (reason) => (clearTimeout(timer), refuse(reason));
       if (kind !== 'hangs') clearTimeout(timer);
-      if (kind === 'accepts') answer({ destroy: () => undefined } as Connection);
+      if (kind === 'accepts') respond({ destroy: () => undefined } as Connection);
       if (kind === 'refuses') refuse(new ProxyError('CONNECT_REFUSED', 'ECONNREFUSED'));
       if (kind === 'shortage') refuse(new ProxyError('LOCAL_RESOURCE', 'EMFILE'));
     }).finally(() => (active.now -= 1));
@@ -83,19 +83,19 @@ const rounds = (count: number): Promise<unknown> => vi.advanceTimersByTimeAsync(
 
 describe('health checks', () => {
   it('take a backend down after the configured failures in a row, and bring it up after the passes', async () => {
-    const { answers, checks, health, follow, observed } = harness({ '10.0.0.1:1': 'accepts' });
+    const { responses, checks, health, follow, observed } = harness({ '10.0.0.1:1': 'accepts' });
     const isDown = (): boolean => health.isDown(CHECK, at('10.0.0.1').address);
     follow(route(['10.0.0.1']));
     await checks.start();
     await rounds(2);
     expect(observed('backend.up')).toEqual([]);
-    answers['10.0.0.1:1'] = 'refuses';
+    responses['10.0.0.1:1'] = 'refuses';
     await rounds(2);
     expect(isDown()).toBe(false);
     await rounds(2);
     expect(isDown()).toBe(true);
     expect(observed('backend.down')).toMatchObject([{ reason: 'ECONNREFUSED', address: { host: '10.0.0.1' } }]);
-    answers['10.0.0.1:1'] = 'accepts';
+    responses['10.0.0.1:1'] = 'accepts';
     await rounds(1);
     expect(isDown()).toBe(true);
     await rounds(2);
@@ -189,11 +189,11 @@ describe('health checks', () => {
   it('keep the slow start of a backend when a reload changes their interval', async () => {
     const slow = { ...CHECK, rise: 1, fall: 1, slowStartMs: 100_000 };
     const changed = { ...slow, intervalMs: 5_000 };
-    const { answers, checks, health, follow } = harness({ '10.0.0.1:1': 'refuses', '10.0.0.2:1': 'accepts' });
+    const { responses, checks, health, follow } = harness({ '10.0.0.1:1': 'refuses', '10.0.0.2:1': 'accepts' });
     follow(route(['10.0.0.1', '10.0.0.2'], { healthCheck: slow }));
     await checks.start();
     await rounds(1);
-    answers['10.0.0.1:1'] = 'accepts';
+    responses['10.0.0.1:1'] = 'accepts';
     await rounds(2);
     expect(health.share(slow, at('10.0.0.1').address)).toBe(0.1);
     follow(route(['10.0.0.1', '10.0.0.2'], { healthCheck: changed }));
@@ -203,7 +203,7 @@ describe('health checks', () => {
   });
 
   it('that are under way when the last route goes say nothing of the one that comes back', async () => {
-    const { answers, checks, health, follow, observed } = harness({ '10.0.0.1:1': 'hangs' });
+    const { responses, checks, health, follow, observed } = harness({ '10.0.0.1:1': 'hangs' });
     const isDown = (): boolean => health.isDown(CHECK, at('10.0.0.1').address);
     follow(route(['10.0.0.1']));
     await checks.start();
@@ -211,7 +211,7 @@ describe('health checks', () => {
     follow();
     await rounds(1);
     expect([isDown(), observed('backend.down')]).toEqual([false, []]);
-    answers['10.0.0.1:1'] = 'accepts';
+    responses['10.0.0.1:1'] = 'accepts';
     follow(route(['10.0.0.1']));
     await rounds(2);
     expect(isDown()).toBe(false);
@@ -240,7 +240,7 @@ describe('health checks', () => {
   });
 
   it('are told of each address of a name, which is down when all of them are', async () => {
-    const { answers, names, checks, health, follow } = harness(
+    const { responses, names, checks, health, follow } = harness(
       { '10.0.0.1:1': 'refuses', '10.0.0.2:1': 'accepts' },
       { 'db.internal': ['10.0.0.1', '10.0.0.2'] },
     );
@@ -258,11 +258,11 @@ describe('health checks', () => {
         { address: two, state: 'up' },
       ],
     });
-    answers['10.0.0.2:1'] = 'refuses';
+    responses['10.0.0.2:1'] = 'refuses';
     await rounds(4);
     expect(health.isDown(CHECK, at('db.internal').address)).toBe(true);
     names['db.internal'] = ['10.0.0.2'];
-    answers['10.0.0.2:1'] = 'accepts';
+    responses['10.0.0.2:1'] = 'accepts';
     await rounds(4);
     expect(health.isDown(CHECK, at('db.internal').address)).toBe(false);
     expect(checks.reportOf(to, at('db.internal').address)?.addresses).toMatchObject([{ address: two }]);
@@ -333,5 +333,5 @@ describe('the answer to a ClientHello', () => {
     ['a warning of a length that never comes', bytes(21, 3, 3, 255, 255, 1, 0), 'more'],
     ['another message', bytes(22, 3, 3, 0, 9, 1), 'failed'],
     ['HTTP', Buffer.from('HTTP/1.1 400 Bad Request\r\n'), 'failed'],
-  ])('%s', (_, answer, kind) => expect(judgeAnswer(answer).kind).toBe(kind));
+  ])('%s', (_, response, kind) => expect(judgeResponse(response).kind).toBe(kind));
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { withPlaces } from '../src/pipeline/backend-places.ts';
+import { withSlots } from '../src/pipeline/backend-slots.ts';
 import { withPreface } from '../src/pipeline/connection.ts';
 import type { Upstream } from '../src/pipeline/connection.ts';
 import { DEFAULT_LIMITS } from '../src/pipeline/limits.ts';
@@ -22,7 +22,7 @@ describe('a connection of a route without rules', () => {
     const reached = new Promise<Upstream>(() => undefined);
     const inner = { connect: () => reached };
     expect(routeRules()(inner).connect(ROUTE, CONTEXT)).toBe(reached);
-    expect(withPlaces(1, () => reached).connect(ROUTE, CONTEXT)).toBe(reached);
+    expect(withSlots(1, () => reached).connect(ROUTE, CONTEXT)).toBe(reached);
   });
 
   it('keeps the limits of the proxy and its first bytes as they are', () => {

@@ -317,12 +317,12 @@ describe('a set of queries', () => {
 
   it('uses the newer response when the stamp changes during the query', async () => {
     const { set, until } = setOf();
-    let answer: (text: string) => void = () => undefined;
-    const first = new Promise<string>((resolve) => (answer = resolve));
+    let respond: (text: string) => void = () => undefined;
+    const first = new Promise<string>((resolve) => (respond = resolve));
     set.run(never);
     set.set(new Map([['a', { stamp: '1', send: () => first }]]));
     set.set(new Map([['a', { stamp: '2', send: () => Promise.resolve('new') }]]));
-    answer('old');
+    respond('old');
     await until(() => set.converged);
     expect(set.get('a')?.value).toBe('new');
     set.rest();

@@ -26,13 +26,13 @@ const MAX_ADDED_NODES = 1_000_000;
 export function expansionProblems(
   contents: Node | null,
   aliases: ReadonlyMap<Alias, Node>,
-  placeOf: (offset: number) => DocumentPosition,
+  positionOf: (offset: number) => DocumentPosition,
 ): readonly Problem[] {
   if (aliases.size === 0) return [];
   const problem = (alias: Alias, message: string): Problem => ({
     message,
     path: [],
-    at: placeOf(alias.range?.[0] ?? 0),
+    at: positionOf(alias.range?.[0] ?? 0),
   });
   const sizes = new Map<Node, number>();
   const added = { nodes: 0 };

@@ -41,15 +41,15 @@ export function* openingDocument(
 ): Generator<void, OpenedDocument> {
   const tree = language === 'json' ? yield* jsonTree(text) : undefined;
   if (tree !== undefined)
-    return opened(tree, { resolve: () => undefined, placeOf: placesIn(text, file), problems: [], warnings: [] });
+    return opened(tree, { resolve: () => undefined, positionOf: positionsIn(text, file), problems: [], warnings: [] });
   // Before parsing: the parsers are recursive.
-  const nesting = yield* nestingProblems(text, (offset) => placesIn(text, file)(offset));
+  const nesting = yield* nestingProblems(text, (offset) => positionsIn(text, file)(offset));
   return nesting.length > 0 ? { kind: 'broken', problems: nesting } : parsedWhole(text, file, language);
 }
 
 function parsedWhole(text: string, file: string, language: Language): OpenedDocument {
   const lines = new LineCounter();
-  const placeOf = (offset: number): DocumentPosition => placeIn(file, lines, offset);
+  const positionOf = (offset: number): DocumentPosition => positionIn(file, lines, offset);
   const document = parseDocument(text, {
     lineCounter: lines,
     prettyErrors: false,
@@ -58,21 +58,21 @@ function parsedWhole(text: string, file: string, language: Language): OpenedDocu
     uniqueKeys: false,
     logLevel: 'error',
   });
-  const syntax = language === 'json' ? jsonProblems(text, placeOf) : [];
+  const syntax = language === 'json' ? jsonProblems(text, positionOf) : [];
   const errors = [...document.errors, ...document.warnings];
-  if (syntax.length === 0) syntax.push(...errors.filter(breaks).map((error) => yamlProblem(error, placeOf)));
+  if (syntax.length === 0) syntax.push(...errors.filter(breaks).map((error) => yamlProblem(error, positionOf)));
   if (syntax.length > 0) return { kind: 'broken', problems: syntax };
-  const problems = [...errors.map((error) => yamlProblem(error, placeOf)), ...repeatedKeys(document, placeOf)];
+  const problems = [...errors.map((error) => yamlProblem(error, positionOf)), ...repeatedKeys(document, positionOf)];
   const aliases = aliasesOf(document);
-  const expansion = expansionProblems(document.contents, aliases, placeOf);
+  const expansion = expansionProblems(document.contents, aliases, positionOf);
   if (expansion.length > 0) return { kind: 'broken', problems: [...problems, ...expansion] };
-  return opened(document.contents, { resolve: (alias) => aliases.get(alias), placeOf, problems, warnings: [] });
+  return opened(document.contents, { resolve: (alias) => aliases.get(alias), positionOf, problems, warnings: [] });
 }
 
 /** A plain value, as `JSON.parse` returns, read in the same way: its problems have a path and no position. */
 export function openValue(value: unknown): Extract<OpenedDocument, { kind: 'document' }> {
   const { contents } = new Document(value, { aliasDuplicateObjects: false });
-  return opened(contents, { resolve: () => undefined, placeOf: () => undefined, problems: [], warnings: [] });
+  return opened(contents, { resolve: () => undefined, positionOf: () => undefined, problems: [], warnings: [] });
 }
 
 /** The reader of `contents`, whichever parser produced it. */
@@ -82,14 +82,14 @@ export function opened(contents: Node | null, context: FieldContext): Extract<Op
 }
 
 /** Maps offsets into `text` to positions. */
-export function placesIn(text: string, file: string): (offset: number) => DocumentPosition {
+export function positionsIn(text: string, file: string): (offset: number) => DocumentPosition {
   const lines = new LineCounter();
   lines.addNewLine(0);
   for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1)) lines.addNewLine(at + 1);
-  return (offset) => placeIn(file, lines, offset);
+  return (offset) => positionIn(file, lines, offset);
 }
 
-function placeIn(file: string, lines: LineCounter, offset: number): DocumentPosition {
+function positionIn(file: string, lines: LineCounter, offset: number): DocumentPosition {
   const { line, col } = lines.linePos(offset);
   // The counter returns 0 for an empty text, which has no lines.
   return { file, line: Math.max(line, 1), column: Math.max(col, 1) };
@@ -100,14 +100,14 @@ function breaks({ code }: YAMLError): boolean {
   return code !== 'TAG_RESOLVE_FAILED';
 }
 
-function repeatedKeys(document: Document.Parsed, placeOf: (offset: number) => DocumentPosition): Problem[] {
+function repeatedKeys(document: Document.Parsed, positionOf: (offset: number) => DocumentPosition): Problem[] {
   const problems: Problem[] = [];
   visit(document, {
     Map(_, { items }) {
       const seen = new Set<unknown>();
       for (const { key } of items) {
         if (!isScalar(key)) continue;
-        if (seen.has(key.value)) problems.push({ message: REPEATED, path: [], at: placeOf(key.range?.[0] ?? 0) });
+        if (seen.has(key.value)) problems.push({ message: REPEATED, path: [], at: positionOf(key.range?.[0] ?? 0) });
         seen.add(key.value);
       }
     },
@@ -117,8 +117,8 @@ function repeatedKeys(document: Document.Parsed, placeOf: (offset: number) => Do
 
 const REPEATED = 'this key is already set above';
 
-function yamlProblem({ code, message, pos }: YAMLError, placeOf: (offset: number) => DocumentPosition): Problem {
-  return { message: REWORDED[code] ?? sentence(message), path: [], at: placeOf(pos[0]) };
+function yamlProblem({ code, message, pos }: YAMLError, positionOf: (offset: number) => DocumentPosition): Problem {
+  return { message: REWORDED[code] ?? sentence(message), path: [], at: positionOf(pos[0]) };
 }
 
 /** Where the YAML library's message is about itself, or about something that the author did not intend. */
@@ -133,14 +133,14 @@ function sentence(message: string): string {
 }
 
 /** JSON is almost a subset of YAML, so the YAML parser accepts what no JSON parser would: the JSON parser validates. */
-function jsonProblems(text: string, placeOf: (offset: number) => DocumentPosition): Problem[] {
+function jsonProblems(text: string, positionOf: (offset: number) => DocumentPosition): Problem[] {
   const errors: ParseError[] = [];
   parseJson(text, errors, { disallowComments: true, allowTrailingComma: false });
   // Only the first: later ones are mostly consequences of it.
   return errors.slice(0, 1).map(({ error, offset }) => ({
     message: `invalid JSON: ${words(printParseErrorCode(error))}`,
     path: [],
-    at: placeOf(offset),
+    at: positionOf(offset),
   }));
 }
 

@@ -16,7 +16,7 @@ export interface FieldContext {
   /** The node that an alias refers to; `undefined` when there is none. */
   resolve(alias: Alias): Node | undefined;
   /** The position of an offset into the text; `undefined` when the document was not parsed from text. */
-  placeOf(offset: number): DocumentPosition | undefined;
+  positionOf(offset: number): DocumentPosition | undefined;
   /** Problems. Grows while fields are read. */
   readonly problems: Problem[];
   /** Settings without effect. Grows while fields are read. */
@@ -39,7 +39,7 @@ export class Field {
   /** @param at fallback position for a `node` without its own */
   constructor(node: Node | null, path: readonly (string | number)[], context: FieldContext, at?: DocumentPosition) {
     this.path = path;
-    this.at = node?.range ? context.placeOf(node.range[0]) : (at ?? context.placeOf(0));
+    this.at = node?.range ? context.positionOf(node.range[0]) : (at ?? context.positionOf(0));
     this.#node = isAlias(node) ? (context.resolve(node) ?? node) : node;
     this.#context = context;
   }
@@ -119,7 +119,7 @@ export class Field {
   }
 
   #entry({ key, value }: Pair<Scalar<string>, Node | null>): FieldEntry {
-    const at = key.range ? this.#context.placeOf(key.range[0]) : undefined;
+    const at = key.range ? this.#context.positionOf(key.range[0]) : undefined;
     return { key: key.value, at, value: new Field(value, [...this.path, key.value], this.#context, at) };
   }
 
@@ -161,12 +161,12 @@ export class Field {
    * The position of the key at the end of `path`, relative to this value; that of the nearest existing ancestor when it
    * does not exist.
    */
-  placeOf(path: Problem['path']): DocumentPosition | undefined {
+  positionOf(path: Problem['path']): DocumentPosition | undefined {
     const [head, ...rest] = path;
     const entry = this.shape === 'mapping' ? this.#entryAt(head) : undefined;
     const item = entry?.value ?? this.#itemAt(Number(head));
     if (item === undefined) return this.at;
-    return rest.length === 0 ? (entry?.at ?? item.at) : item.placeOf(rest);
+    return rest.length === 0 ? (entry?.at ?? item.at) : item.positionOf(rest);
   }
 
   /** The value as `JSON.parse` would return it: for settings that are passed through. */

@@ -1,5 +1,5 @@
 // Values with their positions: from YAML and JSON texts, from plain values, from parsers of other languages.
-export { openDocument, opened, openingDocument, openValue, placesIn } from './document.ts';
+export { openDocument, opened, openingDocument, openValue, positionsIn } from './document.ts';
 export type { Language, OpenedDocument } from './document.ts';
 export type { Field, FieldContext, FieldEntry, Parsed, DocumentPosition } from './field.ts';
 export { DURATION_FORM, MAX_TIMER_MS, parseDuration } from './duration.ts';

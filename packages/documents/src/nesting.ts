@@ -10,13 +10,13 @@ import type { DocumentPosition } from './field.ts';
  */
 export function* nestingProblems(
   text: string,
-  placeOf: (offset: number) => DocumentPosition,
+  positionOf: (offset: number) => DocumentPosition,
 ): Generator<void, readonly Problem[]> {
   const depth = new Depth();
   let offset = 0;
   let count = 0;
   for (const token of new Lexer().lex(text)) {
-    if (depth.over(token)) return [{ message: TOO_DEEP, path: [], at: placeOf(offset) }];
+    if (depth.over(token)) return [{ message: TOO_DEEP, path: [], at: positionOf(offset) }];
     // The lexer's own marks, which are not in the text: a document, a plain scalar.
     if (!MARKS.has(token)) offset += token.length;
     if ((count += 1) % TOKENS_PER_STEP === 0) yield;

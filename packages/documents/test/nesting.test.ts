@@ -20,8 +20,8 @@ describe('a text that is nested too deeply is refused before it is parsed, with 
     ],
     ['lists that begin on one line', `${'- '.repeat(MANY)}a`, 'x.yaml', '1:201'],
     ['brackets of YAML', `a: ${'{a: '.repeat(MANY)}1${'}'.repeat(MANY)}`, 'x.yaml', '1:804'],
-  ])('%s', (_what, text, file, place) => {
-    expect(problemsOf(text, file)).toEqual([`${place} expected at most 200 levels, found more`]);
+  ])('%s', (_what, text, file, location) => {
+    expect(problemsOf(text, file)).toEqual([`${location} expected at most 200 levels, found more`]);
   });
 });
 

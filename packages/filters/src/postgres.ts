@@ -66,17 +66,17 @@ async function requestTls(connection: Connection, { timeoutMs }: UpgradeTime): P
     request.writeUInt32BE(REQUEST_BYTES, 0);
     request.writeUInt32BE(SSL_REQUEST, 4);
     await connection.write(request);
-    const answer = await connection.read();
-    if (answer !== undefined && Buffer.compare(answer, ACCEPTED) === 0) return connection;
-    throw new ProxyError('CONNECT_FAILED', `expected a PostgreSQL server that accepts TLS, found ${found(answer)}`);
+    const response = await connection.read();
+    if (response !== undefined && Buffer.compare(response, ACCEPTED) === 0) return connection;
+    throw new ProxyError('CONNECT_FAILED', `expected a PostgreSQL server that accepts TLS, found ${found(response)}`);
   } finally {
     clearTimeout(timer);
   }
 }
 
-function found(answer: Uint8Array | undefined): string {
-  if (answer === undefined) return 'the end of the stream';
-  return Buffer.compare(answer, DECLINED) === 0
+function found(response: Uint8Array | undefined): string {
+  if (response === undefined) return 'the end of the stream';
+  return Buffer.compare(response, DECLINED) === 0
     ? 'one that declines it'
-    : `a response that begins with ${Buffer.from(answer.subarray(0, REQUEST_BYTES)).toString('hex')}`;
+    : `a response that begins with ${Buffer.from(response.subarray(0, REQUEST_BYTES)).toString('hex')}`;
 }

@@ -29,11 +29,11 @@ describeConnectionFilter('the PROXY protocol', () => proxyProtocol({ from: ['127
 ]);
 
 describeConnectionFilter('PostgreSQL', postgres, [
-  { name: 'an SSLRequest', bytes: SSL_REQUEST, expected: { kind: 'passes', answer: Buffer.from('S') } },
+  { name: 'an SSLRequest', bytes: SSL_REQUEST, expected: { kind: 'passes', response: Buffer.from('S') } },
   {
     name: 'a GSSENCRequest, then an SSLRequest',
     bytes: Buffer.concat([GSSENC_REQUEST, SSL_REQUEST]),
-    expected: { kind: 'passes', answer: Buffer.from('NS') },
+    expected: { kind: 'passes', response: Buffer.from('NS') },
   },
   { name: 'a ClientHello', bytes: Buffer.from('160301', 'hex'), expected: { kind: 'passes', rest: 3 } },
 ]);
@@ -49,7 +49,7 @@ describeConnectionFilter('the documented example', () => knock('sesame'), [
   {
     name: 'the secret line',
     bytes: Buffer.from('sesame\n'),
-    expected: { kind: 'passes', answer: Buffer.from('OK\n') },
+    expected: { kind: 'passes', response: Buffer.from('OK\n') },
   },
   { name: 'another line', bytes: Buffer.from('abcdef\n'), expected: { kind: 'refuses', code: 'REFUSED_BY_POLICY' } },
 ]);

@@ -289,7 +289,7 @@ describe.each(transports)('a backend that is a PostgreSQL server, on the transpo
   it.each([
     ['declines', 'N', 'expected a PostgreSQL server that accepts TLS, found one that declines it'],
     ['is something else', 'HTTP/1.1 400', 'found a response that begins with 485454502f312e31'],
-  ])('and %s has failed', async (_what, answer, message) => {
+  ])('and %s has failed', async (_what, response, message) => {
     await using listener = await peerListener();
     const transport = makeTransport();
     await using one = await proxy({
@@ -302,7 +302,7 @@ describe.each(transports)('a backend that is a PostgreSQL server, on the transpo
     await client.send(Buffer.concat([SSL_REQUEST, HELLO]));
     const server = await listener.accept();
     await server.receive(8);
-    await server.send(Buffer.from(answer));
+    await server.send(Buffer.from(response));
     await client.closed;
     expect((await one.closed('CONNECT_FAILED')).error?.message).toContain(message);
   });

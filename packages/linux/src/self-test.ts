@@ -52,7 +52,7 @@ async function loopback(): Promise<string> {
 async function carry(transport: Transport, opened: CloseOpened[]): Promise<void> {
   const backend = createServer({ allowHalfOpen: true }, (socket) => {
     opened.push(() => socket.destroy());
-    answer(socket);
+    respond(socket);
   });
   opened.push(() => backend.close());
   const host = await loopback();
@@ -89,7 +89,7 @@ async function exchange({ host, port }: Endpoint, opened: CloseOpened[]): Promis
     throw new Error(`expected ${expected.length} bytes back, found ${answered.length} of which not all are the same`);
 }
 
-function answer(socket: NodeSocket): void {
+function respond(socket: NodeSocket): void {
   let half = false;
   received(socket, (bytes) => {
     if (!half && bytes >= HALF_BYTES) socket.write(HALF_OF_IT);

@@ -1,6 +1,6 @@
 import type { Problem } from '@meshgate/core';
 import { atOnce } from '@meshgate/core/parts';
-import { type OpenedDocument, opened, placesIn } from '@meshgate/documents';
+import { type OpenedDocument, opened, positionsIn } from '@meshgate/documents';
 import { type Node, Pair, Scalar, YAMLMap, YAMLSeq } from 'yaml';
 import { describeToken, HclError, type Sign, type HclToken, tokenAfter } from './hcl-tokens.ts';
 
@@ -17,17 +17,17 @@ export function openHcl(text: string, file: string): OpenedDocument {
 
 /** {@link openHcl} in steps, one for each definition of a file, so that the caller can yield in between. */
 export function* openingHcl(text: string, file: string): Generator<void, OpenedDocument> {
-  const placeOf = placesIn(text, file);
+  const positionOf = positionsIn(text, file);
   const problems: Problem[] = [];
   try {
-    const parser = new Parser(text, (at, message) => problems.push({ message, path: [], at: placeOf(at) }));
+    const parser = new Parser(text, (at, message) => problems.push({ message, path: [], at: positionOf(at) }));
     const contents = yield* parser.file();
-    return opened(contents, { resolve: () => undefined, placeOf, problems, warnings: [] });
+    return opened(contents, { resolve: () => undefined, positionOf, problems, warnings: [] });
   } catch (reason) {
     if (!(reason instanceof HclError)) throw reason;
     return {
       kind: 'broken',
-      problems: [{ message: `invalid HCL: ${reason.message}`, path: [], at: placeOf(reason.at) }],
+      problems: [{ message: `invalid HCL: ${reason.message}`, path: [], at: positionOf(reason.at) }],
     };
   }
 }

@@ -1,6 +1,6 @@
 import type { Problem } from '@meshgate/core';
 import type { Field } from '@meshgate/documents';
-import { placeOf } from './keys.ts';
+import { positionOf } from './keys.ts';
 import { type MeshFile, problemWith } from './mesh-file.ts';
 
 /** The files of each datacenter, with the definitions that are in force. */
@@ -55,7 +55,7 @@ export function* settle(
 const SHOWN = 5;
 
 function shown(kept: readonly Definition[]): readonly string[] {
-  const first = kept.slice(0, SHOWN).map(({ key, field }) => `${key} (${placeOf(field)})`);
+  const first = kept.slice(0, SHOWN).map(({ key, field }) => `${key} (${positionOf(field)})`);
   return kept.length > SHOWN ? [...first, `and ${kept.length - SHOWN} more`] : first;
 }
 
@@ -164,11 +164,11 @@ function* settleDatacenter(
 /** The key that two definitions must not share. Several checks may have the same name. */
 function rivalry({ kind, key, field }: Definition, winner: Definition | undefined): readonly Problem[] {
   if (winner === undefined) return [];
-  const place = placeOf(winner.field);
+  const location = positionOf(winner.field);
   if (kind === 'service') {
-    const message = `service id ${JSON.stringify(key.slice(kind.length + 1))} is already used at ${place}: give one of them another id`;
+    const message = `service id ${JSON.stringify(key.slice(kind.length + 1))} is already used at ${location}: give one of them another id`;
     return [problemWith(field, message)];
   }
   const isSame = JSON.stringify(field.plain()) === JSON.stringify(winner.field.plain());
-  return isSame ? [] : [problemWith(field, `${key} is already defined, with other content, at ${place}`)];
+  return isSame ? [] : [problemWith(field, `${key} is already defined, with other content, at ${location}`)];
 }

@@ -108,11 +108,11 @@ export function readMode(field: Field | undefined): WrittenMode | undefined {
   if (mode === undefined || value === undefined) return undefined;
   const parsed = parseGatewayMode(value);
   if (parsed.kind === 'unknown') mode.refuse(parsed.message);
-  return parsed.kind === 'mode' ? { value, object: placeOf(mode) } : undefined;
+  return parsed.kind === 'mode' ? { value, object: positionOf(mode) } : undefined;
 }
 
 /** The position of a value, for messages. */
-export function placeOf({ at, path }: Field): string {
+export function positionOf({ at, path }: Field): string {
   return at === undefined ? path.join('.') : `${at.file}:${at.line}:${at.column}`;
 }
 

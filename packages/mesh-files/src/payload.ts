@@ -9,13 +9,13 @@ import { SERVICE_KINDS } from './registration.ts';
  * @returns `undefined` for any other file
  */
 export function payloadOf(root: Field): string | undefined {
-  if (root.shape === 'list') return answerOf(root.list()?.[0]);
+  if (root.shape === 'list') return responseOf(root.list()?.[0]);
   if (root.shape !== 'mapping') return undefined;
   const values = valuesOf(root);
   const has = (...keys: readonly string[]): boolean => keys.some((key) => values.has(key));
   if (has('apiversion') && has('metadata', 'spec')) return RESOURCE;
   const [first] = values.values();
-  if (!has(...FILE_KEYS) && first?.shape === 'mapping' && isInstance(valuesOf(first))) return ANSWER;
+  if (!has(...FILE_KEYS) && first?.shape === 'mapping' && isInstance(valuesOf(first))) return RESPONSE;
   if (has('node') && has('address', 'service', 'services', 'check', 'checks')) return CATALOG;
   const kind = values.get('kind')?.plain();
   const isProxy = kind === 'connect-proxy' || kind === 'mesh-gateway';
@@ -24,10 +24,10 @@ export function payloadOf(root: Field): string | undefined {
 }
 
 /** Of a list: of entries, or of instances with their nodes and checks. */
-function answerOf(first: Field | undefined): string | undefined {
+function responseOf(first: Field | undefined): string | undefined {
   if (first?.shape !== 'mapping') return undefined;
   const values = valuesOf(first);
-  if (values.has('node') || values.has('servicename') || isInstance(values)) return ANSWER;
+  if (values.has('node') || values.has('servicename') || isInstance(values)) return RESPONSE;
   return values.has('kind') ? ENTRIES : undefined;
 }
 
@@ -48,7 +48,7 @@ const REGISTRATION_KEYS = ['port', 'address', 'tags', 'proxy', 'connect', 'weigh
 
 const EXPECTED = 'expected service definitions or an entry, found';
 
-const ANSWER = `${EXPECTED} a response of Consul's HTTP API: write each instance as service { … }, and rename its Service key to name`;
+const RESPONSE = `${EXPECTED} a response of Consul's HTTP API: write each instance as service { … }, and rename its Service key to name`;
 
 const ENTRIES = `${EXPECTED} a list of entries: write each into a separate file, or all of them as config_entries { bootstrap = [ … ] }`;
 

@@ -2,7 +2,7 @@ import type { Problem } from '@meshgate/core';
 import { compileChain } from '@meshgate/mesh';
 import type { ConfigEntries, Destination, ServiceResolver } from '@meshgate/mesh';
 import type { ConfigEntry, WrittenExport } from './entries.ts';
-import { placeOf } from './keys.ts';
+import { positionOf } from './keys.ts';
 import { problemWith } from './mesh-file.ts';
 import { present } from './present.ts';
 
@@ -83,7 +83,7 @@ function keyOf({ kind, name }: ConfigEntry): string {
 function contradiction(entry: ConfigEntry, first: ConfigEntry): readonly Problem[] {
   if (JSON.stringify(entry.field.plain()) === JSON.stringify(first.field.plain())) return [];
   return [
-    problemWith(entry.field, `${keyOf(entry)} is already defined, with other content, at ${placeOf(first.field)}`),
+    problemWith(entry.field, `${keyOf(entry)} is already defined, with other content, at ${positionOf(first.field)}`),
   ];
 }
 

@@ -30,11 +30,11 @@ export function readUpstreams(field: Field | undefined): readonly UpstreamDefini
   return itemsOf(field).flatMap((item) => {
     const upstream = readUpstream(item);
     if (upstream === undefined) return [];
-    const place = `${upstream.bind.host}:${upstream.bind.port}`;
-    const other = claimed.get(place);
+    const location = `${upstream.bind.host}:${upstream.bind.port}`;
+    const other = claimed.get(location);
     if (other !== undefined)
-      item.refuse(`expected a unique address, found ${place}, which upstream ${other} already uses`);
-    claimed.set(place, upstream.name);
+      item.refuse(`expected a unique address, found ${location}, which upstream ${other} already uses`);
+    claimed.set(location, upstream.name);
     return [upstream];
   });
 }

@@ -100,9 +100,9 @@ describe('a mistake in HCL has its place', () => {
     for (let at = 0; at < text.length; at += 1)
       for (const wrong of ['', '"', '{', '}', '[', ']', '=', ',', '\\', '$', '<', '\0', '/'])
         for (const changed of [text.slice(0, at) + wrong + text.slice(at + 1), text.slice(0, at) + wrong]) {
-          for (const { at: place } of openHcl(changed, 'f.hcl').problems) {
-            expect(place?.line).toBeGreaterThan(0);
-            expect(place?.line).toBeLessThanOrEqual(lines);
+          for (const { at: location } of openHcl(changed, 'f.hcl').problems) {
+            expect(location?.line).toBeGreaterThan(0);
+            expect(location?.line).toBeLessThanOrEqual(lines);
           }
         }
   });

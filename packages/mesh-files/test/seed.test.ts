@@ -207,7 +207,7 @@ function observed(upstream: ProxyUpstream) {
     bind: `${upstream.definition.bind.host}:${upstream.definition.bind.port}`,
     path: first?.path,
     dials: first?.backends.map(({ address }) => `${address.host}:${address.port}`),
-    by: decision?.kind === 'decided' ? decision.by.place : 'nobody',
+    by: decision?.kind === 'decided' ? decision.by.scope : 'nobody',
     serverName: first?.target.serverName,
   };
 }

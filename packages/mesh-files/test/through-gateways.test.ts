@@ -29,7 +29,7 @@ describe('two gateways, nothing but mesh files, and a service behind the second'
     const { folder, gateways } = await twoDatacenters(mode);
     const target = await targetOf(folder);
     expect(target.path).toBe(path);
-    expect(await answerOf(target)).toBe('hello');
+    expect(await responseOf(target)).toBe('hello');
     const closed = gateways.flatMap(({ datacenter, events }) =>
       passed
         .filter((one) => one.startsWith(datacenter))
@@ -53,7 +53,7 @@ async function targetOf(folder: string): Promise<UpstreamTarget> {
 }
 
 /** Dials as a sidecar does: the target's address and name, and whoever answers must be who the target says. */
-async function answerOf({ backends, target }: UpstreamTarget): Promise<string> {
+async function responseOf({ backends, target }: UpstreamTarget): Promise<string> {
   const [backend] = backends;
   if (backend === undefined) throw new Error('expected somebody to dial, found nobody');
   await using client = await tlsClient(backend.address, target.serverName);

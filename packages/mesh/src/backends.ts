@@ -41,6 +41,6 @@ export function backendsOf(
 
 /** Several gateways may share an address, that of a load balancer: equal catalogs give equal lists, in whatever order they are read. */
 function byAddress(a: Backend, b: Backend): number {
-  const byPlace = compare(a.address.host, b.address.host) || a.address.port - b.address.port;
-  return byPlace || Number(b.healthy) - Number(a.healthy) || a.weight - b.weight;
+  const byPosition = compare(a.address.host, b.address.host) || a.address.port - b.address.port;
+  return byPosition || Number(b.healthy) - Number(a.healthy) || a.weight - b.weight;
 }

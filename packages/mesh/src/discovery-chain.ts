@@ -223,12 +223,12 @@ function peerTarget(spot: Spot, { request }: ChainScope): ChainTarget {
 function ownTarget(spot: Spot, { request, entries, trustDomain, partition }: ChainScope): ChainTarget {
   const resolver = entries.resolvers.get(spot.service);
   const externalSni = entries.serviceDefaults.get(spot.service)?.externalSni;
-  const place = { ...spot, ...defined({ partition }) };
+  const location = { ...spot, ...defined({ partition }) };
   return {
-    ...place,
-    id: targetId(place),
-    serverName: externalSni ?? serviceServerName({ ...place, trustDomain }),
-    identities: [serviceIdentity(place, trustDomain)],
+    ...location,
+    id: targetId(location),
+    serverName: externalSni ?? serviceServerName({ ...location, trustDomain }),
+    identities: [serviceIdentity(location, trustDomain)],
     instances: (spot.subset === undefined ? undefined : resolver?.subsets[spot.subset]) ?? WHOLE_SERVICE,
     external: externalSni !== undefined,
     decision: targetDecision(spot, request.decision, entries),
@@ -240,7 +240,7 @@ function ownTarget(spot: Spot, { request, entries, trustDomain, partition }: Cha
 function targetDecision({ service }: Spot, decision: ModeDecision, { serviceDefaults }: ConfigEntries): ModeDecision {
   const mode = serviceDefaults.get(service)?.mode;
   if (decision.kind === 'refused' || mode === undefined || mode.value === '') return decision;
-  const last = { place: 'discovery-chain', ...mode } as const;
+  const last = { scope: 'discovery-chain', ...mode } as const;
   return decision.kind === 'unset' ? decideMode([last]) : { ...decision, others: [...decision.others, last] };
 }
 

@@ -48,16 +48,16 @@ function listenersOf(registration: GatewayRegistration, config: WeakReader, any:
   ];
   const advertised = advertisedOf(registration);
   const names = new Set<string>();
-  const places = new Set<string>();
+  const locations = new Set<string>();
   return bound
     .map(({ name, endpoint: { host, port: at } }) => ({ name, endpoint: { host: bindHost(host), port: at } }))
     .toSorted((one, other) => compare(one.name, other.name))
     .flatMap(({ name, endpoint }) => {
-      const place = formatEndpoint(endpoint);
-      if (places.has(place)) return [];
-      places.add(place);
+      const location = formatEndpoint(endpoint);
+      if (locations.has(location)) return [];
+      locations.add(location);
       // Consul allows a bind address named like a tagged address, or `default`, and listens on both.
-      const unique = names.has(name) ? `${name}:${place}` : name;
+      const unique = names.has(name) ? `${name}:${location}` : name;
       names.add(name);
       return [{ name: unique, endpoint, ...defined({ advertised: advertised.length === 0 ? undefined : advertised }) }];
     });

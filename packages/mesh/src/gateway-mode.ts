@@ -15,7 +15,7 @@ export type GatewayMode =
  * upstream comes before the instance, the defaults for all upstreams after it. The discovery chain (the defaults of the destination)
  * applies only when the dialling side sets none.
  */
-export const MODE_PLACES = [
+export const MODE_SCOPES = [
   'upstream',
   'upstream-override',
   'service-instance',
@@ -26,12 +26,12 @@ export const MODE_PLACES = [
 ] as const;
 
 /** One of {@link MODE_PLACES}. */
-export type ModePlace = (typeof MODE_PLACES)[number];
+export type ModeScope = (typeof MODE_SCOPES)[number];
 
 /** The setting in one place. */
 export interface ModeSetting {
   /** Which place it is. */
-  readonly place: ModePlace;
+  readonly scope: ModeScope;
   /** As written; empty when the place sets none, which is the same as omitting it. */
   readonly value: string;
   /** Where it is written, for messages: the Consul object (`service-defaults/web`) or the position in a file. */
@@ -92,7 +92,7 @@ export function explainMode(decision: ModeDecision): string {
       return decision.message;
     case 'decided': {
       const settings = [decision.by, ...decision.others];
-      return settings.map(({ value, ...where }) => `${value} by ${placeName(where)}`).join('; else ');
+      return settings.map(({ value, ...where }) => `${value} by ${scopeName(where)}`).join('; else ');
     }
   }
 }
@@ -103,15 +103,15 @@ function modeNamed(text: string): GatewayMode | undefined {
   return MODES.find((mode) => mode === text);
 }
 
-function rank({ place }: ModeSetting): number {
-  return MODE_PLACES.indexOf(place);
+function rank({ scope }: ModeSetting): number {
+  return MODE_SCOPES.indexOf(scope);
 }
 
-function placeName({ place, object }: Pick<ModeSetting, 'place' | 'object'>): string {
-  return object === '' ? PLACE_NAMES[place] : `${PLACE_NAMES[place]} (${object})`;
+function scopeName({ scope, object }: Pick<ModeSetting, 'scope' | 'object'>): string {
+  return object === '' ? SCOPE_NAMES[scope] : `${SCOPE_NAMES[scope]} (${object})`;
 }
 
-const PLACE_NAMES: Readonly<Record<ModePlace, string>> = {
+const SCOPE_NAMES: Readonly<Record<ModeScope, string>> = {
   upstream: 'the upstream definition',
   'upstream-override': "the upstream's override in the service defaults",
   'service-instance': 'the service instance',

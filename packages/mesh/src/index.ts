@@ -52,8 +52,8 @@ export { formatSpiffeId, isSameSpiffeId, parseSpiffeId } from './spiffe.ts';
 export type { ParsedSpiffeId, SpiffeId } from './spiffe.ts';
 
 // The dialling side: modes, discovery chains, targets, intentions.
-export { decideMode, explainMode, MODE_PLACES, modeOf, parseGatewayMode } from './gateway-mode.ts';
-export type { GatewayMode, ModeDecision, ModePlace, ModeSetting, ParsedGatewayMode } from './gateway-mode.ts';
+export { decideMode, explainMode, MODE_SCOPES, modeOf, parseGatewayMode } from './gateway-mode.ts';
+export type { GatewayMode, ModeDecision, ModeScope, ModeSetting, ParsedGatewayMode } from './gateway-mode.ts';
 export { NO_ENTRIES } from './config-entries.ts';
 export type {
   ConfigEntries,

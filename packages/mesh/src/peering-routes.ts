@@ -177,8 +177,8 @@ function exportRefusal({ name, chain }: ExportedService, { catalog, gateway }: P
     return { kind: 'refused', reason, isProblem: true };
   }
   if (!isLocal(target, catalog)) {
-    const place = target.peer === undefined ? `datacenter ${target.datacenter}` : `peer ${target.peer}`;
-    const reason = `its discovery chain leads to ${target.service} in ${place}: an exported service must be local (as in Consul)`;
+    const location = target.peer === undefined ? `datacenter ${target.datacenter}` : `peer ${target.peer}`;
+    const reason = `its discovery chain leads to ${target.service} in ${location}: an exported service must be local (as in Consul)`;
     return { kind: 'refused', reason, isProblem: true };
   }
   return { kind: 'passed', target, ...defined({ warning: advice }) };

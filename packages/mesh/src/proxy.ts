@@ -7,7 +7,7 @@ import type {
   WrittenMode,
 } from './config-entries.ts';
 import { decideMode } from './gateway-mode.ts';
-import type { ModeDecision, ModePlace, ModeSetting } from './gateway-mode.ts';
+import type { ModeDecision, ModeScope, ModeSetting } from './gateway-mode.ts';
 
 /** A registered Connect proxy, stand-alone or as the sidecar of a service. */
 export interface ProxyDefinition {
@@ -158,6 +158,6 @@ function overrideFor(
   return overrides.find((one) => one.name === name && (one.namespace ?? 'default') === namespace && one.peer === peer);
 }
 
-function setting(place: ModePlace, written: WrittenMode | undefined): readonly ModeSetting[] {
-  return written === undefined || written.value === '' ? [] : [{ place, ...written }];
+function setting(scope: ModeScope, written: WrittenMode | undefined): readonly ModeSetting[] {
+  return written === undefined || written.value === '' ? [] : [{ scope, ...written }];
 }

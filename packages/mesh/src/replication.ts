@@ -28,12 +28,12 @@ export function replicated(
   gateways: readonly Instance[],
   { datacenter, partition = 'default', trustDomain }: Pick<Catalog, 'datacenter' | 'partition' | 'trustDomain'>,
 ): readonly Instance[] {
-  const place = { service, datacenter, partition, ...defined({ namespace }) };
-  const own = serviceIdentity(place, trustDomain);
+  const location = { service, datacenter, partition, ...defined({ namespace }) };
+  const own = serviceIdentity(location, trustDomain);
   const gateway = formatSpiffeId({ kind: 'mesh-gateway', trustDomain, partition, datacenter });
   const others = protocol === 'tcp' ? targetIdentities : [];
   const peerMeta = {
-    serverNames: [peeredServiceServerName({ ...place, peer, trustDomain })],
+    serverNames: [peeredServiceServerName({ ...location, peer, trustDomain })],
     identities: [...new Set([own, gateway, ...others])],
     protocol,
   };

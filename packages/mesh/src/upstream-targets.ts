@@ -121,8 +121,8 @@ function behindGateways(target: ChainTarget, path: UpstreamPath, known: Selectio
   if ((path !== 'local-gateway' && path !== 'remote-gateway') || known?.kind !== 'selected') return undefined;
   if (serviceHealth(known, target) !== 'unhealthy') return undefined;
   const found = known.instances.length === 0 ? 'no instance' : 'no healthy instance';
-  const place = target.peer === undefined ? `datacenter ${target.datacenter}` : `peer ${target.peer}`;
-  return `${nameOf(target)} has ${found} in ${place}; the gateways lead to nobody`;
+  const location = target.peer === undefined ? `datacenter ${target.datacenter}` : `peer ${target.peer}`;
+  return `${nameOf(target)} has ${found} in ${location}; the gateways lead to nobody`;
 }
 
 function nameOf({ service, subset }: ChainTarget): string {

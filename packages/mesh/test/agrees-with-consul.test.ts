@@ -102,7 +102,7 @@ function ours(
   );
   const sql = { upstreamOverrides: [], mode: { value: 'remote', object: 'service-defaults/sql' } };
   const entries: ConfigEntries = { ...NO_ENTRIES, resolvers: new Map(whole), serviceDefaults: new Map([['sql', sql]]) };
-  const decision = decideMode([{ place: 'proxy-defaults', value: mode, object: 'proxy-defaults/global' }]);
+  const decision = decideMode([{ scope: 'proxy-defaults', value: mode, object: 'proxy-defaults/global' }]);
   const compiled = compileChain({ service: 'db', datacenter, decision }, entries, { trustDomain });
   if (compiled.kind === 'refused') throw new Error(compiled.message);
   return compiled.chain.targets.map((target) => ({
@@ -139,8 +139,8 @@ interface ConsulChain {
 
 async function theirs(consul: ConsulAgent, datacenter: string, mode: string): Promise<readonly Leg[]> {
   const override = mode === '' ? {} : { OverrideMeshGateway: { Mode: mode } };
-  const answer = (await consul.query('POST', `discovery-chain/db?compile-dc=${datacenter}`, override)) as ConsulChain;
-  const { StartNode, Nodes, Targets } = answer.Chain;
+  const response = (await consul.query('POST', `discovery-chain/db?compile-dc=${datacenter}`, override)) as ConsulChain;
+  const { StartNode, Nodes, Targets } = response.Chain;
   const start = Nodes[StartNode]?.Resolver;
   return [start?.Target ?? '', ...(start?.Failover?.Targets ?? [])].map((id) => {
     const target = Targets[id];

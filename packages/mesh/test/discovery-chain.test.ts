@@ -7,7 +7,7 @@ const UNSET: ModeDecision = { kind: 'unset' };
 const LOCAL: ModeDecision = {
   kind: 'decided',
   mode: 'local',
-  by: { place: 'proxy-defaults', value: 'local', object: 'proxy-defaults/global' },
+  by: { scope: 'proxy-defaults', value: 'local', object: 'proxy-defaults/global' },
   others: [],
 };
 
@@ -129,11 +129,11 @@ describe("a target's mode", () => {
     expect(targetsOf({}, { decision: UNSET }, destinations)[0]?.decision).toMatchObject({
       kind: 'decided',
       mode: 'remote',
-      by: { place: 'discovery-chain', object: 'service-defaults/db' },
+      by: { scope: 'discovery-chain', object: 'service-defaults/db' },
     });
     expect(targetsOf({}, { decision: LOCAL }, destinations)[0]?.decision).toMatchObject({
       mode: 'local',
-      others: [{ place: 'discovery-chain', value: 'remote' }],
+      others: [{ scope: 'discovery-chain', value: 'remote' }],
     });
   });
 

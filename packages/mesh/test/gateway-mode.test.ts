@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { decideMode, explainMode, type GatewayMode, MODE_PLACES, modeOf, parseGatewayMode } from '../src/index.ts';
-import type { ConfigEntries, ModePlace, ModeSetting, WrittenMode } from '../src/index.ts';
+import { decideMode, explainMode, type GatewayMode, MODE_SCOPES, modeOf, parseGatewayMode } from '../src/index.ts';
+import type { ConfigEntries, ModeScope, ModeSetting, WrittenMode } from '../src/index.ts';
 import { NO_ENTRIES, upstreamMode } from '../src/index.ts';
 
 /** The document that introduced modes lists these, finest first. */
-const FOUR: readonly ModePlace[] = ['upstream', 'service-instance', 'service-defaults', 'proxy-defaults'];
+const FOUR: readonly ModeScope[] = ['upstream', 'service-instance', 'service-defaults', 'proxy-defaults'];
 /** Consul since 1.10. */
-const SIX: readonly ModePlace[] = [
+const SIX: readonly ModeScope[] = [
   'upstream',
   'upstream-override',
   'service-instance',
@@ -22,7 +22,7 @@ describe('of the places that set a mode the first decides', () => {
   it.each(combinations(SIX))('of the six, where they are really written: $name', ({ set, first }) => {
     for (const mode of MODES) {
       const decision = decisionFromEntries(set, first, mode);
-      expect(decision.kind === 'decided' ? decision.by.place : undefined).toBe(first);
+      expect(decision.kind === 'decided' ? decision.by.scope : undefined).toBe(first);
       expect(modeOf(decision)).toBe(first === undefined ? undefined : mode);
     }
   });
@@ -32,7 +32,7 @@ describe('of the places that set a mode the first decides', () => {
   });
 
   it('asks the discovery chain last, when the whole dialling side is silent', () => {
-    expect(MODE_PLACES).toEqual([...SIX, 'discovery-chain']);
+    expect(MODE_SCOPES).toEqual([...SIX, 'discovery-chain']);
     expect(modeOf(decideMode([setting('discovery-chain', 'remote')]))).toBe('remote');
     expect(modeOf(decideMode([setting('discovery-chain', 'remote'), setting('proxy-defaults', 'local')]))).toBe(
       'local',
@@ -40,7 +40,7 @@ describe('of the places that set a mode the first decides', () => {
   });
 
   it('treats an empty mode as not set, at every place', () => {
-    for (const place of MODE_PLACES) expect(decideMode([setting(place, '')])).toEqual({ kind: 'unset' });
+    for (const scope of MODE_SCOPES) expect(decideMode([setting(scope, '')])).toEqual({ kind: 'unset' });
     expect(modeOf(decideMode([setting('upstream', ''), setting('proxy-defaults', 'local')]))).toBe('local');
   });
 
@@ -82,7 +82,7 @@ describe('a mode', () => {
 
   it('that is invalid, where it would decide, is an error that names its object', () => {
     const decision = decideMode([setting('service-defaults', 'Local'), setting('proxy-defaults', 'remote')]);
-    expect(decision).toMatchObject({ kind: 'refused', by: { place: 'service-defaults' } });
+    expect(decision).toMatchObject({ kind: 'refused', by: { scope: 'service-defaults' } });
     expect(explainMode(decision)).toBe(
       'service-defaults/x: expected none, local or remote, found "Local": write local, in lower case',
     );
@@ -107,32 +107,32 @@ describe('the explanation of a mode', () => {
 
 interface Combination {
   readonly name: string;
-  readonly set: readonly ModePlace[];
-  readonly first: ModePlace | undefined;
+  readonly set: readonly ModeScope[];
+  readonly first: ModeScope | undefined;
 }
 
 /** Every set of the places; `first` is the one that stands first in their list. */
-function combinations(places: readonly ModePlace[]): readonly Combination[] {
-  return Array.from({ length: 2 ** places.length }, (_, bits) => {
-    const set = places.filter((_place, index) => (bits & (1 << index)) !== 0);
+function combinations(scopes: readonly ModeScope[]): readonly Combination[] {
+  return Array.from({ length: 2 ** scopes.length }, (_, bits) => {
+    const set = scopes.filter((_scope, index) => (bits & (1 << index)) !== 0);
     return { name: set.join(' + ') || 'nothing', set, first: set[0] };
   });
 }
 
-function expectDecidedBy(set: readonly ModePlace[], first: ModePlace | undefined): void {
+function expectDecidedBy(set: readonly ModeScope[], first: ModeScope | undefined): void {
   for (const mode of MODES) {
     const other = mode === 'local' ? 'remote' : 'local';
     // Given in the wrong order, so that the order of precedence is not the order of arrival.
-    const settings = set.map((place) => setting(place, place === first ? mode : other)).toReversed();
+    const settings = set.map((scope) => setting(scope, scope === first ? mode : other)).toReversed();
     const decision = decideMode(settings);
     expect(modeOf(decision)).toBe(first === undefined ? undefined : mode);
-    expect(decision.kind === 'decided' ? [decision.by, ...decision.others].map(({ place }) => place) : []).toEqual(set);
+    expect(decision.kind === 'decided' ? [decision.by, ...decision.others].map(({ scope }) => scope) : []).toEqual(set);
   }
 }
 
-function decisionFromEntries(set: readonly ModePlace[], first: ModePlace | undefined, mode: GatewayMode) {
+function decisionFromEntries(set: readonly ModeScope[], first: ModeScope | undefined, mode: GatewayMode) {
   const other = mode === 'local' ? 'remote' : 'local';
-  const at = (place: ModePlace) => (set.includes(place) ? { mode: written(place === first ? mode : other) } : {});
+  const at = (scope: ModeScope) => (set.includes(scope) ? { mode: written(scope === first ? mode : other) } : {});
   const entries: ConfigEntries = {
     ...NO_ENTRIES,
     proxyDefaults: { config: {}, ...at('proxy-defaults') },
@@ -150,8 +150,8 @@ function decisionFromEntries(set: readonly ModePlace[], first: ModePlace | undef
   return upstreamMode({ name: 'api', ...at('upstream') }, { service: 'web', ...at('service-instance') }, entries);
 }
 
-function setting(place: ModePlace, value: string): ModeSetting {
-  return { place, value, object: `${place}/x` };
+function setting(scope: ModeScope, value: string): ModeSetting {
+  return { scope, value, object: `${scope}/x` };
 }
 
 function written(value: string): WrittenMode {

@@ -181,8 +181,8 @@ describe("routes of peering agree with Consul's golden case", () => {
     ['another datacenter', { datacenter: 'dc2' }],
     ['a peer', { datacenter: 'dc1', peer: 'peer-b' }],
     ['another partition', { datacenter: 'dc1', partition: 'eu' }],
-  ])('of an export whose chain leads to %s: the name exists without a backend', (_name, place) => {
-    const chain = { protocol: 'tcp', target: { service: 'web', ...place } };
+  ])('of an export whose chain leads to %s: the name exists without a backend', (_name, location) => {
+    const chain = { protocol: 'tcp', target: { service: 'web', ...location } };
     const given = exporting(['web'], [{ name: 'web', peers: ['peer-a'], chain }]);
     const derived = deriveRoutes(catalog(given), GATEWAY);
     expect(table(derived.routes)['web.default.default.peer-a.external.TD1']).toEqual([]);

@@ -200,7 +200,7 @@ describe('a name that no gateway can route', () => {
     ['a/b', 'found "/"'],
     ['x'.repeat(64), 'found one of 64'],
   ])('is a problem where a gateway is dialled, and the target stays: %s', (service, found) => {
-    const decision = decideMode([{ place: 'upstream', value: 'local', object: 'upstream' }]);
+    const decision = decideMode([{ scope: 'upstream', value: 'local', object: 'upstream' }]);
     const compiled = compileChain({ service, datacenter: 'dc2', decision }, NO_ENTRIES, { trustDomain: 'td.consul' });
     if (compiled.kind === 'refused') throw new Error(compiled.message);
     const gateways = [{ datacenter: 'dc1', gateways: [instance('gateway', { address: '10.0.0.1', port: 8_443 })] }];
@@ -376,7 +376,7 @@ function chainTarget(over: Partial<ChainTarget>, mode: string): ChainTarget {
     identities: [],
     instances: { filter: '', onlyPassing: false },
     external: false,
-    decision: decideMode([{ place: 'service-defaults', value: mode, object: 'service-defaults/web' }]),
+    decision: decideMode([{ scope: 'service-defaults', value: mode, object: 'service-defaults/web' }]),
     ...over,
   };
 }

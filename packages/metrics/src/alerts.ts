@@ -5,7 +5,7 @@ export interface AlertDefinition {
   /** Its name. */
   readonly alert: string;
   /** What it answers, as an operator's question. */
-  readonly question: string;
+  readonly query: string;
   /** PromQL: it fires for each series of the result. */
   readonly expr: string;
   /** How long it must hold, in Prometheus' duration format; at once when absent. */
@@ -49,7 +49,7 @@ const LOG_LINES_DROPPED = 'meshgate_log_lines_dropped_total';
 export const ALERTS: readonly AlertDefinition[] = [
   {
     alert: 'MeshgateFailures',
-    question: 'Do clients get through?',
+    query: 'Do clients get through?',
     expr: `sum by (instance) (rate(${closed.name}{side=~"upstream|proxy"}[5m])) / sum by (instance) (rate(${closed.name}[5m])) > 0.01`,
     for: '10m',
     severity: 'page',
@@ -62,7 +62,7 @@ export const ALERTS: readonly AlertDefinition[] = [
   },
   {
     alert: 'MeshgateRouteDown',
-    question: 'Does every name lead somewhere?',
+    query: 'Does every name lead somewhere?',
     expr: `${sourceRoutesDown.name} > 0`,
     for: '5m',
     severity: 'page',
@@ -72,7 +72,7 @@ export const ALERTS: readonly AlertDefinition[] = [
   },
   {
     alert: 'MeshgateNotReady',
-    question: 'Is it in service?',
+    query: 'Is it in service?',
     expr: `max_over_time(${ready.name}[1m]) == 0 unless on (instance) ${draining.name} == 1`,
     for: '5m',
     severity: 'page',
@@ -82,7 +82,7 @@ export const ALERTS: readonly AlertDefinition[] = [
   },
   {
     alert: 'MeshgateRemoteWithoutGateway',
-    question: 'Can every datacenter and peer be reached?',
+    query: 'Can every datacenter and peer be reached?',
     expr: `${remoteGatewaysHealthy.name} == 0`,
     for: '2m',
     severity: 'page',
@@ -92,7 +92,7 @@ export const ALERTS: readonly AlertDefinition[] = [
   },
   {
     alert: 'MeshgateNearLimit',
-    question: 'How long until it is full?',
+    query: 'How long until it is full?',
     expr: NEARNESS.map((ratio) => `(${ratio}) > 0.8`).join(' or '),
     for: '10m',
     severity: 'ticket',
@@ -105,7 +105,7 @@ export const ALERTS: readonly AlertDefinition[] = [
   },
   {
     alert: 'MeshgateListenerDown',
-    question: 'Can clients connect?',
+    query: 'Can clients connect?',
     expr: `${listenerUp.name} == 0`,
     for: '1m',
     severity: 'page',
@@ -115,7 +115,7 @@ export const ALERTS: readonly AlertDefinition[] = [
   },
   {
     alert: 'MeshgateFull',
-    question: 'Is it full?',
+    query: 'Is it full?',
     expr: `sum by (instance, listener) (rate(${refused.name}[5m])) > 0 or max by (instance, listener) (max_over_time(${listenerPaused.name}[5m])) == 1`,
     severity: 'page',
     summary: '{{ $labels.instance }} refuses connections of {{ $labels.listener }}',
@@ -125,7 +125,7 @@ export const ALERTS: readonly AlertDefinition[] = [
   },
   {
     alert: 'MeshgateSourceFailing',
-    question: 'Are the routes fresh?',
+    query: 'Are the routes fresh?',
     expr: `min_over_time(${sourceFailing.name}[5m]) == 1`,
     for: '5m',
     severity: 'ticket',
@@ -135,7 +135,7 @@ export const ALERTS: readonly AlertDefinition[] = [
   },
   {
     alert: 'MeshgateSourceWarns',
-    question: 'Do the sources report problems?',
+    query: 'Do the sources report problems?',
     expr: `${sourceWarnings.name} > 0`,
     for: '15m',
     severity: 'ticket',
@@ -145,7 +145,7 @@ export const ALERTS: readonly AlertDefinition[] = [
   },
   {
     alert: 'MeshgateBackendsEjected',
-    question: 'Can every backend be dialled?',
+    query: 'Can every backend be dialled?',
     expr: `${ejected.name} > 0`,
     for: '5m',
     severity: 'ticket',
@@ -155,7 +155,7 @@ export const ALERTS: readonly AlertDefinition[] = [
   },
   {
     alert: 'MeshgateNamesFail',
-    question: 'Do backend names resolve?',
+    query: 'Do backend names resolve?',
     expr: `sum by (instance) (rate(${resolutionFailures.name}[5m])) > 0`,
     for: '10m',
     severity: 'ticket',
@@ -165,7 +165,7 @@ export const ALERTS: readonly AlertDefinition[] = [
   },
   {
     alert: 'MeshgatePathImpaired',
-    question: 'Do the networks pass everything on?',
+    query: 'Do the networks pass everything on?',
     expr: `sum by (instance, problem, side) (rate(${pathImpairments.name}[10m])) > 0`,
     severity: 'ticket',
     summary: 'The network of {{ $labels.instance }} loses packets ({{ $labels.problem }}, {{ $labels.side }})',
@@ -175,7 +175,7 @@ export const ALERTS: readonly AlertDefinition[] = [
   },
   {
     alert: 'MeshgateLogLost',
-    question: 'Is everything logged?',
+    query: 'Is everything logged?',
     expr: `rate(${LOG_LINES_DROPPED}[5m]) > 0`,
     severity: 'ticket',
     summary: '{{ $labels.instance }} drops log lines',
@@ -184,7 +184,7 @@ export const ALERTS: readonly AlertDefinition[] = [
   },
   {
     alert: 'MeshgateCertificateNotRenewed',
-    question: 'Will the certificate last?',
+    query: 'Will the certificate last?',
     // Consul's agents renew a certificate of three days with at least seven hours left.
     expr: `${certificateExpiry.name} - time() < 6 * 3600`,
     severity: 'page',
@@ -194,7 +194,7 @@ export const ALERTS: readonly AlertDefinition[] = [
   },
   {
     alert: 'MeshgateAgentCertificateExpires',
-    question: 'Are the certificates between gateway and Consul agent valid?',
+    query: 'Are the certificates between gateway and Consul agent valid?',
     expr: `${AGENT_CERTIFICATE} - time() < 7 * 86400`,
     severity: 'ticket',
     summary: 'The certificate ({{ $labels.certificate }}) between {{ $labels.instance }} and its Consul agent expires',
@@ -204,7 +204,7 @@ export const ALERTS: readonly AlertDefinition[] = [
   },
   {
     alert: 'MeshgateRootsExpire',
-    question: 'Will cluster and peers still be believed?',
+    query: 'Will cluster and peers still be believed?',
     // To replace the authority of a cluster, and to tell every peer of it, takes longer than to renew a certificate.
     expr: `${rootExpiry.name} - time() < 30 * 86400 or ${CONSUL_ROOTS} - time() < 30 * 86400`,
     severity: 'ticket',
@@ -215,7 +215,7 @@ export const ALERTS: readonly AlertDefinition[] = [
   },
   {
     alert: 'MeshgateServiceFailed',
-    question: 'Are all services running?',
+    query: 'Are all services running?',
     expr: `increase(${serviceFailures.name}[10m]) > 0`,
     severity: 'ticket',
     summary: 'Service {{ $labels.service }} of {{ $labels.instance }} has failed',

@@ -11,7 +11,7 @@ export function rulesFile(alerts: readonly AlertDefinition[]): string {
     '  - name: meshgate',
     '    rules:',
     ...alerts.flatMap((alert) => [
-      `      # ${alert.question}`,
+      `      # ${alert.query}`,
       `      - alert: ${alert.alert}`,
       `        expr: ${text(alert.expr)}`,
       ...(alert.for === undefined ? [] : [`        for: ${alert.for}`]),

@@ -54,9 +54,9 @@ describe('rules and dashboard', () => {
 
   it('docs/metrics.md has every alert and its question', () => {
     const page = readFileSync(new URL('../../../docs/metrics.md', import.meta.url), 'utf8');
-    for (const { alert, question } of ALERTS) {
+    for (const { alert, query } of ALERTS) {
       const row = page.split('\n').find((line) => line.startsWith(`| \`${alert}\``));
-      expect(row).toContain(question);
+      expect(row).toContain(query);
     }
   });
 });

@@ -14,7 +14,7 @@ const SIZES = [1, 2, 17, 512, 2 ** 14];
 
 /** A change of one byte, at a place given as a part of the whole. */
 const change = fc.record({
-  place: fc.noBias(fc.nat(9_999)).map((part) => part / 10_000),
+  location: fc.noBias(fc.nat(9_999)).map((part) => part / 10_000),
   byte: fc.oneof(fc.nat(255), fc.constantFrom(0, 1, 22, 0x7f, 0x80, 0xff)),
 });
 
@@ -47,9 +47,12 @@ describe('whatever the bytes', () => {
   });
 });
 
-function changed(bytes: Uint8Array, changes: readonly { readonly place: number; readonly byte: number }[]): Uint8Array {
+function changed(
+  bytes: Uint8Array,
+  changes: readonly { readonly location: number; readonly byte: number }[],
+): Uint8Array {
   const copy = bytes.slice();
-  for (const { place, byte } of changes) copy[Math.floor(place * copy.length)] = byte;
+  for (const { location, byte } of changes) copy[Math.floor(location * copy.length)] = byte;
   return copy;
 }
 

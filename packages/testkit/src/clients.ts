@@ -116,9 +116,9 @@ function client(tls: TLSSocket, stream: Peer): TlsClient {
 
   async function get(path = '/'): Promise<string> {
     await stream.send(`GET ${path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n`);
-    const answer = (await stream.receiveAll()).toString();
-    const [, body] = answer.split('\r\n\r\n', 2);
-    if (body === undefined) throw new Error(`expected an HTTP response, found '${answer}'`);
+    const response = (await stream.receiveAll()).toString();
+    const [, body] = response.split('\r\n\r\n', 2);
+    if (body === undefined) throw new Error(`expected an HTTP response, found '${response}'`);
     return body;
   }
 }

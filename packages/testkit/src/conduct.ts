@@ -47,7 +47,7 @@ export function behave(conduct: Conduct, socket: Socket, name: string, raw: Sock
       socket.end();
       return void socket.resume();
     case 'answer-last':
-      return answerLast(socket);
+      return respondLast(socket);
     case 'linger':
       return void socket.pipe(socket, { end: false });
     case 'hang':
@@ -78,7 +78,7 @@ function send(socket: Socket, bytes: number): void {
   else socket.write(ZEROS.subarray(0, bytes), () => send(socket, bytes - ZEROS.length));
 }
 
-function answerLast(socket: Socket): void {
+function respondLast(socket: Socket): void {
   const chunks: Buffer[] = [];
   socket.on('data', (chunk: Buffer) => chunks.push(chunk));
   socket.on('end', () => socket.end(Buffer.concat(chunks)));

@@ -68,16 +68,16 @@ describe('a TLS backend', () => {
   });
 });
 
-const conducts: readonly { conduct: Conduct; sent: string; answer: string }[] = [
-  { conduct: { kind: 'echo' }, sent: 'hello', answer: 'hello' },
-  { conduct: { kind: 'sink' }, sent: 'hello', answer: '' },
-  { conduct: { kind: 'source', bytes: 200_000 }, sent: 'hello', answer: '\0'.repeat(200_000) },
-  { conduct: { kind: 'finish-first' }, sent: 'hello', answer: '' },
-  { conduct: { kind: 'answer-last' }, sent: 'hello', answer: 'hello' },
+const conducts: readonly { conduct: Conduct; sent: string; response: string }[] = [
+  { conduct: { kind: 'echo' }, sent: 'hello', response: 'hello' },
+  { conduct: { kind: 'sink' }, sent: 'hello', response: '' },
+  { conduct: { kind: 'source', bytes: 200_000 }, sent: 'hello', response: '\0'.repeat(200_000) },
+  { conduct: { kind: 'finish-first' }, sent: 'hello', response: '' },
+  { conduct: { kind: 'answer-last' }, sent: 'hello', response: 'hello' },
 ];
 
 describe.each(['tcp', 'unix', 'tls'] as const)('a backend over %s', (kind) => {
-  it.each(conducts)('whose conduct is $conduct.kind keeps to it', async ({ conduct, sent, answer }) => {
+  it.each(conducts)('whose conduct is $conduct.kind keeps to it', async ({ conduct, sent, response }) => {
     await using unix = await unixAddress();
     await using backend =
       kind === 'tls'
@@ -89,7 +89,7 @@ describe.each(['tcp', 'unix', 'tls'] as const)('a backend over %s', (kind) => {
         : await rawClient(backend.address, { halfOpen: true });
     await client.send(sent);
     client.end();
-    expect((await client.receiveAll()).toString()).toBe(answer);
+    expect((await client.receiveAll()).toString()).toBe(response);
     expect(await client.closed).toEqual({ kind: 'finished' });
     await backend.untilIdle();
   });

@@ -46,9 +46,9 @@ describe('a stand-in agent', () => {
     const other = get(agent, `peerings?index=${index}&wait=30s`).catch(() => undefined);
     await expect.poll(() => agent.held).toBe(2);
     agent.change({ ...MESH, services: [{ ...DB, status: 'critical' }] });
-    const answer = await waiting;
-    expect(answer.index).toBeGreaterThan(index);
-    expect(answer.body).toContain('critical');
+    const reply = await waiting;
+    expect(reply.index).toBeGreaterThan(index);
+    expect(reply.body).toContain('critical');
     expect(agent.held).toBe(1);
     await agent[Symbol.asyncDispose]();
     await other;
@@ -97,7 +97,7 @@ describe('a stand-in agent', () => {
 
   it('gives recorded answers before its own, by path with query or without', async () => {
     await using agent = await standInAgent({
-      answers: { 'health/connect/db?peer=cloud': [1], 'health/connect/db': [2] },
+      responses: { 'health/connect/db?peer=cloud': [1], 'health/connect/db': [2] },
     });
     expect((await get(agent, 'health/connect/db?peer=cloud&index=1')).body).toBe('[1]');
     expect((await get(agent, 'health/connect/db')).body).toBe('[2]');

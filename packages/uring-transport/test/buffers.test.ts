@@ -16,8 +16,8 @@ describeWithUring('a connection that waits', () => {
       for (const client of clients) await client.send(round);
       await Promise.all(servers.map((server) => server.receive(round.length)));
       await Promise.all(servers.map((server) => server.send(round)));
-      const answers = await Promise.all(clients.map((client) => client.receive(round.length)));
-      expect(new Set(answers.map((answer) => answer.toString()))).toEqual(new Set([round]));
+      const responses = await Promise.all(clients.map((client) => client.receive(round.length)));
+      expect(new Set(responses.map((response) => response.toString()))).toEqual(new Set([round]));
     }
     for (const peer of [...clients, ...servers]) peer.end();
     await Promise.all(clients.map(({ closed }) => closed));

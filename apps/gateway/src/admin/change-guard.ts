@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { readRegularFile } from '@meshgate/core/parts';
 import type { AdminSettings } from '../config/config-schema.ts';
-import type { AdminAnswer } from './endpoint.ts';
+import type { AdminResponse } from './endpoint.ts';
 
 /**
  * Why a request that changes something is refused; `undefined` when it is allowed.
@@ -14,7 +14,7 @@ import type { AdminAnswer } from './endpoint.ts';
 export async function changeRefusal(
   { endpoint, tokenFile }: AdminSettings,
   { origin, host, authorization }: IncomingHttpHeaders,
-): Promise<AdminAnswer | undefined> {
+): Promise<AdminResponse | undefined> {
   if (origin !== undefined && hostOf(origin) !== host?.toLowerCase())
     return refusal(403, 'requests from web pages of another origin are refused');
   if (tokenFile === undefined) {
@@ -61,6 +61,6 @@ function hostOf(origin: string): string | undefined {
   return URL.canParse(origin) ? new URL(origin).host : undefined;
 }
 
-function refusal(status: number, error: string): AdminAnswer {
+function refusal(status: number, error: string): AdminResponse {
   return { status, json: { error } };
 }

@@ -1,4 +1,4 @@
-import type { SchemaName } from './answer-schemas.ts';
+import type { SchemaName } from './response-schemas.ts';
 
 /** What of a request the response depends on. */
 export interface AdminRequest {
@@ -12,7 +12,7 @@ export interface AdminRequest {
 }
 
 /** A response: JSON, whose members may be any iterable, or text of another type, whole or streamed. */
-export type AdminAnswer = {
+export type AdminResponse = {
   readonly status: number;
   /** In addition to the headers of every response. */
   readonly headers?: Readonly<Record<string, string>>;
@@ -36,8 +36,8 @@ export interface AdminEndpoint {
   /** The query parameters, each with a description. */
   readonly query?: readonly QueryParameter[];
   /** By status. Responses that every endpoint may give (refusals, failures) are not listed. */
-  readonly answers: Readonly<Record<number, AnswerForm>>;
-  answer(this: void, request: AdminRequest): AdminAnswer | Promise<AdminAnswer>;
+  readonly responses: Readonly<Record<number, ResponseForm>>;
+  respond(this: void, request: AdminRequest): AdminResponse | Promise<AdminResponse>;
 }
 
 /** Name of a query parameter. */
@@ -49,6 +49,6 @@ interface QueryParameter {
 }
 
 /** The form of a response: JSON of a named schema, or text of a type. */
-export type AnswerForm = { readonly description: string } & (
+export type ResponseForm = { readonly description: string } & (
   { readonly schema: SchemaName } | { readonly contentType: string }
 );

@@ -19,9 +19,9 @@ import type { InstalledParts } from '../config/parts.ts';
 import { withRouteWarnings } from '../config/route-warnings.ts';
 import { requestedName, explain, isExact } from '../cli/explain.ts';
 import { openApiOf } from './openapi.ts';
-import { pageAnswer } from './page-file.ts';
+import { pageResponse } from './page-file.ts';
 import { pluginEndpoints } from './plugin-paths.ts';
-import type { AdminAnswer, AdminEndpoint, AdminRequest } from './endpoint.ts';
+import type { AdminResponse, AdminEndpoint, AdminRequest } from './endpoint.ts';
 import type { Readiness } from './readiness.ts';
 import { EventStreams, MAX_STREAMS } from './event-streams.ts';
 import { statusView } from './status.ts';
@@ -106,19 +106,19 @@ export function adminEndpoints(targets: AdminTargets): readonly AdminEndpoint[] 
       method: 'GET',
       path: '/',
       summary: 'A web page that shows what the other paths return',
-      answers: {
+      responses: {
         200: { description: 'the page', contentType: 'text/html' },
         503: { description: 'it was not built', schema: 'Error' },
       },
-      answer: () => pageAnswer(),
+      respond: () => pageResponse(),
     },
     ...own,
     {
       method: 'GET',
       path: '/openapi.json',
       summary: 'This document',
-      answers: { 200: { description: 'an OpenAPI document', schema: 'OpenApi' } },
-      answer: () => ok(openApiOf(endpoints)),
+      responses: { 200: { description: 'an OpenAPI document', schema: 'OpenApi' } },
+      respond: () => ok(openApiOf(endpoints)),
     },
   ];
   return endpoints;
@@ -145,18 +145,18 @@ function probes({ readiness, metrics }: AdminTargets): readonly AdminEndpoint[] 
       method: 'GET',
       path: '/live',
       summary: 'Whether the process is running',
-      answers: { 200: { description: 'it is running', schema: 'Live' } },
-      answer: () => ok({ live: true }),
+      responses: { 200: { description: 'it is running', schema: 'Live' } },
+      respond: () => ok({ live: true }),
     },
     {
       method: 'GET',
       path: '/ready',
       summary: 'Whether traffic should be sent here',
-      answers: {
+      responses: {
         200: { description: 'ready', schema: 'Readiness' },
         503: { description: 'not ready, with the reasons', schema: 'Readiness' },
       },
-      answer: () => {
+      respond: () => {
         const now = readiness();
         return { status: now.ready ? 200 : 503, json: now };
       },
@@ -165,8 +165,8 @@ function probes({ readiness, metrics }: AdminTargets): readonly AdminEndpoint[] 
       method: 'GET',
       path: '/metrics',
       summary: 'Prometheus metrics; OpenMetrics by content negotiation',
-      answers: { 200: { description: 'the metrics', contentType: 'text/plain' } },
-      answer: async ({ accept }) => {
+      responses: { 200: { description: 'the metrics', contentType: 'text/plain' } },
+      respond: async ({ accept }) => {
         return { status: 200, ...expositionStream(await metrics(), accept) };
       },
     },
@@ -181,8 +181,8 @@ function aboutRoutes(targets: AdminTargets): readonly AdminEndpoint[] {
       method: 'GET',
       path: '/routes',
       summary: 'The route table, and the state of each source',
-      answers: { 200: { description: 'the table', schema: 'Routes' } },
-      answer: async () => {
+      responses: { 200: { description: 'the table', schema: 'Routes' } },
+      respond: async () => {
         const { table } = routes;
         const held = returnsLater(table) ? await targets.heldGroups() : [];
         const sources = withRouteWarnings(routes.sources, table, listeners.status);
@@ -199,11 +199,11 @@ function aboutRoutes(targets: AdminTargets): readonly AdminEndpoint[] {
         { name: 'serverName', description: 'as a client sends it', required: true },
         { name: 'listener', description: 'name of the listener that the client connects to; any when absent' },
       ],
-      answers: {
+      responses: {
         200: { description: 'the route, or why there is none', schema: 'Explanation' },
         400: { description: 'no name, or one that no client can send', schema: 'Error' },
       },
-      answer: ({ query }) => explanationOf(query, targets),
+      respond: ({ query }) => explanationOf(query, targets),
     },
   ];
 }
@@ -218,7 +218,7 @@ function returnsLater({ indexes }: RouteTable): boolean {
 async function explanationOf(
   query: URLSearchParams,
   { routes, listeners, outliers, checks, heldGroups, preference }: AdminTargets,
-): Promise<AdminAnswer> {
+): Promise<AdminResponse> {
   const serverName = query.get('serverName') ?? '';
   if (serverName === '') return { status: 400, json: { error: 'expected ?serverName=NAME, found none' } };
   const requested = requestedName(serverName);
@@ -243,11 +243,11 @@ function aboutConnections({ connections, close, listeners }: AdminTargets): read
       path: '/connections',
       summary: 'Live connections: all, or those that match',
       query: CONNECTION_PARAMETERS,
-      answers: {
+      responses: {
         200: { description: 'live connections', schema: 'Connections' },
         400: { description: 'invalid query', schema: 'Error' },
       },
-      answer: async ({ query }) => {
+      respond: async ({ query }) => {
         const selection = parseConnectionQuery(query);
         if (typeof selection === 'string') return { status: 400, json: { error: selection } };
         return ok({ connections: (await connections()).filter(matching(selection)) });
@@ -258,8 +258,8 @@ function aboutConnections({ connections, close, listeners }: AdminTargets): read
       method: 'GET',
       path: '/listeners',
       summary: 'Addresses, and whether they are bound',
-      answers: { 200: { description: 'the listeners', schema: 'Listeners' } },
-      answer: () => ok({ listeners: listeners.status.map(listenerView) }),
+      responses: { 200: { description: 'the listeners', schema: 'Listeners' } },
+      respond: () => ok({ listeners: listeners.status.map(listenerView) }),
     },
   ];
 }
@@ -270,11 +270,11 @@ function closing(close: AdminTargets['close']): readonly AdminEndpoint[] {
       method: 'DELETE',
       path: '/connections/{id}',
       summary: 'Closes a connection, with the code CLOSED_BY_ADMIN',
-      answers: {
+      responses: {
         200: { description: 'closed', schema: 'Closed' },
         404: { description: 'no such connection', schema: 'Error' },
       },
-      answer: async ({ parameters: { id = '' } }) => {
+      respond: async ({ parameters: { id = '' } }) => {
         const closed = await close({ id });
         return closed > 0 ? ok({ closed }) : { status: 404, json: { error: `no live connection ${id}` } };
       },
@@ -284,11 +284,11 @@ function closing(close: AdminTargets['close']): readonly AdminEndpoint[] {
       path: '/connections/close',
       summary: 'Closes the matching connections, with the code CLOSED_BY_ADMIN',
       query: CONNECTION_PARAMETERS,
-      answers: {
+      responses: {
         200: { description: 'how many were closed', schema: 'Closed' },
         400: { description: 'invalid query', schema: 'Error' },
       },
-      answer: async ({ query }) => {
+      respond: async ({ query }) => {
         const selection = parseConnectionQuery(query);
         if (typeof selection === 'string') return { status: 400, json: { error: selection } };
         if (Object.keys(selection).length > 0) return ok({ closed: await close(selection) });
@@ -312,18 +312,18 @@ function aboutStatus(targets: AdminTargets): readonly AdminEndpoint[] {
       method: 'GET',
       path: '/status',
       summary: 'Version, start time, readiness, and the state of listeners, sources and drain',
-      answers: { 200: { description: 'the status', schema: 'Status' } },
-      answer: async () => ok(await statusOf(targets)),
+      responses: { 200: { description: 'the status', schema: 'Status' } },
+      respond: async () => ok(await statusOf(targets)),
     },
     {
       method: 'GET',
       path: '/events',
       summary: 'Server-sent events: status and traffic each second, and route changes',
-      answers: {
+      responses: {
         200: { description: 'a stream that does not end', contentType: 'text/event-stream' },
         503: { description: 'too many streams', schema: 'Error' },
       },
-      answer: ({ signal }) => {
+      respond: ({ signal }) => {
         const stream = streams.open(signal);
         if (stream !== undefined) return { status: 200, contentType: 'text/event-stream', stream };
         const error = `too many event streams (limit ${MAX_STREAMS})`;
@@ -334,23 +334,23 @@ function aboutStatus(targets: AdminTargets): readonly AdminEndpoint[] {
 }
 
 function aboutLog(control: LogLevelControl): readonly AdminEndpoint[] {
-  const answers = { 200: { description: 'the level in use', schema: 'LogLevel' } } as const;
+  const responses = { 200: { description: 'the level in use', schema: 'LogLevel' } } as const;
   const level = { name: 'level', description: `one of ${LOG_LEVELS.join(', ')}`, required: true };
   return [
     {
       method: 'GET',
       path: '/log-level',
       summary: 'The log level',
-      answers,
-      answer: () => ok({ level: control.current }),
+      responses,
+      respond: () => ok({ level: control.current }),
     },
     {
       method: 'PUT',
       path: '/log-level',
       summary: 'Sets the log level, until the process exits',
       query: [level],
-      answers: { ...answers, 400: { description: 'unknown level', schema: 'Error' } },
-      answer: ({ query }) => {
+      responses: { ...responses, 400: { description: 'unknown level', schema: 'Error' } },
+      respond: ({ query }) => {
         const wanted = query.get('level');
         const found = LOG_LEVELS.find((one) => one === wanted);
         if (found === undefined)
@@ -376,21 +376,21 @@ function aboutDrain({ drainProgress, shutDown }: AdminTargets): readonly AdminEn
       path: '/drain',
       summary: 'The progress of the drain',
       query,
-      answers: { 200: { description: 'the progress', schema: 'Drain' }, ...wrong },
-      answer: (request) => drainAnswer(200, drainProgress, request),
+      responses: { 200: { description: 'the progress', schema: 'Drain' }, ...wrong },
+      respond: (request) => drainResponse(200, drainProgress, request),
     },
     {
       method: 'POST',
       path: '/drain',
       summary: 'Starts to drain, as SIGTERM does; the process exits when it has drained',
       query,
-      answers: { 202: { description: 'the progress', schema: 'Drain' }, ...wrong },
-      answer: async (request) => {
+      responses: { 202: { description: 'the progress', schema: 'Drain' }, ...wrong },
+      respond: async (request) => {
         if (waitOf(request) === undefined) return wrongWait(request);
         shutDown();
         // The response comes first: the drain starts within this turn of the event loop.
         await nextTurn();
-        return drainAnswer(202, drainProgress, request);
+        return drainResponse(202, drainProgress, request);
       },
     },
   ];
@@ -399,11 +399,11 @@ function aboutDrain({ drainProgress, shutDown }: AdminTargets): readonly AdminEn
 type DrainRequest = Pick<AdminRequest, 'query' | 'signal'>;
 
 /** Where the process exits right after its drain, whoever waits is told how it has ended. */
-async function drainAnswer(
+async function drainResponse(
   status: number,
   drainProgress: AdminTargets['drainProgress'],
   request: DrainRequest,
-): Promise<AdminAnswer> {
+): Promise<AdminResponse> {
   const waitMs = waitOf(request);
   if (waitMs === undefined) return wrongWait(request);
   const endsAt = performance.now() + Math.min(waitMs, MAX_WAIT_MS);
@@ -421,12 +421,12 @@ function waitOf({ query }: DrainRequest): number | undefined {
   return wait === null ? 0 : parseDuration(wait);
 }
 
-function wrongWait({ query }: DrainRequest): AdminAnswer {
+function wrongWait({ query }: DrainRequest): AdminResponse {
   const error = `expected wait to be ${DURATION_FORM}, found ${JSON.stringify(query.get('wait'))}`;
   return { status: 400, json: { error } };
 }
 
-/** Shorter than the silence after which an answer counts as stuck. */
+/** Shorter than the silence after which a response counts as stuck. */
 const MAX_WAIT_MS = 10_000;
 const MAX_WAIT = '10s';
 const LOOK_EVERY_MS = 100;
@@ -437,45 +437,45 @@ function aboutReload(targets: Pick<AdminTargets, 'control'>): readonly AdminEndp
       method: 'GET',
       path: '/reload',
       summary: 'The configuration in use, without secrets; --check --against compares with it',
-      answers: { 200: { description: 'the settings', schema: 'Settings' } },
-      answer: () => ok(targets.control.settings),
+      responses: { 200: { description: 'the settings', schema: 'Settings' } },
+      respond: () => ok(targets.control.settings),
     },
     {
       method: 'POST',
       path: '/reload',
       summary: 'Applies the configuration on disk, as SIGHUP does',
-      answers: {
+      responses: {
         200: { description: 'what changed, and what needs a restart', schema: 'Reload' },
         409: { description: 'an address or a source cannot be used; nothing changed', schema: 'ReloadRefusal' },
         422: { description: 'the configuration is invalid; nothing changed', schema: 'ReloadRefusal' },
       },
-      answer: async () => reloadAnswer(await targets.control.reload()),
+      respond: async () => reloadResponse(await targets.control.reload()),
     },
     {
       method: 'POST',
       path: '/upgrade',
       summary:
         'Starts a successor from the files on disk, hands it the sockets, and drains once it is ready, as SIGUSR2 does',
-      answers: {
+      responses: {
         200: { description: 'a successor has taken over', schema: 'Upgrade' },
         409: { description: 'no successor; the gateway continues as before', schema: 'Error' },
       },
-      answer: async () => upgradeAnswer(await targets.control.upgrade()),
+      respond: async () => upgradeResponse(await targets.control.upgrade()),
     },
   ];
 }
 
-function upgradeAnswer(outcome: UpgradeOutcome): AdminAnswer {
+function upgradeResponse(outcome: UpgradeOutcome): AdminResponse {
   if (outcome.kind === 'handed over') return ok({ pid: outcome.pid });
   return { status: 409, json: { error: outcome.reason } };
 }
 
-function reloadAnswer(outcome: ReloadOutcome): AdminAnswer {
+function reloadResponse(outcome: ReloadOutcome): AdminResponse {
   if (outcome.kind === 'reloaded') return ok({ changes: outcome.changes });
   const { problems, isConfigWrong } = outcome;
   return { status: isConfigWrong ? 422 : 409, json: { error: problems.join('; '), problems } };
 }
 
-function ok(json: object): AdminAnswer {
+function ok(json: object): AdminResponse {
   return { status: 200, json };
 }

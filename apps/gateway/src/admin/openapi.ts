@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { VERSION } from '../cli/version.ts';
-import { ANSWERS } from './answer-schemas.ts';
-import type { AdminEndpoint, AnswerForm } from './endpoint.ts';
+import { RESPONSES } from './response-schemas.ts';
+import type { AdminEndpoint, ResponseForm } from './endpoint.ts';
 
 /** The OpenAPI document (version 3.1) of `endpoints`. Pure. */
 export function openApiOf(endpoints: readonly AdminEndpoint[]): object {
@@ -19,7 +19,7 @@ export function openApiOf(endpoints: readonly AdminEndpoint[]): object {
     },
     paths,
     components: {
-      schemas: Object.fromEntries(Object.entries(ANSWERS).map(([name, schema]) => [name, schemaOf(schema)])),
+      schemas: Object.fromEntries(Object.entries(RESPONSES).map(([name, schema]) => [name, schemaOf(schema)])),
       securitySchemes: {
         token: { type: 'http', scheme: 'bearer', description: 'the token in admin.tokenFile, where that is set' },
       },
@@ -27,13 +27,13 @@ export function openApiOf(endpoints: readonly AdminEndpoint[]): object {
   };
 }
 
-function operationOf({ method, path, summary, query = [], answers }: AdminEndpoint): object {
+function operationOf({ method, path, summary, query = [], responses }: AdminEndpoint): object {
   const inPath = Array.from(path.matchAll(/\{(\w+)\}/g), ([, name = '']) => parameter(name, 'path', true));
   const inQuery = query.map(({ name, description, required = false }) => ({
     ...parameter(name, 'query', required),
     description,
   }));
-  const forms = method === 'GET' ? answers : { ...REFUSALS, ...answers };
+  const forms = method === 'GET' ? responses : { ...REFUSALS, ...responses };
   return {
     operationId: `${method} ${path}`,
     summary,
@@ -47,7 +47,7 @@ function operationOf({ method, path, summary, query = [], answers }: AdminEndpoi
 }
 
 /** For every endpoint that changes something. */
-const REFUSALS: Readonly<Record<number, AnswerForm>> = {
+const REFUSALS: Readonly<Record<number, ResponseForm>> = {
   401: { description: 'missing token, or not the one in admin.tokenFile', schema: 'Error' },
   403: { description: 'a web page of another origin, or an address beyond loopback without a token', schema: 'Error' },
 };
@@ -56,7 +56,7 @@ function parameter(name: string, where: 'path' | 'query', required: boolean): ob
   return { name, in: where, required, schema: { type: 'string' } };
 }
 
-function responseOf(form: AnswerForm): object {
+function responseOf(form: ResponseForm): object {
   const [contentType, media] =
     'schema' in form
       ? ['application/json', { schema: { $ref: `#/components/schemas/${form.schema}` } }]

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import type { AdminAnswer } from './endpoint.ts';
+import type { AdminResponse } from './endpoint.ts';
 
 /** The page as built: one file that loads nothing else; 503 when the build has none. */
-export async function pageAnswer(): Promise<AdminAnswer> {
+export async function pageResponse(): Promise<AdminResponse> {
   try {
     page ??= readPage();
     return await page;
@@ -14,12 +14,12 @@ export async function pageAnswer(): Promise<AdminAnswer> {
   }
 }
 
-let page: Promise<AdminAnswer> | undefined;
+let page: Promise<AdminResponse> | undefined;
 
 /** Valid from `src` and from `dist`. */
 const FILE = new URL('../../dist/page.html', import.meta.url);
 
-async function readPage(): Promise<AdminAnswer> {
+async function readPage(): Promise<AdminResponse> {
   const text = await readFile(FILE, 'utf8');
   return { status: 200, contentType: 'text/html; charset=utf-8', text, headers: headersOf(text) };
 }

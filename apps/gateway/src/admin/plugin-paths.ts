@@ -1,31 +1,31 @@
-import type { PluginAnswerer } from '@meshgate/core';
+import type { PluginHandler } from '@meshgate/core';
 import { settledWithin } from '../config/settled-within.ts';
-import type { AdminAnswer, AdminEndpoint } from './endpoint.ts';
+import type { AdminResponse, AdminEndpoint } from './endpoint.ts';
 
 /** Admin paths of plugins. A failure becomes an error response, and affects nothing else. */
-export function pluginEndpoints(answerers: ReadonlyMap<string, PluginAnswerer>): readonly AdminEndpoint[] {
-  return Array.from(answerers, ([path, answer]) => ({
+export function pluginEndpoints(handlers: ReadonlyMap<string, PluginHandler>): readonly AdminEndpoint[] {
+  return Array.from(handlers, ([path, respond]) => ({
     method: 'GET',
     path,
     summary: 'Added by a plugin',
-    answers: {
+    responses: {
       200: { description: "the plugin's response, of any type", contentType: '*/*' },
       500: { description: 'the plugin failed', schema: 'Error' },
     },
-    answer: ({ query }) => answered(path, () => answer({ query })),
+    respond: ({ query }) => answered(path, () => respond({ query })),
   }));
 }
 
-async function answered(path: string, answer: () => unknown): Promise<AdminAnswer> {
+async function answered(path: string, respond: () => unknown): Promise<AdminResponse> {
   try {
-    return answerOf(await settledWithin(ANSWER_PATIENCE_MS, async () => answer(), 'it did not respond in time'));
+    return responseOf(await settledWithin(RESPONSE_PATIENCE_MS, async () => respond(), 'it did not respond in time'));
   } catch (reason) {
     return { status: 500, json: { error: `${path}: ${reason instanceof Error ? reason.message : String(reason)}` } };
   }
 }
 
-function answerOf(answer: unknown): AdminAnswer {
-  const { status = 200, json, contentType, text } = Object(answer) as Loose;
+function responseOf(response: unknown): AdminResponse {
+  const { status = 200, json, contentType, text } = Object(response) as Loose;
   if (Number.isInteger(status) && status >= 200 && status <= 599) {
     if (typeof json === 'object' && json !== null) return { status, json };
     if (typeof contentType === 'string' && typeof text === 'string') return { status, contentType, text };
@@ -41,4 +41,4 @@ interface Loose {
 }
 
 /** Longer than an operator waits, shorter than the timeout of a scraper or a browser. */
-const ANSWER_PATIENCE_MS = 10_000;
+const RESPONSE_PATIENCE_MS = 10_000;

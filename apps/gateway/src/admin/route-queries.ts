@@ -55,16 +55,16 @@ export function queriesOf(file: string | undefined, amend: Amend): RouteQueries 
   };
 }
 
-async function withRoutes<Answer>(
+async function withRoutes<Result>(
   file: string | undefined,
   amend: Amend,
-  answer: (store: RouteStore, loaded: LoadedConfig) => Answer,
-): Promise<Answer> {
+  respond: (store: RouteStore, loaded: LoadedConfig) => Result,
+): Promise<Result> {
   const loaded = await loadConfig(file, amend);
   const store = new RouteStore({ sources: loaded.parts.sources, observer: observers([]) });
   await store.start(new AbortController().signal);
   try {
-    return answer(store, loaded);
+    return respond(store, loaded);
   } finally {
     await store.stop();
   }

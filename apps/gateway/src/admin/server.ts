@@ -11,7 +11,7 @@ import type { InheritedSocket, InheritedSockets } from '../run/inherited-sockets
 import type { Endpoint, Observer, Service } from '@meshgate/core';
 import type { AdminSettings } from '../config/config-schema.ts';
 import { changeRefusal, isLoopback } from './change-guard.ts';
-import type { AdminAnswer, AdminEndpoint } from './endpoint.ts';
+import type { AdminResponse, AdminEndpoint } from './endpoint.ts';
 import { jsonStream } from './json-stream.ts';
 import { routerOf } from './routing.ts';
 import type { Router } from './routing.ts';
@@ -36,7 +36,7 @@ export class AdminServer implements Service {
   readonly #server: Server;
   /** Aborts when the server stops, which ends streaming responses. */
   readonly #stopping = new AbortController();
-  readonly #answering = new Set<Promise<void>>();
+  readonly #responding = new Set<Promise<void>>();
   /** Oldest first. */
   readonly #sockets = new Set<Socket>();
   readonly #busy = new Set<Socket>();
@@ -45,8 +45,8 @@ export class AdminServer implements Service {
     this.#options = options;
     this.#router = routerOf(options.endpoints);
     this.#server = createServer(BOUNDS, (request, response) => {
-      const answering = this.#answer(request, response).finally(() => this.#answering.delete(answering));
-      this.#answering.add(answering);
+      const answering = this.#respond(request, response).finally(() => this.#responding.delete(answering));
+      this.#responding.add(answering);
     });
     this.#server.on('connection', (socket) => this.#admit(socket));
     this.#server.timeout = SILENCE_MS;
@@ -111,7 +111,7 @@ export class AdminServer implements Service {
   async release(signal: AbortSignal): Promise<void> {
     const closed = new Promise((resolve) => this.#server.close(resolve));
     this.#stopping.abort();
-    await settlesWithin(Promise.allSettled(this.#answering), STOP_PATIENCE_MS, signal);
+    await settlesWithin(Promise.allSettled(this.#responding), STOP_PATIENCE_MS, signal);
     this.#server.closeAllConnections();
     await closed;
   }
@@ -135,7 +135,7 @@ export class AdminServer implements Service {
     idle?.destroy();
   }
 
-  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #respond(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { socket } = request;
     this.#busy.add(socket);
     const gone = new AbortController();
@@ -149,13 +149,13 @@ export class AdminServer implements Service {
     try {
       // No request body is used.
       request.resume();
-      await write(await this.#answerTo(request, gone.signal), request.method === 'HEAD', response);
+      await write(await this.#responseTo(request, gone.signal), request.method === 'HEAD', response);
     } catch (reason) {
       this.#failed(reason, response);
     }
   }
 
-  async #answerTo(request: IncomingMessage, signal: AbortSignal): Promise<AdminAnswer> {
+  async #responseTo(request: IncomingMessage, signal: AbortSignal): Promise<AdminResponse> {
     const { method = '', url = '/', headers, headersDistinct } = request;
     // RFC 9112, section 3.2: what is checked must be what somebody else goes by.
     if ((headersDistinct['host']?.length ?? 0) > 1) return refusal(400, 'expected one Host header, found several');
@@ -172,7 +172,7 @@ export class AdminServer implements Service {
     const { endpoint, parameters } = routed;
     const refused = endpoint.method === 'GET' ? undefined : await changeRefusal(this.#options.settings, headers);
     return (
-      refused ?? endpoint.answer({ query: new URLSearchParams(query), parameters, accept: headers.accept, signal })
+      refused ?? endpoint.respond({ query: new URLSearchParams(query), parameters, accept: headers.accept, signal })
     );
   }
 
@@ -201,24 +201,24 @@ export class AdminServer implements Service {
   }
 }
 
-async function write(answer: AdminAnswer, isHead: boolean, response: ServerResponse): Promise<void> {
-  response.writeHead(answer.status, {
-    'content-type': 'json' in answer ? JSON_TYPE : answer.contentType,
+async function write(result: AdminResponse, isHead: boolean, response: ServerResponse): Promise<void> {
+  response.writeHead(result.status, {
+    'content-type': 'json' in result ? JSON_TYPE : result.contentType,
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
-    ...answer.headers,
+    ...result.headers,
   });
   if (isHead) response.end();
-  else await pipeline(bodyOf(answer), response);
+  else await pipeline(bodyOf(result), response);
 }
 
-function bodyOf(answer: AdminAnswer): Readable {
-  if ('json' in answer) return jsonStream(answer.json);
+function bodyOf(result: AdminResponse): Readable {
+  if ('json' in result) return jsonStream(result.json);
   // A stream is not read ahead: newer data may replace what has not been sent.
-  return 'text' in answer ? Readable.from([answer.text]) : Readable.from(answer.stream, { highWaterMark: 1 });
+  return 'text' in result ? Readable.from([result.text]) : Readable.from(result.stream, { highWaterMark: 1 });
 }
 
-function refusal(status: number, error: string): AdminAnswer & { readonly json: object } {
+function refusal(status: number, error: string): AdminResponse & { readonly json: object } {
   return { status, json: { error } };
 }
 

@@ -197,7 +197,7 @@ export interface RouteFacts {
   readonly prefer?: Preference | undefined;
 }
 
-/** The answer of `GET /routes`. */
+/** The response of `GET /routes`. */
 export function routesView({ table, sources }: KnownRoutes, facts: RouteFacts): RouteTableView {
   return { version: versionOf(table), routes: routeViews(table, facts), sources: sources.map(sourceView) };
 }

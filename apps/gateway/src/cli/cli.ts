@@ -267,9 +267,9 @@ async function sidecar(
   refuseWithoutCheck({ check, live, against });
   const choice = proxyChoice(sidecarFor, proxyId);
   const settings = commandSettings(flags, env, process.cwd());
-  const place = { file, amend: amending(settings, settings.byFlag || file === undefined) };
-  if (!check) return serveSidecar(place, choice, logTarget(stdout, env), signals);
-  const loaded = await checkSidecar(place.file, place.amend, choice);
+  const origin = { file, amend: amending(settings, settings.byFlag || file === undefined) };
+  if (!check) return serveSidecar(origin, choice, logTarget(stdout, env), signals);
+  const loaded = await checkSidecar(origin.file, origin.amend, choice);
   await printChecked(loaded, { role: 'sidecar', sources: `source: ${loaded.material.proxy.name}`, against }, stdout);
   return live ? printFindings(await checkSidecarLive(loaded), stdout) : 0;
 }

@@ -71,11 +71,11 @@ async function closeBy(gateway: AdminClient, id: string | undefined, flags: Conn
     const message = `expected the id of a connection, or --route, --client, --backend or --older, found ${found}`;
     throw new ConfigProblems([{ message, path: [] }]);
   }
-  const answer =
+  const response =
     id === undefined
       ? gateway.change('POST', `/connections/close${query}`, PATIENCE_MS)
       : gateway.change('DELETE', `/connections/${encodeURIComponent(id)}`);
-  return ((await answer) as { readonly closed: number }).closed;
+  return ((await response) as { readonly closed: number }).closed;
 }
 
 /** Large numbers of connections are closed in slices. */

@@ -22,10 +22,10 @@ export async function drainAndWait(
   let held = gateway.change('POST', `/drain${HELD}`, HELD_MS) as Promise<DrainProgress>;
   try {
     for (;;) {
-      const answer = await Promise.race([held, pause(POLL_MS, NEVER)]);
-      update(answer ?? (await progressOf(gateway)) ?? (await held));
+      const response = await Promise.race([held, pause(POLL_MS, NEVER)]);
+      update(response ?? (await progressOf(gateway)) ?? (await held));
       if (last?.state === 'drained') return last;
-      if (answer !== undefined) held = gateway.get(`/drain${HELD}`) as Promise<DrainProgress>;
+      if (response !== undefined) held = gateway.get(`/drain${HELD}`) as Promise<DrainProgress>;
     }
   } catch (reason) {
     if (last === undefined) throw reason;

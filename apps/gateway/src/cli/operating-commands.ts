@@ -40,10 +40,10 @@ export function addOperatingCommands(program: Command, terminal: Terminal, end: 
     .option('--json', 'print JSON')
     .action(async (level: string | undefined, flags: AdminFlags) => {
       const gateway = clientOf(flags);
-      const answer = await (level === undefined
+      const response = await (level === undefined
         ? gateway.get('/log-level')
         : gateway.change('PUT', `/log-level?level=${level}`));
-      stdout.write(flags.json === true ? jsonText(Object(answer) as object) : `${levelIn(answer)}\n`);
+      stdout.write(flags.json === true ? jsonText(Object(response) as object) : `${levelIn(response)}\n`);
     });
   program
     .command('completion')
@@ -95,7 +95,7 @@ async function drain(flags: AdminFlags & { readonly wait: boolean }, { stdout }:
   return last.cut > 0 ? 1 : 0;
 }
 
-function levelIn(answer: unknown): string {
-  const { level } = Object(answer) as { readonly level?: unknown };
+function levelIn(response: unknown): string {
+  const { level } = Object(response) as { readonly level?: unknown };
   return printable(typeof level === 'string' ? level : 'unknown');
 }

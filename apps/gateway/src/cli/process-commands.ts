@@ -15,7 +15,7 @@ import { LIVE_SETTINGS, SIDECAR_SETTINGS } from '../run/setting-effects.ts';
  */
 export async function reloadGateway(gateway: AdminClient): Promise<readonly SettingChange[]> {
   try {
-    return ((await gateway.change('POST', '/reload', PATIENCE_MS)) as ReloadAnswer).changes;
+    return ((await gateway.change('POST', '/reload', PATIENCE_MS)) as ReloadResponse).changes;
   } catch (reason) {
     if (!(reason instanceof Error && 'status' in reason && reason.status === WRONG_CONFIG)) throw reason;
     throw new ConfigProblems([{ message: reason.message, path: [] }]);
@@ -55,7 +55,7 @@ export function changesText(changes: readonly SettingChange[]): string {
   return changes.length === 0 ? 'nothing changed\n' : changes.map((change) => `${changeText(change)}\n`).join('');
 }
 
-interface ReloadAnswer {
+interface ReloadResponse {
   readonly changes: readonly SettingChange[];
 }
 

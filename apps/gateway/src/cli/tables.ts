@@ -42,7 +42,7 @@ function stateOf({ state, lastSuccess, error }: SourceView): string {
 }
 
 /**
- * The answer of `meshgate connections`, for people.
+ * The response of `meshgate connections`, for people.
  *
  * @param width of the terminal; any when absent
  */

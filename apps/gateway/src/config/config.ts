@@ -53,7 +53,7 @@ export function draftConfig(content: string, file: string, amend: Amend = asWrit
   const { root } = opened;
   const { value, problems: ofAmendment, blamed } = amend(root.plain());
   const placed = (problem: Problem): Problem => {
-    const at = problem.at ?? root.placeOf(problem.path);
+    const at = problem.at ?? root.positionOf(problem.path);
     return blamed(problem) ?? (at === undefined ? problem : { ...problem, at });
   };
   const parsed = configSchema.safeParse(value);

@@ -59,10 +59,10 @@ export async function loadConfig(
   const text = file === undefined ? '' : await readConfigText(file);
   const draft = draftConfig(file === undefined ? '{}' : text, file ?? NO_FILE, amend);
   const { config, understood, problems, placed } = draft;
-  const place = { baseDir, process: roleOf(understood) };
+  const location = { baseDir, process: roleOf(understood) };
   const before = earlier && { uses: earlier.uses, lent: earlier.parts.lent };
   const wanted = withReadyCheck(draft.uses, config?.admin ?? []);
-  const installed = await installPlugins(wanted, place, before);
+  const installed = await installPlugins(wanted, location, before);
   const { transport, problems: ofTransport } = await transportOf(understood, installed, earlier);
   const ofUses = installed.complete ? useProblems(understood, installed) : [];
   const ofLists = await accessListProblems(understood.listeners ?? [], installed.routes, baseDir);

@@ -2,7 +2,7 @@ import { formatEndpoint } from '@meshgate/core';
 import type { Endpoint, Route } from '@meshgate/core';
 import { leadsBack } from '@meshgate/core/parts';
 import type { RouteIndex, RouteTable, SourceStatus } from '@meshgate/core/parts';
-import { placeOf } from './route-place.ts';
+import { positionOf } from './route-position.ts';
 
 /** A listener, by everything that is known of where it is reached. */
 export interface ReachedListener {
@@ -30,7 +30,7 @@ export function withOwnBackends(
 
 /** The same of routes that have been read, for those who look before anything is started: each with its place, if it has one. */
 export function ownBackendWarnings(routes: readonly Route[], listeners: readonly ReachedListener[]): readonly string[] {
-  return routes.flatMap((route) => warningsOf(route, listeners).map((warning) => `${placeOf(route)}${warning}`));
+  return routes.flatMap((route) => warningsOf(route, listeners).map((warning) => `${positionOf(route)}${warning}`));
 }
 
 /** Of a table that stays as it is, answers that are asked for every few seconds: a table may have 50,000 routes. */

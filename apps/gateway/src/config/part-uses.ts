@@ -31,14 +31,14 @@ const ON_ROUTE: readonly PartKind[] = ['layer', 'resolver'];
 /** The problems of the parts that `routes` use, at their positions. Creates each of them once. */
 export function routeUseProblems(routes: readonly Route[], offered: OfferedParts): readonly Problem[] {
   return routes.flatMap(({ use = [], balance }) => [
-    ...use.flatMap((one) => problemsWith(one, { kinds: ON_ROUTE, where: placeOf(one) }, offered)),
+    ...use.flatMap((one) => problemsWith(one, { kinds: ON_ROUTE, where: positionOf(one) }, offered)),
     ...(typeof balance === 'object'
-      ? problemsWith(balance, { kinds: ['balance'], where: placeOf(balance) }, offered)
+      ? problemsWith(balance, { kinds: ['balance'], where: positionOf(balance) }, offered)
       : []),
   ]);
 }
 
-function placeOf({ at }: PartUse): UsePosition['where'] {
+function positionOf({ at }: PartUse): UsePosition['where'] {
   return at === undefined ? { path: [] } : { path: [], at };
 }
 
@@ -81,7 +81,7 @@ function problemsWith(
 /** For pickers that are created only to validate their settings. */
 const IDLE = { load: () => 0, random: () => 0 };
 
-const PLACES: Readonly<Record<PartKind, string>> = {
+const LOCATIONS: Readonly<Record<PartKind, string>> = {
   balance: 'balance of a route',
   filter: 'filters of a listener',
   layer: 'use of a listener or a route',
@@ -89,7 +89,7 @@ const PLACES: Readonly<Record<PartKind, string>> = {
 };
 
 function misplaced(name: string, kind: PartKind): string {
-  return `${JSON.stringify(name)} is a ${kind}: expected it in ${PLACES[kind]}`;
+  return `${JSON.stringify(name)} is a ${kind}: expected it in ${LOCATIONS[kind]}`;
 }
 
 function unknownPart(name: string, kinds: readonly PartKind[], offered: OfferedParts): string {

@@ -21,7 +21,7 @@ export interface LentBy {
 }
 
 /** The environment in which plugins are installed. */
-export interface PluginPlace {
+export interface PluginContext {
   /** Absolute folder of the configuration file. */
   readonly baseDir: string;
   readonly process: ProcessRole;
@@ -38,7 +38,7 @@ export interface PluginLease {
  * kept, and what they read is empty. It is lent to each use of a plugin, and taken back when that is gone.
  */
 export class PluginServices {
-  readonly #place: PluginPlace;
+  readonly #context: PluginContext;
   /** With what each warns of at the moment. */
   readonly #leases = new Map<PluginLease, string | undefined>();
   readonly #permanent = new Set<PluginLease>();
@@ -46,8 +46,8 @@ export class PluginServices {
   readonly #waiting: Line[] = [];
   #lentBy: LentBy | undefined;
 
-  constructor(place: PluginPlace) {
-    this.#place = place;
+  constructor(context: PluginContext) {
+    this.#context = context;
   }
 
   /** Current warnings of plugins, for people. */
@@ -62,7 +62,7 @@ export class PluginServices {
     const lease: PluginLease = {
       plugin,
       services: {
-        ...this.#place,
+        ...this.#context,
         log: this.#log(plugin),
         metrics: this.#metricsOf(() => lease),
         routes: this.#routes(),

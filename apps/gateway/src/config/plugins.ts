@@ -9,7 +9,7 @@ import { loadPlugin } from './load-plugin.ts';
 import type { InstalledParts } from './parts.ts';
 import { problemsOf } from './plugin-problems.ts';
 import { PluginServices } from './plugin-services.ts';
-import type { PluginLease, PluginPlace } from './plugin-services.ts';
+import type { PluginLease, PluginContext } from './plugin-services.ts';
 import { settledWithin } from './settled-within.ts';
 
 /** The installed plugins of a configuration. */
@@ -65,11 +65,11 @@ export interface Earlier {
  */
 export async function installPlugins(
   uses: readonly PlacedUse[],
-  place: PluginPlace,
+  context: PluginContext,
   earlier?: Earlier,
 ): Promise<Installed> {
-  const lent = earlier?.lent ?? new PluginServices(place);
-  const work: Work = { place, collector: new PartsCollector(), lent };
+  const lent = earlier?.lent ?? new PluginServices(context);
+  const work: Work = { context, collector: new PartsCollector(), lent };
   const remaining = new Set(earlier?.uses);
   const problems: Problem[] = [];
   const checks: PluginCheck[] = [];
@@ -120,7 +120,7 @@ function isSameUse(one: PlacedUse, other: PlacedUse): boolean {
 }
 
 interface Work {
-  readonly place: PluginPlace;
+  readonly context: PluginContext;
   readonly collector: PartsCollector;
   readonly lent: PluginServices;
 }
@@ -132,8 +132,8 @@ interface InstallOutcome {
   readonly checked: PluginCheck;
 }
 
-async function install(use: PlacedUse, { place, collector, lent }: Work): Promise<InstallOutcome> {
-  const loaded = await load(use, place.baseDir);
+async function install(use: PlacedUse, { context, collector, lent }: Work): Promise<InstallOutcome> {
+  const loaded = await load(use, context.baseDir);
   if (loaded.kind === 'problem')
     return { ...UNSEEN, installed: false, problems: [{ message: loaded.message, path: use.path }] };
   const { plugin } = loaded;
@@ -149,7 +149,7 @@ async function install(use: PlacedUse, { place, collector, lent }: Work): Promis
       'it did not return in time',
     );
     installed = true;
-    checked = await loaded.check(use.settings, place.baseDir);
+    checked = await loaded.check(use.settings, context.baseDir);
     if (checked.awaited !== undefined)
       checked = { ...checked, awaited: checked.awaited.map((one) => ({ ...one, path: [...use.path, ...one.path] })) };
   } catch (reason) {

@@ -1,7 +1,7 @@
 import type { Route } from '@meshgate/core';
 import { indexRoutes } from '@meshgate/core/parts';
 import type { RouteIndex, RouteTable, SourceStatus } from '@meshgate/core/parts';
-import { placeOf } from './route-place.ts';
+import { positionOf } from './route-position.ts';
 
 /** Listeners that routes may name. */
 export interface NamedListener {
@@ -29,7 +29,7 @@ export function unknownListenerWarnings(
 ): readonly string[] {
   const index = indexRoutes('files', { version: '', routes });
   return unknownIn(index, namesOf(listeners)).flatMap(({ listener, routes: naming }) =>
-    naming.map((route) => `${placeOf(route)}${warningOf({ listener, routes: [route] })}`),
+    naming.map((route) => `${positionOf(route)}${warningOf({ listener, routes: [route] })}`),
   );
 }
 

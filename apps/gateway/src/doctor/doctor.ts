@@ -88,8 +88,8 @@ async function listenersOf(
 ): Promise<readonly OwnListener[]> {
   const configured = usable?.config.listeners.map(({ name, endpoint: address }) => ({ name, address })) ?? [];
   if (running.kind !== 'running') return configured;
-  const answer = (await admin.get('/listeners').catch(() => undefined)) as DoctorListeners | undefined;
-  return answer?.listeners.map(({ name, host, port }) => ({ name, address: { host, port } })) ?? configured;
+  const response = (await admin.get('/listeners').catch(() => undefined)) as DoctorListeners | undefined;
+  return response?.listeners.map(({ name, host, port }) => ({ name, address: { host, port } })) ?? configured;
 }
 
 interface DoctorListeners {
@@ -139,7 +139,7 @@ async function machine(loaded: LoadedConfig | undefined): Promise<readonly Findi
 }
 
 /** What is asked of the routes, and what is known beside. */
-interface RoutingQuestion {
+interface RoutingQuery {
   readonly serverName: string | undefined;
   readonly known: ControlPlane;
   readonly listeners: readonly OwnListener[];
@@ -153,10 +153,10 @@ interface DoctorRouting {
 
 const NOTHING_ROUTED: DoctorRouting = { findings: [] };
 
-async function routing(queries: RouteQueries, question: RoutingQuestion): Promise<DoctorRouting> {
-  const { serverName, known, listeners } = question;
+async function routing(queries: RouteQueries, query: RoutingQuery): Promise<DoctorRouting> {
+  const { serverName, known, listeners } = query;
   try {
-    if (serverName !== undefined) return await routingOf(serverName, queries, question);
+    if (serverName !== undefined) return await routingOf(serverName, queries, query);
     const view = { routes: Array.from((await queries.routes()).routes) };
     const targets = withOwnListeners(targetsOf(view), listeners);
     return { findings: [...(await peerFindings(known)), ...gapsIn(view), ...(await checkReach(targets))] };
@@ -169,7 +169,7 @@ async function routing(queries: RouteQueries, question: RoutingQuestion): Promis
 async function routingOf(
   name: string,
   queries: RouteQueries,
-  { known, listeners }: RoutingQuestion,
+  { known, listeners }: RoutingQuery,
 ): Promise<DoctorRouting> {
   const requested = requestedName(name);
   if (requested.kind !== 'name')

@@ -7,7 +7,7 @@ import type { Finding } from './finding.ts';
 import { checkNames } from './name-check.ts';
 import { checkPorts } from './port-check.ts';
 import type { ListenTarget } from './port-check.ts';
-import { checkSources, placesOf } from './source-check.ts';
+import { checkSources, addressesOf } from './source-check.ts';
 import { checkStateFolder } from './state-folder-check.ts';
 
 /**
@@ -24,7 +24,7 @@ export async function checkLive(
   const [agents, sources, ports, around] = await Promise.all([
     agentFindings(loaded, gatewayRights),
     sourceFindings(loaded, withNames),
-    placesOf(parts.listenerSources, LISTENERS_PATIENCE_MS).then((places) => portFindings(loaded, places)),
+    addressesOf(parts.listenerSources, LISTENERS_PATIENCE_MS).then((locations) => portFindings(loaded, locations)),
     stateFindings(config.stateDir),
   ]);
   return [...agents, ...sources, ...ports, ...around];

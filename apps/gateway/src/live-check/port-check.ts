@@ -21,11 +21,11 @@ export interface ListenTarget {
  * fine, since a start replaces that.
  */
 export async function checkPorts(
-  places: readonly ListenTarget[],
+  locations: readonly ListenTarget[],
   admin: readonly Endpoint[],
 ): Promise<readonly Finding[]> {
   const held = await heldAt(admin);
-  return Promise.all(places.map((place) => checkPort(place, held)));
+  return Promise.all(locations.map((location) => checkPort(location, held)));
 }
 
 async function checkPort({ what, endpoint }: ListenTarget, held: ReadonlySet<string>): Promise<Finding> {
@@ -47,16 +47,16 @@ async function checkPort({ what, endpoint }: ListenTarget, held: ReadonlySet<str
 /** Where the gateway at one of `admin` listens, and these addresses themselves. */
 async function heldAt(admin: readonly Endpoint[]): Promise<ReadonlySet<string>> {
   for (const endpoint of admin) {
-    const answer = await adminClient(addressOf(endpoint))
+    const response = await adminClient(addressOf(endpoint))
       .get('/listeners')
       .catch(() => undefined);
-    if (answer === undefined) continue;
-    return new Set([...admin, ...(answer as ListenersAnswer).listeners].map(formatEndpoint));
+    if (response === undefined) continue;
+    return new Set([...admin, ...(response as ListenersResponse).listeners].map(formatEndpoint));
   }
   return new Set();
 }
 
-interface ListenersAnswer {
+interface ListenersResponse {
   readonly listeners: readonly ListenerView[];
 }
 

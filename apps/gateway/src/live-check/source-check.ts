@@ -36,15 +36,15 @@ export async function checkSources(sources: readonly RouteSource[]): Promise<Sou
 const LOOK_AT_SOURCE = 'a start would wait for it and not be ready';
 
 /** The addresses of listener sources, as far as they are known within `patienceMs`. */
-export async function placesOf(
+export async function addressesOf(
   sources: readonly ListenerSource[],
   patienceMs: number,
 ): Promise<readonly ListenTarget[]> {
-  const found = await Promise.all(sources.map((source) => firstPlaces(source, patienceMs)));
+  const found = await Promise.all(sources.map((source) => firstAddresses(source, patienceMs)));
   return found.flat();
 }
 
-async function firstPlaces(source: ListenerSource, patienceMs: number): Promise<readonly ListenTarget[]> {
+async function firstAddresses(source: ListenerSource, patienceMs: number): Promise<readonly ListenTarget[]> {
   try {
     for await (const listeners of source.watch(AbortSignal.timeout(patienceMs)))
       return listeners.map(({ name, endpoint }) => ({ what: `listener ${name}`, endpoint }));

@@ -47,7 +47,7 @@ type StrayKind = 'exception' | 'rejection';
 export type ServeStatus = 0 | 1;
 
 /** ProcessOrigin of the configuration: a file, amendments, or both. */
-export interface ConfigPlace {
+export interface ConfigOrigin {
   readonly file: string | undefined;
   readonly amend: Amend;
   /** Nobody has named `file`: it is in use since it is there, beside settings of the command line or the environment. */
@@ -59,8 +59,8 @@ export interface ConfigPlace {
  *
  * @throws ConfigProblems when the configuration is invalid; nothing is started then
  */
-export async function serve(place: ConfigPlace, target: LogTarget, signals: Signals): Promise<ServeStatus> {
-  const { file, amend, isFound = false } = place;
+export async function serve(origin: ConfigOrigin, target: LogTarget, signals: Signals): Promise<ServeStatus> {
+  const { file, amend, isFound = false } = origin;
   const loaded = await loadConfig(file, amend);
   const proxy: RunningProxy = {
     loaded,

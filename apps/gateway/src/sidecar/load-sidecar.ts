@@ -105,19 +105,19 @@ type Made =
   | { readonly kind: 'wrong'; readonly problems: readonly Problem[] };
 
 /** What a source of a sidecar is made with. */
-interface SourcePlace {
+interface SourceContext {
   readonly baseDir: string;
   readonly metrics: PluginMetrics;
 }
 
-async function materialOf(sources: readonly PlacedUse[], choice: ProxyChoice, place: SourcePlace): Promise<Made> {
-  const { baseDir } = place;
+async function materialOf(sources: readonly PlacedUse[], choice: ProxyChoice, context: SourceContext): Promise<Made> {
+  const { baseDir } = context;
   const [source, ...others] = sources;
   if (source === undefined || others.length > 0)
     return wrong(['sources'], `${EXPECTED}, found ${sources.length} sources`);
   try {
     if (source.use === 'consul') {
-      const material = fromConsul(source.settings, choice, place);
+      const material = fromConsul(source.settings, choice, context);
       const awaited = await awaitedBy(source.settings, baseDir);
       return {
         kind: 'made',
@@ -142,7 +142,7 @@ function wrong(path: Problem['path'], message: string): Made {
   return { kind: 'wrong', problems: [{ path, message }] };
 }
 
-function fromConsul(settings: unknown, choice: ProxyChoice, { baseDir, metrics }: SourcePlace): SidecarMaterial {
+function fromConsul(settings: unknown, choice: ProxyChoice, { baseDir, metrics }: SourceContext): SidecarMaterial {
   const agent = { ...optionsOf(parseSettings(settings), baseDir), ...agentCertificates(metrics) };
   const material = consulProxyParts(agent, choice);
   return { ...material, services: [material.authorizer] };

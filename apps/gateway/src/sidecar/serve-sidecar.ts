@@ -1,7 +1,7 @@
 import type { ProxyChoice } from '@meshgate/mesh';
 import type { LogTarget } from '../log/logger.ts';
 import { run } from '../run/serve.ts';
-import type { ConfigPlace, RunningProxy, ServeStatus, Signals } from '../run/serve.ts';
+import type { ConfigOrigin, RunningProxy, ServeStatus, Signals } from '../run/serve.ts';
 import { composeSidecar } from './compose-sidecar.ts';
 import { loadSidecar } from './load-sidecar.ts';
 
@@ -11,7 +11,7 @@ import { loadSidecar } from './load-sidecar.ts';
  * @throws ConfigProblems when the configuration is invalid; nothing is started then
  */
 export async function serveSidecar(
-  { file, amend }: ConfigPlace,
+  { file, amend }: ConfigOrigin,
   choice: ProxyChoice,
   target: LogTarget,
   signals: Signals,

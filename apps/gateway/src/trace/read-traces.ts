@@ -52,9 +52,9 @@ async function* linesOf(chunks: AsyncIterable<string>): AsyncGenerator<string> {
 }
 
 async function readConnections(name: string, client: AdminClient, traces: Traces): Promise<void> {
-  const answer = await client.get('/connections');
+  const response = await client.get('/connections');
   const now = new Date().getTime();
-  const { connections } = Object(answer) as { readonly connections?: unknown };
+  const { connections } = Object(response) as { readonly connections?: unknown };
   if (!Array.isArray(connections)) throw new Error(`${name}: expected a list of connections, found none`);
   for (const connection of connections) {
     const hop = hopOfConnection(connection, name, now);

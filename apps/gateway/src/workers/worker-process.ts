@@ -216,10 +216,10 @@ export class WorkerProcess {
     this.send({ kind: 'prepare', change });
     const response = Promise.race([prepared, this.ended]);
     if (!(await settlesWithin(response, RESPONSE_MS))) throw new Error(`${this.name} ${NO_RESPONSE}`);
-    const answer = await response;
-    if (typeof answer !== 'object') throw new Error(answer ?? `${this.name} has ended`);
-    if (answer.failure !== undefined) throw startError(answer.failure);
-    return answer.listeners;
+    const result = await response;
+    if (typeof result !== 'object') throw new Error(result ?? `${this.name} has ended`);
+    if (result.failure !== undefined) throw startError(result.failure);
+    return result.listeners;
   }
 
   /** Gives it sockets that the next change needs. */

@@ -55,11 +55,11 @@ export class WorkerSockets {
 
   /** Closes sockets of removed listeners. */
   keepOnly(listeners: readonly ListenAddress[]): void {
-    const isLeft = (socket: InheritedSocket): boolean => listeners.some((one) => isOf(one, socket));
-    closeSockets(this.#inherited.filter((socket) => !isLeft(socket)));
-    closeAll(this.#opened.filter((socket) => !isLeft(socket)));
-    this.#inherited = this.#inherited.filter(isLeft);
-    this.#opened = this.#opened.filter(isLeft);
+    const isUnused = (socket: InheritedSocket): boolean => listeners.some((one) => isOf(one, socket));
+    closeSockets(this.#inherited.filter((socket) => !isUnused(socket)));
+    closeAll(this.#opened.filter((socket) => !isUnused(socket)));
+    this.#inherited = this.#inherited.filter(isUnused);
+    this.#opened = this.#opened.filter(isUnused);
   }
 
   /** @param why with a successor that inherits them, paths stay */

@@ -231,7 +231,7 @@ describe('a bad night', () => {
     expected: RegExp,
   ): Injection {
     return {
-      inject: async () => write('places.json', [...placesNow(), { name, endpoint: await endpointOf() }]),
+      inject: async () => write('places.json', [...listenersNow(), { name, endpoint: await endpointOf() }]),
       clear: free,
       about: (line) => line['listener'] === name,
       expected,
@@ -240,7 +240,7 @@ describe('a bad night', () => {
     };
   }
 
-  function placesNow(): readonly { readonly name: string }[] {
+  function listenersNow(): readonly { readonly name: string }[] {
     try {
       return JSON.parse(readFileSync(path('places.json'), 'utf8')) as readonly { readonly name: string }[];
     } catch {
@@ -353,7 +353,7 @@ describe('a bad night', () => {
         () =>
           write(
             'places.json',
-            placesNow().filter(({ name }) => name !== 'elsewhere'),
+            listenersNow().filter(({ name }) => name !== 'elsewhere'),
           ),
         /cannot listen on 192\.0\.2\.1:8443: .*(?:not assigned|EADDRNOTAVAIL)/,
       ),
@@ -449,7 +449,7 @@ describe('a bad night', () => {
         startListening,
       );
       const line = await silentNight.gateway.line(({ source, level }) => source === 'consul' && level === 'warn');
-      expect(line['msg']).toMatch(/Consul agent at .*: the connection stands, and no answer came in time/);
+      expect(line['msg']).toMatch(/Consul agent at .*: connected, but no response in time/);
       await silentNight.fires('MeshgateSourceFailing', /source="consul"/);
       expect(await silentNight.serve(WELL)).toBe('through the night');
       agent.misbehave(undefined);

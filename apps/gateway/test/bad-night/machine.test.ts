@@ -78,7 +78,7 @@ needs('netns', mountsAvailable())('a bad night on a machine of its own', () => {
     await names[Symbol.asyncDispose]();
   });
 
-  function answer(name: string, entry: Zone[string] | undefined): void {
+  function respond(name: string, entry: Zone[string] | undefined): void {
     const { [name]: _before, ...others } = zone;
     zone = entry === undefined ? others : { ...others, [name]: entry };
     names.serve(zone);
@@ -87,7 +87,7 @@ needs('netns', mountsAvailable())('a bad night on a machine of its own', () => {
   /** A name that was known is served by its last good addresses, whatever the name servers say now. */
   async function nameFault(name: string, entry: Zone[string] | undefined, expected: RegExp): Promise<void> {
     const since = night.gateway.lines.length;
-    answer(name, entry);
+    respond(name, entry);
     const querying = until(async () => {
       expect(await night.serve(name)).toBe('through the night');
       return night.gateway.lines.some(({ host }) => host === name);
@@ -97,7 +97,7 @@ needs('netns', mountsAvailable())('a bad night on a machine of its own', () => {
     expect(line).toMatchObject({ level: 'warn', msg: expect.stringMatching(expected) as string });
     await whileQuerying(night, [name], () => night.fires('MeshgateNamesFail'));
     expect((await night.warnings()).some((warning) => warning.includes(name))).toBe(true);
-    answer(name, GOOD);
+    respond(name, GOOD);
     expect(await night.serve(name)).toBe('through the night');
   }
 

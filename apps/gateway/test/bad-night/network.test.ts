@@ -150,8 +150,8 @@ function nightOf(gateway: ReadyDaemon, files: Folder, others: readonly AsyncDisp
 const SCRAPE_EVERY_MS = 150;
 
 async function scraped(socketPath: string): Promise<string> {
-  const [answer] = (await once(request({ socketPath, path: '/metrics' }).end(), 'response')) as [IncomingMessage];
-  return text(answer);
+  const [response] = (await once(request({ socketPath, path: '/metrics' }).end(), 'response')) as [IncomingMessage];
+  return text(response);
 }
 
 const ROUTES = [

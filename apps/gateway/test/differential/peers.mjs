@@ -16,10 +16,10 @@ const WORK = {
 };
 
 const lines = createInterface({ input: process.stdin });
-lines.on('line', (line) => void answer(JSON.parse(line)));
+lines.on('line', (line) => void respond(JSON.parse(line)));
 lines.on('close', () => process.exit());
 
-async function answer({ id, work, ...request }) {
+async function respond({ id, work, ...request }) {
   const outcome = await WORK[work](request).catch((reason) => ({ error: String(reason) }));
   process.stdout.write(`${JSON.stringify({ id, ...outcome })}\n`);
 }
@@ -102,7 +102,7 @@ async function stop(name) {
 const held = [];
 
 /**
- * Connects from an address, sends pieces one after the other, and says what came of it: the answer of a backend, `closed` without one,
+ * Connects from an address, sends pieces one after the other, and says what came of it: the response of a backend, `closed` without one,
  * `refused` at the connection, or `open` while nothing has happened for as long as the caller wants to wait.
  */
 async function call({ to, from, pieces, finish, until = 'answer', hold, forMs = 3_000, release }) {

@@ -22,7 +22,7 @@ export interface Call {
   readonly pieces: readonly Uint8Array[];
   /** It finishes sending then. */
   readonly finish?: boolean | undefined;
-  /** `answer`: of a backend; `end`: until the connection ends, too. */
+  /** `response`: of a backend; `end`: until the connection ends, too. */
   readonly until?: 'answer' | 'end' | undefined;
   /** It stays connected until it is released. */
   readonly hold?: boolean | undefined;
@@ -34,13 +34,13 @@ export interface Call {
 /** Backends and clients in a network namespace. */
 export class Peers implements AsyncDisposable {
   readonly #process: ChildProcess;
-  readonly #waiting = new Map<number, (answer: Answer) => void>();
+  readonly #waiting = new Map<number, (response: Reply) => void>();
   #queried = 0;
 
   constructor(namespace: Namespace) {
     this.#process = namespace.spawn([process.execPath, SCRIPT], ['pipe', 'pipe', 'inherit']);
     const { stdout } = this.#process;
-    if (stdout !== null) createInterface({ input: stdout }).on('line', (line) => this.#onAnswer(line));
+    if (stdout !== null) createInterface({ input: stdout }).on('line', (line) => this.#onResponse(line));
   }
 
   async serve(name: string, port: number, conduct: BackendConduct): Promise<void> {
@@ -63,24 +63,24 @@ export class Peers implements AsyncDisposable {
     await gone;
   }
 
-  async #query(request: object): Promise<Answer> {
+  async #query(request: object): Promise<Reply> {
     this.#queried += 1;
     const id = this.#queried;
-    const answer = new Promise<Answer>((resolve) => this.#waiting.set(id, resolve));
+    const response = new Promise<Reply>((resolve) => this.#waiting.set(id, resolve));
     this.#process.stdin?.write(`${JSON.stringify({ id, ...request })}\n`);
-    const { error, ...rest } = await answer;
+    const { error, ...rest } = await response;
     if (error !== undefined) throw new Error(error);
     return rest;
   }
 
-  #onAnswer(line: string): void {
-    const answer = JSON.parse(line) as Answer;
-    this.#waiting.get(answer.id)?.(answer);
-    this.#waiting.delete(answer.id);
+  #onResponse(line: string): void {
+    const response = JSON.parse(line) as Reply;
+    this.#waiting.get(response.id)?.(response);
+    this.#waiting.delete(response.id);
   }
 }
 
-interface Answer {
+interface Reply {
   readonly id: number;
   readonly error?: string;
   readonly outcome?: string;

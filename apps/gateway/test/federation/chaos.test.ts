@@ -125,7 +125,7 @@ async function instancesIn({ datacenter }: Member): Promise<TlsTestBackend> {
     [21, 22].map(async (last) => {
       const at = datacenter.lan(last, SIDECAR_PORT);
       const backend = await datacenter.serve('db', at);
-      const place = { Node: `node-${last}`, Address: at.host };
+      const location = { Node: `node-${last}`, Address: at.host };
       const sidecar = {
         Service: 'db-sidecar-proxy',
         ID: `db-${last}-sidecar`,
@@ -135,8 +135,8 @@ async function instancesIn({ datacenter }: Member): Promise<TlsTestBackend> {
       };
       const health = { CheckID: 'health', Name: 'health', ServiceID: sidecar.ID };
       const Check = { ...health, Status: last === 21 ? 'passing' : 'critical' };
-      await datacenter.consul.put('catalog/register', { ...place, Service: { Service: 'db', Port: 80 } });
-      await datacenter.consul.put('catalog/register', { ...place, Service: sidecar, Check });
+      await datacenter.consul.put('catalog/register', { ...location, Service: { Service: 'db', Port: 80 } });
+      await datacenter.consul.put('catalog/register', { ...location, Service: sidecar, Check });
       return backend;
     }),
   );

@@ -27,7 +27,7 @@ export interface RouteShown {
 }
 
 /** Where a gateway or a sidecar is run, and what its command line says. */
-export interface DaemonPlace {
+export interface DaemonSettings {
   readonly namespace: Namespace;
   readonly inside: Inside;
   readonly command: 'gateway' | 'sidecar';
@@ -39,13 +39,13 @@ export interface DaemonPlace {
 
 /** `meshgate gateway` or `meshgate sidecar` as a process of its own, in a network of its own. */
 export class DaemonProcess implements AsyncDisposable {
-  readonly #place: DaemonPlace;
+  readonly #settings: DaemonSettings;
   readonly lines: LogLine[] = [];
   readonly #waiting = new Set<() => void>();
   #process: ChildProcess;
 
-  constructor(place: DaemonPlace) {
-    this.#place = place;
+  constructor(settings: DaemonSettings) {
+    this.#settings = settings;
     this.#process = this.#spawn();
   }
 
@@ -128,11 +128,11 @@ export class DaemonProcess implements AsyncDisposable {
   }
 
   async #text(path: string): Promise<string> {
-    return (await this.#place.inside.query(this.#place.admin, path)).text;
+    return (await this.#settings.inside.query(this.#settings.admin, path)).text;
   }
 
   #spawn(): ChildProcess {
-    const { namespace, command, admin, flags } = this.#place;
+    const { namespace, command, admin, flags } = this.#settings;
     const words = [process.execPath, MAIN, command, '--admin-bind', `${admin.host}:${admin.port}`, ...flags];
     const child = namespace.spawn(words, ['ignore', 'pipe', 'pipe']);
     if (child.stdout !== null)

@@ -69,7 +69,7 @@ export class Datacenter implements AsyncDisposable {
    *
    * @param place where; by default in this datacenter's own network
    */
-  sidecar(adminPort: number, flags: readonly string[], { namespace, inside }: Place = this): DaemonProcess {
+  sidecar(adminPort: number, flags: readonly string[], { namespace, inside }: Location = this): DaemonProcess {
     const admin = { host: '127.0.0.1', port: adminPort };
     return this.#belongings.add(new DaemonProcess({ namespace, inside, command: 'sidecar', admin, flags }));
   }
@@ -131,7 +131,7 @@ export interface InstanceOptions {
 }
 
 /** A network in which something runs. */
-export type Place = Pick<Datacenter, 'namespace' | 'inside'>;
+export type Location = Pick<Datacenter, 'namespace' | 'inside'>;
 
 /** What is done to a network before Consul starts in it. */
 export type Prepare = (namespace: Namespace, inside: Inside) => Promise<void>;

@@ -35,12 +35,12 @@ interface Consultation {
   readonly nodeOptions?: readonly string[];
 }
 
-/** A server that does `answer` to whoever connects. */
-async function serverAt(at: Endpoint, answer: (socket: Socket) => unknown): Promise<AsyncDisposable> {
+/** A server that calls `respond` with the socket of whoever connects. */
+async function serverAt(at: Endpoint, respond: (socket: Socket) => unknown): Promise<AsyncDisposable> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket.on('error', () => undefined));
-    answer(socket);
+    respond(socket);
   }).listen(unixPath(at));
   await once(server, 'listening');
   return {
@@ -171,10 +171,10 @@ describeInNetworks('meshgate doctor in a federation of two datacenters names', (
     await datacenter.consul.put('agent/service/deregister/lost');
   });
 
-  const claimAt = (cause: string, last: number, expected: RegExp, answer?: (socket: Socket) => unknown): void =>
+  const claimAt = (cause: string, last: number, expected: RegExp, response?: (socket: Socket) => unknown): void =>
     claim(cause, async () => {
       const at = datacenter.lan(last, ODD_PORT);
-      if (answer !== undefined) belongings.add(await serverAt(await datacenter.inside.from(at), answer));
+      if (response !== undefined) belongings.add(await serverAt(await datacenter.inside.from(at), response));
       const sidecar = { Address: at.host, Port: at.port, Checks: [WELL] };
       await datacenter.consul.put('agent/service/register', {
         Name: 'odd',

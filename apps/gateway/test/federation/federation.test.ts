@@ -136,11 +136,11 @@ describeInNetworks('two datacenters that reach each other through their gateways
       const { one, two } = federation;
       const chosen = Object.entries(ADDRESSES);
       for (const [address, { node = {}, ...service }] of chosen) {
-        const place = { Node: `node-of-${address}`, Address: '10.2.9.9', TaggedAddresses: node };
+        const location = { Node: `node-of-${address}`, Address: '10.2.9.9', TaggedAddresses: node };
         // Critical, so that nobody is sent to where nobody is.
         const Check = { CheckID: 'up', Name: 'up', ServiceID: address, Status: 'critical' };
         const gateway = { ID: address, Service: 'mesh-gateway', Kind: 'mesh-gateway', Port: GATEWAY_PORT, ...service };
-        await two.datacenter.consul.put('catalog/register', { ...place, Service: gateway, Check });
+        await two.datacenter.consul.put('catalog/register', { ...location, Service: gateway, Check });
       }
       const isAll = ({ backends }: RouteShown): boolean => backends.length === chosen.length + 1;
       const { backends } = await one.gateways[0].route('datacenter:dc2', isAll);

@@ -17,10 +17,10 @@ const DOORS = {
 };
 
 const lines = createInterface({ input: process.stdin });
-lines.on('line', (line) => void answer(JSON.parse(line)));
+lines.on('line', (line) => void respond(JSON.parse(line)));
 lines.on('close', () => process.exit());
 
-async function answer({ id, ...request }) {
+async function respond({ id, ...request }) {
   const outcome = await DOORS[request.door](request).catch((reason) => ({ error: reason.message }));
   process.stdout.write(`${JSON.stringify({ id, ...outcome })}\n`);
 }

@@ -12,8 +12,8 @@ import type { Namespace } from './namespace.ts';
 
 const SCRIPT = fileURLToPath(new URL('inside.mjs', import.meta.url));
 
-/** An answer over HTTP. */
-export interface HttpAnswer {
+/** A response over HTTP. */
+export interface HttpResponse {
   readonly status: number;
   readonly text: string;
 }
@@ -22,14 +22,14 @@ export interface HttpAnswer {
 export class Inside implements AsyncDisposable {
   readonly #process: ChildProcess;
   readonly #folder = mkdtempSync(join(tmpdir(), 'meshgate-inside-'));
-  readonly #answers = new Map<number, (answer: Answer) => void>();
+  readonly #responses = new Map<number, (reply: Reply) => void>();
   readonly #doors = new Map<string, Promise<Endpoint>>();
   #queried = 0;
 
   constructor(namespace: Namespace) {
     this.#process = namespace.spawn([process.execPath, SCRIPT], ['pipe', 'pipe', 'inherit']);
     const { stdout } = this.#process;
-    if (stdout !== null) createInterface({ input: stdout }).on('line', (line) => this.#onAnswer(line));
+    if (stdout !== null) createInterface({ input: stdout }).on('line', (line) => this.#onResponse(line));
   }
 
   /** An address out here that leads to `at` in there. */
@@ -61,7 +61,7 @@ export class Inside implements AsyncDisposable {
   }
 
   /** Asks a server in there over HTTP. */
-  async query(at: Endpoint, path: string, options: HttpOptions = {}): Promise<HttpAnswer> {
+  async query(at: Endpoint, path: string, options: HttpOptions = {}): Promise<HttpResponse> {
     const { host } = await this.to(at);
     return http(host.slice('unix:'.length), path, options);
   }
@@ -81,24 +81,24 @@ export class Inside implements AsyncDisposable {
     return join(this.#folder, `${this.#queried}.sock`);
   }
 
-  async #query(question: object): Promise<Answer> {
+  async #query(query: object): Promise<Reply> {
     this.#queried += 1;
     const id = this.#queried;
-    const answer = new Promise<Answer>((resolve) => this.#answers.set(id, resolve));
-    this.#process.stdin?.write(`${JSON.stringify({ id, ...question })}\n`);
-    const { error, ...rest } = await answer;
-    if (error !== undefined) throw new Error(`${JSON.stringify(question)}: ${error}`);
+    const reply = new Promise<Reply>((resolve) => this.#responses.set(id, resolve));
+    this.#process.stdin?.write(`${JSON.stringify({ id, ...query })}\n`);
+    const { error, ...rest } = await reply;
+    if (error !== undefined) throw new Error(`${JSON.stringify(query)}: ${error}`);
     return rest;
   }
 
-  #onAnswer(line: string): void {
-    const answer = JSON.parse(line) as Answer;
-    this.#answers.get(answer.id)?.(answer);
-    this.#answers.delete(answer.id);
+  #onResponse(line: string): void {
+    const reply = JSON.parse(line) as Reply;
+    this.#responses.get(reply.id)?.(reply);
+    this.#responses.delete(reply.id);
   }
 }
 
-interface Answer {
+interface Reply {
   readonly id: number;
   readonly error?: string;
   readonly result?: string;
@@ -117,7 +117,7 @@ async function http(
   socketPath: string,
   path: string,
   { method = 'GET', body, headers = {} }: HttpOptions,
-): Promise<HttpAnswer> {
+): Promise<HttpResponse> {
   const queried = request({
     socketPath,
     path,

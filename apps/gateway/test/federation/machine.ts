@@ -1,5 +1,5 @@
 import { Belongings } from './belongings.ts';
-import type { Place } from './datacenter.ts';
+import type { Location } from './datacenter.ts';
 import { Inside } from './inside.ts';
 import { connect, Namespace } from './namespace.ts';
 
@@ -7,7 +7,7 @@ import { connect, Namespace } from './namespace.ts';
  * A machine with a network of its own, and cables to two datacenters: to the one that it belongs to by the LAN, to the other one by
  * the WAN. It has a way to nothing but the addresses that {@link Machine.reaches} names.
  */
-export class Machine implements Place, AsyncDisposable {
+export class Machine implements Location, AsyncDisposable {
   readonly namespace: Namespace;
   readonly inside: Inside;
   readonly #belongings: Belongings;
@@ -45,7 +45,7 @@ export class Machine implements Place, AsyncDisposable {
 }
 
 /** That of a datacenter. */
-type Network = Pick<Place, 'namespace'>;
+type Network = Pick<Location, 'namespace'>;
 
 /** Both ends of a cable. */
 interface Cable {

@@ -69,7 +69,7 @@ async function showsIn(mesh: PageMesh, sidecar: DaemonProcess, { service, port, 
     backend: `${to.host}:${to.port}`,
     identity: `spiffe://${mesh.trustDomain}/ns/default/dc/${datacenter}/svc/${service}`,
   });
-  expect(withoutPlaces(String(line['decidedBy']))).toBe(decidedBy);
+  expect(withoutPositions(String(line['decidedBy']))).toBe(decidedBy);
   await eventually(
     `gateways that have counted ${passed.join(' and ')}`,
     async () => {
@@ -119,10 +119,10 @@ function pathOf(
 function rowOf([upstream = '', path = '', _dials, decidedBy = '']: readonly string[]): readonly Row[] {
   const [, port, service = ''] = /^`127\.0\.0\.1:(\d+)`, (\w+)$/.exec(upstream) ?? [];
   if (port === undefined) return [];
-  return [{ service, port: Number(port), path: path.replaceAll('`', ''), decidedBy: withoutPlaces(decidedBy) }];
+  return [{ service, port: Number(port), path: path.replaceAll('`', ''), decidedBy: withoutPositions(decidedBy) }];
 }
 
 /** Where a mode is written is a file on the page, and may be an object of Consul's. */
-function withoutPlaces(decidedBy: string): string {
+function withoutPositions(decidedBy: string): string {
   return decidedBy.replaceAll(/ \([^)]*\)/g, '');
 }

@@ -8,7 +8,7 @@ import { blocksIn } from '../page.ts';
 import { Belongings, temporaryFolder } from './belongings.ts';
 import { consulCommand } from './consul.ts';
 import { DaemonProcess } from './daemon.ts';
-import type { Place } from './datacenter.ts';
+import type { Location } from './datacenter.ts';
 import { Federation, GATEWAY_PORT, wanAddress } from './federation.ts';
 import { Inside } from './inside.ts';
 import { Machine } from './machine.ts';
@@ -112,19 +112,19 @@ export async function meshInFiles(): Promise<PageMesh> {
   try {
     const { path } = belongings.add(temporaryFolder());
     const authority = certificateAuthority('the mesh');
-    const places = [await datacenterPlace(1, belongings), await datacenterPlace(2, belongings)] as const;
-    await cableBetween(...places);
-    await leadFromWan(places[1]);
-    const machine = belongings.add(await Machine.create(...places));
-    for (const [index, place] of places.entries()) {
+    const locations = [await datacenterAddresses(1, belongings), await datacenterAddresses(2, belongings)] as const;
+    await cableBetween(...locations);
+    await leadFromWan(locations[1]);
+    const machine = belongings.add(await Machine.create(...locations));
+    for (const [index, location] of locations.entries()) {
       writeDatacenter(path, index);
-      for (const service of SERVICES) belongings.add(await instanceIn(place, service, index, authority));
+      for (const service of SERVICES) belongings.add(await instanceIn(location, service, index, authority));
     }
     writeCertificates(path, authority);
-    const daemon = (command: 'gateway' | 'sidecar', place: Place, port: number, flags: readonly string[]) =>
-      new DaemonProcess({ ...place, command, admin: { host: '127.0.0.1', port }, flags });
-    const [near, far] = places.map((place, index) =>
-      belongings.add(daemon('gateway', place, 19_001, ['--config', join(path, `gateway-${index + 1}.json`)])),
+    const daemon = (command: 'gateway' | 'sidecar', location: Location, port: number, flags: readonly string[]) =>
+      new DaemonProcess({ ...location, command, admin: { host: '127.0.0.1', port }, flags });
+    const [near, far] = locations.map((location, index) =>
+      belongings.add(daemon('gateway', location, 19_001, ['--config', join(path, `gateway-${index + 1}.json`)])),
     );
     if (near === undefined || far === undefined) throw new Error('expected two gateways');
     await Promise.all([near.ready(), far.ready()]);
@@ -158,7 +158,7 @@ function writtenToFiles(section: string, folder: string): Belongings {
 }
 
 /** The network of a datacenter, with all addresses that are in it. */
-async function datacenterPlace(number: number, belongings: Belongings): Promise<Place> {
+async function datacenterAddresses(number: number, belongings: Belongings): Promise<Location> {
   const namespace = belongings.add(await Namespace.create(`dc${number}`));
   const gateway = `10.${number}.0.11`;
   for (const host of [gateway, ...SERVICES.map((service) => lanOf(service, number).host)])
@@ -166,14 +166,14 @@ async function datacenterPlace(number: number, belongings: Belongings): Promise<
   return { namespace, inside: belongings.add(new Inside(namespace)) };
 }
 
-async function cableBetween(one: Place, two: Place): Promise<void> {
+async function cableBetween(one: Location, two: Location): Promise<void> {
   await connect(one.namespace, two.namespace, 'wan');
   for (const [index, { namespace }] of [one, two].entries())
     await namespace.ip('address', 'add', `${wanAddress(index + 1, 0)}/24`, 'dev', 'wan');
 }
 
 /** Gives the instances of the secondary an address each by which others find them. */
-async function leadFromWan({ namespace, inside }: Place): Promise<void> {
+async function leadFromWan({ namespace, inside }: Location): Promise<void> {
   await namespace.ip('address', 'add', `${WAN_HOST}/32`, 'dev', 'lo');
   for (const service of SERVICES) await inside.forward(wanOf(service), lanOf(service, 2));
 }
@@ -211,7 +211,7 @@ function writeCertificates(folder: string, authority: CertificateAuthority): voi
 }
 
 async function instanceIn(
-  { inside }: Place,
+  { inside }: Location,
   service: string,
   index: number,
   authority: CertificateAuthority,

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Belongings, temporaryFolder } from './belongings.ts';
 import { describeInNetworksOnly } from './consul.ts';
 import { DaemonProcess } from './daemon.ts';
-import type { DaemonPlace } from './daemon.ts';
+import type { DaemonSettings } from './daemon.ts';
 import { eventually } from './eventually.ts';
 import { Inside } from './inside.ts';
 import { connect, Namespace } from './namespace.ts';
@@ -140,7 +140,7 @@ describeInNetworksOnly('two clusters of mesh files, of which only the gateways r
   it('in the mode local a service here reaches one there through both sidecars and both gateways', async () => {
     const passed = await connections();
     const from = sidecars.web.lines.length;
-    expect(await answerFrom(alpha.atServices, UPSTREAM_PORTS.ofPeer)).toBe('app of beta');
+    expect(await responseFrom(alpha.atServices, UPSTREAM_PORTS.ofPeer)).toBe('app of beta');
     expect(await pathOf(sidecars.web, from)).toEqual(['local-gateway', 'local', whoever(BETA)]);
     expect(await connections()).toEqual(passed.map((count) => count + 1));
   });
@@ -148,7 +148,7 @@ describeInNetworksOnly('two clusters of mesh files, of which only the gateways r
   it('in the mode remote it dials the gateway there, past its own', async () => {
     const [here = 0, there = 0] = await connections();
     const from = sidecars.edge.lines.length;
-    expect(await answerFrom(alpha.atGateway, UPSTREAM_PORTS.remote)).toBe('app of beta');
+    expect(await responseFrom(alpha.atGateway, UPSTREAM_PORTS.remote)).toBe('app of beta');
     expect(await pathOf(sidecars.edge, from)).toEqual(['remote-gateway', 'remote', whoever(BETA)]);
     expect(await connections()).toEqual([here, there + 1]);
   });
@@ -156,7 +156,7 @@ describeInNetworksOnly('two clusters of mesh files, of which only the gateways r
   it(
     'a service that fails here is taken over by the peer, and comes back',
     async () => {
-      const answered = (): Promise<string> => answerFrom(alpha.atServices, UPSTREAM_PORTS.withFailover);
+      const answered = (): Promise<string> => responseFrom(alpha.atServices, UPSTREAM_PORTS.withFailover);
       expect(await answered()).toBe('app of alpha');
       await appOfAlpha.kill();
       for (let turn = 0; turn < 8; turn += 1) expect(await answered()).toBe('app of beta');
@@ -242,7 +242,7 @@ function whoever(cluster: Cluster): string {
 }
 
 /** What the application behind an upstream answers. */
-async function answerFrom(inside: Inside, port: number): Promise<string> {
+async function responseFrom(inside: Inside, port: number): Promise<string> {
   await using client = await rawClient(await inside.to({ host: '127.0.0.1', port }));
   await client.send('GET / HTTP/1.1\r\n\r\n');
   return (await client.receiveAll()).toString().split('\r\n\r\n')[1] ?? '';
@@ -344,10 +344,10 @@ function sidecarOf(
   { name }: Cluster,
   service: string,
   files: string,
-  place: Pick<DaemonPlace, 'namespace' | 'inside' | 'admin'>,
+  location: Pick<DaemonSettings, 'namespace' | 'inside' | 'admin'>,
 ): DaemonProcess {
   const flags = ['--sidecar-for', service, '--config', join(files, `${name}-${service}.json`)];
-  return new DaemonProcess({ ...place, command: 'sidecar', flags });
+  return new DaemonProcess({ ...location, command: 'sidecar', flags });
 }
 
 function gatewayOf({ gateway, atGateway }: Networks, files: string, { name }: Cluster): DaemonProcess {

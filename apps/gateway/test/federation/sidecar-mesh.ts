@@ -4,7 +4,7 @@ import { rawClient, tcpBackend } from '@meshgate/testkit';
 import type { Peer, TestBackend } from '@meshgate/testkit';
 import { Belongings } from './belongings.ts';
 import type { DaemonProcess, LogLine } from './daemon.ts';
-import type { Datacenter, Place } from './datacenter.ts';
+import type { Datacenter, Location } from './datacenter.ts';
 import { Federation } from './federation.ts';
 import { Machine, MACHINE } from './machine.ts';
 
@@ -81,17 +81,17 @@ export class SidecarMesh implements AsyncDisposable {
   /** An application that connects to an upstream of the sidecar beside it, which is `web` unless another place is named. */
   async application(
     { LocalBindPort: port }: UpstreamRegistration,
-    { inside }: Pick<Place, 'inside'> = this.machine,
+    { inside }: Pick<Location, 'inside'> = this.machine,
   ): Promise<Peer> {
     return rawClient(await inside.to({ host: '127.0.0.1', port }));
   }
 
   /** Who answers it; `nobody` when the connection ends without an answer. */
-  async answer(upstream: UpstreamRegistration, place?: Pick<Place, 'inside'>): Promise<string> {
-    await using client = await this.application(upstream, place);
+  async respond(upstream: UpstreamRegistration, location?: Pick<Location, 'inside'>): Promise<string> {
+    await using client = await this.application(upstream, location);
     await client.send('GET / HTTP/1.1\r\n\r\n').catch(() => undefined);
-    const answer = await client.receiveAll().catch(() => Buffer.alloc(0));
-    return answer.toString().split('\r\n\r\n')[1] ?? 'nobody';
+    const response = await client.receiveAll().catch(() => Buffer.alloc(0));
+    return response.toString().split('\r\n\r\n')[1] ?? 'nobody';
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -175,6 +175,6 @@ async function dbOf(datacenter: Datacenter, at: Endpoint, belongings: Belongings
   return { daemon, application: backend, at };
 }
 
-async function application(name: string, at: Endpoint, { inside }: Place): Promise<TestBackend> {
+async function application(name: string, at: Endpoint, { inside }: Location): Promise<TestBackend> {
   return tcpBackend(name, { at: await inside.from(at) });
 }

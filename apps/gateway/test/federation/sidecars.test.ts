@@ -51,13 +51,13 @@ const VARIANTS = {
 type Mode = keyof typeof VARIANTS;
 
 /** From the strongest to the weakest, and how they are named to people. */
-const PLACES = [
+const LOCATIONS = [
   ['the upstream definition', 'upstream'],
   ['the service instance', 'service-instance'],
   ['the service defaults (service-defaults/web)', 'service-defaults'],
   ['the proxy defaults (proxy-defaults/global)', 'proxy-defaults'],
 ] as const;
-type ModePlace = (typeof PLACES)[number][1];
+type ModeScope = (typeof LOCATIONS)[number][1];
 
 describeInNetworks('sidecars in two datacenters, federated through their gateways', () => {
   const belongings = new Belongings();
@@ -68,16 +68,16 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
   }, SET_UP_MS);
   afterAll(() => belongings[Symbol.asyncDispose]());
 
-  describe.each(PLACES)('a mode that is set by %s', (placeName, place) => {
+  describe.each(LOCATIONS)('a mode that is set by %s', (scopeName, scope) => {
     it.each(Object.keys(VARIANTS) as Mode[])('%s: that path is taken, where there is no other', async (mode) => {
       const { path, to, passed } = VARIANTS[mode];
       const { near, far } = gateways();
       const { web, machine } = mesh;
-      await mesh.configure(modesWith(place, mode));
+      await mesh.configure(modesWith(scope, mode));
       await machine.reaches(to.host);
       await eventually(
-        `the mode ${mode} by ${placeName}`,
-        () => upstreamFacts().then((facts) => holds(facts, { path, by: `${mode} by ${placeName}` })),
+        `the mode ${mode} by ${scopeName}`,
+        () => upstreamFacts().then((facts) => holds(facts, { path, by: `${mode} by ${scopeName}` })),
         REPLICATED_MS,
       );
       const before = { near: await carried(near), far: await carried(far), lines: web.lines.length };
@@ -132,7 +132,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
       await inMode('none');
       const { lines } = mesh.web;
       const from = lines.length;
-      expect(await mesh.answer(DB_THERE)).toBe('db in dc2');
+      expect(await mesh.respond(DB_THERE)).toBe('db in dc2');
       expect(await mesh.web.line(carriedOn('upstream:db@dc2'), from)).toMatchObject({ path: 'direct' });
       expect(await liveOn(near)).toBe(1);
       await before.send('two');
@@ -141,7 +141,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
 
     it('are reached from the secondary datacenter as well, whose chain of certificates is longer', async () => {
       const from = mesh.web.lines.length;
-      expect(await mesh.answer(WEB, mesh.federation.two.datacenter)).toBe('web');
+      expect(await mesh.respond(WEB, mesh.federation.two.datacenter)).toBe('web');
       const line = await mesh.web.line(carriedOn('public'), from);
       expect(line['caller']).toBe(`spiffe://${mesh.federation.trustDomain}/ns/default/dc/dc2/svc/db`);
     });
@@ -154,8 +154,8 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
         const { consul } = mesh.federation.one.datacenter;
         const intention = { SourceName: 'web', DestinationName: 'db', SourceType: 'consul', Action: 'deny' };
         const { ID } = (await consul.post('connect/intentions', intention)) as { readonly ID: string };
-        const answers = (who: string) => async () => ((await mesh.answer(DB_THERE)) === who ? true : undefined);
-        await eventually('nobody to answer', answers('nobody'), REPLICATED_MS);
+        const responses = (who: string) => async () => ((await mesh.respond(DB_THERE)) === who ? true : undefined);
+        await eventually('nobody to answer', responses('nobody'), REPLICATED_MS);
         expect(await far.daemon.line(({ code }) => code === 'DENIED')).toMatchObject({
           caller: `spiffe://${mesh.federation.trustDomain}/ns/default/dc/dc1/svc/web`,
           // Releases name the intention before the action, or after it.
@@ -166,7 +166,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
           reason: expect.stringMatching(/certificate of spiffe:.*svc\/web.*or an intention denies it/),
         });
         await consul.put(`connect/intentions/${ID}`, { ...intention, Action: 'allow' });
-        await eventually('db to answer', answers('db in dc2'), REPLICATED_MS);
+        await eventually('db to answer', responses('db in dc2'), REPLICATED_MS);
       },
       2 * REPLICATED_MS,
     );
@@ -199,7 +199,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
       await web.route('upstream:billing@dc2', ({ backends }) => backends.some(({ healthy }) => healthy));
       await gateways().far.route('service:billing');
       const from = far.daemon.lines.length;
-      expect(await mesh.answer(BILLING)).toBe('nobody');
+      expect(await mesh.respond(BILLING)).toBe('nobody');
       expect(await web.line(carriedOn('upstream:billing@dc2'))).toMatchObject({
         code: 'UPSTREAM_UNTRUSTED',
         reason: expect.stringMatching(
@@ -218,7 +218,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
       await consul.put('config', { Kind: 'service-resolver', Name: 'store', Redirect });
       await mesh.configure({ 'proxy-defaults': 'local' }, [DB_THERE, STORE]);
       await mesh.web.route('upstream:store', ({ backends }) => backends.some(({ port }) => port === GATEWAY_PORT));
-      expect(await mesh.answer(STORE)).toBe('db in dc2');
+      expect(await mesh.respond(STORE)).toBe('db in dc2');
       expect(await mesh.web.line(carriedOn('upstream:store'))).toMatchObject({
         path: 'local-gateway',
         identity: `spiffe://${mesh.federation.trustDomain}/ns/default/dc/dc2/svc/db`,
@@ -237,17 +237,17 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
           'upstream:db',
           ({ backends }) => backends.length === 2 && backends.every(({ healthy }) => healthy),
         );
-        expect(await mesh.answer(DB)).toBe('db in dc1');
+        expect(await mesh.respond(DB)).toBe('db in dc1');
         await near.daemon.kill();
         const from = web.lines.length;
-        expect(await mesh.answer(DB)).toBe('db in dc2');
+        expect(await mesh.respond(DB)).toBe('db in dc2');
         expect(await web.line(carriedOn('upstream:db'), from)).toMatchObject({ attempts: 2, path: 'local-gateway' });
         await web.route('upstream:db', ({ backends }) => backends.some(({ healthy }) => !healthy));
         const later = web.lines.length;
-        expect(await mesh.answer(DB)).toBe('db in dc2');
+        expect(await mesh.respond(DB)).toBe('db in dc2');
         expect(await web.line(carriedOn('upstream:db'), later)).toMatchObject({ attempts: 1, path: 'local-gateway' });
         near.daemon.restart();
-        const isBack = async () => ((await mesh.answer(DB)) === 'db in dc1' ? true : undefined);
+        const isBack = async () => ((await mesh.respond(DB)) === 'db in dc1' ? true : undefined);
         await eventually('the local instance to answer', isBack, REPLICATED_MS);
       },
       REPLICATED_MS,
@@ -283,12 +283,12 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
         await maintenance(true);
         await established(false, true);
         const before = await carried(gateways().near);
-        for (let count = 1; count <= 4; count += 1) expect(await mesh.answer(DB_THERE)).toBe('db in dc2');
+        for (let count = 1; count <= 4; count += 1) expect(await mesh.respond(DB_THERE)).toBe('db in dc2');
         expect(await carried(gateways().near)).toBe(before);
         await maintenance(false);
         await established(true, true);
         await other.kill();
-        for (let count = 1; count <= 4; count += 1) expect(await mesh.answer(DB_THERE)).toBe('db in dc2');
+        for (let count = 1; count <= 4; count += 1) expect(await mesh.respond(DB_THERE)).toBe('db in dc2');
       },
       REPLICATED_MS,
     );
@@ -300,7 +300,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
         await consul.post('query', { Name: 'nearest', Service: { Service: 'db', Connect: true } });
         await mesh.configure({}, [NEAREST]);
         await mesh.web.route('query:nearest', ({ backends }) => backends.length > 0);
-        expect(await mesh.answer(NEAREST)).toBe('db in dc1');
+        expect(await mesh.respond(NEAREST)).toBe('db in dc1');
       },
       REPLICATED_MS,
     );
@@ -319,8 +319,8 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
         await using thereAndBack = await mesh.application(DB_THERE);
         await using hereAndBack = await mesh.application(WEB, two.datacenter);
         const streams = [
-          new Stream(async () => expect(await mesh.answer(DB_THERE)).toBe('db in dc2')),
-          new Stream(async () => expect(await mesh.answer(WEB, two.datacenter)).toBe('web')),
+          new Stream(async () => expect(await mesh.respond(DB_THERE)).toBe('db in dc2')),
+          new Stream(async () => expect(await mesh.respond(WEB, two.datacenter)).toBe('web')),
           new Stream(() => roundTrip(thereAndBack)),
           new Stream(() => roundTrip(hereAndBack)),
         ];
@@ -354,7 +354,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
         await using stranger = one.datacenter.sidecar(19_030, ['--sidecar-for', 'web', '--config', file]);
         await stranger.line(({ listener }) => listener === 'upstream:db@dc2');
         const from = mesh.far.daemon.lines.length;
-        expect(await mesh.answer(STRANGERS, one.datacenter)).toBe('nobody');
+        expect(await mesh.respond(STRANGERS, one.datacenter)).toBe('nobody');
         expect(await mesh.far.daemon.line(({ code }) => code === 'DOWNSTREAM_UNTRUSTED', from)).toMatchObject({
           reason: expect.stringMatching(reason),
         });
@@ -402,11 +402,11 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
 });
 
 /** The place says so, those below it say otherwise, those above it say nothing. */
-function modesWith(place: ModePlace, mode: Mode): Modes {
-  const rank = PLACES.findIndex(([_name, one]) => one === place);
+function modesWith(scope: ModeScope, mode: Mode): Modes {
+  const rank = LOCATIONS.findIndex(([_name, one]) => one === scope);
   const others = (Object.keys(VARIANTS) as Mode[]).filter((one) => one !== mode);
-  const below = PLACES.slice(rank + 1).map(([_name, one], index) => [one, others[index % others.length]]);
-  return { ...Object.fromEntries(below), [place]: mode };
+  const below = LOCATIONS.slice(rank + 1).map(([_name, one], index) => [one, others[index % others.length]]);
+  return { ...Object.fromEntries(below), [scope]: mode };
 }
 
 function holds(facts: unknown, { path, by }: { readonly path: string; readonly by: string }): true | undefined {

@@ -26,7 +26,7 @@ export class StandIn implements AsyncDisposable {
     this.#folder = folder;
     this.#target = target;
     this.address = `unix://${join(folder, 'agent.sock')}`;
-    this.#server = createServer((incoming, outgoing) => this.#answer(incoming, outgoing));
+    this.#server = createServer((incoming, outgoing) => this.#respond(incoming, outgoing));
   }
 
   static async before(inside: Inside): Promise<StandIn> {
@@ -50,7 +50,7 @@ export class StandIn implements AsyncDisposable {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  #answer(incoming: IncomingMessage, outgoing: ServerResponse): void {
+  #respond(incoming: IncomingMessage, outgoing: ServerResponse): void {
     switch (this.#manner) {
       case 'itself':
         return this.#pass(incoming, outgoing);
@@ -65,9 +65,9 @@ export class StandIn implements AsyncDisposable {
 
   #pass(incoming: IncomingMessage, outgoing: ServerResponse): void {
     const { method, headers, url } = incoming;
-    const onward = request({ socketPath: this.#target, path: url, method, headers }, (answer) => {
-      outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
-      answer.pipe(outgoing);
+    const onward = request({ socketPath: this.#target, path: url, method, headers }, (response) => {
+      outgoing.writeHead(response.statusCode ?? 502, response.headers);
+      response.pipe(outgoing);
     });
     onward.on('error', () => outgoing.destroy());
     outgoing.on('close', () => onward.destroy());

@@ -93,9 +93,9 @@ export async function startConsul(): Promise<ConsulAgent> {
 
   async function send(method: string, path: string, body?: unknown): Promise<unknown> {
     const init = body === undefined ? { method } : { method, body: JSON.stringify(body) };
-    const answer = await fetch(`${address}/v1/${path}`, init);
-    const text = await answer.text();
-    if (!answer.ok) throw new Error(`${method} ${path}: expected success, found ${answer.status}: ${text}`);
+    const response = await fetch(`${address}/v1/${path}`, init);
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${method} ${path}: expected success, found ${response.status}: ${text}`);
     return text === '' ? undefined : JSON.parse(text);
   }
 

@@ -365,11 +365,11 @@ describeWithConsul('mesh files and the commands of Consul', () => {
     for (const filter of FILTERS) {
       const parsed = parseFilter(filter);
       const own = parsed.kind === 'refused' ? 'refused' : idsOf(all.filter((one) => parsed.selects(one)));
-      const answer = await consul.send('GET', `health/connect/db?filter=${encodeURIComponent(filter)}`).then(
+      const response = await consul.send('GET', `health/connect/db?filter=${encodeURIComponent(filter)}`).then(
         (found) => idsOf(found as readonly Filterable[]),
         () => 'refused',
       );
-      expect(`${filter}: ${own}`).toBe(`${filter}: ${answer}`);
+      expect(`${filter}: ${own}`).toBe(`${filter}: ${response}`);
     }
   });
 

@@ -19,10 +19,10 @@ const CONSUL_MS = 60_000;
 async function echo(port: number): Promise<string> {
   await using client = await rawClient({ host: '127.0.0.1', port });
   await client.send('hello');
-  const answer = await client.receive(5).catch(() => Buffer.from('nothing'));
+  const result = await client.receive(5).catch(() => Buffer.from('nothing'));
   client.end();
   await client.closed;
-  return answer.toString();
+  return result.toString();
 }
 
 /** Its listener `name` is open. */
@@ -123,9 +123,9 @@ describe('meshgate sidecar, with mesh files', () => {
     };
     expect(await answered()).toBe('still');
     const over = new AbortController();
-    const answers: string[] = [];
+    const responses: string[] = [];
     const querying = (async () => {
-      while (!over.signal.aborted) answers.push(await echo(ports[2] ?? 0).catch(String));
+      while (!over.signal.aborted) responses.push(await echo(ports[2] ?? 0).catch(String));
     })();
     const pids: number[] = [];
     for (const sidecar of [web, db]) {
@@ -133,13 +133,13 @@ describe('meshgate sidecar, with mesh files', () => {
       const upgraded = await meshgate(['upgrade', '--admin', String(admin)]);
       expect(upgraded).toMatchObject({ status: 0, stderr: '' });
       pids.push(Number(/process (\d+) has taken over/.exec(upgraded.stdout)?.[1]));
-      const { length } = answers;
-      while (answers.length < length + 3) await nextTurn();
+      const { length } = responses;
+      while (responses.length < length + 3) await nextTurn();
       expect(await answered()).toBe('still');
     }
     over.abort();
     await querying;
-    expect(answers.filter((answer) => answer !== 'hello')).toEqual([]);
+    expect(responses.filter((result) => result !== 'hello')).toEqual([]);
     live.end();
     for (const sidecar of [web, db]) expect(await sidecar.exited).toBe(0);
     for (const pid of pids) process.kill(pid, 'SIGTERM');
@@ -379,7 +379,7 @@ describeWithConsul('meshgate sidecar, with Consul', () => {
       const intention = { SourceName: 'web', DestinationName: 'db', SourceType: 'consul', Action: 'deny' };
       await consul.send('POST', 'connect/intentions', intention);
       let count = 2;
-      for (let answer = await echo(bind); answer !== 'nothing'; answer = await echo(bind)) count += 1;
+      for (let result = await echo(bind); result !== 'nothing'; result = await echo(bind)) count += 1;
       expect(await closed(db, 'public', count)).toMatchObject({
         code: 'DENIED',
         reason: expect.stringMatching(/svc\/web may not connect to db: .*web.*db/),

@@ -22,9 +22,9 @@ export async function isExported(
 ): Promise<boolean> {
   const path = 'internal/ui/exported-services';
   try {
-    const answer = await agent.request({ path, query: { peer }, timeoutMs: TIMEOUT_MS }, signal);
-    const exports = parsed(answer, path, 'a list of services', exportedNamesOf);
-    if (answer.filtered || exports.some(({ name }) => name === service)) return true;
+    const response = await agent.request({ path, query: { peer }, timeoutMs: TIMEOUT_MS }, signal);
+    const exports = parsed(response, path, 'a list of services', exportedNamesOf);
+    if (response.filtered || exports.some(({ name }) => name === service)) return true;
     for (const { name } of exports) if (await leadsTo(agent, { name, service }, signal)) return true;
     return false;
   } catch (reason) {
@@ -42,8 +42,8 @@ async function leadsTo(
   signal: AbortSignal,
 ): Promise<boolean> {
   const path = `discovery-chain/${encodeURIComponent(name)}`;
-  const answer = await agent.request({ path, timeoutMs: TIMEOUT_MS }, signal);
-  const targets = parsed(answer, path, 'a discovery chain', (json) =>
+  const response = await agent.request({ path, timeoutMs: TIMEOUT_MS }, signal);
+  const targets = parsed(response, path, 'a discovery chain', (json) =>
     object(object(object(json)?.['Chain'])?.['Targets']),
   );
   return objects(Object.values(targets)).some(

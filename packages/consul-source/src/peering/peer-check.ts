@@ -22,10 +22,12 @@ export async function checkPeers(options: AgentOptions): Promise<readonly PeerFi
   const path = 'peerings';
   try {
     const request = { path, timeoutMs: PATIENCE_MS };
-    const answer = await agent.request(request, AbortSignal.timeout(2 * PATIENCE_MS)).catch(noPeering);
-    if (answer instanceof AgentError)
-      return answer.status === 403 ? [{ check: 'peers', outcome: 'warning', found: 'not known', advice: NO_RULE }] : [];
-    const peerings = parsed(answer, path, 'a list of peerings', (json) => peersOf(json) && objects(json));
+    const response = await agent.request(request, AbortSignal.timeout(2 * PATIENCE_MS)).catch(noPeering);
+    if (response instanceof AgentError)
+      return response.status === 403
+        ? [{ check: 'peers', outcome: 'warning', found: 'not known', advice: NO_RULE }]
+        : [];
+    const peerings = parsed(response, path, 'a list of peerings', (json) => peersOf(json) && objects(json));
     return peerings.flatMap((peering) => peerFindings(peering, new Date()));
   } catch (reason) {
     return [{ check: 'peers', outcome: 'warning', found: `not known: ${reasonOf(reason)}` }];

@@ -2,7 +2,7 @@ import { pause } from '@meshgate/core';
 import { Cell } from '@meshgate/core/parts';
 import type { ClusterPeer, PeerTrust } from '@meshgate/mesh';
 import { authoritiesAt, readableIn } from '../tls-files.ts';
-import type { PeersAnswer } from './peering-queries.ts';
+import type { PeersResponse } from './peering-queries.ts';
 
 /** Files with the roots of peers, by the local name of each; each is a PEM file, or a folder of PEM files. */
 export type TrustBundles = Readonly<Record<string, string>>;
@@ -11,15 +11,15 @@ export type TrustBundles = Readonly<Record<string, string>>;
 export class PeerStatus {
   readonly #bundles: TrustBundles;
   readonly #changes = new Cell<void>();
-  #answer: PeersAnswer | undefined;
+  #response: PeersResponse | undefined;
   #bundleProblem: Error | undefined;
 
   constructor(bundles: TrustBundles = {}) {
     this.#bundles = bundles;
   }
 
-  update(answer: PeersAnswer): void {
-    this.#answer = answer;
+  update(response: PeersResponse): void {
+    this.#response = response;
     this.#changes.set();
   }
 
@@ -32,7 +32,7 @@ export class PeerStatus {
 
   /** The agent denied access to the list of peers. */
   get isRefused(): boolean {
-    return this.#answer?.warning !== undefined;
+    return this.#response?.warning !== undefined;
   }
 
   /** Calls `changed` after each change, until `signal` aborts. */
@@ -43,18 +43,18 @@ export class PeerStatus {
 
   /** @returns why each of `peers` is not trusted, one sentence each */
   warnings(peers: Iterable<string>): readonly string[] {
-    const [answer, problem] = [this.#answer, this.#bundleProblem];
+    const [response, problem] = [this.#response, this.#bundleProblem];
     const ofBundles = problem === undefined ? [] : [problem.message];
-    return answer === undefined ? ofBundles : [...ofBundles, ...this.#untrusted(answer, peers)];
+    return response === undefined ? ofBundles : [...ofBundles, ...this.#untrusted(response, peers)];
   }
 
-  #untrusted(answer: PeersAnswer, peers: Iterable<string>): readonly string[] {
+  #untrusted(response: PeersResponse, peers: Iterable<string>): readonly string[] {
     const without = [...new Set(peers)].filter((peer) => !Object.hasOwn(this.#bundles, peer));
     return without.flatMap((peer) => {
-      const known = answer.peers.find(({ name }) => name === peer);
-      if (answer.warning === undefined && (known === undefined || known.roots.length > 0)) return [];
+      const known = response.peers.find(({ name }) => name === peer);
+      if (response.warning === undefined && (known === undefined || known.roots.length > 0)) return [];
       const why =
-        answer.warning === undefined
+        response.warning === undefined
           ? `the agent shows none for its ${known?.state ?? ''} peering (Consul before 1.14 never does)`
           : 'the token needs peering = "read" (or operator = "read")';
       return `roots of peer ${peer} cannot be read, its services are not trusted: ${why}; or set trustBundles: { ${peer}: FILE }`;

@@ -7,7 +7,7 @@ import { exportedNamesOf, exportsInEntries, exportsTo, isThroughGateways, peerOf
 import type { ExportedName } from './peering-records.ts';
 
 /** An agent's list of peerings. */
-export interface PeersAnswer {
+export interface PeersResponse {
   readonly peers: readonly ClusterPeer[];
   /** Why there is none, when the token lacks a permission. */
   readonly warning?: string;
@@ -20,22 +20,26 @@ export interface PeersAnswer {
  * Blocking queries return when a peering is written, not when its state changes, and before 1.15.3 they do not block: so the list is
  * also polled every few seconds.
  */
-export async function* peerAnswers(agent: Agent, known: KnownPeers, signal: AbortSignal): AsyncGenerator<PeersAnswer> {
+export async function* peerResponses(
+  agent: Agent,
+  known: KnownPeers,
+  signal: AbortSignal,
+): AsyncGenerator<PeersResponse> {
   for (let index = 0; !signal.aborted;) {
     const held = index === 0 ? {} : { index: String(index), wait: `${HELD_MS / 1_000}s` };
-    const answer = await agent
+    const response = await agent
       .request({ path: PEERINGS, query: held, holdMs: HELD_MS * 2 }, signal)
       .then(fresh)
       .catch(noPeering);
-    if (answer instanceof AgentError) {
-      yield known.withdrawn(answer);
+    if (response instanceof AgentError) {
+      yield known.withdrawn(response);
       await pause(ABSENT_REST_MS, signal);
       continue;
     }
-    const peers = parsed(answer, PEERINGS, 'a list of peerings', peersOf);
+    const peers = parsed(response, PEERINGS, 'a list of peerings', peersOf);
     yield await known.update(peers, agent, signal);
-    await pause(answer.index === undefined ? POLL_MS : MIN_REST_MS, signal);
-    index = answer.index ?? 0;
+    await pause(response.index === undefined ? POLL_MS : MIN_REST_MS, signal);
+    index = response.index ?? 0;
   }
 }
 
@@ -72,7 +76,7 @@ export class KnownPeers {
   }
 
   /** `peers`, and the previous ones whose removal the agent, queried for each, does not confirm. */
-  async update(peers: readonly ClusterPeer[], agent: Agent, signal: AbortSignal): Promise<PeersAnswer> {
+  async update(peers: readonly ClusterPeer[], agent: Agent, signal: AbortSignal): Promise<PeersResponse> {
     const next = new Map(peers.map((peer) => [peer.name, peer]));
     for (const [name, peer] of this.#last) {
       if (next.has(name) || peer.isDeleted || (await isGone(agent, name, signal))) continue;
@@ -83,7 +87,7 @@ export class KnownPeers {
   }
 
   /** The agent has none, or does not say. */
-  withdrawn({ status, message }: AgentError): PeersAnswer {
+  withdrawn({ status, message }: AgentError): PeersResponse {
     if (status !== 403) this.#last = new Map();
     const peers = [...this.#last.values()];
     if (status === 403) return { peers, warning: NO_RULE };
@@ -94,8 +98,8 @@ export class KnownPeers {
 
 async function isGone(agent: Agent, name: string, signal: AbortSignal): Promise<boolean> {
   const path = peeringPath(name);
-  const answer = fresh(await agent.request({ path, mayBeMissing: true }, signal));
-  return !answer.found || parsed(answer, path, 'a peering', peerOf).isDeleted;
+  const response = fresh(await agent.request({ path, mayBeMissing: true }, signal));
+  return !response.found || parsed(response, path, 'a peering', peerOf).isDeleted;
 }
 
 function peeringPath(name: string): string {
@@ -105,8 +109,8 @@ function peeringPath(name: string): string {
 /** Follows whether peers' servers are reached through the gateways. `false` where the agent has no such entry, or no such kind. */
 export async function* throughGateways(agent: Agent, signal: AbortSignal): AsyncGenerator<boolean> {
   const path = 'config/mesh/mesh';
-  for await (const answer of blockingQuery(agent, { path, mayBeMissing: true }, signal))
-    yield answer.found && parsed(answer, path, 'an entry of kind mesh', isThroughGateways);
+  for await (const response of blockingQuery(agent, { path, mayBeMissing: true }, signal))
+    yield response.found && parsed(response, path, 'an entry of kind mesh', isThroughGateways);
 }
 
 /**
@@ -115,15 +119,15 @@ export async function* throughGateways(agent: Agent, signal: AbortSignal): Async
  *
  * @param isHeld false: polls every few seconds instead, since a blocking query occupies a connection
  */
-export async function* exportAnswers(
+export async function* exportResponses(
   agent: Agent,
   { peer, isHeld }: { readonly peer: string; readonly isHeld: boolean },
   signal: AbortSignal,
 ): AsyncGenerator<readonly ExportedName[]> {
   const request = { path: EXPORTED, query: { peer } };
   try {
-    for await (const answer of isHeld ? blockingQuery(agent, request, signal) : polled(agent, request, signal)) {
-      const names = parsed(answer, request.path, 'a list of services', exportedNamesOf);
+    for await (const response of isHeld ? blockingQuery(agent, request, signal) : polled(agent, request, signal)) {
+      const names = parsed(response, request.path, 'a list of services', exportedNamesOf);
       if (names.length > 0) yield names;
       else yield await withoutExports(agent, peer, signal);
     }
@@ -141,8 +145,8 @@ async function* exportsByList(
 ): AsyncGenerator<readonly ExportedName[]> {
   const path = 'exported-services';
   try {
-    for await (const answer of blockingQuery(agent, { path }, signal))
-      yield parsed(answer, path, 'a list of exports', (json) => exportsTo(json, peer));
+    for await (const response of blockingQuery(agent, { path }, signal))
+      yield parsed(response, path, 'a list of exports', (json) => exportsTo(json, peer));
   } catch (reason) {
     if (!isUnavailable(reason)) throw reason;
     yield* exportsByEntries(agent, peer, signal);
@@ -157,8 +161,8 @@ function isUnavailable(reason: unknown): boolean {
 /** Nothing at all: whoever says so must at least know the peer, and say the same once more, or it does not know what it says. */
 async function withoutExports(agent: Agent, peer: string, signal: AbortSignal): Promise<readonly ExportedName[]> {
   await confirmPeer(agent, peer, signal);
-  const answer = await agent.request({ path: EXPORTED, query: { peer } }, signal);
-  return parsed(answer, EXPORTED, 'a list of services', exportedNamesOf);
+  const response = await agent.request({ path: EXPORTED, query: { peer } }, signal);
+  return parsed(response, EXPORTED, 'a list of services', exportedNamesOf);
 }
 
 const EXPORTED = 'internal/ui/exported-services';
@@ -169,9 +173,9 @@ async function* exportsByEntries(
   signal: AbortSignal,
 ): AsyncGenerator<readonly ExportedName[]> {
   const path = 'config/exported-services';
-  for await (const answer of blockingQuery(agent, { path }, signal)) {
-    if (answer.filtered) throw new AgentError(NO_EXPORTS_RULE);
-    yield parsed(answer, path, 'a list of config entries', (json) => exportsInEntries(json, peer));
+  for await (const response of blockingQuery(agent, { path }, signal)) {
+    if (response.filtered) throw new AgentError(NO_EXPORTS_RULE);
+    yield parsed(response, path, 'a list of config entries', (json) => exportsInEntries(json, peer));
   }
 }
 
@@ -191,8 +195,8 @@ async function* polled(
 
 async function confirmPeer(agent: Agent, name: string, signal: AbortSignal): Promise<void> {
   const path = peeringPath(name);
-  const answer = await agent.request({ path, mayBeMissing: true }, signal);
-  if (answer.found) parsed(answer, path, 'a peering', peerOf);
+  const response = await agent.request({ path, mayBeMissing: true }, signal);
+  if (response.found) parsed(response, path, 'a peering', peerOf);
 }
 
 /** The kinds of entries that a discovery chain depends on. */
@@ -207,8 +211,8 @@ export const CHAIN_KINDS = [
 /** Follows the entries of one kind: yields another number at each change. */
 export async function* entryChanges(agent: Agent, kind: string, signal: AbortSignal): AsyncGenerator<number> {
   let changes = 0;
-  const answers = blockingQuery(agent, { path: `config/${kind}` }, signal);
-  for (let next = await answers.next(); next.done !== true; next = await answers.next()) {
+  const responses = blockingQuery(agent, { path: `config/${kind}` }, signal);
+  for (let next = await responses.next(); next.done !== true; next = await responses.next()) {
     changes += 1;
     yield changes;
   }

@@ -14,18 +14,18 @@ import { serviceKey } from '../records.ts';
 import {
   CHAIN_KINDS,
   entryChanges,
-  exportAnswers,
+  exportResponses,
   KnownPeers,
-  peerAnswers,
+  peerResponses,
   throughGateways,
 } from './peering-queries.ts';
-import type { PeersAnswer } from './peering-queries.ts';
+import type { PeersResponse } from './peering-queries.ts';
 import { exportChainOf } from './peering-records.ts';
 import type { ExportedName } from './peering-records.ts';
 
 /** What an earlier watch of peerings knew. */
 export interface KnownPeering {
-  readonly peers: PeersAnswer | undefined;
+  readonly peers: PeersResponse | undefined;
   readonly isThrough: boolean | undefined;
   readonly exports: ReadonlyMap<string, readonly ExportedName[]>;
   readonly chains: ReadonlyMap<string, ExportChain>;
@@ -39,7 +39,7 @@ export class PeeringWatch {
   readonly #agent: Agent;
   readonly #options: WatchOptions;
   readonly #known: KnownPeering;
-  readonly #peers: Watched<PeersAnswer>;
+  readonly #peers: Watched<PeersResponse>;
   readonly #exports: WatchSet<readonly ExportedName[]>;
   readonly #chains: QuerySet<ExportChain>;
   /** Exports by service. */
@@ -54,7 +54,7 @@ export class PeeringWatch {
     this.#known = known;
     this.#lastChains = known.chains;
     const seen = new KnownPeers(known.peers?.peers);
-    this.#peers = new Watched((signal) => peerAnswers(agent, seen, signal), options, known.peers);
+    this.#peers = new Watched((signal) => peerResponses(agent, seen, signal), options, known.peers);
     this.#exports = new WatchSet(options);
     this.#chains = new QuerySet({ changed: options.changed, atATime: AT_A_TIME, isOverload });
     this.#chains.run(options.signal);
@@ -136,7 +136,7 @@ export class PeeringWatch {
     const isHeld = live.length <= MAX_HELD;
     const watches = live.map(({ name: peer }): [string, Watch<readonly ExportedName[]>] => [
       exportsKey(peer, isHeld),
-      (signal) => exportAnswers(this.#agent, { peer, isHeld }, signal),
+      (signal) => exportResponses(this.#agent, { peer, isHeld }, signal),
     ]);
     this.#exports.set(new Map(watches));
     if (live.length === 0) return;

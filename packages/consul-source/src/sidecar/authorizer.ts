@@ -31,7 +31,7 @@ export function consulAuthorizer(options: AgentOptions): ConsulAuthorizer {
   const pending = new Map<string, Promise<Authorization>>();
   return { name: 'authorizer', authorize, start: () => Promise.resolve(), stop: () => agent.close() };
 
-  /** One query at a time for each caller, however many connections wait for its answer: a caller that has left delays no other. */
+  /** One query at a time for each caller, however many connections wait for its response: a caller that has left delays no other. */
   function authorize(caller: IntentionCaller, destination: IntentionDestination): Promise<Authorization> {
     const key = JSON.stringify([caller.uri, caller.serialNumber, destination]);
     const known = pending.get(key);
@@ -84,8 +84,8 @@ async function judgementOfAgent(
 ): Promise<Authorization> {
   const path = 'agent/connect/authorize';
   const body = { Target: destination, ClientCertURI: caller.uri, ClientCertSerial: caller.serialNumber };
-  const answer = await agent.request({ method: 'POST', path, body, timeoutMs: TIMEOUT_MS }, signal);
-  return parsed(answer, path, 'a judgement', judgementIn);
+  const response = await agent.request({ method: 'POST', path, body, timeoutMs: TIMEOUT_MS }, signal);
+  return parsed(response, path, 'a judgement', judgementIn);
 }
 
 /** A peer may call what is exported to it, and nothing else: Consul's own proxies trust the certificates of no other peer. */
@@ -154,11 +154,11 @@ async function intentionsFor(
   { destination: name }: IntentionDestination,
   signal: AbortSignal,
 ): Promise<readonly Intention[]> {
-  const answer = await agent.request(
+  const response = await agent.request(
     { path: INTENTIONS, query: { by: 'destination', name }, timeoutMs: TIMEOUT_MS },
     signal,
   );
-  return parsed(answer, INTENTIONS, 'intentions by destination', (json) => intentionsOf(json, name));
+  return parsed(response, INTENTIONS, 'intentions by destination', (json) => intentionsOf(json, name));
 }
 
 const INTENTIONS = 'connect/intentions/match';

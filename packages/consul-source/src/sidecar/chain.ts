@@ -56,17 +56,17 @@ function targetOf(
     partition: notDefault(target['Partition']),
     peer: text(target['Peer']),
   };
-  const place = {
+  const location = {
     service: text(target['Service']),
     datacenter: text(target['Datacenter']),
     ...Object.fromEntries(Object.entries(names).filter(([, name]) => name !== '')),
   };
   return {
-    ...place,
+    ...location,
     id,
     // A peer's export is named and identified by the peer, in the data of its instances.
     serverName: names.peer === '' ? serverName : '',
-    identities: names.peer === '' ? [serviceIdentity(place, trustDomain)] : [],
+    identities: names.peer === '' ? [serviceIdentity(location, trustDomain)] : [],
     instances: { filter: text(subset?.['Filter']), onlyPassing: subset?.['OnlyPassing'] === true },
     external: target['External'] === true,
     decision: withChain(decision, target),
@@ -78,7 +78,7 @@ function targetOf(
 function withChain(decision: ModeDecision, target: JsonObject): ModeDecision {
   const { mode } = modeIn(target, `the defaults of ${text(target['Service'])}`);
   return decision.kind === 'unset' && mode !== undefined
-    ? decideMode([{ place: 'discovery-chain', ...mode }])
+    ? decideMode([{ scope: 'discovery-chain', ...mode }])
     : decision;
 }
 

@@ -6,12 +6,12 @@ import { blockingQuery } from '../blocking-query.ts';
 import { list, object, text } from '../json.ts';
 import { bundlesIn, peerTrust, PeerStatus } from '../peering/peer-trust.ts';
 import type { TrustBundles } from '../peering/peer-trust.ts';
-import { KnownPeers, peerAnswers } from '../peering/peering-queries.ts';
-import type { PeersAnswer } from '../peering/peering-queries.ts';
+import { KnownPeers, peerResponses } from '../peering/peering-queries.ts';
+import type { PeersResponse } from '../peering/peering-queries.ts';
 import { meshRoots } from '../roots.ts';
 import { proxyFinder } from './find-proxy.ts';
 import type { FindProxy } from './find-proxy.ts';
-import { meshEntryAnswers } from './queries.ts';
+import { meshEntryResponses } from './queries.ts';
 import { registeredProxy } from './registered-proxy.ts';
 
 /** An agent, and additional trust of a Connect proxy. */
@@ -71,7 +71,7 @@ async function* credentialsOf(
   const roots = new Watched((inner) => meshRoots(agent, { mayBeNone: false }, inner), options);
   // Other clusters may be trusted, too: without them, or when the token may not read them, only this one is.
   const seenPeers = new KnownPeers();
-  const peers = new Watched((inner) => reported(peerAnswers(agent, seenPeers, inner), status), options);
+  const peers = new Watched((inner) => reported(peerResponses(agent, seenPeers, inner), status), options);
   const hasBundles = Object.keys(files).length > 0;
   const bundles = hasBundles ? new Watched((inner) => bundlesIn(files, inner), options) : undefined;
   const tls = new Watched((inner) => tlsSettings(agent, inner), options);
@@ -93,16 +93,16 @@ async function* credentialsOf(
   }
 }
 
-async function* reported(answers: AsyncGenerator<PeersAnswer>, status: PeerStatus): AsyncGenerator<PeersAnswer> {
-  for await (const answer of answers) {
-    status.update(answer);
-    yield answer;
+async function* reported(responses: AsyncGenerator<PeersResponse>, status: PeerStatus): AsyncGenerator<PeersResponse> {
+  for await (const response of responses) {
+    status.update(response);
+    yield response;
   }
 }
 
 /** By the `mesh` entry. */
 async function* tlsSettings(agent: Agent, signal: AbortSignal): AsyncGenerator<Pick<Credentials, 'tls'>> {
-  for await (const entry of meshEntryAnswers(agent, signal)) yield tlsOf(entry);
+  for await (const entry of meshEntryResponses(agent, signal)) yield tlsOf(entry);
 }
 
 function tlsOf(entry: unknown): Pick<Credentials, 'tls'> {
@@ -130,7 +130,7 @@ async function serviceBehind(agent: Agent, find: FindProxy, signal: AbortSignal)
 
 async function* leaves(agent: Agent, service: string, signal: AbortSignal): AsyncGenerator<Leaf> {
   const path = `agent/connect/ca/leaf/${encodeURIComponent(service)}`;
-  for await (const answer of blockingQuery(agent, { path }, signal)) yield leafIn(answer, path);
+  for await (const response of blockingQuery(agent, { path }, signal)) yield leafIn(response, path);
 }
 
 /** The message omits what was found: it contains a key. */

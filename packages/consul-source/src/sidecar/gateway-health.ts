@@ -23,11 +23,11 @@ export function gatewaysInUse(
  */
 export function withCurrentHealth(
   groups: readonly GatewayGroup[],
-  answer: (service: GatewayService) => Reading<readonly Instance[]> | undefined,
+  respond: (service: GatewayService) => Reading<readonly Instance[]> | undefined,
 ): readonly GatewayGroup[] {
   return groups.map((group) => {
     const gateways = servicesOf(group).flatMap((gateway) => {
-      const { value, error } = answer(gateway) ?? {};
+      const { value, error } = respond(gateway) ?? {};
       if (value !== undefined && error === undefined) return value.filter(({ kind }) => kind === 'mesh-gateway');
       return group.gateways.filter(({ service }) => service === gateway.service);
     });

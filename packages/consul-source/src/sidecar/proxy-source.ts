@@ -14,8 +14,8 @@ import type { ProxyView, Selection, UpstreamDefinition } from '@meshgate/mesh';
 import { AgentError, openAgent, parsed, reasonOf } from '../agent.ts';
 import type { Agent, AgentOptions } from '../agent.ts';
 import { blockingQuery } from '../blocking-query.ts';
-import { HeldAnswers } from '../held-answers.ts';
-import type { HoldTime } from '../held-answers.ts';
+import { HeldResponses } from '../held-responses.ts';
+import type { HoldTime } from '../held-responses.ts';
 import { instanceKey } from '../inventory.ts';
 import { object, objects, text } from '../json.ts';
 import { OwnVisibility } from '../own-visibility.ts';
@@ -29,13 +29,13 @@ import type { GatewayService } from './gateway-health.ts';
 import { ownEntriesOf } from './own-entries.ts';
 import type { OwnEntries } from './own-entries.ts';
 import {
-  chainAnswers,
-  entryAnswers,
-  gatewayAnswers,
-  meshEntryAnswers,
-  onlyEntryAnswers,
-  queryAnswers,
-  targetAnswers,
+  chainResponses,
+  entryResponses,
+  gatewayResponses,
+  meshEntryResponses,
+  onlyEntryResponses,
+  queryResponses,
+  targetResponses,
 } from './queries.ts';
 import type { QueryResult } from './queries.ts';
 import { registeredProxy } from './registered-proxy.ts';
@@ -101,8 +101,8 @@ class ProxyWatch {
   readonly #loss = new LossDetector();
   readonly #ownVisibility = new OwnVisibility('proxy');
   #incompleteReason: string | undefined;
-  readonly #selections = new HeldAnswers<Selection>();
-  readonly #groups = new HeldAnswers<GatewayGroup>();
+  readonly #selections = new HeldResponses<Selection>();
+  readonly #groups = new HeldResponses<GatewayGroup>();
   readonly #peers: PeerStatus;
   readonly #watchingPeers: Promise<void>;
   #proxy: ProxyDefinition | undefined;
@@ -176,10 +176,10 @@ class ProxyWatch {
     const gateways = [...this.#groups.apply(byDatacenter, hasNoGateway, time).values()];
     const observation = this.#observationOf(this.#proxy, facts, { trustDomain, datacenter, gateways });
     const targets = this.#proxy.upstreams.flatMap((upstream) => chainTargets(upstream, observation));
-    this.#targets.set(watches(targets, targetKey, (target, signal) => targetAnswers(this.#agent, target, signal)));
+    this.#targets.set(watches(targets, targetKey, (target, signal) => targetResponses(this.#agent, target, signal)));
     const used = gatewaysInUse(targets, { datacenter, gateways });
     this.#gatewayHealth.set(
-      watches(used, gatewayKey, (service, signal) => gatewayAnswers(this.#agent, service, signal)),
+      watches(used, gatewayKey, (service, signal) => gatewayResponses(this.#agent, service, signal)),
     );
     const selections = new Map(
       targets.flatMap((target) => {
@@ -204,10 +204,10 @@ class ProxyWatch {
     this.#facts ??= {
       trustDomain: new Watched((signal) => trustDomains(agent, signal), options),
       datacenter: new Watched((signal) => ownDatacenter(agent, service, signal), options),
-      proxyDefaults: new Watched((signal) => onlyEntryAnswers(agent, 'proxy-defaults', signal), options),
-      serviceDefaults: new Watched((signal) => entryAnswers(agent, defaults, signal), options),
-      mesh: new Watched((signal) => meshEntryAnswers(agent, signal), options),
-      intentions: new Watched((signal) => intentionAnswers(agent, service, signal), options),
+      proxyDefaults: new Watched((signal) => onlyEntryResponses(agent, 'proxy-defaults', signal), options),
+      serviceDefaults: new Watched((signal) => entryResponses(agent, defaults, signal), options),
+      mesh: new Watched((signal) => meshEntryResponses(agent, signal), options),
+      intentions: new Watched((signal) => intentionResponses(agent, service, signal), options),
       gateways: new Watched(
         (signal) => gatewayGroups(agent, { checksStates: false, awaitsAll: true }, signal),
         options,
@@ -216,9 +216,9 @@ class ProxyWatch {
     if (this.#visibility === undefined) this.#lookForLoss(proxy);
     const isQuery = ({ kind }: UpstreamDefinition): boolean => kind === 'prepared-query';
     const chains = upstreams.filter((one) => !isQuery(one) && one.peer === undefined);
-    this.#chains.set(watches(chains, upstreamKey, (one, signal) => chainAnswers(agent, one, signal)));
+    this.#chains.set(watches(chains, upstreamKey, (one, signal) => chainResponses(agent, one, signal)));
     this.#queries.set(
-      watches(upstreams.filter(isQuery), upstreamKey, (one, signal) => queryAnswers(agent, one, signal)),
+      watches(upstreams.filter(isQuery), upstreamKey, (one, signal) => queryResponses(agent, one, signal)),
     );
     return this.#facts;
   }
@@ -252,10 +252,10 @@ class ProxyWatch {
   #observationOf(
     proxy: ProxyDefinition,
     facts: MeshFacts,
-    place: Pick<ProxyObservation, 'trustDomain' | 'datacenter' | 'gateways'>,
+    location: Pick<ProxyObservation, 'trustDomain' | 'datacenter' | 'gateways'>,
   ): ProxyObservation {
     return {
-      ...place,
+      ...location,
       proxy,
       entries: ownEntriesOf(entryValues(facts), proxy.service),
       intentions: facts.intentions.reading.value ?? [],
@@ -359,16 +359,21 @@ function gatewayKey({ datacenter, service }: GatewayService): string {
 
 async function* trustDomains(agent: Agent, signal: AbortSignal): AsyncGenerator<string> {
   const path = 'agent/connect/ca/roots';
-  for await (const answer of blockingQuery(agent, { path }, signal))
-    yield parsed(answer, path, 'roots with a trust domain', (json) => text(object(json)?.['TrustDomain']) || undefined);
+  for await (const response of blockingQuery(agent, { path }, signal))
+    yield parsed(
+      response,
+      path,
+      'roots with a trust domain',
+      (json) => text(object(json)?.['TrustDomain']) || undefined,
+    );
 }
 
 /** With a query that any token for a proxy of `service` may send: its own discovery chain says where it was compiled. */
 async function* ownDatacenter(agent: Agent, service: string, signal: AbortSignal): AsyncGenerator<string> {
   const path = `discovery-chain/${encodeURIComponent(service)}`;
-  for await (const answer of blockingQuery(agent, { path }, signal))
+  for await (const response of blockingQuery(agent, { path }, signal))
     yield parsed(
-      answer,
+      response,
       path,
       'a chain with a datacenter',
       (json) => text(object(object(json)?.['Chain'])?.['Datacenter']) || undefined,
@@ -376,15 +381,15 @@ async function* ownDatacenter(agent: Agent, service: string, signal: AbortSignal
 }
 
 /** What there is about callers of `service`; nothing where the token may not read that, which the agent then judges without us. */
-async function* intentionAnswers(
+async function* intentionResponses(
   agent: Agent,
   service: string,
   signal: AbortSignal,
 ): AsyncGenerator<readonly Intention[]> {
   const path = 'connect/intentions/match';
   try {
-    for await (const answer of blockingQuery(agent, { path, query: { by: 'destination', name: service } }, signal))
-      yield parsed(answer, path, 'intentions by destination', (json) => intentionsOf(json, service));
+    for await (const response of blockingQuery(agent, { path, query: { by: 'destination', name: service } }, signal))
+      yield parsed(response, path, 'intentions by destination', (json) => intentionsOf(json, service));
   } catch (reason) {
     if (!(reason instanceof AgentError) || reason.status !== FORBIDDEN) throw reason;
     yield [];
@@ -396,13 +401,13 @@ const FORBIDDEN = 403;
 
 async function* ownCatalog(agent: Agent, name: string, signal: AbortSignal): AsyncGenerator<OwnCatalog> {
   const path = `catalog/service/${encodeURIComponent(name)}`;
-  for await (const answer of blockingQuery(agent, { path }, signal)) {
-    const rows = parsed(answer, path, 'a list of instances', (json) =>
+  for await (const response of blockingQuery(agent, { path }, signal)) {
+    const rows = parsed(response, path, 'a list of instances', (json) =>
       Array.isArray(json) ? objects(json) : undefined,
     );
     const instances = new Map<string, string[]>();
     for (const { ServiceID: id, ServiceAddress: Address, ServicePort: Port } of rows)
       instances.set(text(id), [...(instances.get(text(id)) ?? []), instanceKey({ Address, Port })]);
-    yield { instances, index: answer.index ?? 0 };
+    yield { instances, index: response.index ?? 0 };
   }
 }

@@ -20,28 +20,28 @@ export interface QueryResult {
  * Follows a config entry of a kind of which there may be thousands; `null` while there is none, which is an error in the agent's log
  * (`Config entry not found`) each time that it is asked.
  */
-export async function* entryAnswers(agent: Agent, path: string, signal: AbortSignal): AsyncGenerator {
-  for await (const answer of blockingQuery(agent, { path, mayBeMissing: true }, signal))
-    yield answer.found ? parsed(answer, path, 'a config entry', object) : null;
+export async function* entryResponses(agent: Agent, path: string, signal: AbortSignal): AsyncGenerator {
+  for await (const response of blockingQuery(agent, { path, mayBeMissing: true }, signal))
+    yield response.found ? parsed(response, path, 'a config entry', object) : null;
 }
 
 /** Follows the only entry of a kind, as one of a list: an empty list is no error for the agent. `null` while there is none. */
-export async function* onlyEntryAnswers(
+export async function* onlyEntryResponses(
   agent: Agent,
   kind: 'mesh' | 'proxy-defaults',
   signal: AbortSignal,
 ): AsyncGenerator {
   const path = `config/${kind}`;
-  for await (const answer of blockingQuery(agent, { path }, signal))
-    yield parsed(answer, path, 'a list of config entries', (json) =>
+  for await (const response of blockingQuery(agent, { path }, signal))
+    yield parsed(response, path, 'a list of config entries', (json) =>
       json === null || Array.isArray(json) ? { entry: objects(json)[0] ?? null } : undefined,
     ).entry;
 }
 
 /** Follows the entry `mesh`; `null` while there is none, and where the agent has no such kind of entry, before 1.10. */
-export async function* meshEntryAnswers(agent: Agent, signal: AbortSignal): AsyncGenerator {
+export async function* meshEntryResponses(agent: Agent, signal: AbortSignal): AsyncGenerator {
   try {
-    yield* onlyEntryAnswers(agent, 'mesh', signal);
+    yield* onlyEntryResponses(agent, 'mesh', signal);
   } catch (reason) {
     if (!(reason instanceof AgentError) || !/invalid config entry kind/i.test(reason.complaint)) throw reason;
     yield null;
@@ -50,7 +50,7 @@ export async function* meshEntryAnswers(agent: Agent, signal: AbortSignal): Asyn
 }
 
 /** Follows the discovery chain of an upstream, compiled for TCP whatever the service's protocol: this proxy supports no other. */
-export async function* chainAnswers(
+export async function* chainResponses(
   agent: Agent,
   { name, datacenter, namespace }: UpstreamDefinition,
   signal: AbortSignal,
@@ -60,23 +60,23 @@ export async function* chainAnswers(
     ...(datacenter === undefined ? {} : { 'compile-dc': datacenter }),
     ...(namespace === undefined ? {} : { 'compile-namespace': namespace }),
   };
-  for await (const answer of blockingQuery(agent, { path, query, body: { OverrideProtocol: 'tcp' } }, signal))
-    yield parsed(answer, path, 'a discovery chain', (json) => object(object(json)?.['Chain']) && json);
+  for await (const response of blockingQuery(agent, { path, query, body: { OverrideProtocol: 'tcp' } }, signal))
+    yield parsed(response, path, 'a discovery chain', (json) => object(object(json)?.['Chain']) && json);
 }
 
 /** Follows the instances of a target. Consul itself evaluates the filter. */
-export async function* targetAnswers(
+export async function* targetResponses(
   agent: Agent,
   { service, datacenter, namespace, peer, instances: { filter } }: ChainTarget,
   signal: AbortSignal,
 ): AsyncGenerator<Selection> {
   const path = `health/connect/${encodeURIComponent(service)}`;
   const scope = namespace === undefined ? {} : { ns: namespace };
-  const place = peer === undefined ? { dc: datacenter } : { peer };
-  const query = { ...place, ...scope, ...(filter === '' ? {} : { filter }) };
+  const location = peer === undefined ? { dc: datacenter } : { peer };
+  const query = { ...location, ...scope, ...(filter === '' ? {} : { filter }) };
   try {
-    for await (const answer of blockingQuery(agent, { path, query, without: FREE_TEXT }, signal))
-      yield { kind: 'selected', instances: parsed(answer, path, 'a list of instances', instancesOf) };
+    for await (const response of blockingQuery(agent, { path, query, without: FREE_TEXT }, signal))
+      yield { kind: 'selected', instances: parsed(response, path, 'a list of instances', instancesOf) };
   } catch (reason) {
     if (!(reason instanceof AgentError) || !/boolean expression|selector|filter/i.test(reason.complaint)) throw reason;
     yield { kind: 'refused', reason: reason.complaint };
@@ -85,18 +85,18 @@ export async function* targetAnswers(
 }
 
 /** Follows the gateways of one service, with their health, in a datacenter. */
-export async function* gatewayAnswers(
+export async function* gatewayResponses(
   agent: Agent,
   { service, datacenter }: GatewayService,
   signal: AbortSignal,
 ): AsyncGenerator<readonly Instance[]> {
   const path = `health/service/${encodeURIComponent(service)}`;
-  for await (const answer of blockingQuery(agent, { path, query: { dc: datacenter }, without: FREE_TEXT }, signal))
-    yield parsed(answer, path, 'a list of instances', instancesOf);
+  for await (const response of blockingQuery(agent, { path, query: { dc: datacenter }, without: FREE_TEXT }, signal))
+    yield parsed(response, path, 'a list of instances', instancesOf);
 }
 
 /** Executes a prepared query at intervals: Consul has no way to watch one. */
-export async function* queryAnswers(
+export async function* queryResponses(
   agent: Agent,
   { name, datacenter }: UpstreamDefinition,
   signal: AbortSignal,

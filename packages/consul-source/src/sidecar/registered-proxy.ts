@@ -55,8 +55,8 @@ async function* whileProxy(
   signal: AbortSignal,
 ): AsyncGenerator<RegisteredProxy | null, OrdinaryService | undefined> {
   const path = `agent/service/${encodeURIComponent(id)}`;
-  for await (const answer of hashQuery(agent, { path }, signal)) {
-    const service = answer.found ? parsed(answer, path, 'a registration', object) : undefined;
+  for await (const response of hashQuery(agent, { path }, signal)) {
+    const service = response.found ? parsed(response, path, 'a registration', object) : undefined;
     const definition = proxyDefinitionOf(service);
     if (service === undefined) yield null;
     else if (definition !== undefined)
@@ -76,8 +76,8 @@ async function* whileOrdinary(
   const node = await ownNode(agent, id, signal);
   const path = `catalog/service/${encodeURIComponent(name)}`;
   const filter = `Node == ${JSON.stringify(node)} and ServiceID == ${JSON.stringify(id)}`;
-  for await (const answer of blockingQuery(agent, { path, query: { filter } }, signal)) {
-    const [row] = parsed(answer, path, 'a list of instances', (json) =>
+  for await (const response of blockingQuery(agent, { path, query: { filter } }, signal)) {
+    const [row] = parsed(response, path, 'a list of instances', (json) =>
       Array.isArray(json) ? objects(json) : undefined,
     );
     if (row === undefined || text(row['ServiceKind']) !== '') return;

@@ -100,9 +100,9 @@ function compiledChain(definition: UpstreamDefinition, observation: ProxyObserva
     const request = { service, peer, datacenter: observation.datacenter, decision, ...scope, ...timeout };
     return compileChain(request, NO_ENTRIES, { trustDomain });
   }
-  const answer = observation.chain(definition)?.value;
-  if (answer === undefined) return undefined;
-  return chainOf(answer, { service, trustDomain, decision, ...timeout });
+  const response = observation.chain(definition)?.value;
+  if (response === undefined) return undefined;
+  return chainOf(response, { service, trustDomain, decision, ...timeout });
 }
 
 function meshAround(observation: ProxyObservation): MeshAround {

@@ -105,7 +105,7 @@ function instancesOf(turn: number): readonly fc.Arbitrary<readonly Write[]>[] {
   const name = serviceName(turn);
   const copy = oneOf(1, 2);
   const checks = fc.array(status, { maxLength: 2 });
-  const place = { on, name, copy, checks, more: fc.record(ordinary) };
+  const location = { on, name, copy, checks, more: fc.record(ordinary) };
   const app = { Port: 80 };
   const proxy = (DestinationServiceName: string): object => ({
     Kind: 'connect-proxy',
@@ -113,18 +113,18 @@ function instancesOf(turn: number): readonly fc.Arbitrary<readonly Write[]>[] {
     Proxy: { DestinationServiceName },
   });
   return [
-    fc.record(place).map((at) => [instance(at, at.name, app)]),
-    fc.record(place).map((at) => [instance(at, `${at.name}-sidecar-proxy`, proxy(at.name))]),
+    fc.record(location).map((at) => [instance(at, at.name, app)]),
+    fc.record(location).map((at) => [instance(at, `${at.name}-sidecar-proxy`, proxy(at.name))]),
     fc
-      .record(place)
+      .record(location)
       .map((at) => [
         instance({ ...at, checks: [] }, at.name, app),
         instance(at, `${at.name}-sidecar-proxy`, proxy(at.name)),
       ]),
-    fc.record({ ...place, other: name }).map((at) => [instance(at, at.other, proxy(at.name))]),
-    fc.record(place).map((at) => [instance(at, at.name, { Port: 443, Connect: { Native: true } })]),
+    fc.record({ ...location, other: name }).map((at) => [instance(at, at.other, proxy(at.name))]),
+    fc.record(location).map((at) => [instance(at, at.name, { Port: 443, Connect: { Native: true } })]),
     fc
-      .record({ ...place, name: oneOf(`tgw-${turn}`, `TGW2-${turn}`) })
+      .record({ ...location, name: oneOf(`tgw-${turn}`, `TGW2-${turn}`) })
       .map((at) => [instance(at, at.name, { Kind: 'terminating-gateway', Port: 8_500 })]),
     fc.record({ name, Status: status, more: fc.record({ ...ordinary, Weights: fc.constant(undefined) }) }).map((at) => [
       put('agent/service/register', {
@@ -138,14 +138,14 @@ function instancesOf(turn: number): readonly fc.Arbitrary<readonly Write[]>[] {
   ];
 }
 
-interface Place {
+interface Location {
   readonly on: string;
   readonly copy: number;
   readonly checks: readonly string[];
   readonly more: object;
 }
 
-function instance({ on, copy, checks, more }: Place, Service: string, what: object): Write {
+function instance({ on, copy, checks, more }: Location, Service: string, what: object): Write {
   // What changes what it speaks for is another instance: Consul 1.8 would tell Envoy of both.
   const ID = `${Service}-${createHash('sha1').update(JSON.stringify(what)).digest('hex').slice(0, 8)}-${copy}`;
   return put('catalog/register', {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 
-/** One answer of a real agent. */
-export interface RecordedAnswer {
+/** One response of a real agent. */
+export interface RecordedResponse {
   readonly cluster: 'alpha' | 'beta';
   /** Below `/v1/`, with its query. */
   readonly path: string;
@@ -15,18 +15,18 @@ export interface RecordedAnswer {
  * `beta` imports them, and its `web` has the upstream `db` of peer `alpha`. Recorded on 2026-11-28; the clusters are gone.
  */
 const RECORDED = JSON.parse(readFileSync(new URL('consul-1.16.4.json', import.meta.url), 'utf8')) as Readonly<
-  Record<string, RecordedAnswer>
+  Record<string, RecordedResponse>
 >;
 
-/** The answer whose name begins with `number`. */
-export function recorded(number: number): RecordedAnswer {
+/** The response whose name begins with `number`. */
+export function recorded(number: number): RecordedResponse {
   const found = Object.entries(RECORDED).find(([name]) => name.startsWith(`${String(number).padStart(2, '0')}-`));
   if (found === undefined) throw new Error(`expected a recorded answer ${number}, found none`);
   return found[1];
 }
 
-/** For a stand-in agent: the recorded answers, by path and query. */
-export function answersOf(...numbers: readonly number[]): Readonly<Record<string, unknown>> {
+/** For a stand-in agent: the recorded responses, by path and query. */
+export function responsesOf(...numbers: readonly number[]): Readonly<Record<string, unknown>> {
   return Object.fromEntries(numbers.map(recorded).map(({ path, body }) => [path, body]));
 }
 

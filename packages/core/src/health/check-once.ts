@@ -4,7 +4,7 @@ import type { HealthCheck } from '../routes/route.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import type { Connection, Dial, Transport } from '../transport/transport.ts';
 import { onAbort } from '../watch/scope.ts';
-import { judgeAnswer, probeHello } from './client-hello.ts';
+import { judgeResponse, probeHello } from './client-hello.ts';
 
 /** One check of one address. */
 export interface CheckOptions {
@@ -46,7 +46,7 @@ export async function checkOnce({ transport, check, address, signal }: CheckOpti
 }
 
 /** A few warnings may come before a ServerHello, which is judged by its first bytes. */
-const MAX_ANSWER_BYTES = 4_096;
+const MAX_RESPONSE_BYTES = 4_096;
 /** A check is over long before the first probe would be due. */
 const KEEP_ALIVE = { idleMs: 60_000 };
 const STOPPED = new ProxyError('CLOSED_BY_DRAIN', 'health checks stop');
@@ -61,15 +61,15 @@ async function untilServerHello(
   const release = onAbort(signal, () => connection.destroy(STOPPED));
   try {
     await connection.write(probeHello(serverName));
-    let answer = Buffer.alloc(0);
+    let response = Buffer.alloc(0);
     for (;;) {
       const bytes = await connection.read();
       if (bytes === undefined) throw new Error('closed before its ServerHello');
-      answer = Buffer.concat([answer, bytes]);
-      const judged = judgeAnswer(answer);
+      response = Buffer.concat([response, bytes]);
+      const judged = judgeResponse(response);
       if (judged.kind === 'server-hello') return;
       if (judged.kind === 'failed') throw new Error(judged.reason);
-      if (answer.length > MAX_ANSWER_BYTES) throw new Error(`no ServerHello in ${answer.length} bytes`);
+      if (response.length > MAX_RESPONSE_BYTES) throw new Error(`no ServerHello in ${response.length} bytes`);
     }
   } finally {
     clearTimeout(timer);

@@ -65,7 +65,7 @@ function uint16s(values: readonly number[]): Buffer {
 }
 
 /** What a server has answered so far to {@link probeHello}. */
-export type ProbeAnswer =
+export type ProbeResponse =
   { readonly kind: 'more' } | { readonly kind: 'server-hello' } | { readonly kind: 'failed'; readonly reason: string };
 
 const ALERT = 21;
@@ -74,8 +74,8 @@ const RECORD_HEADER_BYTES = 5;
 const ALERT_BYTES = 2;
 const WARNING = 1;
 
-/** Judges all bytes of the answer. A warning before the ServerHello, such as of a name that is not known, is passed over. */
-export function judgeAnswer(bytes: Buffer): ProbeAnswer {
+/** Judges all bytes of the response. A warning before the ServerHello, such as of a name that is not known, is passed over. */
+export function judgeResponse(bytes: Buffer): ProbeResponse {
   let at = 0;
   for (;;) {
     const remaining = bytes.length - at;
@@ -95,8 +95,8 @@ export function judgeAnswer(bytes: Buffer): ProbeAnswer {
   }
 }
 
-const MORE: ProbeAnswer = { kind: 'more' };
+const MORE: ProbeResponse = { kind: 'more' };
 
-function failed(reason: string): ProbeAnswer {
+function failed(reason: string): ProbeResponse {
   return { kind: 'failed', reason };
 }

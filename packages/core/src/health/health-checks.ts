@@ -102,13 +102,13 @@ export class HealthChecks implements Service, Observer {
       this.#scheduled.delete(key);
       gone.push(checked);
     }
-    const known = new Map(gone.map((checked) => [questionOf(checked), checked]));
+    const known = new Map(gone.map((checked) => [checkKeyOf(checked), checked]));
     const added: Scheduled[] = [];
     for (const [key, { backend, check }] of wanted) {
       if (this.#scheduled.has(key)) continue;
       const checked = this.#checked(backend, check);
       // A reload that changes how often it is asked leaves it as it is known to be.
-      const before = known.get(questionOf(checked));
+      const before = known.get(checkKeyOf(checked));
       if (before !== undefined) checked.inherit(before);
       const scheduled = { checked, timer: undefined };
       this.#scheduled.set(key, scheduled);
@@ -152,7 +152,7 @@ export class HealthChecks implements Service, Observer {
 }
 
 /** What a check asks, however often and patiently. */
-function questionOf({ backend, check: { kind, serverName = '' } }: CheckedBackend): string {
+function checkKeyOf({ backend, check: { kind, serverName = '' } }: CheckedBackend): string {
   return `${kind} ${serverName} ${formatEndpoint(backend)}`;
 }
 

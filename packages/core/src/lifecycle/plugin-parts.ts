@@ -8,7 +8,7 @@ import { ConfigProblems } from './plugin.ts';
 import type {
   FilterFactory,
   LayerFactory,
-  PluginAnswerer,
+  PluginHandler,
   PluginHost,
   ResolverFactory,
   ServiceOptions,
@@ -38,7 +38,7 @@ export interface PluginParts {
   /** For listeners and routes that name them, filters without settings among them: by name, which no two have in common. */
   readonly offered: OfferedParts;
   /** Answers by path, the plugin's own prefix included. */
-  readonly adminPaths: ReadonlyMap<string, PluginAnswerer>;
+  readonly adminPaths: ReadonlyMap<string, PluginHandler>;
 }
 
 /** A part of which each listener or route that names it has its own. */
@@ -85,7 +85,7 @@ export class PartsCollector {
     transports: new Array<Transport>(),
     layers: new Array<Layer<Connector>>(),
     offered: new Map<string, OfferedPart>(),
-    adminPaths: new Map<string, PluginAnswerer>(),
+    adminPaths: new Map<string, PluginHandler>(),
   };
 
   constructor() {
@@ -168,10 +168,10 @@ export class PartsCollector {
         if (runsIn(options) === 'carrier') addCarrierService(service);
         else addService(service);
       },
-      addAdminPath(path, answer) {
+      addAdminPath(path, response) {
         refuseClosed('addAdminPath', closed);
-        isFunction('addAdminPath', answer);
-        lists.adminPaths.set(adminPath(plugin, path, lists.adminPaths), answer);
+        isFunction('addAdminPath', response);
+        lists.adminPaths.set(adminPath(plugin, path, lists.adminPaths), response);
       },
     };
     return { host: Object.freeze(host), close: () => (closed = true) };
@@ -262,9 +262,9 @@ function isFunction(method: string, part: unknown): void {
   if (typeof part !== 'function') throw new TypeError(`${method}: expected a function, found ${described(part, '')}`);
 }
 
-function runsIn({ in: place }: ServiceOptions): ServiceOptions['in'] {
-  if (place === 'primary' || place === 'carrier') return place;
-  throw new TypeError(`addService: expected in: 'primary' or 'carrier', found ${JSON.stringify(place)}`);
+function runsIn({ in: location }: ServiceOptions): ServiceOptions['in'] {
+  if (location === 'primary' || location === 'carrier') return location;
+  throw new TypeError(`addService: expected in: 'primary' or 'carrier', found ${JSON.stringify(location)}`);
 }
 
 function adminPath(plugin: string, path: unknown, existing: ReadonlyMap<string, unknown>): string {

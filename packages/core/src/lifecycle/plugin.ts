@@ -76,7 +76,7 @@ export interface PluginHost {
    *
    * @param path begins with `/`
    */
-  addAdminPath(path: string, answer: PluginAnswerer): void;
+  addAdminPath(path: string, response: PluginHandler): void;
   /**
    * What an operator should know although everything works; `undefined`: the condition has cleared. Shown by `/ready` and the log. May be
    * called at any time, as often as it changes.
@@ -154,19 +154,19 @@ export interface RoutesView {
   lookup(serverName: string): Route | undefined;
 }
 
-/** What of a request an answer may depend on. */
+/** What of a request a response may depend on. */
 export interface PluginRequest {
   /** The part after `?`. */
   readonly query: URLSearchParams;
 }
 
-/** An answer of the admin server: JSON, or a body of any other content type. `status` is 200 when absent. */
-export type PluginAnswer =
+/** A response of the admin server: JSON, or a body of any other content type. `status` is 200 when absent. */
+export type PluginResponse =
   | { readonly status?: number; readonly json: object }
   | { readonly status?: number; readonly contentType: string; readonly text: string };
 
 /** Answers one admin path. When it throws, or takes more than ten seconds, the client gets a 500. */
-export type PluginAnswerer = (request: PluginRequest) => PluginAnswer | Promise<PluginAnswer>;
+export type PluginHandler = (request: PluginRequest) => PluginResponse | Promise<PluginResponse>;
 
 /** What a plugin module exports as its default. */
 export interface Plugin {

@@ -13,7 +13,7 @@ const UNIX = 'unix';
 
 /**
  * Reads addresses and blocks: `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32`, and `unix` for whoever connects to a unix socket. Bits behind a
- * prefix are ignored. Takes n log n of time; the answer is found by halving sorted ranges, 17 steps for 100,000 of them, without an
+ * prefix are ignored. Takes n log n of time; the response is found by halving sorted ranges, 17 steps for 100,000 of them, without an
  * allocation, and they take 8 bytes each for IPv4, 32 for IPv6.
  *
  * @throws Error that says which is none

@@ -1,7 +1,7 @@
 import { BackendHealth } from '../health/backend-health.ts';
 import type { AddressBook } from '../names/address-book.ts';
-import { withPlaces } from './backend-places.ts';
-import type { BackendPlace } from './backend-places.ts';
+import { withSlots } from './backend-slots.ts';
+import type { BackendSlot } from './backend-slots.ts';
 import type { BalanceFactory } from './picker.ts';
 import { Candidates } from './candidates.ts';
 import type { Preference } from './candidates.ts';
@@ -54,24 +54,24 @@ export function balancedConnector(options: ConnectorOptions): BalancedConnector 
   const health = options.health ?? new BackendHealth();
   const candidates = candidatesOf(options, health);
   const pickers = pickersOf(options, loads);
-  return withPlaces(options.share ?? 1, connect);
+  return withSlots(options.share ?? 1, connect);
 
-  function connect(route: Route, context: ConnectContext, withinMs?: number, place?: BackendPlace): Promise<Upstream> {
+  function connect(route: Route, context: ConnectContext, withinMs?: number, slot?: BackendSlot): Promise<Upstream> {
     const dials = new Dials(options, route, context);
     if (withinMs !== undefined) dials.endWithin(withinMs);
     const load = countsConnections(route.balance) ? loads.open() : undefined;
-    const reached = counted(load, reach(dials, place, load));
+    const reached = counted(load, reach(dials, slot, load));
     if (route.retryBeforeFirstByte !== true) return reached;
-    return retrying(dials, reached, () => counted(load, reach(dials, place, load)));
+    return retrying(dials, reached, () => counted(load, reach(dials, slot, load)));
   }
 
-  async function reach(dials: Dials, place?: BackendPlace, load?: Load): Promise<Upstream> {
+  async function reach(dials: Dials, slot?: BackendSlot, load?: Load): Promise<Upstream> {
     const { route, context } = dials;
     while (dials.untried.length > 0 && dials.remaining > 0) {
       const backend = next(route, dials.untried, context);
       if (backend === undefined) throw dials.allDown();
       dials.chosen(backend);
-      if (place?.moveTo(backend) === false) continue;
+      if (slot?.moveTo(backend) === false) continue;
       load?.moveTo(backend);
       const known = options.addresses.find(backend.address);
       const found = known instanceof Promise ? await dials.lookedUp(backend.address, known) : known;

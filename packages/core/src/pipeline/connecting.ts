@@ -169,8 +169,8 @@ export function releaseUpstream(upstream: Upstream, transfer: Transfer): ProxyEr
   if (!isUpstream(upstream)) return undefined;
   try {
     upstream.connection.destroy(transfer.error);
-    const answer: unknown = upstream.release(transfer);
-    if (answer instanceof Promise) answer.catch(() => undefined);
+    const response: unknown = upstream.release(transfer);
+    if (response instanceof Promise) response.catch(() => undefined);
     return undefined;
   } catch (reason) {
     return ProxyError.from(reason, 'connector: release');

@@ -118,8 +118,8 @@ export class Dials {
 
   /** The time for the backend that was chosen: all that is left for the last one, else half of it. Throws when there is none. */
   timeForNext(): number {
-    const leftMs = this.#remainingMs();
-    return this.untried.length === 0 || this.remaining <= 1 ? leftMs : leftMs / 2;
+    const remainingMs = this.#remainingMs();
+    return this.untried.length === 0 || this.remaining <= 1 ? remainingMs : remainingMs / 2;
   }
 
   /** Dials, unless it would lead back to this proxy: then `undefined`, and that is a failure like any other. */
@@ -199,10 +199,10 @@ export class Dials {
    *
    * @param untilMs milliseconds of the monotonic clock; the time for all dials when absent
    */
-  async inTime<T>(answer: Promise<T>, what: string, untilMs: number = this.endsAt): Promise<T> {
+  async inTime<T>(response: Promise<T>, what: string, untilMs: number = this.endsAt): Promise<T> {
     const { signal } = this.context;
     const remainingMs = Math.min(this.#remainingMs(), Math.max(0, untilMs - performance.now()));
-    if (await settlesWithin(answer, remainingMs, signal)) return answer;
+    if (await settlesWithin(response, remainingMs, signal)) return response;
     if (signal.aborted) throw signal.reason;
     throw this.#timeout(`no answer ${what}`);
   }
@@ -218,8 +218,8 @@ export class Dials {
 
   #remainingMs(): number {
     this.beganAt = performance.now();
-    const leftMs = this.endsAt - this.beganAt;
-    if (leftMs > 0) return leftMs;
+    const remainingMs = this.endsAt - this.beganAt;
+    if (remainingMs > 0) return remainingMs;
     throw this.#timeout(
       this.#failure === undefined
         ? 'no dial was made'

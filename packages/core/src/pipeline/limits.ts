@@ -47,7 +47,7 @@ export const DEFAULT_LIMITS: Limits = {
   dials: 5,
   // As in Envoy's TCP proxy, so that a migration does not cut what lived before.
   idleTimeoutMs: 3_600_000,
-  // An answer that takes longer than this to begin, or to go on, is rare; a peer that is gone without a word is not.
+  // A response that takes longer than this to begin, or to go on, is rare; a peer that is gone without a word is not.
   halfCloseTimeoutMs: 300_000,
   connections: 10_000,
   pendingHellos: 1_000,

@@ -1,5 +1,5 @@
 import type { Admission } from './admission.ts';
-import { failedWith, isSplice, resolved, transferOf } from './checked-answers.ts';
+import { failedWith, isSplice, resolved, transferOf } from './checked-results.ts';
 import type { LingeringClose } from './lingering-close.ts';
 import { Connecting, destroyQuietly, reachedBackend, releaseUpstream } from './connecting.ts';
 import { withPreface } from './connection.ts';

@@ -1,7 +1,7 @@
 import type { Progress } from './transport.ts';
 
 /**
- * Whether it takes nothing away from anybody that a side is lost which has finished sending: the client has had an answer, and since that
+ * Whether it takes nothing away from anybody that a side is lost which has finished sending: the client has had a response, and since that
  * end no more has been sent to the lost side than it takes to close TLS. A peer that closes its socket at once, as `curl` does, resets
  * the connection as soon as that arrives.
  *

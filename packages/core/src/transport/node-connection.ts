@@ -354,7 +354,7 @@ export class NodeConnection implements Connection {
 
   /**
    * Whether what Node reports as the end of an upstream was a reset: libuv takes one that is right behind bytes for the end, with
-   * which a refusal or half an answer would look whole. A connection that was reset has no peer any more (getpeername(2)).
+   * which a refusal or half a response would look whole. A connection that was reset has no peer any more (getpeername(2)).
    * Cannot be told of one on which we have finished, too, nor of a downstream, of whose address Node keeps what it once was.
    */
   get #isReset(): boolean {

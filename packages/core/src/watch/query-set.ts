@@ -6,9 +6,9 @@ import type { Reading } from './reading.ts';
 
 /** One query of a {@link QuerySet}. */
 export interface Query<T> {
-  /** Identifies everything that the answer depends on: when it changes, the query is sent again. `undefined`: each time it is set. */
+  /** Identifies everything that the response depends on: when it changes, the query is sent again. `undefined`: each time it is set. */
   readonly stamp: string | undefined;
-  /** Sends the query once. Rejects when there is no answer. */
+  /** Sends the query once. Rejects when there is no response. */
   send(signal: AbortSignal): Promise<T>;
 }
 
@@ -29,7 +29,7 @@ export interface QuerySetOptions {
 
 /**
  * Queries by key, each sent once for each stamp, few at a time: thousands of them converge over a handful of sockets, also when the
- * server limits their rate. One that fails leaves the others alone: its last answer stays in use, its reading says why there is no newer
+ * server limits their rate. One that fails leaves the others alone: its last response stays in use, its reading says why there is no newer
  * one, and it is retried after growing pauses.
  *
  * Queries are sent only while it {@link run}s; readings are kept beyond that.
@@ -151,7 +151,7 @@ export class QuerySet<T> {
   }
 
   #onOutcome(key: string, entry: QueryEntry<T>, outcome: QueryOutcome<T>, signal: AbortSignal): void {
-    if ('value' in outcome) this.#onAnswer(entry, outcome.value);
+    if ('value' in outcome) this.#onResponse(entry, outcome.value);
     // The run is over, and that is why it failed.
     else if (signal.aborted) return void this.#due.add(key);
     else if (this.#options.isOverload(outcome.error)) this.#onOverload(key);
@@ -159,7 +159,7 @@ export class QuerySet<T> {
     this.#options.changed();
   }
 
-  #onAnswer(entry: QueryEntry<T>, value: T): void {
+  #onResponse(entry: QueryEntry<T>, value: T): void {
     const { pauses = RETRY_PAUSES } = this.#options;
     if (entry.reading.state === 'failing') entry.pauses = backoff(pauses);
     entry.reading = answered(entry.reading, value);

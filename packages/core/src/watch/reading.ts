@@ -1,13 +1,13 @@
 /**
- * How current the value in use is. `waiting`: there is no response yet. `current`: the last answer is in use. `restored`: there has been
- * no answer since the process started, a stored one is in use. `stale`: the last answer is unusable, an earlier one is in use.
+ * How current the value in use is. `waiting`: there is no response yet. `current`: the last response is in use. `restored`: there has been
+ * no response since the process started, a stored one is in use. `stale`: the last response is unusable, an earlier one is in use.
  * `failing`: the last attempt failed; the value that was in use before, if any, still is.
  */
 export type Freshness = 'waiting' | 'current' | 'restored' | 'stale' | 'failing';
 
 /**
- * The last answer of something that is queried again and again. One policy for all of them: an answer replaces the one before; a
- * failure replaces nothing, and is reported beside the answer that stays in use.
+ * The last response of something that is queried again and again. One policy for all of them: a response replaces the one before; a
+ * failure replaces nothing, and is reported beside the response that stays in use.
  */
 export interface Reading<T> {
   /** Whether the value is current. */
@@ -16,7 +16,7 @@ export interface Reading<T> {
   readonly value?: T;
   /** When `value` was last known to be correct. */
   readonly asOf?: Date;
-  /** Why there is no newer answer; present while `failing`. */
+  /** Why there is no newer response; present while `failing`. */
   readonly error?: Error;
   /** There has been a current answer since the process started: an older one is then `stale`, not `restored`. */
   readonly hasBeenCurrent: boolean;
@@ -26,7 +26,7 @@ export interface Reading<T> {
 export const NO_READING: Reading<never> = { state: 'waiting', hasBeenCurrent: false };
 
 /**
- * There is an answer.
+ * There is a response.
  *
  * @param asOf when it was correct, if that is not now
  */

@@ -174,7 +174,7 @@ function bounded(warnings: readonly string[]): readonly string[] {
   return [...warnings.slice(0, MAX_WARNINGS - 2), `and ${more + 1} more warnings`, ...warnings.slice(-1)];
 }
 
-/** Each is a line of the log, and stands in every answer of `/ready`. */
+/** Each is a line of the log, and stands in every response of `/ready`. */
 const MAX_WARNINGS = 100;
 
 /** Of a snapshot, whatever that is. */

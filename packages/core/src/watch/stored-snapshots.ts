@@ -200,7 +200,7 @@ function withStoredCopy<T>(
     try {
       let next = values.next();
       let settled = whenSettled(next);
-      if (!isKnown && !(await answers(next, patienceMs)) && !signal.aborted) yield* restored();
+      if (!isKnown && !(await responses(next, patienceMs)) && !signal.aborted) yield* restored();
       for (;;) {
         await settled.changed(0, signal, keepAgainMs);
         if (settled.revision === 0 && !signal.aborted) {
@@ -242,8 +242,8 @@ function whenSettled(work: Promise<unknown>): Cell<true> {
   return cell;
 }
 
-/** Whether the source answers in time; a failure is no answer, and is thrown later by whoever awaits it for its value. */
-async function answers(first: Promise<unknown>, patienceMs: number): Promise<boolean> {
+/** Whether the source answers in time; a failure is no response, and is thrown later by whoever awaits it for its value. */
+async function responses(first: Promise<unknown>, patienceMs: number): Promise<boolean> {
   const isSettled = await settlesWithin(first, patienceMs);
   return (
     isSettled &&

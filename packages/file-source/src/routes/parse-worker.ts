@@ -1,10 +1,10 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { inSlices } from '@meshgate/core/parts';
 import type { FileText } from '@meshgate/documents';
-import { parseInPlace, type RouteShare } from './parse.ts';
+import { parseInThisThread, type RouteShare } from './parse.ts';
 
 // The worker thread of parse.ts: parses one set of files, and returns routes and problems in parts on request.
-const { routes, problems } = parseInPlace(workerData as readonly FileText[]);
+const { routes, problems } = parseInThisThread(workerData as readonly FileText[]);
 const shares = inSlices(routes);
 hand();
 

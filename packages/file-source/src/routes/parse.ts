@@ -13,12 +13,12 @@ import { mergeRouteFiles, parseRouteFilePart, type RouteFile } from './route-fil
 export async function parseFiles(files: readonly FileText[], signal?: AbortSignal): Promise<RouteFile> {
   const chars = files.reduce((sum, { text }) => sum + text.length, 0);
   // With anchors a short text may expand to a large one.
-  const isShort = chars <= IN_PLACE_CHARS && !files.some(({ text }) => text.includes('&'));
-  return isShort ? parseInPlace(files) : parseInThread(files, signal);
+  const isShort = chars <= MAX_CHARS_IN_THIS_THREAD && !files.some(({ text }) => text.includes('&'));
+  return isShort ? parseInThisThread(files) : parseInThread(files, signal);
 }
 
 /** The same, synchronously in this thread. */
-export function parseInPlace(files: readonly FileText[]): RouteFile {
+export function parseInThisThread(files: readonly FileText[]): RouteFile {
   return mergeRouteFiles(files.map(({ file, text }) => parseRouteFilePart(text, file)));
 }
 
@@ -29,7 +29,7 @@ export interface RouteShare extends RouteFile {
 }
 
 /** About 300 routes, which take about as long to parse here as a thread takes to start. */
-const IN_PLACE_CHARS = 32 * 1024;
+const MAX_CHARS_IN_THIS_THREAD = 32 * 1024;
 
 /** Valid from `src` and from `dist`: a thread can only run compiled code. */
 const WORKER = new URL('../../dist/routes/parse-worker.js', import.meta.url);

@@ -48,7 +48,7 @@ export function mergeRouteFiles(parts: readonly RouteFilePart[]): RouteFile {
   const problems = [...new Map(found.map((problem) => [formatProblem(problem), problem])).values()];
   const order = new Map(parts.map(({ file }, index) => [file, index]));
   const rank = ({ at }: Problem): number => order.get(at?.file ?? '') ?? 0;
-  problems.sort((a, b) => rank(a) - rank(b) || byPlace(a, b));
+  problems.sort((a, b) => rank(a) - rank(b) || byPosition(a, b));
   return { routes: parts.flatMap((part) => part.routes), problems };
 }
 
@@ -214,6 +214,6 @@ function originOf({ at }: Field): Pick<Route, 'origin'> {
   return at === undefined ? {} : { origin: { file: at.file, line: String(at.line) } };
 }
 
-function byPlace({ at: a }: Problem, { at: b }: Problem): number {
+function byPosition({ at: a }: Problem, { at: b }: Problem): number {
   return (a?.line ?? 0) - (b?.line ?? 0) || (a?.column ?? 0) - (b?.column ?? 0);
 }

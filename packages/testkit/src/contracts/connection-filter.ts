@@ -14,8 +14,8 @@ export interface FilterSample {
   readonly bytes: Uint8Array;
   /** The expected outcome. */
   readonly expected:
-    /** It passes the client on: it has consumed `bytes` except the last `rest` of them, and sent `answer`. */
-    | { readonly kind: 'passes'; readonly rest?: number; readonly answer?: Uint8Array; readonly remote?: Endpoint }
+    /** It passes the client on: it has consumed `bytes` except the last `rest` of them, and sent `response`. */
+    | { readonly kind: 'passes'; readonly rest?: number; readonly response?: Uint8Array; readonly remote?: Endpoint }
     /** It refuses the client with this code. */
     | { readonly kind: 'refuses'; readonly code: ProxyError['code'] };
 }
@@ -103,8 +103,8 @@ async function holds(filter: ConnectionFilter, sample: FilterSample, pieces: rea
   const rest = sample.bytes.subarray(sample.bytes.length - (expected.rest ?? 0));
   expect(Buffer.from(one.sniffed()).equals(Buffer.concat([rest, MORE])), 'what is left for the sniffer').toBe(true);
   if (expected.remote !== undefined) expect(closed.connection.remote).toEqual(expected.remote);
-  if (expected.answer !== undefined)
-    expect(Buffer.from(await client.receiveAll())).toEqual(Buffer.from(expected.answer));
+  if (expected.response !== undefined)
+    expect(Buffer.from(await client.receiveAll())).toEqual(Buffer.from(expected.response));
 }
 
 function altered(bytes: Uint8Array, random: Random): Uint8Array {

@@ -25,8 +25,8 @@ export function describeObserver(
   describe(`${name}, as an observer,`, () => {
     it.each(Object.values<ProxyEvent>(eventSamples()))('accepts $type', async (event) => {
       const observer = await create();
-      const answer: unknown = observer.observe(deepFrozen(event));
-      expect(isPromiseLike(answer), 'whether it returned a promise: nothing awaits it').toBe(false);
+      const response: unknown = observer.observe(deepFrozen(event));
+      expect(isPromiseLike(response), 'whether it returned a promise: nothing awaits it').toBe(false);
     });
 
     it('accepts a connection that ended early, for each reason', async () => {

@@ -70,7 +70,7 @@ export interface StandInServer {
   readonly meta?: Readonly<Record<string, string>>;
 }
 
-/** `service` as an element of an answer about health, in `datacenter`: for prepared answers. */
+/** `service` as an element of a response about health, in `datacenter`: for prepared answers. */
 export function checkServiceNode(service: StandInService, datacenter: string): ConsulObject {
   return {
     Node: { ...nodeOf(service), Datacenter: datacenter },

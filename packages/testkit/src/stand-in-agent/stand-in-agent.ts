@@ -3,8 +3,8 @@ import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { answerOf } from './answers.ts';
-import type { StandInAnswer, StandInRequest } from './answers.ts';
+import { responseOf } from './responses.ts';
+import type { StandInResponse, StandInRequest } from './responses.ts';
 import { playFault } from './faults.ts';
 import type { StandInFault } from './faults.ts';
 import type { StandInMesh } from './mesh.ts';
@@ -21,7 +21,7 @@ export interface StandInAgentOptions {
    * Prepared responses that override those made from `mesh`: by `PATH?QUERY`, else by `PATH`, both below `/v1/`. For
    * example recorded ones.
    */
-  readonly answers?: Readonly<Record<string, unknown>>;
+  readonly responses?: Readonly<Record<string, unknown>>;
   /**
    * What the token must not see: by path, or by a path that ends in `*`. A string is the missing permission, answered
    * with 403; `filtered` is an empty list with status 200, as Consul returns for lists.
@@ -44,7 +44,7 @@ export interface StandInAgent extends AsyncDisposable {
   /** Replaces the data: blocking queries whose result has changed return. */
   change(mesh: StandInMesh): void;
   /** Replaces prepared responses, as `StandInAgentOptions.answers`. */
-  answer(answers: Readonly<Record<string, unknown>>): void;
+  respond(responses: Readonly<Record<string, unknown>>): void;
   /** Replaces permissions, as `StandInAgentOptions.denied`. */
   deny(denied: Readonly<Record<string, string>>): void;
   /**
@@ -75,7 +75,7 @@ interface Held {
 }
 
 /** A response with the index of its last change. */
-interface Versioned extends StandInAnswer {
+interface Versioned extends StandInResponse {
   readonly text: string;
   readonly index: number;
 }
@@ -85,7 +85,7 @@ class PlayedAgent implements StandInAgent {
   readonly registered = new Map<string, unknown>();
   readonly #server: Server;
   readonly #traits: VersionTraits;
-  readonly #answers = new Map<string, readonly Versioned[]>();
+  readonly #responses = new Map<string, readonly Versioned[]>();
   readonly #held = new Set<Held>();
   /** Responses that a fault keeps open. */
   readonly #open = new Set<ServerResponse>();
@@ -97,10 +97,10 @@ class PlayedAgent implements StandInAgent {
   #index = 10;
   #connections = 0;
 
-  constructor({ version = '1.16', mesh = {}, answers = {}, denied = {} }: StandInAgentOptions) {
+  constructor({ version = '1.16', mesh = {}, responses = {}, denied = {} }: StandInAgentOptions) {
     this.#traits = traitsOf(version);
     this.#mesh = mesh;
-    this.#prepared = answers;
+    this.#prepared = responses;
     this.#denied = denied;
     this.#server = createServer((incoming, outgoing) => void this.#receive(incoming, outgoing));
     this.#server.on('connection', (socket) => {
@@ -131,8 +131,8 @@ class PlayedAgent implements StandInAgent {
     this.#changed();
   }
 
-  answer(answers: Readonly<Record<string, unknown>>): void {
-    this.#prepared = answers;
+  respond(responses: Readonly<Record<string, unknown>>): void {
+    this.#prepared = responses;
     this.#changed();
   }
 
@@ -245,21 +245,21 @@ class PlayedAgent implements StandInAgent {
   #current(request: StandInRequest): Versioned {
     if (request.method === 'PUT') return versioned(this.#written(request), this.#index);
     const key = keyOf(request);
-    const answer = this.#judge(request);
-    const next = versioned(answer, this.#index);
-    const known = this.#answers.get(key) ?? [];
+    const response = this.#judge(request);
+    const next = versioned(response, this.#index);
+    const known = this.#responses.get(key) ?? [];
     const last = known.at(-1);
     if (last?.text === next.text && last.status === next.status) return last;
-    this.#answers.set(key, [...known.slice(-1), next]);
+    this.#responses.set(key, [...known.slice(-1), next]);
     return next;
   }
 
   #before(request: StandInRequest): Versioned | undefined {
-    const known = this.#answers.get(keyOf(request)) ?? [];
+    const known = this.#responses.get(keyOf(request)) ?? [];
     return known.length > 1 ? known[0] : undefined;
   }
 
-  #judge(request: StandInRequest): StandInAnswer {
+  #judge(request: StandInRequest): StandInResponse {
     const { path } = request;
     const [, permission] = Object.entries(this.#denied).find(([pattern]) => matches(pattern, path)) ?? [];
     if (permission === 'filtered') return { status: 200, body: [], filtered: true };
@@ -270,11 +270,11 @@ class PlayedAgent implements StandInAgent {
       };
     const prepared = this.#prepared[keyOf(request)] ?? this.#prepared[path];
     if (prepared !== undefined) return { status: 200, body: prepared };
-    return this.#own(path) ?? answerOf(request, this.#mesh, this.#traits);
+    return this.#own(path) ?? responseOf(request, this.#mesh, this.#traits);
   }
 
   /** The services registered here. */
-  #own(path: string): StandInAnswer | undefined {
+  #own(path: string): StandInResponse | undefined {
     if (path === 'agent/services') return { status: 200, body: Object.fromEntries(this.registered), unheld: true };
     const [, id] = /^agent\/service\/([^/]+)$/.exec(path) ?? [];
     if (id === undefined) return undefined;
@@ -283,7 +283,7 @@ class PlayedAgent implements StandInAgent {
     return { status: 404, body: `unknown service ID: ${id}`, unheld: true };
   }
 
-  #written({ path, body }: StandInRequest): StandInAnswer {
+  #written({ path, body }: StandInRequest): StandInResponse {
     const [, verb, id = ''] = /^agent\/service\/(register|deregister)(?:\/(.+))?$/.exec(path) ?? [];
     if (verb === 'register') {
       const service = body as { readonly Name: string; readonly ID?: string };
@@ -312,9 +312,9 @@ function matches(pattern: string, path: string): boolean {
   return pattern.endsWith('*') ? path.startsWith(pattern.slice(0, -1)) : pattern === path;
 }
 
-function versioned(answer: StandInAnswer, index: number): Versioned {
-  const body = typeof answer.body === 'string' ? answer.body : JSON.stringify(answer.body);
-  return { ...answer, text: body, index };
+function versioned(response: StandInResponse, index: number): Versioned {
+  const body = typeof response.body === 'string' ? response.body : JSON.stringify(response.body);
+  return { ...response, text: body, index };
 }
 
 function emptied({ text: body }: Versioned): Pick<Versioned, 'text' | 'status'> {

@@ -70,7 +70,7 @@ export function resetClaims(claim: TransportClaim): void {
 }
 
 /** A side that has finished and received what it needs may close its socket: later data is answered with a reset. */
-export function closeAfterAnswerClaims(claim: TransportClaim): void {
+export function closeAfterResponseClaims(claim: TransportClaim): void {
   for (const [first, second, code] of [
     ['client', 'backend', 'DOWNSTREAM_RESET'],
     ['backend', 'client', 'UPSTREAM_RESET'],

@@ -7,7 +7,7 @@ import { expectSameBytes, payload, readBytes } from './bytes.ts';
 import type { TransportClaim, TransportTraits } from './claims.ts';
 import { crowdClaims } from './crowd.ts';
 import {
-  closeAfterAnswerClaims,
+  closeAfterResponseClaims,
   cutClaims,
   halfCloseClaims,
   resetBehindBytesClaim,
@@ -25,7 +25,7 @@ export function describeSplicing(claim: TransportClaim, { handsBack = true }: Tr
     progressClaims(claim);
     halfCloseClaims(claim);
     resetClaims(claim);
-    closeAfterAnswerClaims(claim);
+    closeAfterResponseClaims(claim);
     resetBehindBytesClaim(claim);
     resetBehindEndClaim(claim);
     cutClaims(claim);
@@ -77,17 +77,17 @@ function carryingClaims(claim: TransportClaim): void {
   claim('carries what had arrived before it started, including the end', async (wiring) => {
     const down = await wiring.accepted({ halfOpen: true });
     const up = await wiring.dialled({ halfOpen: true });
-    const [early, answer] = [payload(150_000), payload(30_000)];
+    const [early, response] = [payload(150_000), payload(30_000)];
     await down.peer.send(early.subarray(0, 10));
     const head = await readBytes(down.connection, 10);
-    await Promise.all([down.peer.send(early.subarray(10)), up.peer.send(answer)]);
+    await Promise.all([down.peer.send(early.subarray(10)), up.peer.send(response)]);
     down.peer.end();
     up.peer.end();
     await new Promise((resolve) => setImmediate(resolve));
     const splice = wiring.splice(down.connection, up.connection, { head });
     expectSameBytes(await up.peer.receiveAll(), early);
-    expectSameBytes(await down.peer.receiveAll(), answer);
-    expect(await splice.done).toMatchObject({ bytesUp: early.length, bytesDown: answer.length });
+    expectSameBytes(await down.peer.receiveAll(), response);
+    expect(await splice.done).toMatchObject({ bytesUp: early.length, bytesDown: response.length });
   });
 }
 
@@ -132,13 +132,13 @@ function extremeClaims(claim: TransportClaim): void {
     const down = await wiring.accepted({ halfOpen: true });
     const up = await wiring.dialled({ halfOpen: true, at: address });
     const splice = wiring.splice(down.connection, up.connection, { head: payload(10) });
-    const [sent, answer] = [payload(300_000), payload(200_000)];
-    await Promise.all([down.peer.send(sent), up.peer.send(answer)]);
+    const [sent, response] = [payload(300_000), payload(200_000)];
+    await Promise.all([down.peer.send(sent), up.peer.send(response)]);
     down.peer.end();
     up.peer.end();
     expectSameBytes((await up.peer.receiveAll()).subarray(10), sent);
-    expectSameBytes(await down.peer.receiveAll(), answer);
-    expect(await splice.done).toMatchObject({ bytesUp: sent.length + 10, bytesDown: answer.length });
+    expectSameBytes(await down.peer.receiveAll(), response);
+    expect(await splice.done).toMatchObject({ bytesUp: sent.length + 10, bytesDown: response.length });
   });
 }
 

@@ -3,7 +3,7 @@ import type { ConsulObject, StandInMesh, StandInService } from './mesh.ts';
 import type { VersionTraits } from './versions.ts';
 
 /** A response before faults are applied. */
-export interface StandInAnswer {
+export interface StandInResponse {
   readonly status: number;
   /** JSON for an object, a list or null; a string is sent as it is. */
   readonly body: unknown;
@@ -24,10 +24,10 @@ export interface StandInRequest {
 }
 
 /** The response of an agent of some version with the data of `mesh`. Pure. */
-export function answerOf(request: StandInRequest, mesh: StandInMesh, traits: VersionTraits): StandInAnswer {
-  for (const [pattern, answer] of ENDPOINTS) {
+export function responseOf(request: StandInRequest, mesh: StandInMesh, traits: VersionTraits): StandInResponse {
+  for (const [pattern, respond] of ENDPOINTS) {
     const match = pattern.exec(request.path);
-    if (match !== null) return answer({ request, mesh, traits, name: decodeURIComponent(match[1] ?? '') });
+    if (match !== null) return respond({ request, mesh, traits, name: decodeURIComponent(match[1] ?? '') });
   }
   return NO_ENDPOINT;
 }
@@ -40,13 +40,13 @@ interface EndpointRequest {
   readonly name: string;
 }
 
-const NO_ENDPOINT: StandInAnswer = {
+const NO_ENDPOINT: StandInResponse = {
   status: 404,
   body: 'Invalid URL path: not a recognized HTTP API endpoint\n',
   unheld: true,
 };
 
-type EndpointHandler = (request: EndpointRequest) => StandInAnswer;
+type EndpointHandler = (request: EndpointRequest) => StandInResponse;
 
 const ENDPOINTS: readonly (readonly [RegExp, EndpointHandler])[] = [
   [/^status\/leader$/, () => unheld('"127.0.0.1:8300"')],
@@ -71,7 +71,7 @@ const ENDPOINTS: readonly (readonly [RegExp, EndpointHandler])[] = [
   [/^config\/[^/]+\/([^/]+)$/, entry],
 ];
 
-function ok(body: unknown): StandInAnswer {
+function ok(body: unknown): StandInResponse {
   return { status: 200, body };
 }
 
@@ -133,13 +133,13 @@ function healthOf(
   return found.map((service) => checkServiceNode(service, where));
 }
 
-function exportedToPeer({ request, mesh, traits }: EndpointRequest): StandInAnswer {
+function exportedToPeer({ request, mesh, traits }: EndpointRequest): StandInResponse {
   if (!traits.hasPeering) return NO_ENDPOINT;
   const names = mesh.exports?.[request.query.get('peer') ?? ''] ?? [];
   return ok(names.map((name) => ({ Name: name, InstanceCount: 0 })));
 }
 
-function exportedServices({ mesh: { exports = {} }, traits }: EndpointRequest): StandInAnswer {
+function exportedServices({ mesh: { exports = {} }, traits }: EndpointRequest): StandInResponse {
   if (!traits.hasExportedServices) return NO_ENDPOINT;
   const names = [...new Set(Object.values(exports).flat())];
   const peersOf = (name: string): readonly string[] =>
@@ -147,13 +147,13 @@ function exportedServices({ mesh: { exports = {} }, traits }: EndpointRequest): 
   return ok(names.map((name) => ({ Service: name, Consumers: { Peers: peersOf(name) } })));
 }
 
-function peerings({ mesh, traits }: EndpointRequest): StandInAnswer {
+function peerings({ mesh, traits }: EndpointRequest): StandInResponse {
   if (!traits.hasPeering) return NO_ENDPOINT;
   const list = (mesh.peerings ?? []).map((one) => peeringObject(one, traits));
   return { ...ok(list), unheld: !traits.holdsPeerings };
 }
 
-function peering({ mesh, traits, name }: EndpointRequest): StandInAnswer {
+function peering({ mesh, traits, name }: EndpointRequest): StandInResponse {
   if (!traits.hasPeering) return NO_ENDPOINT;
   const found = mesh.peerings?.find(({ Name }) => Name === name);
   if (found === undefined)
@@ -167,14 +167,14 @@ function peeringObject(given: ConsulObject, { showsPeerRoots }: VersionTraits): 
   return { State: 'ACTIVE', StreamStatus: {}, CreateIndex: 1, ModifyIndex: 1, ...rest, ...shown };
 }
 
-function intentions({ request, mesh }: EndpointRequest): StandInAnswer {
+function intentions({ request, mesh }: EndpointRequest): StandInResponse {
   const name = request.query.get('name') ?? '';
   const found = (mesh.intentions ?? []).filter(({ DestinationName: to }) => to === name || to === '*');
   return ok({ [name]: found });
 }
 
 /** As Consul decides: by the local intentions alone, whatever cluster issued the certificate. */
-function authorization({ request, mesh }: EndpointRequest): StandInAnswer {
+function authorization({ request, mesh }: EndpointRequest): StandInResponse {
   const { Target: target, ClientCertURI: uri } = request.body as {
     readonly Target: string;
     readonly ClientCertURI: string;
@@ -194,19 +194,19 @@ function authorization({ request, mesh }: EndpointRequest): StandInAnswer {
   return unheld({ Authorized: action === 'ALLOW', Reason: `Matched ${layer} intention: ${text} (Action: ${action})` });
 }
 
-function unheld(body: unknown): StandInAnswer {
+function unheld(body: unknown): StandInResponse {
   return { ...ok(body), unheld: true };
 }
 
 const NEW_KINDS: ReadonlySet<string> = new Set(['mesh', 'exported-services']);
 
-function entriesOfKind({ mesh, traits, name: kind }: EndpointRequest): StandInAnswer {
+function entriesOfKind({ mesh, traits, name: kind }: EndpointRequest): StandInResponse {
   if (NEW_KINDS.has(kind) && !traits.hasMeshEntries)
     return { status: 500, body: `invalid config entry kind: ${kind}`, unheld: true };
   return ok((mesh.entries ?? []).filter(({ Kind }) => Kind === kind));
 }
 
-function entry({ request, mesh, traits, name }: EndpointRequest): StandInAnswer {
+function entry({ request, mesh, traits, name }: EndpointRequest): StandInResponse {
   const kind = request.path.split('/')[1] ?? '';
   const all = entriesOfKind({ request, mesh, traits, name: kind });
   if (!Array.isArray(all.body)) return all;
@@ -233,7 +233,13 @@ function chainOf(service: string, mesh: StandInMesh, { hasPartitions }: VersionT
   const id = `${label}.default.${hasPartitions ? 'default.' : ''}${datacenter}`;
   const sni = `${label}.default.${datacenter}.internal.${trustDomain}`;
   const partition = hasPartitions ? { Partition: 'default' } : {};
-  const place = { Service: target, ServiceSubset: subset, Namespace: 'default', ...partition, Datacenter: datacenter };
+  const location = {
+    Service: target,
+    ServiceSubset: subset,
+    Namespace: 'default',
+    ...partition,
+    Datacenter: datacenter,
+  };
   const node = { Type: 'resolver', Name: id, Resolver: { ConnectTimeout: '5s', Target: id } };
   return {
     ServiceName: service,
@@ -242,6 +248,6 @@ function chainOf(service: string, mesh: StandInMesh, { hasPartitions }: VersionT
     Protocol: protocol,
     StartNode: `resolver:${id}`,
     Nodes: { [`resolver:${id}`]: node },
-    Targets: { [id]: { ID: id, ...place, MeshGateway: {}, Subset: {}, SNI: sni, Name: sni } },
+    Targets: { [id]: { ID: id, ...location, MeshGateway: {}, Subset: {}, SNI: sni, Name: sni } },
   };
 }

@@ -50,7 +50,9 @@ describe.concurrent('a server without a leader, or without contact to it for lon
       const { warnings } = await routes.until(({ warnings: found = [] }) =>
         found.some((one) => one.includes('leader')),
       );
-      expect(warnings).toContainEqual(expect.stringContaining('knows no leader, or has not heard of it'));
+      expect(warnings).toContainEqual(
+        expect.stringContaining('the Consul server knows no leader, or had no contact with it'),
+      );
       agent.misbehave(undefined);
       stop.abort();
       agent.change({ ...mesh(SECOND), remoteGateways: { dc2: [GATEWAY] } });
@@ -69,8 +71,8 @@ describe.concurrent('a server without a leader, or without contact to it for lon
       Upstreams: [{ DestinationName: 'db', LocalBindPort: 9_191 }],
     };
     const web = { ID: id, Service: id, Kind: 'connect-proxy', Port: 1, Proxy };
-    const answers = { 'agent/services': { [id]: web }, [`agent/service/${id}`]: web };
-    await using agent = await standInAgent({ mesh: mesh(DB, SECOND), answers });
+    const responses = { 'agent/services': { [id]: web }, [`agent/service/${id}`]: web };
+    await using agent = await standInAgent({ mesh: mesh(DB, SECOND), responses });
     await using views = new Watched<ProxyView>(consulProxySource({ address: agent.address }, { proxyId: id }));
     const backends = ({ upstreams: [first] }: ProxyView): number =>
       first?.kind === 'reachable' ? (first.targets[0]?.backends.length ?? 0) : 0;
@@ -112,7 +114,7 @@ it('what a server has forgotten takes nothing away either when it is believed a 
   const after = await routes.until((at) => shown(at, 'service:db') === '10.0.0.2:20000');
   expect(shown(after, 'subset:v1.db')).toBe('10.0.0.1:20000');
   agent.misbehave(undefined);
-  // Whoever waits for a change of resolvers by the index of the empty answer is answered now.
+  // Whoever waits for a change of resolvers by the index of the empty response is answered now.
   agent.change({ ...whole, ...mesh(SECOND), entries: [{ ...resolver, ConnectTimeout: '7s' }] });
   await routes.until((at) => shown(at, 'subset:v1.db') === '10.0.0.2:20000');
 });

@@ -12,9 +12,9 @@ import { formatEndpoint } from '../transport/endpoint.ts';
  * @param share the part of each limit that this process may use, above 0 and up to 1
  * @param connect moves the place to each backend that it is about to dial
  */
-export function withPlaces(
+export function withSlots(
   share: number,
-  connect: (route: Route, context: ConnectContext, withinMs?: number, place?: BackendPlace) => Promise<Upstream>,
+  connect: (route: Route, context: ConnectContext, withinMs?: number, slot?: BackendSlot) => Promise<Upstream>,
 ): { connect(route: Route, context: ConnectContext, withinMs?: number): Promise<Upstream> } {
   /** By route and backend. */
   const used = new Map<string, number>();
@@ -25,18 +25,18 @@ export function withPlaces(
 
   async function within(route: Route, context: ConnectContext, withinMs: number | undefined): Promise<Upstream> {
     const { perBackend = Infinity } = route.limits ?? {};
-    const place = new BackendPlace(route, used, Math.max(1, Math.floor(perBackend * share)));
+    const slot = new BackendSlot(route, used, Math.max(1, Math.floor(perBackend * share)));
     try {
-      return releasing(await connect(route, context, withinMs, place), () => place.release());
+      return releasing(await connect(route, context, withinMs, slot), () => slot.release());
     } catch (reason) {
-      place.release();
-      throw place.explained(reason);
+      slot.release();
+      throw slot.explained(reason);
     }
   }
 }
 
 /** The one place that a connection has: at the backend which is being dialled, or was reached. */
-export class BackendPlace {
+export class BackendSlot {
   readonly #route: Route;
   readonly #used: Map<string, number>;
   readonly #limit: number;

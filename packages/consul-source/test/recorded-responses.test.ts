@@ -19,7 +19,7 @@ import { consulAuthorizer } from '../src/sidecar/authorizer.ts';
 import { proxyDefinitionOf } from '../src/sidecar/proxy-definition.ts';
 import { consulProxySource } from '../src/sidecar/proxy-source.ts';
 import { caller } from './caller.ts';
-import { ALPHA, answersOf, BETA, recorded } from './recorded/recorded.ts';
+import { ALPHA, responsesOf, BETA, recorded } from './recorded/recorded.ts';
 import { shown, Watched } from './watched.ts';
 
 const body = (number: number): unknown => recorded(number).body;
@@ -113,10 +113,10 @@ const namesAndBackends = (snapshot: RouteSnapshot): Readonly<Record<string, stri
 
 describe('from recorded answers', () => {
   it('the gateway of the exporting cluster has the names that the importer was given', async () => {
-    const answers = answersOf(10, 30, 31, 39, 40, 41, 43, 76, 83);
+    const responses = responsesOf(10, 30, 31, 39, 40, 41, 43, 76, 83);
     await using agent = await standInAgent({
       mesh: { datacenter: 'alpha' },
-      answers: { ...answers, peerings: [body(30)] },
+      responses: { ...responses, peerings: [body(30)] },
     });
     await using routes = new Watched(consulSource({ address: agent.address }));
     const [given] = instancesOf(body(44)) ?? [];
@@ -128,8 +128,8 @@ describe('from recorded answers', () => {
   });
 
   it('the gateway of the importing cluster has the names of what it imports, and of the servers that it dials, but for what has no instance of its own', async () => {
-    const answers = { ...answersOf(35, 76, 77, 79), 'health/service/consul': body(83) };
-    await using agent = await standInAgent({ mesh: { datacenter: 'beta', trustDomain: BETA }, answers });
+    const responses = { ...responsesOf(35, 76, 77, 79), 'health/service/consul': body(83) };
+    await using agent = await standInAgent({ mesh: { datacenter: 'beta', trustDomain: BETA }, responses });
     await using routes = new Watched(consulSource({ address: agent.address, datacenter: 'beta' }));
     const first = await routes.until(() => true);
     expect(first.warnings).toContainEqual(expect.stringContaining('no instance of api itself'));
@@ -141,8 +141,8 @@ describe('from recorded answers', () => {
   });
 
   it('a peering whose deletion has begun has no name any more, whatever its state', async () => {
-    const answers = { ...answersOf(35, 76), peerings: [body(85)], 'peering/alpha': body(85) };
-    await using agent = await standInAgent({ mesh: { datacenter: 'beta', trustDomain: BETA }, answers });
+    const responses = { ...responsesOf(35, 76), peerings: [body(85)], 'peering/alpha': body(85) };
+    await using agent = await standInAgent({ mesh: { datacenter: 'beta', trustDomain: BETA }, responses });
     await using routes = new Watched(consulSource({ address: agent.address, datacenter: 'beta' }));
     expect(namesAndBackends(await routes.until(() => true))).toEqual({});
   });
@@ -152,14 +152,14 @@ describe('from recorded answers', () => {
     const failover = { DestinationType: 'service', DestinationName: 'db', LocalBindPort: 10_001 };
     const ofPeer = { ...failover, DestinationPeer: 'alpha', LocalBindPort: 10_000 };
     const redirected = { ...failover, DestinationName: 'reports', LocalBindPort: 10_002 };
-    const answers = {
-      ...answersOf(44, 56, 58),
+    const responses = {
+      ...responsesOf(44, 56, 58),
       'agent/service/web-1-sidecar-proxy': {
         ...registration,
         Proxy: { ...registration.Proxy, Upstreams: [ofPeer, failover, redirected] },
       },
     };
-    await using agent = await standInAgent({ mesh: { datacenter: 'beta', trustDomain: BETA }, answers });
+    await using agent = await standInAgent({ mesh: { datacenter: 'beta', trustDomain: BETA }, responses });
     const source = consulProxySource({ address: agent.address }, { proxyId: 'web-1-sidecar-proxy' });
     await using views = new Watched<ProxyView>(source);
     const { upstreams } = await views.until(() => true);
@@ -178,8 +178,8 @@ describe('from recorded answers', () => {
     ['web', false],
     ['other', true],
   ])('%s of a peer is authorized by the intentions for that peer, whatever the agent says', async (name, allowed) => {
-    const answers = { ...answersOf(39, 66), 'agent/connect/authorize': body(allowed ? 68 : 67) };
-    await using agent = await standInAgent({ answers });
+    const responses = { ...responsesOf(39, 66), 'agent/connect/authorize': body(allowed ? 68 : 67) };
+    await using agent = await standInAgent({ responses });
     const authorizer = consulAuthorizer({ address: agent.address });
     const { signal } = new AbortController();
     const ofBeta = { ...caller(BETA, name), sourcePeer: 'beta' };
@@ -190,7 +190,7 @@ describe('from recorded answers', () => {
   it.each([99, 100])(
     'refused to a token without peering:read (%i), peering is none, with the missing rule',
     async (number) => {
-      await using agent = await standInAgent({ answers: answersOf(10, 31, 43) });
+      await using agent = await standInAgent({ responses: responsesOf(10, 31, 43) });
       const refusal = String(body(number));
       agent.misbehave({ kind: 'status', status: 403, body: refusal }, (path) => path.startsWith('peering'));
       await using routes = new Watched(consulSource({ address: agent.address }));

@@ -20,8 +20,8 @@ const SHOWS_WITHIN_MS = 35_000;
  * Responses by key. One that becomes empty is not believed at once: for a moment in any case, and for as long as Consul may have lost
  * its state.
  */
-export class HeldAnswers<T> {
-  readonly #last = new Map<string, LastAnswer<T>>();
+export class HeldResponses<T> {
+  readonly #last = new Map<string, LastResponse<T>>();
   #dueAt = 0;
   #reason = '';
   #hasChange = false;
@@ -37,18 +37,18 @@ export class HeldAnswers<T> {
   }
 
   /**
-   * `answers`, with earlier ones in place of empty ones that are not believed yet. A missing key counts as empty.
+   * `responses`, with earlier ones in place of empty ones that are not believed yet. A missing key counts as empty.
    *
    * @param isEmpty whether a response is empty
    */
-  apply(answers: ReadonlyMap<string, T>, isEmpty: (answer: T) => boolean, time: HoldTime): ReadonlyMap<string, T> {
+  apply(responses: ReadonlyMap<string, T>, isEmpty: (response: T) => boolean, time: HoldTime): ReadonlyMap<string, T> {
     this.#dueAt = 0;
     this.#hasChange = false;
     this.#reason = time.hold?.reason ?? '';
-    const shown = new Map(answers);
+    const shown = new Map(responses);
     for (const [key, last] of this.#last) {
-      const answer = answers.get(key);
-      if (answer !== undefined && !isEmpty(answer)) {
+      const response = responses.get(key);
+      if (response !== undefined && !isEmpty(response)) {
         this.#hasChange ||= last.isHeld;
         if (last.isHeld) last.cameBackFrom = time.hold?.since;
         Object.assign(last, NOT_EMPTY);
@@ -60,9 +60,9 @@ export class HeldAnswers<T> {
     return shown;
   }
 
-  /** Makes `answers` the known state: call it once all of them have arrived, since until then they only complete each other. */
-  keep(answers: ReadonlyMap<string, T>, isEmpty: (answer: T) => boolean, now: number): void {
-    for (const [key, value] of answers) {
+  /** Makes `responses` the known state: call it once all of them have arrived, since until then they only complete each other. */
+  keep(responses: ReadonlyMap<string, T>, isEmpty: (response: T) => boolean, now: number): void {
+    for (const [key, value] of responses) {
       const last = this.#last.get(key);
       const cameAt = last?.value === value ? last.cameAt : now;
       const cameBackFrom = last?.cameBackFrom;
@@ -73,10 +73,10 @@ export class HeldAnswers<T> {
   /** What is held because of a loss, in words. @param what what the responses are, in the plural */
   warnings(what: string): readonly string[] {
     const count = [...this.#last.values()].filter(({ isHeld }) => isHeld).length;
-    return count === 0 ? [] : [`${this.#reason}: ${what} of ${count} answers that are empty now are held`];
+    return count === 0 ? [] : [`${this.#reason}: ${what} of ${count} responses that are now empty are held back`];
   }
 
-  #isBelieved(last: LastAnswer<T>, { hold, isChecked, now }: HoldTime): boolean {
+  #isBelieved(last: LastResponse<T>, { hold, isChecked, now }: HoldTime): boolean {
     if (last.believedAt === 0) {
       this.#hasChange = true;
       last.believedAt = now + BELIEVED_AFTER_MS;
@@ -99,7 +99,7 @@ function isAtRisk(cameAt: number, { since, isOngoing }: Hold, now: number): bool
 
 const NOT_EMPTY = { believedAt: 0, isHeld: false };
 
-interface LastAnswer<T> {
+interface LastResponse<T> {
   readonly value: T;
   /** When it arrived, in monotonic milliseconds. */
   readonly cameAt: number;

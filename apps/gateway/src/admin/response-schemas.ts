@@ -256,7 +256,7 @@ export type SchemaName =
   | 'OpenApi';
 
 /** The schema of each kind of JSON response. */
-export const ANSWERS: Readonly<Record<SchemaName, z.ZodType>> = {
+export const RESPONSES: Readonly<Record<SchemaName, z.ZodType>> = {
   Error: z.strictObject({ error: z.string().describe('what was expected, what was found; human-readable') }),
   Live: z.strictObject({ live: z.literal(true) }),
   Status: status,

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { HeldAnswers } from '../src/held-answers.ts';
+import { HeldResponses } from '../src/held-responses.ts';
 import { OwnVisibility } from '../src/own-visibility.ts';
 import type { Hold } from '../src/state-loss-guard.ts';
 
 const MINUTE_MS = 60_000;
-const isEmpty = (answer: readonly string[]): boolean => answer.length === 0;
+const isEmpty = (response: readonly string[]): boolean => response.length === 0;
 
 function hold(since: number, isOngoing: boolean): Hold {
   return { reason: 'the servers do not show this proxy', since, until: since + 10 * MINUTE_MS, isOngoing };
@@ -12,21 +12,21 @@ function hold(since: number, isOngoing: boolean): Hold {
 
 /** Answers of which `db` was known from the time 0 on. */
 function known() {
-  const answers = new HeldAnswers<readonly string[]>();
-  answers.keep(new Map([['db', ['10.0.0.1']]]), isEmpty, 0);
+  const responses = new HeldResponses<readonly string[]>();
+  responses.keep(new Map([['db', ['10.0.0.1']]]), isEmpty, 0);
   const look = (now: number, of: Hold | undefined, db: readonly string[] | 'missing' = [], isChecked = true) =>
-    answers.apply(new Map(db === 'missing' ? [] : [['db', db]]), isEmpty, { hold: of, isChecked, now }).get('db');
-  return { answers, look };
+    responses.apply(new Map(db === 'missing' ? [] : [['db', db]]), isEmpty, { hold: of, isChecked, now }).get('db');
+  return { responses, look };
 }
 
 describe('an answer that has become empty', () => {
   it.each([[[]], ['missing']] as const)('is accepted within a second without signs of a loss: %j', (empty) => {
-    const { answers, look } = known();
+    const { responses, look } = known();
     expect(look(1_000, undefined, empty)).toEqual(['10.0.0.1']);
-    expect([answers.hasChange, answers.dueAt]).toEqual([true, 1_600]);
+    expect([responses.hasChange, responses.dueAt]).toEqual([true, 1_600]);
     expect(look(1_599, undefined, empty)).toEqual(['10.0.0.1']);
     expect(look(1_600, undefined, empty) ?? 'missing').toEqual(empty);
-    expect(answers.warnings('instances')).toEqual([]);
+    expect(responses.warnings('instances')).toEqual([]);
   });
 
   it('is not believed before it has been looked for a loss', () => {
@@ -37,14 +37,14 @@ describe('an answer that has become empty', () => {
   });
 
   it('is held for ten minutes after a loss, with a warning', () => {
-    const { answers, look } = known();
+    const { responses, look } = known();
     look(1_000, hold(900, true));
-    expect(answers.warnings('instances')).toEqual([
-      'the servers do not show this proxy: instances of 1 answers that are empty now are held',
+    expect(responses.warnings('instances')).toEqual([
+      'the servers do not show this proxy: instances of 1 responses that are now empty are held back',
     ]);
     expect(look(900 + 10 * MINUTE_MS - 1, hold(900, false))).toEqual(['10.0.0.1']);
     expect(look(900 + 10 * MINUTE_MS, undefined)).toEqual([]);
-    expect(answers.warnings('instances')).toEqual([]);
+    expect(responses.warnings('instances')).toEqual([]);
   });
 
   it('is held when the sign of the loss comes a moment after it', () => {
@@ -67,11 +67,11 @@ describe('an answer that has become empty', () => {
   });
 
   it('is believed when it had come again since the loss', () => {
-    const { answers, look } = known();
+    const { responses, look } = known();
     look(1_000, hold(900, true));
     const again = ['10.0.0.2'];
     expect(look(2_000, hold(900, false), again)).toEqual(again);
-    answers.keep(new Map([['db', again]]), isEmpty, 2_000);
+    responses.keep(new Map([['db', again]]), isEmpty, 2_000);
     look(3_000, hold(900, false));
     expect(look(3_600, hold(900, false))).toEqual([]);
   });
