@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Endpoint } from '@meshgate/core';
-import { inject } from 'vitest';
+import { inject, onTestFailed } from 'vitest';
 
 const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 
@@ -170,6 +170,7 @@ class GatewayProcess implements Daemon {
 
   constructor(child: Piped) {
     this.#child = child;
+    reportAtFailure(() => `${child.spawnargs.join(' ')} (pid ${this.pid}):\n${this.#lastLines()}${this.stderr}`);
     createInterface(child.stdout).on('line', (text) => this.#add(text));
     child.stderr.on('data', (chunk: Buffer) => (this.stderr += chunk.toString()));
     this.exited = once(child, 'exit').then(([status]: (number | null)[]) => status ?? null);
@@ -216,9 +217,29 @@ class GatewayProcess implements Daemon {
     this.#notify();
   }
 
+  #lastLines(): string {
+    // Without the access log, whose lines have no message.
+    return this.lines
+      .filter(({ msg }) => msg !== undefined)
+      .slice(-LINES_AT_FAILURE)
+      .map((line) => `${JSON.stringify(line)}\n`)
+      .join('');
+  }
+
   #notify(): void {
     for (const resolve of this.#waiting) resolve();
     this.#waiting.clear();
+  }
+}
+
+const LINES_AT_FAILURE = 30;
+
+/** Prints `report` when the running test fails, also by its timeout. */
+function reportAtFailure(report: () => string): void {
+  try {
+    onTestFailed(() => console.error(report()));
+  } catch {
+    // Started in a hook, for several tests: their messages have to do.
   }
 }
 
