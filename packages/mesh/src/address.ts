@@ -1,19 +1,20 @@
 import type { Endpoint } from '@meshgate/core';
 import type { Instance } from './catalog.ts';
 
-/** Where an instance is dialled from: inside its datacenter and partition, or from outside. */
+/** The network from which an instance is dialled: its own datacenter and partition (`lan`), or any other (`wan`). */
 export type Reach = 'lan' | 'wan';
 
 /**
- * The address to dial an instance at, as Consul selects it.
+ * Returns the address at which to dial an instance, by the rules of Consul.
  *
- * From outside: the service's `wan` address, the service's own, the node's `wan` address, the node's own; the first that is set.
- * Inside: the service's own, else the node's; a `lan` tag is never used. The `wan` tag may have its own port.
+ * From outside its datacenter, the first that is set of: the service's `wan` address, the service's own address, the node's `wan`
+ * address, the node's own address. Inside: the service's own address, else the node's; a `lan` tag is never used. The `wan` tag may
+ * have its own port.
  *
- * Anything can be registered as an address. What is neither an IP address nor a host name is never dialled: `unix:/run/docker.sock`
- * would lead clients to a socket of the gateway's own host.
+ * Consul accepts any string as an address. Only IP addresses and host names are dialled: `unix:/run/docker.sock` would connect
+ * clients to a socket of the gateway's own host.
  *
- * @returns `undefined` when none is set, or it cannot be dialled
+ * @returns `undefined` when no address is set, or when it cannot be dialled
  */
 export function dialAddress(instance: Instance, reach: Reach): Endpoint | undefined {
   const tagged = reach === 'wan' ? instance.taggedAddresses['wan'] : undefined;
@@ -23,12 +24,12 @@ export function dialAddress(instance: Instance, reach: Reach): Endpoint | undefi
   return isPort && isHost(host) ? { host, port } : undefined;
 }
 
-/** An IPv6 address, perhaps with a zone; or an IPv4 address or a host name, which need not be told apart. */
+/** Accepts an IPv6 address with an optional zone, an IPv4 address, or a host name; the last two share one pattern. */
 function isHost(host: string): boolean {
   return /^(?=(.*:){2})[\da-f:.]+(%[\w.-]+)?$|^[\w.-]+$/i.test(host) && host.length <= MAX_HOST;
 }
 
-/** An IPv6 address in the system's notation. Consul registers it verbatim, brackets included. */
+/** Removes the brackets of an IPv6 address: Consul stores what was registered, brackets included. */
 export function withoutBrackets(host: string): string {
   return /^\[[\da-f:.%]+\]$/i.test(host) ? host.slice(1, -1) : host;
 }

@@ -5,14 +5,17 @@ import type { Instance } from './catalog.ts';
 import { instanceHealth } from './health.ts';
 import { compare } from './order.ts';
 
-/** Backends, a description of their health, and the instances that cannot be backends. */
+/** Backends, a summary of their health, and the instances that cannot be backends. */
 export interface Backends {
   readonly list: readonly Backend[];
   readonly facts: { readonly health: string; readonly unhealthy?: string };
   readonly problems: readonly Problem[];
 }
 
-/** Instances as backends, by address, with health and weight. An instance that cannot be dialled is a problem at `path`. */
+/**
+ * Converts instances to backends with health and weight, sorted by address. Reports a problem at `path` for each instance that
+ * cannot be dialled.
+ */
 export function backendsOf(
   instances: readonly Instance[],
   reach: Reach,
@@ -39,7 +42,10 @@ export function backendsOf(
   return { list: list.toSorted(byAddress), facts, problems };
 }
 
-/** Several gateways may share an address, that of a load balancer: equal catalogs give equal lists, in whatever order they are read. */
+/**
+ * Orders backends by all their fields, since gateways behind a load balancer share its address: equal catalogs give equal lists,
+ * whatever the order of their instances.
+ */
 function byAddress(a: Backend, b: Backend): number {
   const byPosition = compare(a.address.host, b.address.host) || a.address.port - b.address.port;
   return byPosition || Number(b.healthy) - Number(a.healthy) || a.weight - b.weight;

@@ -1,6 +1,6 @@
 /**
- * The status of one health check. `maintenance` is reported by peers only: within a cluster, maintenance is a critical check. Any
- * status that Consul may add later counts as neither passing, warning nor critical.
+ * The status of one health check. Only peers report `maintenance`: within a cluster, maintenance is a critical check. Any status
+ * that a later Consul release adds is `unknown`: neither passing, warning nor critical.
  */
 export type CheckStatus = 'passing' | 'warning' | 'critical' | 'maintenance' | 'unknown';
 
@@ -16,7 +16,7 @@ export interface Check {
 export interface TaggedAddress {
   /** An IP address or a DNS name. */
   readonly address: string;
-  /** 0 or absent: the port of the service. */
+  /** The port of the service when 0 or absent. */
   readonly port?: number;
 }
 
@@ -24,39 +24,39 @@ export interface TaggedAddress {
 export interface Instance {
   /** The service id, unique on its node. */
   readonly id: string;
-  /** The registered name: a sidecar has its own (`db-sidecar-proxy`), not that of its application. */
+  /** The registered name: a sidecar has its own (`db-sidecar-proxy`), not the name of its application. */
   readonly service: string;
   /** `''` for an ordinary service, `connect-proxy`, `terminating-gateway`, `mesh-gateway` … */
   readonly kind: string;
   /** Name of the node on which it is registered. */
   readonly node: string;
-  /** The node's own address: used when the instance has none. */
+  /** The node's own address, used when the instance has none. */
   readonly nodeAddress: string;
   /** The node's addresses by tag; only `wan` is ever used. */
   readonly nodeTaggedAddresses: Readonly<Record<string, string>>;
-  /** Empty when the instance is registered without an address: the node's is used. */
+  /** Empty when the instance was registered without an address: the node's address is used. */
   readonly address: string;
-  /** 0: registered without a port, so it cannot be dialled. */
+  /** 0 when the instance was registered without a port: it cannot be dialled. */
   readonly port: number;
   /** The instance's addresses by tag; only `wan` is ever used. */
   readonly taggedAddresses: Readonly<Record<string, TaggedAddress>>;
-  /** Absent when the registration has none. */
+  /** Load-balancing weights by health; absent when the registration has none. */
   readonly weights?: { readonly passing: number; readonly warning: number };
-  /** Metadata of the registration, including the mark for WAN federation of a gateway. */
+  /** Metadata of the registration, including a gateway's `consul-wan-federation`. */
   readonly meta: Readonly<Record<string, string>>;
-  /** Raft index of the registration's last change: tells which of two lists of the same gateways is newer. */
+  /** Raft index at which the registration last changed; the higher one is the newer of two lists of the same gateways. */
   readonly modifyIndex: number;
   /** Node checks and service checks together. */
   readonly checks: readonly Check[];
-  /** Set for a service that a peer exports; absent for an instance of this cluster or federation. */
+  /** Set when a peer exports the service; absent for an instance of this cluster or federation. */
   readonly peerMeta?: PeerMeta;
 }
 
-/** How an exported service is addressed and identified (`Connect.PeerMeta` of a replicated instance). */
+/** The server name and identity of an exported service (`Connect.PeerMeta` of a replicated instance). */
 export interface PeerMeta {
   /** The names to send as SNI; Consul gives one. */
   readonly serverNames: readonly string[];
-  /** SPIFFE URIs; the server's certificate must have one of them: the service's own first, then the peer's gateway. */
+  /** SPIFFE URIs, the service's own first, then the peer's gateway: the server's certificate must have one of them. */
   readonly identities: readonly string[];
   /** `tcp`, `http`, `http2` or `grpc`. */
   readonly protocol: string;
@@ -64,19 +64,19 @@ export interface PeerMeta {
 
 /** The definition of one subset in a service-resolver. */
 export interface Subset {
-  /** Consul's filter expression over instances; empty selects all. Evaluated by the creator of the catalog. */
+  /** Consul's filter expression over instances; empty selects all. The catalog's creator evaluates it. */
   readonly filter: string;
   /** Only instances whose checks all pass count as healthy. */
   readonly onlyPassing: boolean;
 }
 
-/** The parts of a service-resolver that a gateway applies. Redirects and failover are the dialling proxy's. */
+/** The parts of a service-resolver that a gateway applies; the dialling proxy applies redirects and failover. */
 export interface GatewayResolver {
   /** Milliseconds, above 0; absent when not set. */
   readonly connectTimeoutMs?: number;
-  /** The subset that the service's unnamed name selects. */
+  /** The subset that the service's name without a subset selects. */
   readonly defaultSubset?: string;
-  /** By name. */
+  /** Subsets by name. */
   readonly subsets: Readonly<Record<string, Subset>>;
   /** The policy as written: `round_robin`, `least_request`, `random`, `ring_hash`, `maglev`. */
   readonly loadBalancer?: string;
@@ -85,29 +85,29 @@ export interface GatewayResolver {
 /** The instances that a subset selects. */
 export type Selection =
   | { readonly kind: 'selected'; readonly instances: readonly Instance[] }
-  /** The reason why the filter cannot be evaluated. */
+  /** The filter cannot be evaluated, for this reason. */
   | { readonly kind: 'refused'; readonly reason: string };
 
-/** A service of the local datacenter with the instances that are reachable over Connect. */
+/** A service of the local datacenter, with its instances that are reachable over Connect. */
 export interface CatalogService {
   readonly name: string;
   /** `default` when absent. */
   readonly namespace?: string;
-  /** Sidecars, connect-native instances and terminating gateways, regardless of health. Without any the service gets no route. */
+  /** Sidecars, connect-native instances and terminating gateways, regardless of health. A service without any gets no route. */
   readonly instances: readonly Instance[];
   /** Its `service-resolver`; absent when there is none. */
   readonly resolver?: GatewayResolver;
-  /** One for each of the resolver's subsets. */
+  /** One for each subset of the resolver, by name. */
   readonly selections: Readonly<Record<string, Selection>>;
 }
 
-/** One list of a datacenter's mesh gateways. */
+/** A list of the mesh gateways of one datacenter. */
 export interface GatewayGroup {
   /** The datacenter of the gateways. */
   readonly datacenter: string;
   /** `default` when absent. */
   readonly partition?: string;
-  /** Their registrations, regardless of health. Empty: a datacenter of the federation without a known gateway. */
+  /** Registrations of the gateways, regardless of health. Empty when no gateway of the datacenter is known. */
   readonly gateways: readonly Instance[];
   /** Why no gateway is known, when a query failed. */
   readonly problem?: string;
@@ -119,15 +119,15 @@ export interface ClusterPeer {
   readonly name: string;
   /** As Consul reports it: `PENDING`, `ESTABLISHING`, `ACTIVE`, `FAILING`, `TERMINATED` … */
   readonly state: string;
-  /** It is being deleted; `state` may still be `ACTIVE`. */
+  /** The peering is being deleted; `state` may still be `ACTIVE`. */
   readonly isDeleted: boolean;
-  /** The server name of its servers (`server.dc1.peering.TRUST-DOMAIN`); absent where this cluster does not dial. */
+  /** SNI of the peer's servers (`server.dc1.peering.TRUST-DOMAIN`); absent where this cluster does not dial. */
   readonly serverName?: string;
-  /** `HOST:PORT` of each of its servers, which this cluster dials. */
+  /** `HOST:PORT` of each of the peer's servers; empty where this cluster does not dial. */
   readonly serverAddresses: readonly string[];
-  /** Its certificate authorities, in PEM; empty when not known. */
+  /** Certificate authorities of the peer, in PEM; empty when not known. */
   readonly roots: readonly string[];
-  /** Raft index of the last change: of two peerings with the same server name the newer one is used. */
+  /** Raft index of the last change: of two peerings with the same server name, the newer one is used. */
   readonly modifyIndex: number;
 }
 
@@ -138,7 +138,7 @@ export interface ExportedService {
   readonly namespace?: string;
   /** The peers that may use it, by their local names. */
   readonly peers: readonly string[];
-  /** Absent: not known, so nothing is forwarded. */
+  /** The discovery chain of the service; while it is absent (not known), no connection is forwarded. */
   readonly chain?: ExportChain;
 }
 
@@ -146,9 +146,9 @@ export interface ExportedService {
 export interface ExportChain {
   /** `tcp`, `http`, `http2` or `grpc`. */
   readonly protocol: string;
-  /** The start of the chain. Absent when it starts with a router or a splitter, which decide per request. */
+  /** The start of the chain. Absent when the chain starts with a router or a splitter, which decide per request. */
   readonly target?: ExportTarget;
-  /** The failover targets of the start, in their order; none when absent. */
+  /** Failover targets of the start, in order of preference; none when absent. */
   readonly failover?: readonly ExportTarget[];
 }
 
@@ -156,7 +156,7 @@ export interface ExportChain {
 export interface ExportTarget {
   /** Name of the service, after redirects. */
   readonly service: string;
-  /** All instances when absent, or those of the default subset. */
+  /** The default subset when absent, or all instances when there is none. */
   readonly subset?: string;
   /** `default` when absent. */
   readonly namespace?: string;
@@ -175,23 +175,26 @@ export interface ImportedService {
   readonly peer: string;
   /** One for each mesh gateway of the peer, with the gateway's addresses and health. */
   readonly instances: readonly Instance[];
-  /** The peer sent proxies and no instance of the service itself: no route, as in Consul. False when absent. */
+  /**
+   * True when the peer sent proxies but no instance of the service itself, which then gets no route (as in Consul). False when
+   * absent.
+   */
   readonly proxiesOnly?: boolean;
 }
 
-/** Cluster peering as this cluster's servers describe it. */
+/** Cluster peering, as the servers of this cluster describe it. */
 export interface PeeringCatalog {
-  /** All peers, including those being deleted. */
+  /** All peers, including those that are being deleted. */
   readonly peers: readonly ClusterPeer[];
-  /** Exports to peers that are not in `peers` have no route. */
+  /** Services that this cluster exports. An export to a peer that is not in `peers` gets no route. */
   readonly exports: readonly ExportedService[];
   /** Services that peers export to this cluster. */
   readonly imports: readonly ImportedService[];
-  /** The servers connect to each other through the mesh gateways (`mesh` entry, `Peering.PeerThroughMeshGateways`). */
+  /** Servers of peered clusters connect through the mesh gateways (`mesh` entry, `Peering.PeerThroughMeshGateways`). */
   readonly throughGateways: boolean;
 }
 
-/** The mesh at one moment, from Consul or a folder of mesh files: everything that routes are derived from. */
+/** The mesh at one moment, from Consul or a folder of mesh files: the whole input of route derivation. */
 export interface Catalog {
   /** The local datacenter. */
   readonly datacenter: string;
@@ -203,10 +206,10 @@ export interface Catalog {
   readonly dnsDomain: string;
   /** All services of the local datacenter, in every namespace and partition. */
   readonly services: readonly CatalogService[];
-  /** Gateways of all datacenters; the local one is ignored. Of two lists for one datacenter the newer one is used. */
+  /** Gateways of all datacenters; those of the local one are ignored. Of two lists for one datacenter, the newer one is used. */
   readonly gateways: readonly GatewayGroup[];
-  /** The Consul servers of the local datacenter; used for WAN federation and for the control plane of peerings. */
+  /** The Consul servers of the local datacenter, for WAN federation and for the control plane of peerings. */
   readonly servers: readonly Instance[];
-  /** Absent when the cluster has no peering, or it cannot be read. */
+  /** Absent when the cluster has no peering, or when the peerings cannot be read. */
   readonly peering?: PeeringCatalog;
 }

@@ -1,44 +1,44 @@
 import type { GatewayResolver, Subset } from './catalog.ts';
 import type { Intention } from './intentions.ts';
 
-/** Consul's centralized configuration, as far as TCP through gateways goes. */
+/** Consul's configuration entries, reduced to the fields that matter for TCP through gateways. */
 export interface ConfigEntries {
-  /** The one named `global`. */
+  /** The entry `proxy-defaults/global`. */
   readonly proxyDefaults?: ProxyDefaults;
-  /** By service. */
+  /** By name of the service. */
   readonly serviceDefaults: ReadonlyMap<string, ServiceDefaults>;
-  /** By service. */
+  /** By name of the service. */
   readonly resolvers: ReadonlyMap<string, ServiceResolver>;
-  /** Of all destinations, in any order. */
+  /** Intentions for all destinations, in any order. */
   readonly intentions: readonly Intention[];
-  /** The entry `mesh`, for the whole cluster; absent where there is none. */
+  /** The cluster-wide entry `mesh`; absent when there is none. */
   readonly mesh?: MeshSettings;
 }
 
-/** What the entry `mesh` says, as far as TCP through gateways goes. */
+/** The entry `mesh`, reduced to the fields that matter for TCP through gateways. */
 export interface MeshSettings {
-  /** `Peering.PeerThroughMeshGateways`: servers of peered clusters talk to each other through the mesh gateways. */
+  /** `Peering.PeerThroughMeshGateways`: servers of peered clusters connect through the mesh gateways. */
   readonly peersThroughGateways: boolean;
-  /** `AllowEnablingPermissiveMutualTLS`: without it `MutualTLSMode = "permissive"` has no effect. */
+  /** `AllowEnablingPermissiveMutualTLS`: while false, `MutualTLSMode = "permissive"` has no effect. */
   readonly allowsPermissiveTls: boolean;
 }
 
-/** `MutualTLSMode`: whether callers without TLS reach the application, too. */
+/** `MutualTLSMode`: with `permissive`, callers without TLS also reach the application. */
 export type MutualTlsMode = 'strict' | 'permissive';
 
-/** A mode as written in an entry. */
+/** A gateway mode as written in an entry. */
 export interface WrittenMode {
-  /** As written, so that a wrong one can be quoted; empty when unset. */
+  /** As written, so that messages can quote an invalid mode; empty when unset. */
   readonly value: string;
-  /** Where it is written, for messages: `service-defaults/web`, or the position in a file. */
+  /** The location for messages: `service-defaults/web`, or a position in a file. */
   readonly object: string;
 }
 
 /** Settings for every proxy and gateway. */
 export interface ProxyDefaults {
-  /** `MeshGateway.Mode`; absent when it is left out. */
+  /** `MeshGateway.Mode`; absent when not set. */
   readonly mode?: WrittenMode;
-  /** Absent when it is left out. */
+  /** `MutualTLSMode`; absent when not set. */
   readonly mutualTls?: MutualTlsMode;
   /** Opaque settings; those of an instance take precedence. */
   readonly config: Readonly<Record<string, unknown>>;
@@ -46,41 +46,44 @@ export interface ProxyDefaults {
 
 /** Settings for one service. */
 export interface ServiceDefaults {
-  /** `MeshGateway.Mode` of the service itself; absent when it is left out. */
+  /** `MeshGateway.Mode` of the service itself; absent when not set. */
   readonly mode?: WrittenMode;
-  /** Absent when it is left out; goes before that of `proxy-defaults`. */
+  /** `MutualTLSMode`; takes precedence over `proxy-defaults`. Absent when not set. */
   readonly mutualTls?: MutualTlsMode;
   /** `UpstreamConfig.Defaults`: for every upstream of this service's proxies. */
   readonly upstreamDefaults?: UpstreamSettings;
   /** `UpstreamConfig.Overrides`: for the named upstreams. */
   readonly upstreamOverrides: readonly UpstreamOverride[];
-  /** The SNI for a service outside the mesh: gateways are then bypassed. */
+  /** SNI of a service outside the mesh: connections to it bypass the gateways. */
   readonly externalSni?: string;
 }
 
 /** Upstream settings in service-defaults. */
 export interface UpstreamSettings {
-  /** `MeshGateway.Mode` towards the upstream; absent when it is left out. */
+  /** `MeshGateway.Mode` for the upstream; absent when not set. */
   readonly mode?: WrittenMode;
   /** Milliseconds, above 0. */
   readonly connectTimeoutMs?: number;
   /** `Limits.MaxConnections`: concurrent connections, above 0; no limit when absent. */
   readonly maxConnections?: number;
-  /** When addresses of the upstream are ejected; the proxy's own rule when absent. */
+  /** Ejection of the upstream's addresses; the proxy's own rule when absent. */
   readonly passiveHealthCheck?: PassiveHealthCheck;
 }
 
-/** `PassiveHealthCheck`: what is absent is as the proxy has it. A dial fails when the connection or its TLS handshake does. */
+/**
+ * `PassiveHealthCheck`, the ejection of an upstream's addresses. A dial fails when its connection or its TLS handshake fails. An
+ * absent field has the proxy's default.
+ */
 export interface PassiveHealthCheck {
-  /** Failed dials in a row that eject an address: 1 or more. */
+  /** Consecutive failed dials after which an address is ejected; 1 or more. */
   readonly maxFailures?: number;
-  /** Ejections end at whole multiples of it, as Envoy looks at them that often: milliseconds, above 0. */
+  /** Ejections end at whole multiples of this interval, because Envoy checks them that often; milliseconds, above 0. */
   readonly intervalMs?: number;
-  /** `EnforcingConsecutive5xx`: in how many of a hundred cases an address that has failed so often is ejected: 0 to 100. */
+  /** `EnforcingConsecutive5xx`: percentage of the due ejections that are carried out; 0 to 100. */
   readonly enforcingPercent?: number;
-  /** How many of a hundred addresses may be ejected at a time, but always one: 0 to 100. */
+  /** Highest percentage of addresses ejected at the same time; one address may always be ejected. 0 to 100. */
   readonly maxEjectionPercent?: number;
-  /** The first ejection lasts so long, the n-th in a row n times as long: milliseconds, above 0. */
+  /** Duration of the first ejection; the n-th in a row lasts n times as long. Milliseconds, above 0. */
   readonly baseEjectionMs?: number;
 }
 
@@ -94,30 +97,33 @@ export interface UpstreamOverride extends UpstreamSettings {
   readonly peer?: string;
 }
 
-/** A whole service-resolver: what a gateway applies, and what the dialling proxy does. */
+/** A complete service-resolver: the part that a gateway applies, and the part that the dialling proxy applies. */
 export interface ServiceResolver extends GatewayResolver {
   /** Redirects the whole service to another destination. */
   readonly redirect?: Destination;
-  /** Failover targets for a subset without healthy instances; `*` for subsets that are not listed, and for the unnamed one. */
+  /**
+   * Failover targets by subset, for a subset without a healthy instance; `*` covers subsets that are not listed, and the whole
+   * service.
+   */
   readonly failover: ReadonlyMap<string, readonly Destination[]>;
 }
 
-/** Another destination for a service. Absent fields keep their value, except for the subset, which belongs to its service. */
+/** Another destination for a service. An absent field keeps its value; an absent subset is kept only for the same service. */
 export interface Destination {
   /** The same service when absent. */
   readonly service?: string;
-  /** The same subset when absent and the service is the same, else the default one there. */
+  /** When absent: the same subset if the service is the same, else the default subset of the other service. */
   readonly subset?: string;
   /** The same namespace when absent. */
   readonly namespace?: string;
   /** The same datacenter when absent. */
   readonly datacenter?: string;
-  /** A peer, by its local name: its services are not resolved further. Takes precedence over `datacenter`. */
+  /** Local name of a peer, which resolves the service itself. Takes precedence over `datacenter`. */
   readonly peer?: string;
 }
 
-/** No entries at all. */
+/** Configuration without any entry. */
 export const NO_ENTRIES: ConfigEntries = { serviceDefaults: new Map(), resolvers: new Map(), intentions: [] };
 
-/** A subset with every instance, for a service without subsets. */
+/** The subset of all instances, for a service without subsets. */
 export const WHOLE_SERVICE: Subset = { filter: '', onlyPassing: false };

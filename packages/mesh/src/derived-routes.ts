@@ -3,32 +3,32 @@ import { defined } from './defined.ts';
 import { compare } from './order.ts';
 import { serverNameProblem } from './server-names.ts';
 
-/** The gateway that routes are derived for. Its datacenter and partition are those of the catalog. */
+/** The gateway for which routes are derived. The catalog has its datacenter and partition. */
 export interface RoutingGateway extends ExportRules {
-  /** Also carries the traffic of Consul's own servers (registration meta `consul-wan-federation` = `1`). */
+  /** The gateway also carries the traffic of Consul's own servers (registration meta `consul-wan-federation` = `1`). */
   readonly wanFederation: boolean;
-  /** For routes whose service sets no timeout, in milliseconds. The proxy's own limit when absent. */
+  /** Connect timeout of routes whose service sets none, in milliseconds. The proxy's own limit when absent. */
   readonly connectTimeoutMs?: number;
-  /** Keepalive towards the gateways of other datacenters. The proxy's own setting when absent. */
+  /** TCP keepalive of connections to gateways of other datacenters. The proxy's own setting when absent. */
   readonly remoteKeepAlive?: KeepAlive;
 }
 
-/** How services are exported to peers, where Consul leaves that to its gateways. */
+/** Rules for services exported to peers, where Consul leaves the decision to its gateways. */
 export interface ExportRules {
   /**
-   * How to handle a service that is exported to a peer with protocol `http`, `http2` or `grpc`. Consul's own gateway decrypts such
+   * Treatment of a service exported to a peer with protocol `http`, `http2` or `grpc`. Consul's own gateway decrypts such
    * connections; when they are forwarded without decrypting, an intention that denies the peer's callers has no effect at an Envoy
    * destination (observed with Consul 1.16.4). `refuse` when absent.
    */
   readonly httpExports?: HttpExports;
   /**
-   * Whether the name of an exported service with protocol `tcp` also leads to the failover targets of its discovery chain, as backups:
-   * those in this datacenter and partition, whose identities the importers accept. `false` when absent, as in Consul since 1.14.
+   * Whether a route of an exported `tcp` service also has the failover targets of its discovery chain as backups: those in this
+   * datacenter and partition, whose identities the importers accept. `false` when absent, as in Consul since 1.14.
    */
   readonly exportFailover?: boolean;
 }
 
-/** Those of `settings`, without what else it holds. */
+/** Returns the export rules in `settings`, without its other properties. */
 export function exportRulesOf({ httpExports, exportFailover }: ExportRules): ExportRules {
   return defined({ httpExports, exportFailover });
 }
@@ -36,7 +36,7 @@ export function exportRulesOf({ httpExports, exportFailover }: ExportRules): Exp
 /** See {@link ExportRules.httpExports}. */
 export type HttpExports = 'refuse' | 'passthrough';
 
-/** Values of `Route.kind`, in the order of a route table. */
+/** The values of `Route.kind` in a mesh, in the order of the route table. */
 export const MESH_ROUTE_KINDS = [
   'local-service',
   'local-subset',
@@ -53,23 +53,23 @@ export const MESH_ROUTE_KINDS = [
 /** One of {@link MESH_ROUTE_KINDS}. */
 export type MeshRouteKind = (typeof MESH_ROUTE_KINDS)[number];
 
-/** Routes, and the parts of the catalog that could not become routes. */
+/** Routes, and the problems of those parts of the catalog that cannot become routes. */
 export interface DerivedRoutes {
   /** In a stable order: equal catalogs give equal lists. */
   readonly routes: readonly Route[];
-  /** The path of each begins with the kind and name of the Consul object. */
+  /** Each path begins with the kind and name of the Consul object. */
   readonly problems: readonly Problem[];
 }
 
 /** The empty result. */
 export const NOTHING: DerivedRoutes = { routes: [], problems: [] };
 
-/** The routes and problems of all parts, concatenated. */
+/** Concatenates the routes and problems of all parts. */
 export function joined(parts: readonly DerivedRoutes[]): DerivedRoutes {
   return { routes: parts.flatMap(({ routes }) => routes), problems: parts.flatMap(({ problems }) => problems) };
 }
 
-/** Runs a stepwise derivation to its end, without yielding. */
+/** Runs a stepwise derivation to its end without yielding. */
 export function wholeOf<T>(steps: Generator<unknown, T>): T {
   for (;;) {
     const step = steps.next();
@@ -77,7 +77,7 @@ export function wholeOf<T>(steps: Generator<unknown, T>): T {
   }
 }
 
-/** The table made of `parts`: sorted by kind and name, with unique and valid server names. In steps. */
+/** Builds the route table from `parts`, in steps: sorted by kind and name, with unique and valid server names. */
 export function* routeTableOf(parts: readonly DerivedRoutes[]): Generator<void, DerivedRoutes> {
   const { routes, problems } = joined(parts);
   yield;
@@ -100,8 +100,9 @@ export function* routeTableOf(parts: readonly DerivedRoutes[]): Generator<void, 
 }
 
 /**
- * Names are free text: service `v1.db` and subset `v1` of `db` have the same server name, and so do `Db` and `db`. The first by kind
- * and name keeps it. The other is skipped and reported, never merged: nobody asked for that.
+ * Finds the route that already has a name of `route`, and describes the clash. Names are free text: service `v1.db` and subset `v1`
+ * of `db` have the same server name, and so do `Db` and `db`. The first by kind and name keeps it; the other one is skipped and
+ * reported, not merged, because the operator did not configure a merge.
  */
 function clashWith(owners: Map<string, Route>, route: Route): Problem | undefined {
   const keys = [route.name, ...route.serverNames];
@@ -113,8 +114,8 @@ function clashWith(owners: Map<string, Route>, route: Route): Problem | undefine
 }
 
 /**
- * A name that no TLS client can send keeps its route, so that `explain` finds it and can report the problem. A service called `*`
- * would match every other name: it gets no route.
+ * Reports server names that no TLS client can send; the route stays, so that `explain` can report the problem. A service named `*`
+ * gets no route, since it would match every other name.
  */
 function withCheckedNames(route: Route): { readonly route: Route; readonly problems: readonly Problem[] } {
   const isPattern = !HAVE_PATTERNS.has(route.kind ?? '') && route.serverNames.some((name) => name.startsWith('*'));
@@ -126,13 +127,13 @@ function withCheckedNames(route: Route): { readonly route: Route; readonly probl
   return { route: { ...route, ...(isPattern ? { serverNames: [] } : {}), origin }, problems };
 }
 
-/** All names of a datacenter lead to its gateways. */
+/** Kinds of routes with wildcard names: every name below a datacenter's or its servers' suffix leads to its gateways. */
 const HAVE_PATTERNS: ReadonlySet<string> = new Set(['remote-datacenter', 'remote-servers'] satisfies MeshRouteKind[]);
 const STAR = 'expected letters, digits, hyphens and underscores, found "*"';
 
 const KIND_ORDER: readonly string[] = MESH_ROUTE_KINDS;
 
-/** The order of a route table: by kind, then by name. */
+/** Orders a route table by kind, then by name. */
 function byKindAndName(a: Route, b: Route): number {
   const byKind = KIND_ORDER.indexOf(a.kind ?? '') - KIND_ORDER.indexOf(b.kind ?? '');
   return byKind || compare(a.name, b.name);

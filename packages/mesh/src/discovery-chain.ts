@@ -8,11 +8,11 @@ import { serviceServerName } from './server-names.ts';
 import { formatSpiffeId } from './spiffe.ts';
 
 /**
- * Where connections to one upstream go, compiled from all configuration about it: Consul's discovery chain, as far as TCP needs it.
+ * The destinations of one upstream, compiled from all configuration entries about it: Consul's discovery chain, reduced to TCP.
  * Made by {@link compileChain} from configuration entries, or read from an agent's response.
  */
 export interface DiscoveryChain {
-  /** The requested upstream. */
+  /** The upstream for which the chain was requested. */
   readonly service: string;
   /** At least one, in order of preference: a later target is used while no earlier one has a healthy instance. */
   readonly targets: readonly [ChainTarget, ...ChainTarget[]];
@@ -20,29 +20,32 @@ export interface DiscoveryChain {
 
 /** One destination of a chain. */
 export interface ChainTarget {
-  /** Unique in the chain, in Consul's notation: `v1.db.default.default.dc2`, `db.default.default.external.cloud` for one of a peer. */
+  /**
+   * Unique in the chain, in Consul's notation: `v1.db.default.default.dc2`, or `db.default.default.external.cloud` for a peer's
+   * service.
+   */
   readonly id: string;
   /** Name of the service, after redirects. */
   readonly service: string;
-  /** The unnamed one when absent. */
+  /** The subset; absent for the service without a subset. */
   readonly subset?: string;
   /** `default` when absent. */
   readonly namespace?: string;
   /** `default` when absent. */
   readonly partition?: string;
-  /** The datacenter of its instances; for a peer's service the proxy's own. */
+  /** The datacenter of its instances; the proxy's own for a peer's service. */
   readonly datacenter: string;
   /** The peer that exports it; absent for a service of this cluster or federation. */
   readonly peer?: string;
-  /** The SNI to send. Empty for a service of a peer until its instances, which carry the name, are known. */
+  /** The SNI to send. Empty for a peer's service until its instances are known: they carry the name. */
   readonly serverName: string;
-  /** SPIFFE URIs; the server's certificate must have one of them, compared decoded. Empty: no server can be trusted. */
+  /** SPIFFE URIs, compared unescaped: the server's certificate must have one of them. Empty: no server is trusted. */
   readonly identities: readonly string[];
-  /** The instances of the service that it selects. */
+  /** The filter that selects instances of the service. */
   readonly instances: Subset;
-  /** A service outside the mesh: gateways are bypassed. */
+  /** A service outside the mesh: connections to it bypass the gateways. */
   readonly external: boolean;
-  /** The gateway mode, and where it was set: the dialling side combined with the chain. */
+  /** The gateway mode and the scope that sets it, from the dialling side and the chain together. */
   readonly decision: ModeDecision;
   /** Milliseconds, above 0; absent when not configured. */
   readonly connectTimeoutMs?: number;
@@ -50,28 +53,28 @@ export interface ChainTarget {
 
 /** The input of {@link compileChain}. */
 export interface ChainRequest {
-  /** Name of the upstream, which redirects may change. */
+  /** Name of the upstream, before redirects. */
   readonly service: string;
   /** `default` when absent. */
   readonly namespace?: string;
   /** The upstream's datacenter, or the proxy's own. */
   readonly datacenter: string;
-  /** The peer that exports it: the chain then has one target. */
+  /** The peer that exports it; the chain then has one target. */
   readonly peer?: string;
-  /** The mode from the dialling side: `upstreamMode` of the same upstream. */
+  /** The mode that the dialling side sets: `upstreamMode` of the same upstream. */
   readonly decision: ModeDecision;
-  /** The dialling side's own, in milliseconds: takes precedence over resolvers. */
+  /** Connect timeout that the dialling side sets, in milliseconds; takes precedence over resolvers. */
   readonly connectTimeoutMs?: number;
 }
 
-/** A chain, or why there is none: the problem is in the entry that `path` begins with. */
+/** A chain, or why it cannot be compiled: `path` begins with the configuration entry at fault. */
 export type CompiledChain =
   | { readonly kind: 'compiled'; readonly chain: DiscoveryChain }
   | { readonly kind: 'refused'; readonly path: readonly string[]; readonly message: string };
 
 /**
- * Follows redirects, default subsets and failover through the service-resolvers, as Consul's servers do: a redirect is followed to its
- * end, failover is taken from the service where redirects end, and the failover of a failover target is ignored.
+ * Follows redirects, default subsets and failover through the service-resolvers, as Consul's servers do: a redirect is followed to
+ * its end, failover comes from the service at that end, and the failover of a failover target is ignored.
  */
 export function compileChain(
   request: ChainRequest,
@@ -82,8 +85,8 @@ export function compileChain(
   const { service, datacenter, namespace, peer } = request;
   const first = settle({ service, datacenter, ...defined({ namespace, peer }) }, scope);
   if (first.kind === 'refused') return first;
-  // A peer's export is dialled as it is. A redirect to a peer fails over as the resolver of the service's local name says (as in
-  // Consul).
+  // A peer resolves its exports itself. After a redirect to a peer, the resolver of the service's local name defines the failover
+  // (as in Consul).
   const failover = peer === undefined ? failoverOf(first.spot, entries) : [];
   const others = failover.map((spot) => settle(spot, scope));
   const refused = others.find((other) => other.kind === 'refused');
@@ -93,7 +96,10 @@ export function compileChain(
   return { kind: 'compiled', chain: { service, targets: [target ?? targetAt(first.spot, scope), ...rest] } };
 }
 
-/** Consul's name for a destination: `SUBSET.SERVICE.NAMESPACE.PARTITION.DATACENTER`, with `external.PEER` at the end for one of a peer. */
+/**
+ * Returns Consul's name of a destination: `SUBSET.SERVICE.NAMESPACE.PARTITION.DATACENTER`, or `….PARTITION.external.PEER` for a
+ * peer's service.
+ */
 export function targetId(
   spot: Pick<ChainTarget, 'service' | 'subset' | 'namespace' | 'partition' | 'datacenter' | 'peer'>,
 ): string {
@@ -107,7 +113,7 @@ export function targetId(
   ].join('.');
 }
 
-/** The SPIFFE URI that the instances of a service present. The subset is not part of it. */
+/** Returns the SPIFFE URI in the certificates of a service's instances. All subsets share it. */
 export function serviceIdentity(
   {
     service,
@@ -161,7 +167,7 @@ function settle(start: Spot, { entries }: ChainScope): ResolvedSpot {
     spot = next;
   }
   const { service, subset, peer } = spot;
-  // A peer's export is a single name: its subsets and redirects are up to the peer.
+  // A peer's export is a single name: the peer resolves subsets and redirects.
   if (peer !== undefined) return { kind: 'settled', spot };
   const known = entries.resolvers.get(service)?.subsets ?? {};
   if (subset === undefined || Object.hasOwn(known, subset)) return { kind: 'settled', spot };
@@ -170,7 +176,7 @@ function settle(start: Spot, { entries }: ChainScope): ResolvedSpot {
   return { kind: 'refused', path: ['service-resolver', service, 'Subsets'], message };
 }
 
-/** `undefined` at the end. */
+/** Returns the next destination, or `undefined` at the end of the chain. */
 function onward(spot: Spot, resolver: ServiceResolver | undefined): Spot | undefined {
   if (spot.peer !== undefined) return undefined;
   if (resolver?.redirect !== undefined) {
@@ -186,7 +192,7 @@ function circular({ service }: Spot, passed: readonly string[]): ResolvedSpot {
   return { kind: 'refused', path: ['service-resolver', service, 'Redirect'], message };
 }
 
-/** A subset belongs to its service: another service drops it, unless a new one is named. */
+/** Drops the subset when the service changes, unless the destination names a new one: a subset belongs to its service. */
 function moved(spot: Spot, to: Destination): Spot {
   const service = to.service || spot.service;
   const { peer } = to;
@@ -206,7 +212,7 @@ function targetAt(spot: Spot, scope: ChainScope): ChainTarget {
   return spot.peer === undefined ? ownTarget(spot, scope) : peerTarget(spot, scope);
 }
 
-/** The SNI and the identities come with the instances that the peer replicates. */
+/** The peer's replicated instances supply the SNI and the identities later. */
 function peerTarget(spot: Spot, { request }: ChainScope): ChainTarget {
   return {
     ...spot,
@@ -236,7 +242,7 @@ function ownTarget(spot: Spot, { request, entries, trustDomain, partition }: Cha
   };
 }
 
-/** The destination's own defaults apply only when the dialling side sets none. */
+/** Applies the mode in the destination's own defaults, which counts only when the dialling side sets none. */
 function targetDecision({ service }: Spot, decision: ModeDecision, { serviceDefaults }: ConfigEntries): ModeDecision {
   const mode = serviceDefaults.get(service)?.mode;
   if (decision.kind === 'refused' || mode === undefined || mode.value === '') return decision;
@@ -244,7 +250,7 @@ function targetDecision({ service }: Spot, decision: ModeDecision, { serviceDefa
   return decision.kind === 'unset' ? decideMode([last]) : { ...decision, others: [...decision.others, last] };
 }
 
-/** Failover to a destination that was already tried is ignored. */
+/** Drops targets that repeat an earlier one. */
 function withoutRepeats(targets: readonly ChainTarget[]): readonly ChainTarget[] {
   return targets.filter(({ id }, index) => targets.findIndex((other) => other.id === id) === index);
 }

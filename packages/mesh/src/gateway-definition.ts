@@ -6,25 +6,25 @@ import { defined } from './defined.ts';
 import { compare } from './order.ts';
 import type { RoutingGateway } from './derived-routes.ts';
 
-/** What a mesh gateway's registration defines: where it listens, and how its routes are derived. */
+/** Listen addresses and route settings from a mesh gateway's registration. */
 export interface GatewayDefinition extends RoutingGateway {
-  /** By name; addresses are unique. */
+  /** Sorted by name; every address is unique. */
   readonly listeners: readonly ListenAddress[];
-  /** Opaque settings that could not be read, one sentence each: their defaults are used. */
+  /** One sentence for each opaque setting that is invalid; its default applies. */
   readonly problems: readonly string[];
 }
 
-/** The registration, with central settings merged into `config`. */
+/** A registration, with central settings merged into `config`. */
 export interface GatewayRegistration extends Pick<Instance, 'address' | 'port' | 'taggedAddresses' | 'meta'> {
-  /** Opaque settings, as `Proxy.Config` has them. */
+  /** Opaque settings (`Proxy.Config`). */
   readonly config: Readonly<Record<string, unknown>>;
 }
 
 /**
- * Reads a mesh gateway's registration as Consul's own gateways do: `Proxy.Config` is weakly typed (`"8443"` for a number, `"true"` for
- * a boolean, a list of one for its element), and keys of other proxies are ignored.
+ * Reads a mesh gateway's registration as Consul's own gateways do: `Proxy.Config` is weakly typed (`"8443"` for a number, `"true"`
+ * for a boolean, a list of one for its element), and keys of other proxies are ignored.
  *
- * @param anyAddress what an empty address means: `0.0.0.0` with Consul
+ * @param anyAddress host to listen on when the registration has no address: `0.0.0.0` with Consul
  */
 export function gatewayDefinition(registration: GatewayRegistration, anyAddress: string): GatewayDefinition {
   const problems: string[] = [];
@@ -63,7 +63,9 @@ function listenersOf(registration: GatewayRegistration, config: WeakReader, any:
     });
 }
 
-/** A listener needs an address, not a name; this name resolves to the same address everywhere (RFC 6761, section 6.3). */
+/**
+ * Turns `localhost` into `127.0.0.1`, since a listener needs an address (RFC 6761, section 6.3: the name always means loopback).
+ */
 function bindHost(host: string): string {
   return host.toLowerCase() === 'localhost' ? '127.0.0.1' : withoutBrackets(host);
 }
@@ -73,14 +75,14 @@ function addressesOf({ taggedAddresses, port: own }: GatewayRegistration): reado
   return tagged.map(([name, { address, port }]) => ({ name, endpoint: { host: address, port: port || own } }));
 }
 
-/** The address for other datacenters, which a NAT may translate; when it is not set, the agent uses the address itself. */
+/** Returns the `wan` address, which NAT may translate. When it is not set, the agent reports the service's own address. */
 function advertisedOf(registration: GatewayRegistration): readonly Endpoint[] {
   return addressesOf(registration)
     .filter(({ name, endpoint }) => name === 'wan' && endpoint.host !== registration.address)
     .map(({ endpoint }) => endpoint);
 }
 
-/** `undefined` without an address or a port to listen on. */
+/** Returns `undefined` without an address or a port to listen on. */
 function endpointOf(value: unknown): Endpoint | undefined {
   const fields = foldedFields(value);
   const host = unwrapped(fields.get('address')?.value);
@@ -90,7 +92,7 @@ function endpointOf(value: unknown): Endpoint | undefined {
 
 const MAX_PORT = 65_535;
 
-// Well below the 350 s after which cloud load balancers forget a silent connection.
+// Well below the 350 s after which cloud load balancers drop an idle connection.
 const DEFAULT_KEEPALIVE_IDLE_MS = 60_000;
 
 function keepAliveOf(config: WeakReader): KeepAlive | undefined {
@@ -107,17 +109,14 @@ function keepAliveOf(config: WeakReader): KeepAlive | undefined {
 
 type OpaqueSettings = Readonly<Record<string, unknown>>;
 
-/**
- * Reads a map whose values may have the wrong type and whose keys may be in any case. Names are without the prefix that Consul gives
- * them.
- */
+/** Reads a map with loosely typed values and keys in any case. `name` is the key without Consul's prefix. */
 interface WeakReader {
   boolean(name: string): boolean;
   number(name: string): number | undefined;
   addresses(name: string): readonly ListenAddress[];
 }
 
-/** The current spelling of a gateway's keys and that of Consul 1.7; other keys have no prefix. */
+/** Prefixes of a gateway's keys: the current one, Consul 1.7's, and none for all other keys. */
 const PREFIXES = ['envoy_gateway_', 'envoy_mesh_gateway_', ''];
 
 function weakReader(config: OpaqueSettings, problems: string[]): WeakReader {
@@ -159,7 +158,9 @@ interface ConfigField {
   readonly value: unknown;
 }
 
-/** The set fields of an object, by lower-case key: Consul's decoder ignores the case of keys. `null` counts as not set. */
+/**
+ * Returns the set fields of an object by lower-case key, since Consul's decoder ignores the case of keys. `null` counts as not set.
+ */
 function foldedFields(value: unknown): ReadonlyMap<string, ConfigField> {
   const fields = Object.entries(isObject(value) ? value : {}).filter(([, field]) => field !== null);
   return new Map(fields.map(([key, field]) => [key.toLowerCase(), { key, value: field }]));
@@ -169,7 +170,7 @@ function isObject(value: unknown): value is OpaqueSettings {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Consul's configuration language turns a single block into a list of one. */
+/** Returns the element of a list of one: Consul's configuration language turns a single block into such a list. */
 function unwrapped(value: unknown): unknown {
   return Array.isArray(value) && value.length === 1 ? (value[0] as unknown) : value;
 }

@@ -1,6 +1,6 @@
 import type { GatewayGroup } from './catalog.ts';
 
-/** Of two lists of the same gateways, the one with the newest registration is current; a list without any is the oldest. */
+/** Keeps, of several lists of the same gateways, the one with the newest registration; an empty list is the oldest. */
 export function newestOfEach(groups: readonly GatewayGroup[]): readonly GatewayGroup[] {
   const newest = new Map<string, GatewayGroup>();
   for (const group of groups) {
@@ -15,7 +15,7 @@ function newestIndex({ gateways }: GatewayGroup): number {
   return Math.max(-1, ...gateways.map(({ modifyIndex }) => modifyIndex));
 }
 
-/** The name of a datacenter in routes: prefixed with its partition, unless that is the default. */
+/** Returns a datacenter's name in routes, prefixed with its partition unless that is the default one. */
 export function datacenterLabel({ datacenter, partition }: GatewayGroup): string {
   return partition === undefined || partition === 'default' ? datacenter : `${partition}/${datacenter}`;
 }

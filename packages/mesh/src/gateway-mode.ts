@@ -1,18 +1,18 @@
-/** How a Connect proxy reaches an upstream in another datacenter. Without any setting: directly, as with `none`. */
+/** How a Connect proxy reaches an upstream in another datacenter; directly, as with `none`, when no mode is set. */
 export type GatewayMode =
-  /** Straight to the instances, at their WAN addresses. */
+  /** Dials the instances at their WAN addresses. */
   | 'none'
-  /** Through a gateway of the proxy's own datacenter, which forwards to a gateway of the upstream's. */
+  /** Dials a gateway of the proxy's own datacenter, which forwards to a gateway of the upstream's. */
   | 'local'
-  /** Through a gateway of the upstream's datacenter. */
+  /** Dials a gateway of the upstream's datacenter. */
   | 'remote';
 
 /**
- * The places where a mode can be set, in order of precedence.
+ * The scopes in which a mode can be set, in order of precedence.
  *
  * Four of them are as old as mesh gateways: `upstream` (`Proxy.Upstreams[].MeshGateway`), `service-instance` (`Proxy.MeshGateway`),
- * `service-defaults` and `proxy-defaults`. Consul 1.10 added `UpstreamConfig` of the own service's defaults: an override for one
- * upstream comes before the instance, the defaults for all upstreams after it. The discovery chain (the defaults of the destination)
+ * `service-defaults` and `proxy-defaults`. Consul 1.10 added `UpstreamConfig` to the own service's defaults: an override for one
+ * upstream precedes the instance, the defaults for all upstreams follow it. The discovery chain (the defaults of the destination)
  * applies only when the dialling side sets none.
  */
 export const MODE_SCOPES = [
@@ -25,40 +25,40 @@ export const MODE_SCOPES = [
   'discovery-chain',
 ] as const;
 
-/** One of {@link MODE_PLACES}. */
+/** One of {@link MODE_SCOPES}. */
 export type ModeScope = (typeof MODE_SCOPES)[number];
 
-/** The setting in one place. */
+/** The mode that one scope sets. */
 export interface ModeSetting {
-  /** Which place it is. */
+  /** The scope that sets it. */
   readonly scope: ModeScope;
-  /** As written; empty when the place sets none, which is the same as omitting it. */
+  /** As written; empty, like an absent setting, when the scope sets no mode. */
   readonly value: string;
-  /** Where it is written, for messages: the Consul object (`service-defaults/web`) or the position in a file. */
+  /** The location for messages: the Consul object (`service-defaults/web`) or a position in a file. */
   readonly object: string;
 }
 
-/** The mode in effect, and why. */
+/** The mode in effect, and the setting that decides it. */
 export type ModeDecision =
   | {
       readonly kind: 'decided';
       readonly mode: GatewayMode;
       readonly by: ModeSetting;
-      /** The other places that set one, in order of precedence: what would apply without the first. */
+      /** The settings of lower precedence, in order: the first of them would apply instead. */
       readonly others: readonly ModeSetting[];
     }
-  /** No place sets a mode. */
+  /** No scope sets a mode. */
   | { readonly kind: 'unset' }
-  /** The deciding place has an invalid mode: the upstream must not be dialled by a path that nobody chose. */
+  /** The deciding scope has an invalid mode: the upstream must not be dialled, since no path to it is configured. */
   | { readonly kind: 'refused'; readonly by: ModeSetting; readonly message: string };
 
-/** A mode, none, or why the string is not a mode. */
+/** A mode, no mode, or why the string is not a mode. */
 export type ParsedGatewayMode =
   | { readonly kind: 'mode'; readonly mode: GatewayMode }
   | { readonly kind: 'unset' }
   | { readonly kind: 'unknown'; readonly message: string };
 
-/** Parses a mode as Consul does: `""` sets none, and case matters. */
+/** Parses a mode as Consul does: `""` sets none, and the names are case-sensitive. */
 export function parseGatewayMode(text: string): ParsedGatewayMode {
   if (text === '') return { kind: 'unset' };
   const mode = modeNamed(text);
@@ -68,7 +68,7 @@ export function parseGatewayMode(text: string): ParsedGatewayMode {
   return { kind: 'unknown', message: `expected none, local or remote, found ${JSON.stringify(text)}${hint}` };
 }
 
-/** The setting in effect among `settings`, given in any order. Of two for the same place the earlier is used. */
+/** Returns the setting in effect among `settings`, in any order. Of two in the same scope, the earlier one wins. */
 export function decideMode(settings: readonly ModeSetting[]): ModeDecision {
   const inOrder = settings.filter(({ value }) => value !== '').toSorted((a, b) => rank(a) - rank(b));
   const [by, ...others] = inOrder;
@@ -78,12 +78,12 @@ export function decideMode(settings: readonly ModeSetting[]): ModeDecision {
   return { kind: 'refused', by, message: `${by.object}: ${parsed.kind === 'unknown' ? parsed.message : ''}` };
 }
 
-/** The mode of `decision`; `undefined` when none is set, or it is invalid. */
+/** Returns the mode of `decision`; `undefined` when none is set, or when it is invalid. */
 export function modeOf(decision: ModeDecision): GatewayMode | undefined {
   return decision.kind === 'decided' ? decision.mode : undefined;
 }
 
-/** One line for people: the mode, the place that decided, and what would apply without it. */
+/** Describes a decision in one line: the mode, its scope, and the modes that would apply without it. */
 export function explainMode(decision: ModeDecision): string {
   switch (decision.kind) {
     case 'unset':

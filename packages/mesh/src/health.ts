@@ -1,20 +1,21 @@
 import type { Check, CheckStatus, Instance } from './catalog.ts';
 
-/** How an instance takes part in load balancing. */
+/** The weight of an instance in load balancing, and whether it receives connections. */
 export interface InstanceHealth {
-  /** No check failed, and its weight is at least 1. */
+  /** True when no check has failed and the weight is at least 1. */
   readonly healthy: boolean;
   /** 1 to 128. */
   readonly weight: number;
-  /** The checks that make it unhealthy; empty when healthy, or when only its weight of 0 takes it out. */
+  /** The checks that make the instance unhealthy; empty when it is healthy, or unhealthy only by its weight of 0. */
   readonly against: readonly string[];
 }
 
 /**
- * Health and weight of an instance from all its checks, including those of its node: what Consul computes for Envoy.
+ * Computes an instance's health and weight from all its checks, including those of its node, as Consul does for Envoy.
  *
- * One critical check makes it unhealthy; with `onlyPassing` so does any status but passing. A warning check selects the warning
- * weight, where weights are registered. A weight below 1 takes the instance out and becomes 1; above 128 it becomes 128.
+ * One critical check makes it unhealthy; with `onlyPassing`, so does any status other than passing. A warning check selects the
+ * warning weight, if the registration has weights. A weight below 1 makes the instance unhealthy and becomes 1; a weight above 128
+ * becomes 128.
  */
 export function instanceHealth({ checks, weights }: Instance, onlyPassing: boolean): InstanceHealth {
   const against = checks.filter(({ status }) => isAgainst(status) || (onlyPassing && status !== 'passing'));
@@ -26,13 +27,13 @@ export function instanceHealth({ checks, weights }: Instance, onlyPassing: boole
   };
 }
 
-/** Consul's own proxies keep using a gateway of a peer in maintenance; here it is taken out of use, as its operator intended. */
+/** Maintenance of a peer's gateway counts as a failure, as its operator intends; Consul's own proxies keep using such a gateway. */
 function isAgainst(status: CheckStatus): boolean {
   return status === 'critical' || status === 'maintenance';
 }
 
 const MIN_WEIGHT = 1;
-// Envoy rejects more, and Consul caps at it: kept, so that the distribution does not change.
+// Envoy rejects higher weights and Consul caps them at 128; the same cap keeps the same distribution.
 const MAX_WEIGHT = 128;
 
 function warned(checks: readonly Check[]): boolean {

@@ -2,8 +2,8 @@ import type { ExportedService, ExportTarget } from './catalog.ts';
 import type { Authorization } from './intentions.ts';
 
 /**
- * The peers whose callers a proxy of `service` may see: those to which it is exported, by its own name or by another one whose
- * discovery chain leads to it. Consul's proxies trust the certificates of these peers and of no others.
+ * Returns the peers whose callers a proxy of `service` may accept: those to which the service is exported, under its own name or
+ * under another name whose discovery chain leads to it. Consul's proxies trust the certificates of these peers only.
  */
 export function importersOf(service: string, exports: readonly ExportedService[]): readonly string[] {
   const leadsHere = ({ name, chain }: ExportedService): boolean => {
@@ -16,7 +16,7 @@ export function importersOf(service: string, exports: readonly ExportedService[]
   return [...new Set(exports.filter(leadsHere).flatMap(({ peers }) => peers))];
 }
 
-/** What a caller of `peer` hears of a service that is not exported to it. */
+/** The refusal of a caller whose peer does not import the service. */
 export function notExported(service: string, peer: string): Authorization {
   return { allowed: false, reason: `${service} is not exported to peer ${peer}` };
 }

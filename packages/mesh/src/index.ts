@@ -1,4 +1,4 @@
-// The mesh as data: the catalog that Consul's responses, or a folder of mesh files, are converted to.
+// The mesh as data: the catalog, converted from Consul's responses or from a folder of mesh files.
 export type {
   Catalog,
   CatalogService,
@@ -19,7 +19,7 @@ export type {
   TaggedAddress,
 } from './catalog.ts';
 
-// Derived from it: names, health, addresses, routes.
+// Derived from the catalog: names, health, addresses, routes.
 export { dialAddress } from './address.ts';
 export type { Reach } from './address.ts';
 export { newestOfEach } from './gateway-groups.ts';

@@ -12,35 +12,35 @@ export interface Intention {
   readonly destination: string;
   /** `default` when absent. */
   readonly destinationNamespace?: string;
-  /** `http`: it has permissions for requests, which a TCP proxy cannot check. Such an intention denies (as in Consul). */
+  /** `http`: the intention has permissions for requests, which a TCP proxy cannot check. It denies (as in Consul). */
   readonly action: 'allow' | 'deny' | 'http';
-  /** What each of its permissions is about, in words and in their order: for the reason why it denies. None when absent. */
+  /** A description of each permission, in order; part of the reason for which the intention denies. None when absent. */
   readonly permissions?: readonly string[];
 }
 
-/** One permission of an intention, as configuration has it: what it says of a request. */
+/** One permission of an intention: the requests that it matches, and its action. */
 export interface RequestPermission {
   /** `allow` or `deny`. */
   readonly action: string;
-  /** `GET`, `PUT` …; any when empty. */
+  /** `GET`, `PUT` …; empty for any. */
   readonly methods: readonly string[];
-  /** Path, its beginning or an expression for it, as written; any when empty. */
+  /** A path, a prefix or a regular expression, as written; empty for any. */
   readonly path: string;
-  /** Names of headers on which it depends. */
+  /** Names of the headers that the permission matches. */
   readonly headers: readonly string[];
 }
 
-/** `allow GET, PUT /admin with header x-user`. */
+/** Formats a permission: `allow GET, PUT /admin with header x-user`. */
 export function describePermission({ action, methods, path, headers }: RequestPermission): string {
   const parts = [action, methods.join(', '), path, headers.length === 0 ? '' : `with header ${headers.join(', ')}`];
   return parts.filter((part) => part !== '').join(' ');
 }
 
-/** A decision with its reason, for the log of both sides. */
+/** A decision and its reason, for the logs of both sides. */
 export interface Authorization {
   /** Whether the connection is allowed. */
   readonly allowed: boolean;
-  /** The intention or default that decided, in words. */
+  /** The intention or default that decided. */
   readonly reason: string;
 }
 
@@ -49,8 +49,8 @@ export interface AuthorizationRequest {
   /** The caller, from its verified certificate. */
   readonly source: Extract<SpiffeId, { kind: 'service' }>;
   /**
-   * The peer that the certificate's trust domain belongs to; absent for this cluster or federation. Only intentions that name this
-   * peer apply to such a caller, including those for `*`: a service of a peer is never mistaken for the local one of the same name.
+   * The peer to which the certificate's trust domain belongs; absent for this cluster or federation. Only intentions that name this
+   * peer apply to such a caller, even those for `*`: a peer's service never counts as the local service of the same name.
    */
   readonly sourcePeer?: string;
   /** Name of the destination service. */
@@ -60,12 +60,12 @@ export interface AuthorizationRequest {
 }
 
 /**
- * Whether `source` may connect: decided by the most specific intention that matches (Consul's precedence: the destination's name
- * outweighs the source's), else by `byDefault`. Datacenters do not matter: an intention is about services (as in Consul).
+ * Decides whether `source` may connect: by the most specific intention that matches (Consul's precedence: the destination's name
+ * outweighs the source's), else by `byDefault`. Datacenters do not matter: an intention is between services (as in Consul).
  *
- * The TLS layer must have verified chain and trust domain of the certificate before.
+ * The TLS layer must have verified the certificate's chain and trust domain.
  *
- * @param byDefault the decision without an intention: Consul's default policy, `allow` with ACLs disabled
+ * @param byDefault the decision when no intention matches: Consul's default policy, `allow` with ACLs disabled
  */
 export function authorize(
   request: AuthorizationRequest,
@@ -78,14 +78,14 @@ export function authorize(
   return { allowed: first.action === 'allow', reason: describeIntention(first) };
 }
 
-/** `intention web => db: allow`; of one with permissions also why it denies. */
+/** Formats an intention: `intention web => db: allow`. One with permissions also states why it denies. */
 export function describeIntention(intention: Intention): string {
   const { source, sourcePeer, destination, action } = intention;
   const of = sourcePeer === undefined ? '' : ` of peer ${sourcePeer}`;
   return `intention ${source}${of} => ${destination}: ${action === 'http' ? `deny, ${whyRequestsDeny(intention)}` : action}`;
 }
 
-/** Why an intention with permissions denies, in words. */
+/** Returns why an intention with permissions denies. */
 export function whyRequestsDeny({ permissions = [] }: Intention): string {
   const rules = permissions.map((text, index) => `permission ${index + 1}, ${text}`);
   return rules.length === 0 ? FOR_REQUESTS : `${FOR_REQUESTS}: ${rules.join('; ')}`;
@@ -94,7 +94,7 @@ export function whyRequestsDeny({ permissions = [] }: Intention): string {
 const FOR_REQUESTS =
   'since its permissions are for HTTP requests (layer 7), which cannot be checked in a TCP connection (layer 4)';
 
-/** The intentions that apply to the request, the most specific first. */
+/** Returns the intentions that match the request, the most specific first. */
 export function matchingIntentions(
   request: AuthorizationRequest,
   intentions: readonly Intention[],
@@ -119,7 +119,7 @@ function covers(pattern: string, name: string): boolean {
   return pattern === ANY || pattern === name;
 }
 
-/** Consul orders by destination first, and within each by name before namespace. */
+/** Ranks an intention: Consul compares destinations first, and within each side the name before the namespace. */
 function exactness(intention: Intention): number {
   const { source, sourceNamespace, destination, destinationNamespace } = intention;
   const parts = [destinationNamespace, destination, sourceNamespace, source];

@@ -19,14 +19,14 @@ import { peeredServiceServerName, peeringServersName } from './server-names.ts';
 import { groupOf } from './service-group.ts';
 
 /**
- * The routes of cluster peering: exports, imports, and the servers' own connections where they go through the gateways. The rules are
- * those of Consul 1.16.4, with the differences listed in `docs/peering.md`. None without `catalog.peering`.
+ * Derives the routes of cluster peering: exports, imports, and the control-plane connections of servers when they use the gateways.
+ * The rules are those of Consul 1.16.4, except for the differences in `docs/peering.md`. No routes without `catalog.peering`.
  */
 export function derivePeeringRoutes(catalog: Catalog, gateway: RoutingGateway): DerivedRoutes {
   return joined([...peeringParts(catalog, gateway)]);
 }
 
-/** {@link derivePeeringRoutes}, one service at a time. */
+/** Like {@link derivePeeringRoutes}, one service at a time. */
 export function* peeringParts(catalog: Catalog, gateway: RoutingGateway): Generator<DerivedRoutes, void> {
   const { peering } = catalog;
   if (peering === undefined) return;
@@ -49,19 +49,19 @@ interface PeeringScope {
   readonly catalog: Catalog;
   readonly gateway: RoutingGateway;
   readonly peering: PeeringCatalog;
-  /** By lower-case name: peers created before Consul 1.14.4 may have capitals. */
+  /** By name in lower case: peers created before Consul 1.14.4 may have capitals. */
   readonly peers: ReadonlyMap<string, ClusterPeer>;
   /** By {@link keyOf}. */
   readonly services: ReadonlyMap<string, CatalogService>;
 }
 
-/** A peering that is being deleted loses all its names at once, even if data is still replicated. */
+/** Drops peerings that are being deleted: all their names disappear at once, although Consul may still replicate their data. */
 function livePeers({ peers }: PeeringCatalog): ReadonlyMap<string, ClusterPeer> {
   const live = peers.filter(({ isDeleted }) => !isDeleted);
   return new Map(live.map((peer) => [peer.name.toLowerCase(), peer]));
 }
 
-/** Problems of a peering do not remove its routes, so they must be reported. */
+/** Reports the state of unhealthy peerings, since their routes remain. */
 function stateProblems({ peers }: PeeringScope): DerivedRoutes {
   const problems = Array.from(peers.values(), ({ name, state }): Problem | undefined => {
     const message = STATE_PROBLEMS.get(state);
@@ -77,7 +77,7 @@ const STATE_PROBLEMS: ReadonlyMap<string, string> = new Map([
 
 function exportRoutes(service: ExportedService, scope: PeeringScope): DerivedRoutes {
   const exported = scope.services.get(keyOf(service));
-  // As in Consul: a service without a Connect instance is not exported for Connect, and Consul's own servers never are.
+  // As in Consul: Connect exports need a Connect instance, and Consul's own servers are never exported.
   if (service.name === 'consul' || exported === undefined || exported.instances.length === 0) return NOTHING;
   const importers = [...new Set(service.peers)].flatMap((name) => scope.peers.get(name.toLowerCase()) ?? []);
   if (importers.length === 0) return NOTHING;
@@ -111,7 +111,7 @@ function exportRoute(service: ExportedService, peer: ClusterPeer, group: ExportG
   };
 }
 
-/** The destinations of one exported service's names, the same for all peers. */
+/** The backends of an exported service, the same for all peers. */
 interface ExportGroup {
   readonly backends: readonly Backend[];
   readonly connectTimeoutMs?: number;
@@ -119,7 +119,7 @@ interface ExportGroup {
   readonly problems: readonly Problem[];
 }
 
-/** A name without a destination keeps its route without a backend, so that `explain` can say why. */
+/** An export that is refused keeps its route, without a backend, so that `explain` can report the reason. */
 function exportGroup(service: ExportedService, scope: PeeringScope): ExportGroup {
   const refused = exportRefusal(service, scope);
   if (refused.kind === 'refused') {
@@ -145,7 +145,7 @@ function exportGroup(service: ExportedService, scope: PeeringScope): ExportGroup
   };
 }
 
-/** `undefined` while the target has no Connect instance. */
+/** Returns `undefined` while the target has no Connect instance. */
 function exportBackends(target: ExportTarget, { services }: PeeringScope) {
   const service = services.get(keyOf({ ...target, name: target.service }));
   if (service === undefined) return undefined;
@@ -153,7 +153,7 @@ function exportBackends(target: ExportTarget, { services }: PeeringScope) {
   return { service, group, backends: backendsOf(group.instances, 'lan', group.onlyPassing, ['service', service.name]) };
 }
 
-/** Targets elsewhere are skipped: the gateways there do not know the name (and Consul's own never went there). */
+/** Returns local failover targets only: gateways elsewhere do not route the name, and Consul's gateway never dialled them. */
 function failoverGroups({ chain }: ExportedService, scope: PeeringScope) {
   const local = (chain?.failover ?? []).filter((target) => isLocal(target, scope.catalog));
   return local.map((target) => ({
@@ -207,7 +207,7 @@ function keyOf({ name, namespace }: Pick<CatalogService, 'name' | 'namespace'>):
   return `${namespace || 'default'}/${name}`;
 }
 
-/** Always the WAN addresses, both host names and IPs: Consul drops the IPs when any gateway has a host name. */
+/** Uses the WAN addresses of all gateways, host names and IPs alike; Consul drops the IPs when any gateway has a host name. */
 function importRoutes(service: ImportedService, { peers, gateway, catalog }: PeeringScope): readonly DerivedRoutes[] {
   const peer = peers.get(service.peer.toLowerCase());
   if (peer === undefined) return [];
@@ -217,7 +217,7 @@ function importRoutes(service: ImportedService, { peers, gateway, catalog }: Pee
     if (!isForeign(serverName, catalog)) return foreignNameProblem(service, serverName);
     const backends = backendsOf(instances, 'wan', false, ['service', `${service.name} of peer ${peer.name}`]);
     const route: Route = {
-      // A peer that is changing its trust domain has two names for a while.
+      // A peer that changes its trust domain has two server names for a while.
       name: `imported:${peer.name}/${service.name}${index === 0 ? '' : `#${index + 1}`}`,
       kind: 'imported-service' satisfies MeshRouteKind,
       serverNames: [serverName],
@@ -237,7 +237,7 @@ function importRoutes(service: ImportedService, { peers, gateway, catalog }: Pee
   });
 }
 
-/** The peer chooses the name: a name of this cluster would hijack that service's traffic. */
+/** Rejects server names of this cluster: the peer chooses the name, and could otherwise hijack the traffic of a local service. */
 function isForeign(serverName: string, { trustDomain }: Catalog): boolean {
   return (
     serverName.includes('.external.') &&
@@ -246,7 +246,7 @@ function isForeign(serverName: string, { trustDomain }: Catalog): boolean {
   );
 }
 
-/** Consul 1.16.4 lists the services of a peer by their own instances, and asks for the proxies of those alone. */
+/** Consul 1.16.4 lists a peer's services by their own instances, and queries proxies only for the services listed. */
 function proxiesOnlyProblem({ name, peer }: ImportedService): DerivedRoutes {
   const message = `the peer sent proxies of ${name}, and no instance of ${name} itself: not routed (as in Consul)`;
   return { routes: [], problems: [{ path: ['imported', peer, name], message }] };
@@ -257,7 +257,7 @@ function foreignNameProblem({ name, peer }: ImportedService, serverName: string)
   return { routes: [], problems: [{ path: ['imported', peer, name], message }] };
 }
 
-/** Instances without a name are skipped: those of services outside the mesh, which are replicated for DNS. */
+/** Skips instances without a server name: services outside the mesh, which peers replicate for DNS. */
 function byServerName(instances: readonly Instance[]): ReadonlyMap<string, readonly Instance[]> {
   const groups = new Map<string, Instance[]>();
   for (const instance of instances) {
@@ -267,7 +267,10 @@ function byServerName(instances: readonly Instance[]): ReadonlyMap<string, reado
   return groups;
 }
 
-/** Read replicas take no part in peering. Health is ignored, as in Consul: followers close the connection and the client retries. */
+/**
+ * Returns the voting servers with their peering ports; read replicas take no part in peering. Ignores health, as Consul does: a
+ * follower closes the connection, and the client retries with another server.
+ */
 export function peeringServers(servers: readonly Instance[]): readonly Instance[] {
   return votersOf(servers).flatMap(withPeeringPort);
 }
@@ -298,7 +301,10 @@ function withPeeringPort(server: Instance): readonly Instance[] {
   return port === 0 ? [] : [{ ...server, port, checks: [], weights: { passing: 1, warning: 1 } }];
 }
 
-/** The peers that this cluster dials. Of two peerings with the same server name the newer one is used, as in Consul. */
+/**
+ * The routes to servers of peers that this cluster dials. Of two peerings with the same server name, the newer one is used, as in
+ * Consul.
+ */
 function remoteServers({ catalog, gateway, peers }: PeeringScope): DerivedRoutes {
   // Only servers of the default partition dial.
   if ((catalog.partition ?? 'default') !== 'default') return NOTHING;

@@ -6,10 +6,10 @@ const CERTIFICATE_BLOCK = new RegExp(`-----BEGIN (${CERTIFICATE})-----[^-]+-----
 const PRIVATE_KEY_BLOCK = /-----BEGIN ((?:[A-Z]+ )*PRIVATE KEY)-----[\s\S]+?-----END \1-----/;
 
 /**
- * The certificates in a PEM text (RFC 7468), in order. Other contents are ignored, and so is what separates them: OpenSSL sees none
- * behind the first in files that were concatenated without a line break.
+ * Returns the certificates in a PEM text (RFC 7468), in order. Ignores all other contents, and needs no line break between blocks:
+ * OpenSSL reads only the first certificate of files that were concatenated without one.
  *
- * @throws Error that says which of them is incomplete or cannot be read
+ * @throws Error naming the certificate that is incomplete or invalid
  */
 export function certificatesIn(pem: string): readonly X509Certificate[] {
   const blocks = unixLines(pem).match(CERTIFICATE_BLOCK) ?? [];
@@ -28,12 +28,12 @@ function certificateOf(block: string, number: number): X509Certificate {
   }
 }
 
-/** The first private key in a PEM text, without what stands around it; `undefined` when there is none. */
+/** Returns the first private key in a PEM text, without the text around it; `undefined` when there is none. */
 export function privateKeyIn(pem: string): string | undefined {
   return PRIVATE_KEY_BLOCK.exec(unixLines(pem))?.[0];
 }
 
-/** OpenSSL does not know lines that end in a carriage return alone, nor in two, as of files that were converted twice. */
+/** Converts line ends: OpenSSL does not accept a lone carriage return, nor two in a row, as in files that were converted twice. */
 function unixLines(pem: string): string {
   return pem.replaceAll(/\r+\n?/g, '\n');
 }

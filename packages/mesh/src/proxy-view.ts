@@ -9,23 +9,26 @@ import type { ProxyDefinition, UpstreamDefinition } from './proxy.ts';
 import { upstreamTargets } from './upstream-targets.ts';
 import type { MeshAround, UpstreamTarget } from './upstream-targets.ts';
 
-/** Everything that configures a Connect proxy at one moment, from an agent or a folder of mesh files. */
+/** The whole configuration of a Connect proxy at one moment, from an agent or a folder of mesh files. */
 export interface ProxyView extends Pick<Catalog, 'datacenter' | 'partition' | 'trustDomain'> {
   /** Equal versions mean equal views. */
   readonly version: string;
   /** The proxy's own definition. */
   readonly proxy: ProxyDefinition;
-  /** Each upstream with its resolved targets. */
+  /** Every upstream, with its resolved targets. */
   readonly upstreams: readonly ProxyUpstream[];
-  /** Intentions that may apply to connections to `proxy.service`, in any order: for `authorize`. */
+  /** Intentions that may match connections to `proxy.service`, in any order; input of `authorize`. */
   readonly intentions: readonly Intention[];
   /** The decision when no intention matches. */
   readonly intentionDefault: 'allow' | 'deny';
-  /** The peers to which `proxy.service` is exported: callers of others are refused. Not known, and not checked, when absent. */
+  /**
+   * The peers to which `proxy.service` is exported; callers from other peers are refused. When absent the exports are not known,
+   * and callers are not checked against them.
+   */
   readonly importers?: readonly string[];
-  /** Whether callers without TLS reach the application, too; `strict` when absent. */
+  /** Whether callers without TLS also reach the application; `strict` when absent. */
   readonly mutualTls?: MutualTlsMode;
-  /** Current problems that do not invalidate the view, one sentence each. */
+  /** Current problems, one sentence each; the view remains valid. */
   readonly warnings?: readonly string[];
 }
 
@@ -35,20 +38,20 @@ export type ProxyUpstream =
       readonly kind: 'reachable';
       readonly definition: UpstreamDefinition;
       readonly chain: DiscoveryChain;
-      /** In order of preference, at least one; a target may have no backends. */
+      /** At least one, in order of preference; a target may have no backends. */
       readonly targets: readonly UpstreamTarget[];
       /** Concurrent connections, above 0; no limit when absent. */
       readonly maxConnections?: number;
-      /** When its addresses are ejected; the proxy's own rule when absent. */
+      /** Ejection of the upstream's addresses; the proxy's own rule when absent. */
       readonly passiveHealthCheck?: PassiveHealthCheck;
     }
-  /** The reason why it must not be dialled. */
+  /** The upstream must not be dialled, for this reason. */
   | { readonly kind: 'refused'; readonly definition: UpstreamDefinition; readonly reason: string };
 
-/** A source of proxy views. `watch` has the obligations of core's `RouteSource`. */
+/** A source of proxy views. `watch` has the same contract as in core's `RouteSource`. */
 export interface ProxySource {
   readonly name: string;
-  /** Yields the whole view when first known, then at each change. */
+  /** Yields the whole view once it is known, then at each change. */
   watch(signal: AbortSignal): AsyncIterable<ProxyView>;
 }
 
@@ -76,7 +79,7 @@ export function proxyUpstream(
   return { kind: 'reachable', definition, chain, targets, ...upstreamLimits(definition, proxy.service, entries) };
 }
 
-/** What configuration says of connections to one upstream, whatever its targets. */
+/** Returns the limits that configuration sets for connections to one upstream, whatever its targets. */
 export function upstreamLimits(
   definition: UpstreamDefinition,
   service: string,

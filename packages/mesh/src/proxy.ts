@@ -9,36 +9,36 @@ import type {
 import { decideMode } from './gateway-mode.ts';
 import type { ModeDecision, ModeScope, ModeSetting } from './gateway-mode.ts';
 
-/** A registered Connect proxy, stand-alone or as the sidecar of a service. */
+/** The registration of a Connect proxy, stand-alone or the sidecar of a service. */
 export interface ProxyDefinition {
   /** Service id of the proxy, unique in its datacenter (`web-sidecar-proxy`). */
   readonly id: string;
-  /** Its name in the catalog. */
+  /** Service name of the proxy in the catalog. */
   readonly name: string;
-  /** The destination service (`destination_service_name`): its identity, and the name of its leaf certificate. */
+  /** The destination service (`destination_service_name`), which names the proxy's identity and leaf certificate. */
   readonly service: string;
-  /** Id of the instance that it serves; absent when the definition names none. */
+  /** Id of the service instance behind the proxy; absent when the registration names none. */
   readonly serviceId?: string;
-  /** Where it accepts connections from the mesh. */
+  /** The address that accepts connections from the mesh. */
   readonly listen: Endpoint;
   /** The address of the application: `local_service_address` and port, or a unix socket. Port 0: not defined. */
   readonly application: Endpoint;
-  /** In the order of the definition. */
+  /** Upstreams, in the order of the registration. */
   readonly upstreams: readonly UpstreamDefinition[];
   /** `Proxy.MeshGateway`. */
   readonly mode?: WrittenMode;
-  /** Opaque settings of the instance (`Proxy.Config`), not merged with central ones. */
+  /** Opaque settings of the instance (`Proxy.Config`), without central ones. */
   readonly config: Readonly<Record<string, unknown>>;
 }
 
-/** Selects a proxy: by its own id, or by the id of the instance that it serves. */
+/** Selects a proxy by its own id, or by the id of the service instance behind it. */
 export type ProxyChoice = { readonly proxyId: string } | { readonly sidecarFor: string };
 
 /** A service that the application reaches through its proxy. */
 export interface UpstreamDefinition {
-  /** Destination service, or the prepared query. */
+  /** Name of the destination service or prepared query. */
   readonly name: string;
-  /** Prepared queries are executed by Consul's servers each time. */
+  /** Consul's servers execute a prepared query at each use. */
   readonly kind: 'service' | 'prepared-query';
   /** `default` when absent. */
   readonly namespace?: string;
@@ -48,19 +48,19 @@ export interface UpstreamDefinition {
   readonly peer?: string;
   /** The local address that the application connects to. */
   readonly bind: Endpoint;
-  /** Permission bits of a unix socket, as text: `0600`. The system's default when absent. */
+  /** Permission bits of a unix socket in octal, such as `0600`. The system's default when absent. */
   readonly socketMode?: string;
-  /** `MeshGateway.Mode` of this upstream; absent when it is left out. */
+  /** `MeshGateway.Mode` of this upstream; absent when not set. */
   readonly mode?: WrittenMode;
-  /** Milliseconds, above 0. */
+  /** Connect timeout in milliseconds, above 0. */
   readonly connectTimeoutMs?: number;
-  /** Concurrent connections (`config.limits.max_connections`), above 0; absent when not set. */
+  /** Limit of concurrent connections (`config.limits.max_connections`), above 0; absent when not set. */
   readonly maxConnections?: number;
-  /** `config.passive_health_check`; absent when it is left out. */
+  /** `config.passive_health_check`; absent when not set. */
   readonly passiveHealthCheck?: PassiveHealthCheck;
 }
 
-/** The mode that the dialling side sets for one upstream; the discovery chain's own setting is not included. */
+/** Returns the mode that the dialling side sets for one upstream, without the discovery chain's own setting. */
 export function upstreamMode(
   upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'peer' | 'mode'>,
   proxy: Pick<ProxyDefinition, 'service' | 'mode'>,
@@ -69,7 +69,7 @@ export function upstreamMode(
   return decideMode(upstreamModeSettings(upstream, proxy, entries));
 }
 
-/** The settings of one upstream in each place, without the places that set none. */
+/** Returns the mode settings of one upstream, one for each scope that sets a mode. */
 export function upstreamModeSettings(
   upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'peer' | 'mode'>,
   proxy: Pick<ProxyDefinition, 'service' | 'mode'>,
@@ -86,7 +86,10 @@ export function upstreamModeSettings(
   ];
 }
 
-/** The connect timeout of one upstream: from its definition, otherwise from the own service's defaults in their order. */
+/**
+ * Returns the connect timeout of one upstream in milliseconds: its definition's, else that in the own service's defaults, in their
+ * order of precedence.
+ */
 export function upstreamConnectTimeout(
   upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'peer' | 'connectTimeoutMs'>,
   service: string,
@@ -99,7 +102,7 @@ export function upstreamConnectTimeout(
   );
 }
 
-/** The connection limit of one upstream, likewise; `undefined` for no limit. */
+/** Returns the connection limit of one upstream, with the same precedence; `undefined` for no limit. */
 export function upstreamMaxConnections(
   upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'peer' | 'maxConnections'>,
   service: string,
@@ -112,7 +115,7 @@ export function upstreamMaxConnections(
   );
 }
 
-/** When addresses of one upstream are ejected, likewise; `undefined` where nobody says anything. */
+/** Returns the ejection rule of one upstream, with the same precedence; `undefined` when none is configured. */
 export function upstreamPassiveHealthCheck(
   upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'peer' | 'passiveHealthCheck'>,
   service: string,
@@ -125,14 +128,14 @@ export function upstreamPassiveHealthCheck(
   );
 }
 
-/** What holds of mutual TLS for the callers of a service, and what its operator should hear of that. */
+/** The mutual TLS mode for callers of a service, and a warning for its operator. */
 export interface MutualTlsDecision {
   readonly mode: MutualTlsMode;
-  /** A sentence; absent where nobody asks for anything but `strict`. */
+  /** One sentence; absent when `strict` is all that is configured. */
   readonly warning?: string;
 }
 
-/** Permissive only where both the service's configuration asks for it and the `mesh` entry allows it. */
+/** Returns `permissive` only where the service's configuration requests it and the `mesh` entry allows it. */
 export function mutualTlsOf(
   service: string,
   { serviceDefaults, proxyDefaults, mesh }: ConfigEntries,

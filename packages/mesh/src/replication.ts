@@ -4,24 +4,24 @@ import { serviceIdentity } from './discovery-chain.ts';
 import { peeredServiceServerName } from './server-names.ts';
 import { formatSpiffeId } from './spiffe.ts';
 
-/** A service as a cluster exports it to one peer. */
+/** A service, as a cluster exports it to one peer. */
 export interface Export {
   /** Name of the service. */
   readonly service: string;
   /** `default` when absent. */
   readonly namespace?: string;
-  /** The exporting cluster's name for the importing one. */
+  /** The exporting cluster's name for the importing cluster. */
   readonly peer: string;
-  /** Of the discovery chain: `tcp`, `http`, `http2` or `grpc`. */
+  /** Protocol of the discovery chain: `tcp`, `http`, `http2` or `grpc`. */
   readonly protocol: string;
-  /** SPIFFE URIs of all targets of the discovery chain, including failover targets. */
+  /** SPIFFE URIs of all targets in the discovery chain, including failover targets. */
   readonly targetIdentities: readonly string[];
 }
 
 /**
- * What a cluster sends to a peer about an exported service instead of the service's own instances: one instance per mesh gateway, with
- * the gateway's addresses, weights and health. The gateway's own identity is always accepted as well, so that a service can change
- * between tcp and http.
+ * Returns the instances that a cluster replicates to a peer in place of an exported service's own: one per mesh gateway, with its
+ * addresses, weights and health. The gateway's own identity is always accepted as well, so that a service can change between tcp
+ * and http.
  */
 export function replicated(
   { service, namespace, peer, protocol, targetIdentities }: Export,

@@ -12,7 +12,7 @@ import { groupOf } from './service-group.ts';
 import type { ServiceGroup } from './service-group.ts';
 
 /**
- * The route table of a mesh gateway: what Consul would send to Envoy for the same gateway, with the differences listed in
+ * Derives the route table of a mesh gateway: what Consul would send to Envoy for the same gateway, except for the differences in
  * `docs/consul.md`. Equal catalogs give equal results: routes by name within each kind, backends by address.
  */
 export function deriveRoutes(catalog: Catalog, gateway: RoutingGateway): DerivedRoutes {
@@ -20,7 +20,7 @@ export function deriveRoutes(catalog: Catalog, gateway: RoutingGateway): Derived
 }
 
 /**
- * {@link deriveRoutes} with a cache: a service that is the same object as in the previous call is not derived again, so one change
+ * Creates a {@link deriveRoutes} with a cache: it skips services whose object is the same as in the previous call, so one change
  * among thousands of services is cheap. The results are the same.
  */
 export function routeDeriver(): typeof deriveRoutes {
@@ -28,7 +28,9 @@ export function routeDeriver(): typeof deriveRoutes {
   return (catalog, gateway) => wholeOf(steps(catalog, gateway));
 }
 
-/** {@link routeDeriver} in steps, so that the caller can yield in between: thousands of services take a tenth of a second. */
+/**
+ * Creates a {@link routeDeriver} that works in steps, so that the caller can yield in between: thousands of services take 100 ms.
+ */
 export function steppedRouteDeriver(): (catalog: Catalog, gateway: RoutingGateway) => Generator<void, DerivedRoutes> {
   let setting = '';
   let known = new WeakMap<CatalogService, DerivedRoutes>();
@@ -66,8 +68,9 @@ function* derivation(
 }
 
 /**
- * The route of a service's unnamed name and of each subset. None without a Connect instance, as in Consul; a subset that selects
- * nothing, or whose filter is rejected, keeps its name without a backend, so that `explain` can say why.
+ * Derives the route of a service's own name and one of each subset. A service without a Connect instance gets none, as in Consul. A
+ * subset that selects no instance, or whose filter is rejected, keeps its route without a backend, so that `explain` can report the
+ * reason.
  */
 function serviceRoutes(service: CatalogService, catalog: Catalog, gateway: RoutingGateway): DerivedRoutes {
   if (service.instances.length === 0) return NOTHING;
@@ -116,7 +119,7 @@ function originOf(
   };
 }
 
-/** Hash policies hash a request, which a gateway never sees: Consul drops them too. */
+/** Returns the balancing policy. Hash policies need a request, which a gateway does not see: like Consul, it ignores them. */
 function balanceOf(resolver: GatewayResolver | undefined): Balance | undefined {
   switch (resolver?.loadBalancer) {
     case 'least_request':
@@ -135,7 +138,7 @@ function remoteGroups({ gateways, datacenter, partition }: Catalog): readonly Ga
   );
 }
 
-/** All names below a datacenter's name go to its gateways; they know whether the service exists there. */
+/** Routes all names below a datacenter's name to its gateways, which know whether the service exists there. */
 function datacenterRoutes(group: GatewayGroup, catalog: Catalog, gateway: RoutingGateway): DerivedRoutes {
   const { datacenter, partition } = group;
   const name = datacenterLabel(group);
@@ -162,10 +165,13 @@ function datacenterRoutes(group: GatewayGroup, catalog: Catalog, gateway: Routin
   return { routes, problems: [...none, ...backends.problems] };
 }
 
-/** Both servers close as soon as they have exchanged their states: the last bytes of TLS often find nobody. */
+/** Servers exchange their states and close at once, so the last TLS records often arrive at a closed socket. */
 const GOSSIP = { resetsEndWell: true } as const;
 
-/** The name keeps its route: connections fail with a code that says why, instead of looking like an unknown datacenter. */
+/**
+ * Reports a datacenter without a gateway. Its route remains: a connection then fails with a code for exactly this, not as if the
+ * datacenter were unknown.
+ */
 function noGateway(group: GatewayGroup): readonly Problem[] {
   const { problem, gateways } = group;
   const found = gateways.length > 0 ? 'has no mesh gateway with an address that can be dialled' : 'has no mesh gateway';
@@ -174,8 +180,8 @@ function noGateway(group: GatewayGroup): readonly Problem[] {
 }
 
 /**
- * Each server of the local datacenter by its name, and all of them by the bare name, which a server that joins for the first time
- * uses. Health is ignored, as in Consul: dialling finds the servers that are unreachable.
+ * Routes each server of the local datacenter by its own name, and all of them by the shared name, which a joining server uses
+ * first. Ignores health, as Consul does: a failed dial reveals an unreachable server.
  */
 function serverRoutes(catalog: Catalog, gateway: RoutingGateway): DerivedRoutes {
   const { datacenter, dnsDomain, servers } = catalog;
@@ -194,7 +200,7 @@ function serverRoutes(catalog: Catalog, gateway: RoutingGateway): DerivedRoutes 
   return { routes: joined([all, ...each]).routes, problems: all.problems };
 }
 
-/** Breaks ties between routes with equal labels: the sort by label is stable. */
+/** Orders routes with equal labels, because the sort by label is stable. */
 function byName(a: CatalogService, b: CatalogService): number {
   return compare(a.name, b.name) || compare(a.namespace ?? '', b.namespace ?? '');
 }

@@ -6,17 +6,17 @@ export interface ServiceGroup {
   readonly instances: readonly Instance[];
   readonly onlyPassing: boolean;
   readonly rule: string;
-  /** Why no instance could be selected; absent otherwise. */
+  /** Why the instances cannot be selected; absent otherwise. */
   readonly refused?: string;
   readonly problems: readonly Problem[];
 }
 
-/** The instances in `subset` of a service; for `undefined`, those of the default subset or all. */
+/** Selects the instances in `subset` of a service; for `undefined`, those of the default subset, or all. */
 export function groupOf(service: CatalogService, subset: string | undefined): ServiceGroup {
   const name = subset ?? service.resolver?.defaultSubset;
   if (name === undefined || name === '') return wholeService(service);
   const { subsets = {} } = service.resolver ?? {};
-  // Names are the operator's: `constructor` is what every object has, and no subset.
+  // Operators choose subset names: `constructor` must not match a property inherited from `Object`.
   const definition = Object.hasOwn(subsets, name) ? subsets[name] : undefined;
   if (definition === undefined) return withoutDefaultSubset(service, name);
   const rule = `${subset === undefined ? 'default subset' : 'subset'} ${name}: ${definition.filter || 'no filter'}`;
@@ -30,7 +30,7 @@ function wholeService({ instances }: CatalogService): ServiceGroup {
   return { instances, onlyPassing: false, rule: 'all Connect instances', problems: [] };
 }
 
-/** Consul validates this when the entry is written; a mesh file may still contain it. */
+/** Consul validates `DefaultSubset` when the entry is written; a mesh file may still name an undefined subset. */
 function withoutDefaultSubset(service: CatalogService, name: string): ServiceGroup {
   const path = ['service-resolver', service.name, 'DefaultSubset'];
   const known = Object.keys(service.resolver?.subsets ?? {}).join(', ') || 'none';

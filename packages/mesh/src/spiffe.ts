@@ -1,6 +1,6 @@
-/** The identity in a certificate of the mesh, from the URI in its subject alternative name. */
+/** An identity in a certificate of the mesh, from the URI in its subject alternative name. */
 export type SpiffeId =
-  /** A service: what a Connect proxy presents. */
+  /** A service, as a Connect proxy presents it. */
   | {
       readonly kind: 'service';
       readonly trustDomain: string;
@@ -33,8 +33,8 @@ export type SpiffeId =
 export type ParsedSpiffeId = SpiffeId | { readonly kind: 'invalid'; readonly reason: string };
 
 /**
- * Parses the URI of a certificate. Path segments are unescaped one by one, after splitting, so that an escaped slash does not move a
- * boundary. Never throws.
+ * Parses the URI of a certificate. Splits the path before it unescapes the segments, so that an escaped slash stays inside its
+ * segment. Never throws.
  */
 export function parseSpiffeId(text: string): ParsedSpiffeId {
   const match = /^spiffe:\/\/([^/?#@:\s]+)((?:\/[^/?#\s]+)*)$/i.exec(text);
@@ -46,14 +46,14 @@ export function parseSpiffeId(text: string): ParsedSpiffeId {
 }
 
 /**
- * The URI of an identity: the inverse of {@link parseSpiffeId}. The default partition is omitted, and characters are escaped as by
- * Go's `url.URL`, which makes the URIs in Consul's certificates: `@ : + $ = ; & , ~` are not escaped.
+ * Formats an identity as a URI, the inverse of {@link parseSpiffeId}. Omits the default partition, and escapes like Go's `url.URL`,
+ * which formats the URIs in Consul's certificates: `@ : + $ = ; & , ~` stay unescaped.
  */
 export function formatSpiffeId(id: SpiffeId): string {
   return ['spiffe:/', id.trustDomain, ...segmentsOf(id).map(escaped)].join('/');
 }
 
-/** Whether two URIs denote the same identity, regardless of escaping. An invalid URI equals none. */
+/** Whether two URIs denote the same identity, regardless of escaping. An invalid URI equals no other. */
 export function isSameSpiffeId(one: string, other: string): boolean {
   const parsed = parseSpiffeId(one);
   const otherParsed = parseSpiffeId(other);
@@ -67,7 +67,7 @@ function invalid(text: string, expected: string): ParsedSpiffeId {
   return { kind: 'invalid', reason: `${expected}, found ${JSON.stringify(text)}` };
 }
 
-/** A slash is escaped, which Consul does not do: it issues no certificate for such a name. */
+/** Escapes slashes too, unlike Consul, which issues no certificate for such a name. */
 function escaped(segment: string): string {
   return Array.from(new TextEncoder().encode(segment), (byte) => {
     const character = String.fromCharCode(byte);
@@ -107,7 +107,7 @@ function partitioned(trustDomain: string, partition: string, path: readonly stri
   return undefined;
 }
 
-/** The segment after `words`, when the path is exactly that. */
+/** Returns the segment after `words` when the path has exactly one more segment. */
 function after(path: readonly string[], ...words: readonly string[]): string | undefined {
   return path.length === words.length + 1 && words.every((word, at) => path[at] === word) ? path.at(-1) : undefined;
 }

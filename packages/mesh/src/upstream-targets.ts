@@ -9,69 +9,70 @@ import { explainMode, modeOf } from './gateway-mode.ts';
 import { instanceHealth } from './health.ts';
 import { serverNameProblem } from './server-names.ts';
 
-/** The state of the mesh that a Connect proxy uses to choose targets. */
+/** The state of the mesh from which a Connect proxy selects targets. */
 export interface MeshAround extends Pick<Catalog, 'datacenter' | 'partition' | 'gateways'> {
   /**
-   * The instances that a target selects. `undefined`: not known, for example because the other datacenter does not respond; gateways
-   * are then dialled all the same.
+   * Returns the instances that a target selects; `undefined` when they are not known, for example while the other datacenter does
+   * not respond. Gateways are dialled even then.
    */
   instancesOf(target: ChainTarget): Selection | undefined;
 }
 
-/** Which hosts are dialled for a target. */
+/** The hosts that are dialled for a target. */
 export type UpstreamPath =
-  /** Its instances themselves. */
+  /** The instances of the target. */
   | 'direct'
   /** A gateway of the proxy's own datacenter. */
   | 'local-gateway'
   /** A gateway of the target's datacenter. */
   | 'remote-gateway'
-  /** None: the deciding place has an invalid mode, and any other path would be one that nobody chose. */
+  /** None: the deciding scope has an invalid mode, so that no path is configured. */
   | 'undecided';
 
 /** Everything needed to dial one target of an upstream. */
 export interface UpstreamTarget {
-  /** The target that the discovery chain selected. */
+  /** A target of the discovery chain. */
   readonly target: ChainTarget;
-  /** Direct, or through which gateways. */
+  /** Whether gateways are used, and which. */
   readonly path: UpstreamPath;
-  /** The addresses to dial: instances or gateways. An unhealthy one is dialled only when no target has a healthy one. */
+  /** Addresses of instances or gateways. An unhealthy one is dialled only when no target has a healthy one. */
   readonly backends: readonly Backend[];
-  /** Why `backends` is empty; absent when it is not. */
+  /** Why `backends` is empty; absent otherwise. */
   readonly unreachableReason?: string;
-  /** The error code of a connection while `backends` is empty: `NO_GATEWAY` where gateways are missing. */
+  /** Error code of a connection while `backends` is empty: `NO_GATEWAY` when gateways are missing. */
   readonly withoutBackend: 'NO_BACKEND' | 'NO_GATEWAY';
-  /** Whether the service itself has a healthy instance there, regardless of who is dialled for it. */
+  /** Whether the service itself has a healthy instance there, even when gateways are dialled in its place. */
   readonly service: 'healthy' | 'unhealthy' | 'unknown';
-  /** For `explain` and the log: mode, where it was set, path, health. */
+  /** For `explain` and the log: mode, its scope, path, health. */
   readonly facts: Readonly<Record<string, string>>;
-  /** Instances or gateways that cannot be dialled, and why. */
+  /** Problems of instances or gateways that cannot be dialled. */
   readonly problems: readonly Problem[];
 }
 
 /**
- * The addresses to dial for each target of `chain`, in order of preference.
+ * Returns the addresses to dial for each target of `chain`, in order of preference.
  *
- * A gateway is used only for another datacenter or partition, or for a peer. It counts as healthy when it passes its own checks and
- * the service behind it has a healthy instance, or that is not known; Consul's own sidecars ignore the gateway's checks.
+ * Gateways are used only for another datacenter or partition, or for a peer. A gateway counts as healthy when it passes its own
+ * checks and the service behind it has a healthy instance, or the service's health is not known; Consul's own sidecars ignore the
+ * gateway's checks.
  */
 export function upstreamTargets(chain: DiscoveryChain, around: MeshAround): readonly UpstreamTarget[] {
   return chain.targets.map((target) => upstreamTarget(target, around));
 }
 
-/** The order of attempts: targets with a healthy backend first; the others stay, since health is a hint, not proof. */
+/** Orders targets for dialling: those with a healthy backend first. The others remain, because health checks may be out of date. */
 export function dialOrder(targets: readonly UpstreamTarget[]): readonly UpstreamTarget[] {
   const isServing = ({ backends }: UpstreamTarget): boolean => backends.some(({ healthy }) => healthy);
   return [...targets.filter(isServing), ...targets.filter((target) => !isServing(target))];
 }
 
-/** The path to `target` for a proxy in `from`. */
+/** Returns the path to `target` for a proxy in `from`. */
 export function pathTo(target: ChainTarget, from: Pick<Catalog, 'datacenter' | 'partition'>): UpstreamPath {
   if (target.external || (target.peer === undefined && isHome(target, from))) return 'direct';
   if (target.decision.kind === 'refused') return 'undecided';
   const mode = modeOf(target.decision);
   if (mode === 'local') return 'local-gateway';
-  // What a peer exports can be reached only through its gateways, whose addresses it gives instead of the instances'.
+  // A peer's exports are reachable only through its gateways; the peer replicates their addresses in place of the instances'.
   return mode === 'remote' || target.peer !== undefined ? 'remote-gateway' : 'direct';
 }
 
@@ -80,7 +81,7 @@ function upstreamTarget(given: ChainTarget, around: MeshAround): UpstreamTarget 
   const known = around.instancesOf(given);
   const target = given.peer === undefined ? given : withPeerMeta(given, known);
   const service = serviceHealth(known, target);
-  // Without a name and an identity there is nobody whom the other end could prove to be.
+  // Without a server name and an identity, no server could be verified.
   const isUnknown = target.peer !== undefined && target.serverName === '';
   const dialled = isUnknown ? { ...NO_ONE, path: [] } : dialledFor(target, path, known, around);
   const { list, facts, problems } = backendsOf(dialled.instances, dialled.reach, dialled.onlyPassing, dialled.path);
@@ -108,7 +109,7 @@ function upstreamTarget(given: ChainTarget, around: MeshAround): UpstreamTarget 
   };
 }
 
-/** The name to send and the identities to expect are those that the peer gives; while it gives none, nobody is trusted there. */
+/** Takes the SNI and the expected identities from the peer's instances; until the peer replicates them, no server is trusted. */
 function withPeerMeta(target: ChainTarget, known: Selection | undefined): ChainTarget {
   const described = selected(known).find(({ peerMeta }) => peerMeta !== undefined)?.peerMeta;
   const [serverName] = described?.serverNames ?? [];
@@ -116,7 +117,7 @@ function withPeerMeta(target: ChainTarget, known: Selection | undefined): ChainT
   return { ...target, serverName: serverName.toLowerCase(), identities: described.identities };
 }
 
-/** Why gateways that pass their own checks count as unhealthy: it is not they that are missing. */
+/** Returns why gateways that pass their own checks count as unhealthy: the service behind them has no healthy instance. */
 function behindGateways(target: ChainTarget, path: UpstreamPath, known: Selection | undefined): string | undefined {
   if ((path !== 'local-gateway' && path !== 'remote-gateway') || known?.kind !== 'selected') return undefined;
   if (serviceHealth(known, target) !== 'unhealthy') return undefined;
@@ -129,7 +130,7 @@ function nameOf({ service, subset }: ChainTarget): string {
   return subset === undefined || subset === '' ? service : `${subset}.${service}`;
 }
 
-/** Who is missing, where nothing is wrong with what is known. */
+/** Returns what is missing when no problem explains the lack of backends. */
 function missing(target: ChainTarget, path: UpstreamPath, known: Selection | undefined, around: MeshAround): string {
   const { service, datacenter, peer, serverName } = target;
   if (peer !== undefined && serverName === '') return missingAtPeer(service, peer, known);
@@ -210,7 +211,7 @@ function describe(target: ChainTarget, path: UpstreamPath, around: MeshAround): 
   };
 }
 
-/** Why the path is what it is. A mode that is set may be irrelevant. */
+/** Returns why this path is used; a mode that is set may not apply. */
 function reasonFor(target: ChainTarget, path: UpstreamPath, around: MeshAround): string {
   if (target.external) return 'the service is outside the mesh: no gateway is used, whatever the mode';
   if (target.peer === undefined && isHome(target, around))
@@ -224,7 +225,7 @@ function modeProblems({ decision }: ChainTarget, path: UpstreamPath): readonly P
   return decision.kind === 'refused' && path === 'undecided' ? [{ path: [], message: decision.message }] : [];
 }
 
-/** Instances take any name; a gateway routes by it, and takes host names only. */
+/** Reports names that a gateway cannot route: gateways route by SNI and accept host names only, instances accept any name. */
 function nameProblems({ serverName }: ChainTarget, path: UpstreamPath): readonly Problem[] {
   if (serverName === '' || path === 'direct' || path === 'undecided') return [];
   const found = serverNameProblem(serverName);
