@@ -1,6 +1,6 @@
 import { isIPv6 } from 'node:net';
 
-/** Where an agent listens unless told otherwise. */
+/** The address of the agent when none is configured. */
 export const DEFAULT_ADDRESS = 'http://127.0.0.1:8500';
 
 /** A parsed agent address. */
@@ -9,25 +9,25 @@ export type AgentAddress =
       readonly kind: 'address';
       /** Scheme, host and port. */
       readonly origin: string;
-      /** Path before `/v1/`, for agents behind a proxy: `''` or `/consul`. */
+      /** Path before `/v1/`, for an agent behind a reverse proxy: `''` or `/consul`. */
       readonly prefix: string;
       /** `user:password` for HTTP basic authentication. */
       readonly auth?: string;
       readonly socketPath?: string;
-      /** For messages: without the password. */
+      /** The address for messages, without the password. */
       readonly shown: string;
     }
   | {
       readonly kind: 'invalid';
-      /** What was expected, and what was found. */
+      /** The expected form, and the address found. */
       readonly reason: string;
       /** A hint to append to a message that ends in the address; `''` when there is none. */
       readonly hint: string;
     };
 
 /**
- * Parses `http://HOST:PORT`, `https://…`, `HOST:PORT`, each optionally with a path or `user:password@`, or `unix:///PATH`. `:PORT` is a port
- * of this machine, as Consul's own commands have it. Pure.
+ * Parses `http://HOST:PORT`, `https://…` or `HOST:PORT`, each with an optional path or `user:password@`, or `unix:///PATH`. As in
+ * Consul's own commands, `:PORT` is a port of the local host. Pure.
  */
 export function parseAgentAddress(address: string): AgentAddress {
   if (address === 'unix://') return invalid(address, '');
@@ -47,12 +47,12 @@ export function parseAgentAddress(address: string): AgentAddress {
   return { kind: 'address', origin, prefix, ...auth, shown: address.replace(/\/\/[^/]*@/, '//') };
 }
 
-/** A URL takes a number for an IPv4 address: `8500` for 0.0.33.52. */
+/** Detects a bare number as the host: a URL parser turns `8500` into the IPv4 address 0.0.33.52. */
 function isNumberAlone(url: string): boolean {
   return /^[a-z]+:\/\/(?:[^/]*@)?\d+(?:[:/]|$)/i.test(url);
 }
 
-/** A password may hold a percent sign that begins no escape. */
+/** Returns the text as it is when a percent sign in it begins no escape, as in a password. */
 function unescaped(text: string): string {
   try {
     return decodeURIComponent(text);
@@ -61,14 +61,14 @@ function unescaped(text: string): string {
   }
 }
 
-/** Without user, password and query, which contain secrets. */
+/** Omits user, password and query, which contain secrets. */
 function invalid(written: string, hint: string): AgentAddress {
   const address = written.replace(/[?#].*$/s, '?…').replace(/^([^/]*\/\/)?.*@/s, '$1…@');
   const reason = `expected an address such as ${DEFAULT_ADDRESS} or unix:///run/consul.sock, found ${address}${hint}`;
   return { kind: 'invalid', reason, hint };
 }
 
-/** An IPv6 address without brackets cannot be told from its port. */
+/** Suggests brackets: without them, the address and the port of an IPv6 address are ambiguous. */
 function hintFor(url: string): string {
   const [, scheme = '', host = '', port = ''] = /^(https?:\/\/)([0-9a-f:]*::?[0-9a-f:]*):(\d+)$/i.exec(url) ?? [];
   return isIPv6(host) ? `: an IPv6 address needs brackets, ${scheme}[${host}]:${port}` : '';

@@ -6,41 +6,43 @@ import type { JsonObject } from './json.ts';
 
 /** One check of an agent and its result. */
 export interface AgentFinding {
-  /** What was checked: `Consul agent at http://127.0.0.1:8500`. */
+  /** The subject of the check: `Consul agent at http://127.0.0.1:8500`. */
   readonly check: string;
-  /** `failed`: a proxy cannot work with it. */
+  /** `failed` when a proxy cannot work with the agent. */
   readonly outcome: 'ok' | 'warning' | 'failed';
   /** The result, in one clause. */
   readonly found: string;
-  /** What to do about it. Always present after a failure. */
+  /** The remedy; always present after a failure. */
   readonly advice?: string;
 }
 
-/** A permission that the token needs. */
+/** A permission that the token of a proxy needs. */
 export interface NeededRight {
   /** As in a policy. */
   readonly resource: 'agent' | 'node' | 'service';
   /** `write` includes `read`. */
   readonly access: 'read' | 'write';
-  /** The name it is for; all names when absent. */
+  /** Name of the resource; all names when absent. */
   readonly name?: string;
 }
 
-/** What a mesh gateway's token needs; `service` is the name under which it registers itself, if it does. */
+/**
+ * Returns the permissions for a mesh gateway's token. `service` is the name under which the gateway registers itself, if it does.
+ */
 export function rightsOfGateway(service?: string): readonly NeededRight[] {
   const own: NeededRight = { resource: 'service', access: 'write', ...(service !== undefined && { name: service }) };
   return [...(service === undefined ? [] : [own]), ...RIGHTS_OF_READERS];
 }
 
-/** What a token needs to derive routes or upstreams from the catalog. */
+/** The permissions that a token needs to derive routes or upstreams from the catalog. */
 export const RIGHTS_OF_READERS: readonly NeededRight[] = [
   { resource: 'service', access: 'read' },
   { resource: 'node', access: 'read' },
 ];
 
 /**
- * Checks an agent for what a proxy needs: that it responds and has a leader, its release, and the token's permissions. Changes
- * nothing. Never rejects; takes fifteen seconds at most.
+ * Checks an agent for what a proxy needs: its response, its leader, its release, its certificates, its clock, and the token's
+ * permissions. Read-only. Never rejects; takes 15 s at most.
  */
 export async function checkAgent(
   options: AgentOptions,
@@ -62,7 +64,7 @@ export async function checkAgent(
 class AgentCheck {
   readonly agent: Agent;
   readonly #who: string;
-  /** When those of the connection expire. */
+  /** Expiry of the certificates on the connection, by `agent` and `client`. */
   readonly #certificates: ReadonlyMap<string, Date>;
 
   constructor(who: string, agent: Agent, certificates: ReadonlyMap<string, Date>) {
@@ -92,7 +94,7 @@ class AgentCheck {
     const queriedAt = new Date().getTime();
     const response = await this.#request('status/leader');
     if (response instanceof Error) {
-      // The same words precede what it found.
+      // The message repeats the name of the check.
       const found = reasonOf(response).replace(`${this.#who}: `, '');
       return [failed(this.#who, found, adviceFor(found))];
     }
@@ -118,7 +120,7 @@ class AgentCheck {
     return ok(check, `${text(Version) || 'not known'}, datacenter ${text(Datacenter) || 'not known'}`);
   }
 
-  /** With the endpoint that Consul's own UI uses, because filtered lists look like short ones. */
+  /** Uses the endpoint of Consul's own UI: filtered lists do not reveal a missing permission. */
   async #permissions(rights: readonly NeededRight[]): Promise<readonly AgentFinding[]> {
     const check = 'ACL token';
     const body = rights.map(({ resource: Resource, access: Access, name: Segment = '' }) => ({
@@ -159,7 +161,7 @@ class AgentCheck {
 const PATIENCE_MS = 5_000;
 const SOON_MS = 7 * 86_400_000;
 
-/** What TLS says of the agent's certificate may be about the clock of this machine as well. */
+/** Returns the remedy. A certificate outside its validity period may also mean a wrong clock on this machine. */
 function adviceFor(found: string): string {
   if (found.includes('not yet valid')) return 'set the clock of this machine, or wait: its certificate begins later';
   if (found.includes('has expired')) return 'renew the certificate of the agent, or set the clock of this machine';
@@ -167,20 +169,21 @@ function adviceFor(found: string): string {
 }
 
 /**
- * How far the clocks of agent and machine are apart: what one of them issues, the other may not believe yet, or not any more. Pure.
+ * Compares the clocks of agent and machine: with a large offset, one side rejects the other's certificates as not yet valid, or
+ * expired. Pure.
  *
- * @param askedAt by our clock, as `answeredAt`; all in milliseconds of Unix time
- * @param agentAt by the agent's clock, to the second
+ * @param queriedAt by the local clock, as `answeredAt`; all in milliseconds of Unix time
+ * @param agentAt by the agent's clock, whole seconds
  */
 export function clockFinding(queriedAt: number, agentAt: number, answeredAt: number): AgentFinding {
   const check = 'clock';
-  // It answered at some time in between, and its clock shows whole seconds.
+  // The agent responded between the two local times, and its clock has whole seconds.
   const ahead = agentAt > answeredAt ? agentAt - answeredAt : Math.min(0, agentAt + 1_000 - queriedAt);
   const seconds = Math.round(Math.abs(ahead) / 1_000);
   if (seconds <= IN_STEP_S) return ok(check, "in step with the agent's");
   const found = `${seconds} s ${ahead > 0 ? 'behind' : 'ahead of'} the agent's`;
   const advice = 'set the clocks by NTP on both machines: certificates are believed only while they are valid';
-  // Consul begins the validity of what it issues a minute before.
+  // Consul backdates its certificates by one minute.
   return { check, outcome: seconds > MAX_SKEW_S ? 'failed' : 'warning', found, advice };
 }
 
@@ -194,7 +197,7 @@ function isForbidden(reason: Error): boolean {
   return reason instanceof AgentError && reason.status === FORBIDDEN;
 }
 
-/** As a policy has it. */
+/** Formats the permission as a rule of an ACL policy. */
 function ruleOf({ resource, access, name }: NeededRight): string {
   return name === undefined
     ? `${resource}_prefix "" { policy = "${access}" }`
@@ -209,24 +212,24 @@ function failed(check: string, found: string, advice: string): AgentFinding {
   return { check, outcome: 'failed', found, advice };
 }
 
-/** What the intentions say of connections to a service, by whoever asks for it. */
+/** The intentions for connections to a service, from any source. */
 export type IntentionVerdict =
-  /** Nothing is known: nobody answers, or the token may not read it. */
+  /** The agent does not respond, or the token may not read the intentions. */
   | { readonly kind: 'unknown'; readonly why: string }
-  /** Every intention that has the service as its destination, the strongest first. */
+  /** Every intention with the service as its destination, highest precedence first. */
   | { readonly kind: 'known'; readonly intentions: readonly IntentionRule[] };
 
-/** An intention, without its destination. */
+/** An intention for a known destination. */
 export interface IntentionRule {
-  /** A service, or `*`. */
+  /** Name of a service, or `*`. */
   readonly source: string;
-  /** The peer of the source; absent for this cluster. */
+  /** Peer of the source; absent for this cluster. */
   readonly peer?: string;
   /** `allow`, `deny`, or `by HTTP rules`. */
   readonly action: string;
 }
 
-/** Asks an agent for the intentions of a service (`connect/intentions/match`). Changes nothing. Never rejects. */
+/** Queries an agent for the intentions of a service (`connect/intentions/match`). Read-only. Never rejects. */
 export async function intentionsTo(options: AgentOptions, service: string): Promise<IntentionVerdict> {
   const agent = openAgent(options, 1);
   const path = 'connect/intentions/match';
@@ -248,8 +251,8 @@ export async function intentionsTo(options: AgentOptions, service: string): Prom
 }
 
 /**
- * The checks of a service's instances that do not pass, in words: `application critical (dial tcp 127.0.0.1:9: connect: connection refused)`.
- * Changes nothing. Never rejects; nothing where the agent does not say.
+ * Returns the checks of a service's instances that do not pass, such as `application critical (dial tcp 127.0.0.1:9: connect:
+ * connection refused)`. Read-only. Never rejects; returns none when the query fails.
  */
 export async function failingChecks(options: AgentOptions, service: string): Promise<readonly string[]> {
   const agent = openAgent(options, 1);
@@ -271,6 +274,6 @@ function checkText(check: JsonObject): string {
   return `${text(check['Name'])} ${text(check['Status'])}${output === '' ? '' : ` (${output.slice(0, MAX_OUTPUT_CHARS)})`}`;
 }
 
-/** Of a service with hundreds of instances nobody reads all. */
+/** Keeps the list short for a service with hundreds of instances. */
 const MAX_CHECKS = 3;
 const MAX_OUTPUT_CHARS = 200;

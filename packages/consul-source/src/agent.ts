@@ -11,50 +11,53 @@ import type { TlsFiles } from './tls-files.ts';
 import { tokenReader } from './token.ts';
 import type { TokenOptions } from './token.ts';
 
-/** How to reach the local Consul agent. */
+/** How to connect to the local Consul agent. */
 export interface AgentOptions extends TokenOptions {
   /**
    * `http://127.0.0.1:8500`, `https://…`, `127.0.0.1:8500`, or `unix:///run/consul.sock`; the HTTP forms may have a path, or
-   * `user:password@` for a proxy in front of the agent. {@link DEFAULT_ADDRESS} when absent.
+   * `user:password@` for a reverse proxy in front of the agent. {@link DEFAULT_ADDRESS} when absent.
    */
   readonly address?: string;
-  /** `user:password` for HTTP basic authentication; takes precedence over that in `address`. */
+  /** `user:password` for HTTP basic authentication; takes precedence over credentials in `address`. */
   readonly httpAuth?: string;
   /** Files for TLS, read again at each new connection. They take precedence over `ca`, `cert` and `key`. */
   readonly tls?: TlsFiles;
-  /** Certificate authorities (PEM) that must have issued the agent's certificate; the system's when absent. */
+  /** Certificate authorities (PEM), one of which must have issued the agent's certificate; the system's when absent. */
   readonly ca?: string | readonly string[];
-  /** Client certificate (PEM) to show to the agent, with its key. */
+  /** Client certificate (PEM) for the agent, together with `key`. */
   readonly cert?: string;
   /** Private key (PEM) of `cert`. */
   readonly key?: string;
-  /** Told, at each new connection, when a certificate expires: that of the agent, and the one that is shown to it. */
+  /**
+   * Called at each new connection with the expiry of the agent's certificate, and with that of the client certificate if one is
+   * used.
+   */
   onCertificate?(whose: 'agent' | 'client', validUntil: Date): void;
-  /** Server name to request and to verify in the agent's certificate, when it is not the address. */
+  /** Server name to send and to verify in the agent's certificate; the host of `address` when absent. */
   readonly tlsServerName?: string;
-  /** Sent with every query when set. Only Consul Enterprise knows namespaces and partitions. */
+  /** Sent with every query when set. Only Consul Enterprise has namespaces and partitions. */
   readonly namespace?: string;
-  /** Sent with every query when set, like `namespace`; else the agent answers for its own. */
+  /** Sent with every query when set, like `namespace`; the agent's own partition when absent. */
   readonly partition?: string;
 }
 
-/** A response with status 200, or 404 where that is allowed. */
+/** A response with status 200, or with 404 where the request allows it. */
 export interface AgentResponse {
-  /** The body without the fields in `without`: equal strings are equal responses. */
+  /** The body without the fields in `without`; equal strings mean equal responses. */
   readonly text: string;
-  /** The size of the body in bytes, before anything was dropped from it. */
+  /** Size of the complete body in bytes. */
   readonly bytes: number;
-  /** `X-Consul-Index`; absent where an endpoint does not block by index. */
+  /** `X-Consul-Index`; absent for endpoints without blocking queries by index. */
   readonly index?: number;
-  /** `X-Consul-ContentHash`: for the endpoints that block by hash. */
+  /** `X-Consul-ContentHash`, for endpoints with blocking queries by hash. */
   readonly hash?: string;
-  /** The agent's clock when it answered, to the second; absent where it does not say. */
+  /** Time of the response by the agent's clock, in whole seconds; absent without a `Date` header. */
   readonly date?: Date;
-  /** The agent filtered out what the token may not see. Only newer releases report it. */
+  /** The agent filtered out entries that the token may not read. Only newer releases report this. */
   readonly filtered: boolean;
   /**
-   * The server that answered knows no leader any more (`X-Consul-KnownLeader: false`), or had no contact with it for long
-   * (`X-Consul-LastContact`): what it says may be older than what is known, and cannot be newer.
+   * The responding server has lost its leader (`X-Consul-KnownLeader: false`), or had no contact with it for long
+   * (`X-Consul-LastContact`): its response may be older than earlier ones, and cannot be newer.
    */
   readonly stale: boolean;
   /** False for a 404, which only a request with `mayBeMissing` accepts. */
@@ -71,24 +74,24 @@ export interface AgentRequest {
   readonly query?: Readonly<Record<string, string>>;
   /** Sent as JSON; nothing is sent when absent. */
   readonly body?: unknown;
-  /** A 404 is a response (`found: false`), not an error. */
+  /** Accepts a 404 as a response (`found: false`), not as an error. */
   readonly mayBeMissing?: boolean;
-  /** Free text fields, such as the output of checks, that are not needed: their values are dropped from the response. */
+  /** Free-text fields, such as the output of checks: their values are dropped from the response. */
   readonly without?: readonly string[];
-  /** How long the agent may block the query, in milliseconds: added to the timeout. */
+  /** Time for which the agent may hold a blocking query, in milliseconds; added to the timeout. */
   readonly holdMs?: number;
-  /** Time limit in addition to that, in milliseconds; 10 s when absent. */
+  /** Time limit besides `holdMs`, in milliseconds; 10 s when absent. */
   readonly timeoutMs?: number;
 }
 
-/** The agent is unreachable, refuses, or its response does not have Consul's format. */
+/** The agent is unreachable, rejects a request, or sends a response that is not in Consul's format. */
 export class AgentError extends Error {
   override readonly name = 'AgentError';
   /** The HTTP status; absent without a response. */
   readonly status: number | undefined;
   /** The agent's own message, shortened; `''` without a response. */
   readonly complaint: string;
-  /** The message without the request, when there was no response: the same for all requests, so that it is reported once. */
+  /** The message without the request, when there was no response: equal for all requests, so that it is reported once. */
   readonly unreachable: string | undefined;
 
   constructor(message: string, options: ErrorOptions & AgentErrorDetails = {}) {
@@ -99,42 +102,42 @@ export class AgentError extends Error {
   }
 }
 
-/** Whether the agent rejects because of its rate limit: the request itself is fine. */
+/** Whether the agent rejected the request because of its rate limit or overload, not because of the request itself. */
 export function isOverload(reason: Error): boolean {
   return reason instanceof AgentError && (reason.status === TOO_MANY_REQUESTS || reason.status === UNAVAILABLE);
 }
 
-/** In words; the same for all requests when there was no response. */
+/** Returns the message of an error; equal for all requests when the agent does not respond. */
 export function reasonOf(reason: unknown): string {
   const unreachable = reason instanceof AgentError ? reason.unreachable : undefined;
   return unreachable ?? (reason instanceof Error ? reason.message : String(reason));
 }
 
-/** Free text in checks and nodes: up to 4 KiB for each check, and no route depends on it. */
+/** Free-text fields of checks and nodes: up to 4 KiB per check, and no route depends on them. */
 export const FREE_TEXT: readonly string[] = ['Output', 'Notes'];
 
 const TOO_MANY_REQUESTS = 429;
 const UNAVAILABLE = 503;
 
-/** Details of an {@link AgentError} besides its message. */
+/** Details of an {@link AgentError}, besides its message. */
 type AgentErrorDetails = Partial<Pick<AgentError, 'status' | 'complaint' | 'unreachable'>>;
 
-/** A client of the agent. Its creator closes it. */
+/** An HTTP client of the agent. Its creator must close it. */
 export interface Agent {
-  /** Rejects with an {@link AgentError}, or with the signal's reason once it aborts. */
+  /** Sends a request. Rejects with an {@link AgentError}, or with the signal's reason once it aborts. */
   request(request: AgentRequest, signal: AbortSignal): Promise<AgentResponse>;
-  /** When it last responded, in milliseconds of the monotonic clock; 0 when it never has. */
+  /** Time of the last response, in milliseconds of the monotonic clock; 0 before the first. */
   readonly lastResponseAt: number;
-  /** Why its last response takes nothing away, in words: it was stale. `undefined` when it was not. */
+  /** Why entries missing from the last response may still exist: the response was stale. `undefined` when it was fresh. */
   readonly incompleteReason: string | undefined;
-  /** Closes every socket at once; requests in flight reject. */
+  /** Closes all sockets at once; requests in flight reject. */
   close(): Promise<void>;
 }
 
 /**
- * Opens a client. Throws an {@link AgentError} when the address is invalid; nothing is connected yet.
+ * Opens a client without connecting. Throws an {@link AgentError} when the address is invalid.
  *
- * @param sockets maximum number of connections: further requests wait for a free one
+ * @param sockets maximum number of connections; further requests wait for a free one
  */
 export function openAgent(options: AgentOptions, sockets: number): Agent {
   const address = parseAgentAddress(options.address ?? DEFAULT_ADDRESS);
@@ -193,28 +196,28 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
         signal,
       });
     return attempt().catch((reason: unknown) => {
-      // The agent may close an idle connection in the moment in which it is reused: that says nothing about its health. A blocking
-      // query is different: repeating it could mean a minute of silence.
+      // Retries once when the agent closed an idle connection as it was reused, which does not mean that the agent is unhealthy.
+      // Blocking queries are not retried: that could take a minute without a response.
       if (signal.aborted || holdMs > 0 || !isReset(reason)) throw reason;
       return attempt();
     });
   }
 }
 
-/** @param agent its address, for people */
+/** @param agent address of the agent, for messages */
 function notReached(agent: string, request: AgentRequest, why: string, cause: unknown): AgentError {
   const who = `Consul agent at ${agent}`;
   return new AgentError(`${who}: ${shown(request)}: ${why}`, { cause, unreachable: `${who}: ${why}` });
 }
 
-// A healthy agent responds to the largest of these requests in a tenth of a second; one without a leader holds them for 7 s.
+// A healthy agent answers the largest of these requests in 0.1 s; an agent without a leader holds requests for 7 s.
 const RESPONSE_TIMEOUT_MS = 10_000;
 const CONNECT_TIMEOUT_MS = 5_000;
-// How many times longer the whole body may take than its beginning: the largest arrive in parts.
+// Factor by which the whole body may take longer than the request: the largest bodies arrive in parts.
 const BODY_PATIENCE = 6;
 const LONGEST_COMPLAINT = 300;
 
-/** A request as it is shown: the datacenter is part of it. */
+/** Formats a request for messages, with its datacenter. */
 function shown({ path, query = {} }: AgentRequest): string {
   const datacenter = query['dc'] ?? query['compile-dc'];
   return datacenter === undefined ? `/v1/${path}` : `/v1/${path} of ${datacenter}`;
@@ -250,7 +253,11 @@ function responseOf(request: AgentRequest, response: Dispatcher.ResponseData, { 
   };
 }
 
-/** A response for those who keep what they knew when they are refused. @throws AgentError when it is stale, see {@link AgentResponse} */
+/**
+ * Returns `result`, for callers that keep their last value when a query fails.
+ *
+ * @throws AgentError when the response is stale, see {@link AgentResponse}
+ */
 export function fresh(result: AgentResponse): AgentResponse {
   if (!result.stale) return result;
   throw new AgentError(STALE, { unreachable: STALE });
@@ -259,7 +266,7 @@ export function fresh(result: AgentResponse): AgentResponse {
 const STALE =
   'the Consul server knows no leader, or had no contact with it for more than 10 s: keeping what it no longer shows';
 
-/** An agent never redirects, and the token must not go elsewhere: redirects are reported, not followed. */
+/** Reports a redirect, which is not followed: an agent never redirects, and the token must not go to another server. */
 function redirection(location: string | string[] | undefined): string {
   return location === undefined ? '' : `, a redirect to ${String(location).slice(0, LONGEST_COMPLAINT)}`;
 }
@@ -267,7 +274,8 @@ function redirection(location: string | string[] | undefined): string {
 /**
  * Parses the JSON of a response with `read`.
  *
- * @param read returns `undefined` for an unexpected format
+ * @param read receives `undefined` for a body that is not JSON; returns `undefined` for an unexpected format
+ * @throws AgentError when `read` returns `undefined`
  */
 export function parsed<T>(
   { text }: Pick<AgentResponse, 'text'>,
@@ -288,20 +296,21 @@ function jsonOf(text: string): unknown {
   }
 }
 
-/** In words, where those of a library do not say what has happened. */
+/** Explains why the agent is unreachable, in place of library messages that do not name the cause. */
 function whyUnreachable(reason: unknown, { address = '', cert, tls }: AgentOptions): string {
   const code = String(codeOf(reason));
   const inWords = REASONS[code];
   if (inWords !== undefined) return inWords;
   const words = reason instanceof Error ? reason.message || reason.name : String(reason);
   const isWithoutCertificate = address.startsWith('https:') && cert === undefined && tls?.certFile === undefined;
-  // By TLS 1.3 a server says so behind the handshake, and may close before that is read.
+  // With TLS 1.3, a server rejects a missing client certificate after the handshake, and may close before the client reads the
+  // alert.
   const mayWantOne = isWithoutCertificate && (isReset(reason) || code.startsWith('ERR_SSL_'));
   return mayWantOne ? `${words}: the agent may require a client certificate (certFile, keyFile)` : words;
 }
 
 const REASONS: Readonly<Record<string, string>> = {
-  // It begins with a number and ends with the name of a function of OpenSSL.
+  // OpenSSL's message begins with a number and ends with a function name.
   ERR_SSL_WRONG_VERSION_NUMBER: 'expected TLS, found another protocol: http:// may be meant',
   UND_ERR_HEADERS_TIMEOUT: 'connected, but no response in time',
   UND_ERR_BODY_TIMEOUT: 'the response stopped before its end',
@@ -333,16 +342,16 @@ function poolOf(options: AgentOptions, { origin, socketPath }: ReachableAddress,
 
 type ReachableAddress = Extract<AgentAddress, { readonly kind: 'address' }>;
 
-/** For a proxy in front of the agent (RFC 7617): Consul itself has tokens only. */
+/** Authenticates to a reverse proxy in front of the agent (RFC 7617); Consul itself has only tokens. */
 function basicAuth(auth: string | undefined): Readonly<Record<string, string>> {
   return auth === undefined ? {} : { authorization: `Basic ${Buffer.from(auth).toString('base64')}` };
 }
 
 function tlsOf({ ca, cert, key, tlsServerName }: AgentOptions): object {
   return {
-    // Whatever the environment says (`NODE_TLS_REJECT_UNAUTHORIZED`).
+    // Overrides the environment's `NODE_TLS_REJECT_UNAUTHORIZED`.
     rejectUnauthorized: true,
-    // As in Go: every given certificate is a trust anchor, also if another authority issued it.
+    // As in Go: each given certificate is a trust anchor, even one that another authority issued.
     allowPartialTrustChain: true,
     ...(ca === undefined ? {} : { ca: typeof ca === 'string' ? ca : [...ca] }),
     ...(cert === undefined ? {} : { cert }),
@@ -351,7 +360,7 @@ function tlsOf({ ca, cert, key, tlsServerName }: AgentOptions): object {
   };
 }
 
-/** Omitted unless set: the community edition responds with 400 to a namespace. */
+/** Omits unset parameters, since the community edition responds to a namespace with 400. */
 function scopeOf({ namespace, partition }: AgentOptions): Record<string, string> {
   return { ...(namespace ? { ns: namespace } : {}), ...(partition ? { partition } : {}) };
 }

@@ -1,37 +1,37 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Agent, AgentResponse, AgentRequest } from './agent.ts';
 
-/** What to follow. */
+/** An endpoint to follow by blocking queries. */
 export interface WatchedPath {
   /** Below `/v1/`. */
   readonly path: string;
   /** Parameters of the URL, not yet encoded; `index` and `wait` are added. */
   readonly query?: Readonly<Record<string, string>>;
-  /** Sent by POST when there is one. */
+  /** Request body, sent by POST; GET when absent. */
   readonly body?: object;
-  /** Free text fields to drop: a change of these alone is ignored. */
+  /** Free-text fields to drop: a change in these alone is ignored. */
   readonly without?: readonly string[];
-  /** A 404 is a valid response: the thing does not exist at the moment. */
+  /** Accepts a 404 as a response: the object does not exist at the moment. */
   readonly mayBeMissing?: boolean;
-  /** A response in which nothing is left is a sign of a loss by itself: it is told at once. */
+  /** An empty response is itself a sign of state loss: it is yielded at once, without a second query. */
   readonly impliesLoss?: boolean;
 }
 
 /** A response that differs from the previous one. */
 export interface Change extends AgentResponse {
-  /** The index went backwards: the servers' state was restored or lost. */
+  /** The index went backwards: the servers restored or lost their state. */
   readonly rewound: boolean;
 }
 
 /**
- * Follows a response of the agent by its index: yields it when first known, then at each change of its content. Ends when `signal`
- * aborts; throws the agent's errors.
+ * Follows a response by its index: yields the first response, then each one with another content. Ends when `signal` aborts; throws
+ * the agent's errors.
  *
- * A blocking query that returns does not imply a change, nor does a new index: indexes cover whole tables, go backwards when servers
- * are restored, and are never sent below 1, since 0 would make the query return at once.
+ * A blocking query may return without a change, even with a new index: an index covers whole tables, goes backwards when servers
+ * are restored, and is never sent below 1, since 0 would return at once.
  *
- * An index lower than the previous one may also come from a server that lags behind, for example after a leader election: so the query
- * is repeated once, after a moment, before an older response is accepted.
+ * A response with a lower index may come from a server that lags behind, for example after a leader election: before it is
+ * accepted, the query is repeated once after a pause. So is a query whose response has become empty.
  */
 export async function* blockingQuery(agent: Agent, watched: WatchedPath, signal: AbortSignal): AsyncGenerator<Change> {
   let index = 0;
@@ -59,17 +59,17 @@ export async function* blockingQuery(agent: Agent, watched: WatchedPath, signal:
   }
 }
 
-/** What to follow, by hash. */
+/** An endpoint to follow by hash. */
 export interface HashQuery {
   /** Below `/v1/`. */
   readonly path: string;
-  /** Whether to yield each time it is missing, for callers that recreate it; only the first time when absent. */
+  /** Whether to yield at every poll while the object is missing, for callers that recreate it; only once when absent. */
   readonly repeatsMissing?: boolean;
 }
 
 /**
- * Follows a response of the agent by its content hash, as {@link blockingQuery} does by index. A missing thing is polled once a second
- * at most, since it has no hash.
+ * Follows a response by its content hash, as {@link blockingQuery} does by index. A missing object has no hash: it is polled, at
+ * most once a second once the back-off has grown.
  */
 export async function* hashQuery(
   agent: Agent,
@@ -94,7 +94,7 @@ export async function* hashQuery(
   }
 }
 
-/** A list or an object in which there is nothing. */
+/** Whether the body is an empty list, an empty object, `null`, or nothing. */
 function isEmpty(text: string): boolean {
   return /^(?:\[\s*\]|\{\s*\}|null|)$/.test(text.trim());
 }
@@ -103,23 +103,23 @@ function indexOf({ index = 0 }: AgentResponse): number {
   return Math.max(index, 1);
 }
 
-// Servers that lag behind catch up well within this time.
+// Time in which a lagging server catches up.
 const BEHIND_REST_MS = 1_000;
-// Should an agent say without reason that there is no leader, it must not be passed over for ever.
+// Limit for skipping stale responses, in case an agent reports a missing leader by mistake.
 const MAX_STALE_MS = 60_000;
-// All held queries are answered within some milliseconds when servers have lost their state, or a token its rights.
+// When servers have lost their state, or a token its permissions, all held queries return within milliseconds.
 const EMPTIED_REST_MS = 250;
-// A dead agent is noticed soon, and a dozen requests a minute are nothing to a healthy one.
+// Short enough to notice a dead agent, long enough to cost a healthy one only a few requests a minute.
 const WAIT_MS = 30_000;
 // The agent adds up to a sixteenth of the wait at random.
 const HOLD_MS = (WAIT_MS * 17) / 16;
-// A pending registration is found at once; a missing one costs a request a second.
+// Finds a pending registration at once; a missing one costs one request per second.
 const FIRST_MISSING_REST_MS = 50;
 const LONGEST_MISSING_REST_MS = 1_000;
-// Limits how often one query can be woken: writes to a table often come in bursts.
+// Limits the rate of one query: writes to a table often come in bursts.
 const MIN_REST_MS = 20;
-// An agent produces some 70 MB of such responses per second and core, so one query takes less than half a core at worst: in a
-// datacenter of thousands of services where something changes all the time.
+// An agent produces about 70 MB of such responses per second and core, so that one query takes less than half a core at worst: in a
+// datacenter with thousands of services and constant changes.
 const MAX_BYTES_PER_MS = 40_000;
 
 function requestAt({ query = {}, body, path, without, mayBeMissing }: WatchedPath, index: number): AgentRequest {
@@ -133,7 +133,7 @@ function requestAt({ query = {}, body, path, without, mayBeMissing }: WatchedPat
   return { ...request, query: { ...query, index: String(index), wait: `${WAIT_MS / 1000}s` }, holdMs: HOLD_MS };
 }
 
-/** The larger the response, the longer the pause: changes meanwhile come with the next response. */
+/** Returns a pause in proportion to the response; the next response contains the changes made meanwhile. */
 function restMs({ bytes }: AgentResponse): number {
   return Math.max(MIN_REST_MS, bytes / MAX_BYTES_PER_MS);
 }

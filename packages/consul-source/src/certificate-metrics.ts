@@ -2,7 +2,7 @@ import type { PluginMetrics } from '@meshgate/core';
 import type { AgentOptions } from './agent.ts';
 import type { OnRoots } from './roots.ts';
 
-/** A metric of when the certificates between a proxy and its agent expire. Pass the result to whatever opens connections to the agent. */
+/** Creates a metric for the expiry of the certificates between a proxy and its agent. Merge the result into the agent options. */
 export function agentCertificates(metrics: PluginMetrics): Required<Pick<AgentOptions, 'onCertificate'>> {
   const expiry = metrics.gauge({
     name: 'agent_certificate_expiry_timestamp_seconds',
@@ -12,7 +12,7 @@ export function agentCertificates(metrics: PluginMetrics): Required<Pick<AgentOp
   return { onCertificate: (certificate, validUntil) => expiry.set(unixTime(validUntil), { certificate }) };
 }
 
-/** A metric of when the last root of this cluster expires, and that of each peer. */
+/** Creates a metric for the expiry of this cluster's last root, and of each peer's. */
 export function rootExpiry(metrics: PluginMetrics): OnRoots {
   const expiry = metrics.gauge({
     name: 'root_expiry_timestamp_seconds',

@@ -3,7 +3,7 @@ import type { GatewayDefinition } from '@meshgate/mesh';
 import { object, number, text, strings } from './json.ts';
 import { taggedAddressesOf } from './records.ts';
 
-/** Parses a registration from `agent/service/:id`, with central configuration merged in. `undefined` when it is not a registration. */
+/** Parses a registration from `agent/service/:id`, merged with central configuration. Returns `undefined` for anything else. */
 export function definitionOf(json: unknown): GatewayDefinition | undefined {
   const service = object(json);
   if (service === undefined || text(service['Service']) === '') return undefined;
@@ -17,5 +17,5 @@ export function definitionOf(json: unknown): GatewayDefinition | undefined {
   return gatewayDefinition(registration, ANY_ADDRESS);
 }
 
-/** Where Consul's gateways listen when they are registered without an address. */
+/** Listen address of Consul's gateways when the registration has none. */
 const ANY_ADDRESS = '0.0.0.0';

@@ -1,14 +1,14 @@
 /**
- * Replaces the values of some fields in streamed JSON with `""`: the output of a check is free text of up to 4 KiB, which makes up
- * most of a response about thousands of services, and routing does not need it.
+ * Replaces the values of some fields in streamed JSON with `""`: the output of a check is free text of up to 4 KiB, makes up most
+ * of a response about thousands of services, and is not needed for routing.
  *
- * It looks only at strings and the colons between them, and passes invalid JSON through unchanged.
+ * Looks only at strings and the colons between them, and passes invalid JSON through unchanged.
  */
 export class FreeTextFilter {
   readonly #fields: ReadonlySet<string>;
   #isInside = false;
   #isDropping = false;
-  /** The previous chunk ended in a backslash, which counts. */
+  /** The previous chunk ended in a backslash that escapes the next character. */
   #isEscaped = false;
   /** The last string, while it may be a field name. */
   #token = '';
@@ -19,21 +19,21 @@ export class FreeTextFilter {
     this.#fields = new Set(fields);
   }
 
-  /** The filtered `chunk`; the input is not changed. */
+  /** Returns the filtered `chunk`, without changing the input. */
   filter(chunk: Uint8Array): readonly Uint8Array[] {
     const kept: Uint8Array[] = [];
     for (let at = 0; at < chunk.length;) {
       const wasDropping = this.#isDropping;
       const end = this.#isInside ? this.#endOfString(chunk, at) : this.#beginOfString(chunk, at);
       if (!wasDropping) kept.push(chunk.subarray(at, end));
-      // The closing quote is kept.
+      // Keeps the closing quote of a dropped value.
       else if (!this.#isInside) kept.push(chunk.subarray(end - 1, end));
       at = end;
     }
     return kept;
   }
 
-  /** The index after the next opening quote, or the end. */
+  /** Returns the index after the next opening quote, or the end of the chunk. */
   #beginOfString(chunk: Uint8Array, from: number): number {
     for (let at = from; at < chunk.length; at += 1) {
       const byte = chunk[at];
@@ -50,7 +50,7 @@ export class FreeTextFilter {
     return chunk.length;
   }
 
-  /** The index after the closing quote, or the end. */
+  /** Returns the index after the closing quote, or the end of the chunk. */
   #endOfString(chunk: Uint8Array, from: number): number {
     for (let at = from; ;) {
       const quote = chunk.indexOf(QUOTE, at);

@@ -14,29 +14,29 @@ import { registrationService } from './registration-service.ts';
 import type { OnRoots } from './roots.ts';
 import { routeSource } from './route-watch.ts';
 
-/** A mesh gateway in Consul: the agent, and the gateway's identity there. */
+/** The agent, and the identity of a mesh gateway in Consul. */
 export interface ConsulOptions extends AgentOptions, ExportRules {
-  /** Registers the gateway, and deregisters it at the end. Absent: it is registered by somebody else. */
+  /** Registers the gateway, and deregisters it at the end. When absent, the gateway's registration is managed elsewhere. */
   readonly register?: RegisterOptions;
-  /** Service id of a gateway registered by somebody else; the only mesh gateway of the agent when absent. */
+  /** Service id of a registration that is managed elsewhere; the only mesh gateway of the agent when absent. */
   readonly proxyId?: string;
-  /** The local datacenter; requested from Consul when absent. */
+  /** Name of the local datacenter; queried from Consul when absent. */
   readonly datacenter?: string;
-  /** DNS domain of the agents; when absent requested from the agent, which needs `agent:read`, else `consul`. */
+  /** DNS domain of the agents. When absent it is queried from the agent, which needs `agent:read`, else `consul`. */
   readonly dnsDomain?: string;
-  /** Told when the last root of this cluster expires, and that of each peer; `undefined` for a peer that is gone or shows none. */
+  /** Called with the expiry of this cluster's last root, and of each peer's; `undefined` for a peer that is gone or has no root. */
   readonly onRoots?: OnRoots;
-  /** What every route has beside what Consul says of it; nothing when absent. */
+  /** Settings of all routes that Consul itself does not define; none when absent. */
   readonly routes?: RouteDefaults;
 }
 
-/** The parts of a mesh gateway that Consul configures. Each opens and closes its own sockets: 27 at most, in total. */
+/** The parts of a mesh gateway that Consul configures. Each opens and closes its own sockets, 27 in total at most. */
 export interface ConsulParts {
-  /** Routes to each service that the mesh reaches through this gateway. */
+  /** Routes to every service that is reachable through this gateway. */
   readonly routes: RouteSource;
-  /** Listen addresses of the gateway's registration. */
+  /** Listen addresses in the gateway's registration. */
   readonly listeners: ListenerSource;
-  /** Maintains the registration. Started before the listeners, stopped after them. */
+  /** Keeps the gateway registered. To be started before the listeners, and stopped after them. */
   readonly registration: Service;
 }
 
@@ -81,7 +81,7 @@ export function consulParts(options: ConsulOptions): ConsulParts {
 }
 
 /**
- * Where a gateway that registers itself will listen: nothing when it is registered by somebody else.
+ * Returns the listen addresses of a gateway that registers itself; none when its registration is managed elsewhere.
  *
  * @throws ConfigProblems when `register` is invalid
  */
@@ -89,7 +89,7 @@ export function listenersOf({ register }: Pick<ConsulOptions, 'register'>): read
   return register === undefined ? [] : (definitionOf(asRegistered(bodyOf(register)))?.listeners ?? []);
 }
 
-/** Only the routes, for callers that need neither registration nor listeners. */
+/** Creates the route source alone, for callers that need neither registration nor listeners. */
 export function consulSource(options: ConsulOptions): RouteSource {
   return consulParts(options).routes;
 }
@@ -102,7 +102,7 @@ function bodyOf(register: RegisterOptions): RegistrationBody {
   );
 }
 
-/** The form in which the agent returns it: the name has another key there. */
+/** Returns the form in which the agent reports a registration: the name has another key there. */
 function asRegistered(body: RegistrationBody): unknown {
   return { ...body, Service: body.Name };
 }

@@ -1,24 +1,24 @@
 import type { Hold } from './state-loss-guard.ts';
 
-/** When a response is evaluated. */
+/** The circumstances in which responses are evaluated. */
 export interface HoldTime {
-  /** The hold in force, see `LossDetector`. */
+  /** The hold in effect, see `LossDetector`. */
   readonly hold: Hold | undefined;
-  /** Whether a loss was checked for since the last response became empty. */
+  /** Whether the state was checked for a loss after the last response became empty. */
   readonly isChecked: boolean;
-  /** Monotonic milliseconds. */
+  /** The current time, in monotonic milliseconds. */
   readonly now: number;
 }
 
-/** The sign of a loss may come a moment after the empty response. A removal is still believed within a second. */
+/** Signs of a state loss may arrive a moment after an empty response; a removal still takes effect within a second. */
 const BELIEVED_AFTER_MS = 600;
 
-// A blocking query that is filtered from now on shows it when its wait ends.
+// A blocking query reveals that its results are filtered only when its wait ends.
 const SHOWS_WITHIN_MS = 35_000;
 
 /**
- * Responses by key. One that becomes empty is not believed at once: for a moment in any case, and for as long as Consul may have lost
- * its state.
+ * Keeps responses by key, and delays those that become empty: always for a moment, and for the duration of the hold while Consul
+ * may have lost its state.
  */
 export class HeldResponses<T> {
   readonly #last = new Map<string, LastResponse<T>>();
@@ -26,18 +26,19 @@ export class HeldResponses<T> {
   #reason = '';
   #hasChange = false;
 
-  /** When the next empty response will be believed, in monotonic milliseconds; 0 when there is none. */
+  /** When the next empty response takes effect, in monotonic milliseconds; 0 when none is pending. */
   get dueAt(): number {
     return this.#dueAt;
   }
 
-  /** In the last call a response became empty, or a held one came back: time to check for a loss, or for its end. */
+  /** Whether a response became empty in the last call, or a held one came back: the caller checks for a loss, or for its end. */
   get hasChange(): boolean {
     return this.#hasChange;
   }
 
   /**
-   * `responses`, with earlier ones in place of empty ones that are not believed yet. A missing key counts as empty.
+   * Returns `responses`, with the previous value in place of each empty one that does not take effect yet. A missing key counts as
+   * empty.
    *
    * @param isEmpty whether a response is empty
    */
@@ -60,7 +61,9 @@ export class HeldResponses<T> {
     return shown;
   }
 
-  /** Makes `responses` the known state: call it once all of them have arrived, since until then they only complete each other. */
+  /**
+   * Stores `responses` as the known state. To be called once all of them have arrived, since until then each call sees only some.
+   */
   keep(responses: ReadonlyMap<string, T>, isEmpty: (response: T) => boolean, now: number): void {
     for (const [key, value] of responses) {
       const last = this.#last.get(key);
@@ -70,7 +73,11 @@ export class HeldResponses<T> {
     }
   }
 
-  /** What is held because of a loss, in words. @param what what the responses are, in the plural */
+  /**
+   * Describes the responses held because of a loss.
+   *
+   * @param what plural noun for the contents of the responses, such as `instances`
+   */
   warnings(what: string): readonly string[] {
     const count = [...this.#last.values()].filter(({ isHeld }) => isHeld).length;
     return count === 0 ? [] : [`${this.#reason}: ${what} of ${count} responses that are now empty are held back`];
@@ -81,7 +88,7 @@ export class HeldResponses<T> {
       this.#hasChange = true;
       last.believedAt = now + BELIEVED_AFTER_MS;
     }
-    // What a loss had taken is back, and goes when nothing is in doubt: that is no part of the loss.
+    // A response that came back after this loss, and becomes empty when nothing indicates incomplete responses, is a removal.
     const isOver = hold !== undefined && last.cameBackFrom === hold.since && hold.isDoubted === false;
     if (!last.isHeld && !isOver && hold !== undefined && isAtRisk(last.cameAt, hold, now)) {
       last.isHeld = true;
@@ -92,7 +99,7 @@ export class HeldResponses<T> {
   }
 }
 
-/** Confirmed after the loss: its disappearance now is not part of it. */
+/** False for a response confirmed after the loss: its later disappearance is not part of it. */
 function isAtRisk(cameAt: number, { since, isOngoing }: Hold, now: number): boolean {
   return isOngoing || (cameAt <= since && now <= since + SHOWS_WITHIN_MS);
 }
@@ -101,12 +108,12 @@ const NOT_EMPTY = { believedAt: 0, isHeld: false };
 
 interface LastResponse<T> {
   readonly value: T;
-  /** When it arrived, in monotonic milliseconds. */
+  /** Time of arrival, in monotonic milliseconds. */
   readonly cameAt: number;
-  /** When the loss began from which it has come back, if it has; see {@link Hold.since}. */
+  /** Start of the loss after which the response came back ({@link Hold.since}); `undefined` when it did not. */
   cameBackFrom: number | undefined;
-  /** When it will be believed to be empty, in monotonic milliseconds; 0 while it is not empty. */
+  /** When the empty response takes effect, in monotonic milliseconds; 0 while the response is not empty. */
   believedAt: number;
-  /** It is held because of a loss. */
+  /** The previous value is held because of a loss. */
   isHeld: boolean;
 }

@@ -16,7 +16,7 @@ export { consulProxyParts } from './sidecar/proxy-parts.ts';
 export type { ConsulProxyParts } from './sidecar/proxy-parts.ts';
 export type { TrustBundles } from './peering/peer-trust.ts';
 
-// For other clients of an agent, and for meshes in Consul's terms without one.
+// For other clients of an agent, and for meshes without an agent that use Consul's terms.
 export {
   checkAgent,
   clockFinding,

@@ -1,5 +1,5 @@
-// What is registered in the datacenter, from one coarse query: enough to know which service has changed, so that only its precise,
-// documented health query is repeated.
+// Everything registered in the datacenter, from one coarse query. It shows which services have changed, so that the precise,
+// documented health query is repeated for those services only.
 import { createHash } from 'node:crypto';
 import type { ImportedService } from '@meshgate/mesh';
 import { elementsOf, list, number, object, objects, text } from './json.ts';
@@ -12,29 +12,29 @@ export interface ListedService {
   readonly name: string;
   readonly namespace: string;
   /**
-   * A digest of everything that its Connect health can depend on, gateway links aside: equal digests mean equal results. Empty without
-   * a Connect instance. `undefined`: not known, query it.
+   * Digest of everything that determines the service's Connect health, except gateway links: equal digests mean equal results.
+   * Empty without a Connect instance. `undefined` when it is not known, so that the service must be queried.
    */
   readonly digest: string | undefined;
 }
 
-/** Everything that is registered. */
+/** All registrations of the datacenter. */
 export interface Inventory {
-  /** Every name, by `namespace/name`: Consul routes to any name with a Connect instance, even to the name of a proxy. */
+  /** Every name, by `namespace/name`: Consul routes to any name with a Connect instance, even the name of a proxy. */
   readonly services: ReadonlyMap<string, ListedService>;
-  /** Terminating gateways and their digests, by {@link indexKey}. */
+  /** Digests of terminating gateways, by {@link indexKey}. */
   readonly terminatingGateways: ReadonlyMap<string, string>;
-  /** No node is visible. Every datacenter has nodes: the token may not read them. */
+  /** No node is visible. Every datacenter has nodes, so the token may not read them. */
   readonly blind: boolean;
-  /** Distinguishes instances, see {@link instanceKey}, by their id. */
+  /** Keys of instances ({@link instanceKey}), by instance id. */
   readonly instances: ReadonlyMap<string, readonly string[]>;
-  /** Consul's own servers are not visible. Every datacenter has them: the token may not read all services. */
+  /** Consul's own servers are not visible. Every datacenter has them, so the token may not read all services. */
   readonly partial: boolean;
-  /** What peers export to this cluster. */
+  /** Services that peers export to this cluster. */
   readonly imports: readonly ImportedService[];
 }
 
-/** Parses `internal/ui/nodes`: every node with its services and checks. `undefined` for another format. */
+/** Parses `internal/ui/nodes`, the list of all nodes with their services and checks. Returns `undefined` for another format. */
 export function inventoryOfNodes(json: unknown): Inventory | undefined {
   if (!Array.isArray(json)) return undefined;
   const inventory = new InventoryBuilder();
@@ -43,8 +43,8 @@ export function inventoryOfNodes(json: unknown): Inventory | undefined {
 }
 
 /**
- * {@link inventoryOfNodes} from the body of a response, node by node, so that the caller can yield in between: the response for
- * thousands of services has millions of characters.
+ * Like {@link inventoryOfNodes}, but reads the body of a response node by node, so that the caller can yield in between: a response
+ * for thousands of services has millions of characters.
  */
 export function* readingNodes(json: string): Generator<void, Inventory | undefined> {
   if (!json.trimStart().startsWith('[')) return undefined;
@@ -70,7 +70,7 @@ class InventoryBuilder {
   readonly #importedNames = new Set<string>();
   #nodes = 0;
 
-  /** Imports from a peer are not part of this datacenter. */
+  /** Keeps imports from a peer apart from this datacenter. */
   add(node: JsonObject): void {
     if (text(node['PeerName'])) {
       this.#imports.push(...importsOn(node));
@@ -100,7 +100,7 @@ class InventoryBuilder {
   }
 }
 
-/** Parses `catalog/services`: only names, without what is behind them. `undefined` for another format. */
+/** Parses `catalog/services`, which has names only. Returns `undefined` for another format. */
 export function inventoryOfNames(json: unknown): Inventory | undefined {
   const names = object(json);
   if (names === undefined) return undefined;
@@ -111,7 +111,7 @@ export function inventoryOfNames(json: unknown): Inventory | undefined {
   return { ...unknown, services: new Map(services), blind: false, partial: !(CONSUL in names), imports: [] };
 }
 
-/** The services behind each terminating gateway: `*` for all. From the list of config entries; by {@link indexKey}. */
+/** Parses the list of terminating-gateway entries: the linked services of each gateway (`*` for all), by {@link indexKey}. */
 export function linksOf(json: unknown): ReadonlyMap<string, readonly string[]> | undefined {
   if (!Array.isArray(json)) return undefined;
   return new Map(
@@ -123,8 +123,8 @@ export function linksOf(json: unknown): ReadonlyMap<string, readonly string[]> |
 }
 
 /**
- * What the result of each service depends on: its own digest, and those of the terminating gateways linked to it, with the link:
- * Consul decides which names a wildcard covers.
+ * Returns a digest of everything that determines each service's result: its own digest, and those of linked terminating gateways
+ * with the link, since Consul decides which names a wildcard covers.
  */
 export function digestsOf(
   { services, terminatingGateways }: Inventory,
@@ -143,29 +143,29 @@ export function digestsOf(
 }
 
 /**
- * A name in the form of Consul's own indexes: names that differ only in case are equal there, so the result for either depends on what
- * is registered for both.
+ * Returns the name in the form of Consul's own indexes, which ignore case: the result for a name depends on registrations under
+ * every spelling.
  */
 function indexKey(service: string, namespace: string): string {
   return serviceKey(service, namespace).toLowerCase();
 }
 
-/** Distinguishes an instance from others with the same id, using what both agents and servers show. */
+/** Distinguishes instances with the same id, by fields that agents and servers both show. */
 export function instanceKey({ Address: address, Port: port }: JsonObject): string {
   return `${text(address)}:${number(port)}`;
 }
 
-/** The name under which Consul's servers are registered. */
+/** The service name of Consul's servers. */
 export const CONSUL = 'consul';
 
 const TERMINATING_GATEWAY = 'terminating-gateway';
 
-/** The relevant parts of one registration. */
+/** The relevant fields of a registration. */
 interface Entry {
   readonly service: string;
   readonly namespace: string;
   readonly kind: string;
-  /** The destination service of a Connect endpoint; `''` for none. */
+  /** The destination service of a Connect endpoint; `''` for other services. */
   readonly proxiedService: string;
   readonly digest: string;
   readonly id: string;
@@ -181,7 +181,7 @@ function entriesOf(node: JsonObject): readonly Entry[] {
     const kind = text(service['Kind']);
     const proxiedService = proxiedServiceOf(service, kind);
     const id = text(service['ID']);
-    // The index of its last change represents the whole registration: address, port, weights, meta, tags.
+    // The index of the last change stands for the whole registration: address, port, weights, meta, tags.
     const digest = `${location} ${id}@${String(service['ModifyIndex'])}${checks.get(id) ?? ''}`;
     return {
       service: text(service['Service']),
@@ -195,7 +195,7 @@ function entriesOf(node: JsonObject): readonly Entry[] {
   });
 }
 
-/** Short, since it is repeated for every service of the node. */
+/** Hashes to keep the digest short: every service of the node repeats it. */
 function digestOf(content: string): string {
   return createHash('sha1').update(content).digest('base64url');
 }
@@ -205,7 +205,7 @@ function proxiedServiceOf(service: JsonObject, kind: string): string {
   return object(service['Connect'])?.['Native'] === true ? text(service['Service']) : '';
 }
 
-/** Checks and their status by service id; those of the node itself under `''`. */
+/** Returns the ids and states of checks by service id; the node's own under `''`. */
 function checksByService(node: JsonObject): ReadonlyMap<string, string> {
   const checks = new Map<string, string>();
   for (const check of list(node['Checks'])) {

@@ -1,14 +1,18 @@
 import type { Dispatcher } from 'undici';
 
 /**
- * What answers say of a leader. Not each `X-Consul-KnownLeader: false` means something: from its cache, and from what is streamed to it (1.10 and
- * newer), an agent answers so although there is one. So only endpoints count that have said `true` before, and answers that come from a
- * server.
+ * Detects that the responding server has lost its leader. `X-Consul-KnownLeader: false` alone proves nothing: an agent also sends
+ * it with responses from its cache and from its streaming backend (1.10 and newer). So the header counts only in responses from a
+ * server, and only for endpoints that have sent `true` before.
  */
 export class KnownLeaders {
   readonly #reportedTrue = new Set<string>();
 
-  /** @param path of the question, below `/v1/` */
+  /**
+   * Whether the server that sent these headers has lost its leader.
+   *
+   * @param path of the request, below `/v1/`
+   */
   isLost(path: string, headers: Dispatcher.ResponseData['headers']): boolean {
     if (headers['x-cache'] !== undefined || headers['x-consul-query-backend'] === 'streaming') return false;
     const endpoint = path.split('/', 2).join('/');
@@ -19,5 +23,5 @@ export class KnownLeaders {
   }
 }
 
-// A follower hears of its leader several times a second, and elects another one after some seconds of silence.
+// A follower hears from its leader several times a second, and starts an election after a few seconds without contact.
 const MAX_CONTACT_MS = 10_000;

@@ -9,13 +9,13 @@ export interface ListenerSourceOptions {
   readonly agent: AgentOptions;
   /** Service id; the only mesh gateway of the agent when absent. */
   readonly id?: string;
-  /** Used while the agent does not know the gateway: what it will be registered with. */
+  /** Addresses for the time until the agent knows the gateway: those with which it will be registered. */
   readonly meanwhile?: readonly ListenAddress[];
 }
 
 /**
- * The listen addresses from the gateway's own registration, followed while running. A missing registration changes nothing: the last
- * known addresses stay, since the agent may only have lost it.
+ * Follows the listen addresses in the gateway's own registration. When the registration is missing the last addresses remain, since
+ * the agent may have lost it.
  */
 export function listenerSource({ agent: options, id, meanwhile = [] }: ListenerSourceOptions): ListenerSource {
   let known = false;
@@ -26,7 +26,7 @@ export function listenerSource({ agent: options, id, meanwhile = [] }: ListenerS
     const definitions = ownDefinition(agent, { id }, signal);
     try {
       let next = definitions.next();
-      // Yielded once: it must not replace what the agent reported since.
+      // Yielded once at most, so that it never replaces addresses that the agent has reported.
       if (!known && meanwhile.length > 0 && !(await isRegistered(next, signal))) {
         known = true;
         yield meanwhile;
@@ -47,10 +47,13 @@ export function listenerSource({ agent: options, id, meanwhile = [] }: ListenerS
 }
 
 const SOCKETS = 1;
-// A gateway should listen within a second of its start, whatever the agent does.
+// A gateway must listen within a second of its start, even without a response from the agent.
 const PATIENCE_MS = 1_000;
 
-/** Whether the agent soon reports the gateway as registered. Never rejects: the caller sees a failure when it awaits the response. */
+/**
+ * Whether the agent reports the gateway as registered within {@link PATIENCE_MS}. Never rejects; the caller awaits the same
+ * response and sees its failure.
+ */
 async function isRegistered(
   response: Promise<IteratorResult<{ readonly kind: string }, unknown>>,
   signal: AbortSignal,

@@ -16,33 +16,36 @@ import type { Roots } from './roots.ts';
 import { gatewayGroups } from './remote-gateways.ts';
 import type { Registered } from './service-health.ts';
 
-/** The mesh as one agent knows it. */
+/** The mesh, as one agent reports it. */
 export interface MeshView extends Registered {
   readonly trustDomain: string;
-  /** Its certificate authorities, in PEM. */
+  /** Root certificates of the mesh, in PEM. */
   readonly roots: readonly string[];
   readonly datacenter: string;
   readonly dnsDomain: string;
   readonly servers: readonly Instance[];
-  /** Consul's own servers were visible, and are not any more: other answers lack things, too. */
+  /** Consul's own servers were visible, and no longer are: other responses are incomplete as well. */
   readonly serversVanished: boolean;
-  /** When they vanished last, in monotonic milliseconds; 0: never. They may be back before anybody has looked. */
+  /**
+   * When the servers last became invisible, in monotonic milliseconds; 0 for never. They may be visible again by the time this is
+   * read.
+   */
   readonly serversVanishedAt: number;
   readonly gateways: readonly GatewayGroup[];
   readonly own: OwnDefinition | undefined;
-  /** Which parts keep an older value, and why. */
+  /** One sentence for each part that keeps an older value, with its reason. */
   readonly warnings: readonly string[];
 }
 
-/** Configured values. */
+/** Values from the configuration. */
 export interface Preset {
   /** Service id of the gateway; the only mesh gateway of the agent when absent. */
   readonly id?: string;
   /** Partition of the gateway; `default` when absent. */
   readonly partition?: string;
-  /** The local datacenter; requested from Consul when absent. */
+  /** Name of the local datacenter; queried from Consul when absent. */
   readonly datacenter?: string;
-  /** DNS domain of the agents; when absent requested from the agent, which needs `agent:read`, else `consul`. */
+  /** DNS domain of the agents. When absent it is queried from the agent, which needs `agent:read`, else `consul`. */
   readonly dnsDomain?: string;
 }
 
@@ -54,9 +57,9 @@ interface MeshParts {
   readonly servers: {
     readonly instances: readonly Instance[];
     readonly datacenter: string | undefined;
-    /** There were some, and the last response has none. */
+    /** The last response lists no servers, although an earlier one did. */
     readonly vanished: boolean;
-    /** When that became so last, in monotonic milliseconds; 0: never. */
+    /** When such a response last arrived, in monotonic milliseconds; 0 for never. */
     readonly vanishedAt: number;
   };
   readonly definition: OwnDefinition;
@@ -67,21 +70,21 @@ interface MeshParts {
 
 type WatchedParts = { readonly [Name in keyof MeshParts]: Watched<MeshParts[Name]> };
 
-/** What an earlier watch of the mesh knew. */
+/** The values of an earlier watch of the mesh. */
 export type KnownParts = { readonly [Name in keyof MeshParts]?: MeshParts[Name] | undefined };
 
-/** Without these no route can be derived. */
+/** Parts without which no route can be derived. */
 const ESSENTIAL = ['roots', 'inventory', 'resolvers', 'servers'] as const;
 
 /**
- * Watches the parts of the mesh independently: one that fails keeps its last value, with a warning, and is retried after growing
- * pauses.
+ * Watches the parts of the mesh independently. A part that fails keeps its last value, with a warning, and is retried with a
+ * growing back-off.
  */
 export class MeshWatch {
   readonly #preset: Preset;
   readonly #parts: WatchedParts;
 
-  /** @param known from an earlier watch: used until this one knows better */
+  /** @param known values of an earlier watch, used until this watch has its own */
   constructor(agent: Agent, preset: Preset, options: WatchOptions, known: KnownParts = {}) {
     this.#preset = preset;
     const watched = <T>(watch: Watch<T>, kept: T | undefined): Watched<T> => new Watched(watch, options, kept);
@@ -100,12 +103,12 @@ export class MeshWatch {
     };
   }
 
-  /** The state, for a later watch. */
+  /** Returns the current values, for a later watch. */
   get known(): KnownParts {
     return Object.fromEntries(Object.entries(this.#parts).map(([name, { reading }]) => [name, reading.value]));
   }
 
-  /** Why nothing can be derived: the essential queries all fail, or one of them always has. */
+  /** Why no route can be derived: all essential queries fail, or one of them has never succeeded. */
   get failure(): Error | undefined {
     const readings = ESSENTIAL.map((name) => this.#parts[name].reading);
     const failing = readings.filter(({ state }) => state === 'failing');
@@ -118,7 +121,11 @@ export class MeshWatch {
     );
   }
 
-  /** @param awaited whether to wait for the non-essential parts, too; `undefined` while there is something to wait for */
+  /**
+   * Returns the view, or `undefined` while a required part is not known.
+   *
+   * @param awaited whether the non-essential parts are required, too
+   */
   view(awaited: boolean): MeshView | undefined {
     const {
       roots,
@@ -171,7 +178,7 @@ export class MeshWatch {
 const DEFAULT_DNS_DOMAIN = 'consul';
 const NO_LINKS: MeshParts['links'] = new Map();
 
-/** From the coarse query that shows what has changed; from the list of names alone where the agent has no such query. */
+/** Yields the inventory from the coarse query of all nodes; from the list of names where the agent does not have that query. */
 async function* inventories(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['inventory']> {
   try {
     for await (const response of blockingQuery(agent, { path: NODES, without: FREE_TEXT }, signal)) {
@@ -193,7 +200,7 @@ async function* inventories(agent: Agent, signal: AbortSignal): AsyncGenerator<M
 const NODES = 'internal/ui/nodes';
 const REWOUND_REST_MS = 1_000;
 
-/** Names do not show what changed behind them, so each reading queries every service. */
+/** Polls the list of names. Names do not show changes behind them, so each poll makes every service be queried. */
 async function* polledInventories(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['inventory']> {
   const path = 'catalog/services';
   while (!signal.aborted) {
@@ -204,7 +211,7 @@ async function* polledInventories(agent: Agent, signal: AbortSignal): AsyncGener
   }
 }
 
-// A third of what querying 5,000 services takes; with few services a change is still seen within a second.
+// A third of the time that querying 5,000 services takes; with few services, a change still shows within a second.
 const POLL_MS = 500;
 
 async function* resolvers(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['resolvers']> {
@@ -214,8 +221,9 @@ async function* resolvers(agent: Agent, signal: AbortSignal): AsyncGenerator<Mes
 }
 
 /**
- * Consul's own servers: part of the mesh in a WAN federation, and the most reliable source for the name of the datacenter. There is
- * always one: an empty list means that the token may not read it, and is ignored.
+ * Follows Consul's own servers: part of the mesh in a WAN federation, and the most reliable source of the datacenter's name. Every
+ * datacenter has servers: an empty list means that the token may not read them, or that Consul has lost its state, so the last
+ * servers remain.
  */
 async function* servers(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['servers']> {
   const path = `health/service/${CONSUL}`;
@@ -223,7 +231,7 @@ async function* servers(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshP
   for await (const response of blockingQuery(agent, { path, without: FREE_TEXT, impliesLoss: true }, signal)) {
     const instances = parsed(response, path, 'a list of instances', instancesOf);
     const datacenter = parsed(response, path, 'instances with a datacenter', (json) => datacenterOf(json) ?? '');
-    // Older than what was known: the state loss guard must see the inventory first, which shows the loss.
+    // The response is older than the last one. The state loss guard must first see the inventory, which shows the loss.
     if (response.rewound) await pause(REWOUND_REST_MS, signal);
     const isNone = instances.length === 0;
     const isLoss = isNone && known.instances.length > 0;
@@ -234,7 +242,7 @@ async function* servers(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshP
   }
 }
 
-/** An agent too old for terminating gateways does not know this kind of entry, and says so once. */
+/** Yields no links where the agent is too old for terminating gateways: it rejects this kind of entry. */
 async function* links(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['links']> {
   const path = 'config/terminating-gateway';
   try {
@@ -248,7 +256,7 @@ async function* links(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshPar
   }
 }
 
-/** The DNS domain of the agents, which needs `agent:read`; without it the default, or the configured value, is used. */
+/** Yields the DNS domain of the agents, which needs `agent:read`; else the configured or the default domain. */
 async function* dnsDomain(agent: Agent, { dnsDomain: preset }: Preset, signal: AbortSignal): AsyncGenerator<string> {
   yield preset ?? (await agentDomain(agent, signal)) ?? DEFAULT_DNS_DOMAIN;
   await aborted(signal);

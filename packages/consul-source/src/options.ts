@@ -23,45 +23,53 @@ import type { CredentialOptions } from './sidecar/credentials.ts';
 import { tlsProblems } from './tls-files.ts';
 import { isToken, readToken, TOKEN_FORM } from './token.ts';
 
-/** The settings of `use: consul`, as written. */
+/** The settings of `use: consul`, as written in the configuration. */
 export interface ConsulSettings extends ExportRules {
-  /** The agent's address, in the form of `AgentOptions.address`; `http://127.0.0.1:8500` when absent. */
+  /** Address of the agent, as in `AgentOptions.address`; `http://127.0.0.1:8500` when absent. */
   readonly address?: string;
-  /** `user:password` for the basic authentication of a proxy in front of the agent; see `AgentOptions.httpAuth`. */
+  /** `user:password` for the basic authentication of a reverse proxy in front of the agent; see `AgentOptions.httpAuth`. */
   readonly httpAuth?: string;
-  /** ACL token; not together with `tokenFile`. The agent uses its own default token when neither is set. */
+  /** ACL token; excludes `tokenFile`. When neither is set, the agent uses its own default token. */
   readonly token?: string;
-  /** Relative to the configuration file, as all files are. Reloaded when it changes. */
+  /** File with the ACL token, relative to the configuration file like all files. Reloaded when it changes. */
   readonly tokenFile?: string;
-  /** Authorities (PEM) that must have issued the agent's certificate, in addition to `caPath`; the system's when neither is set. */
+  /**
+   * Certificate authorities (PEM), one of which must have issued the agent's certificate, in addition to `caPath`; the system's
+   * when neither is set.
+   */
   readonly caFile?: string;
-  /** A folder of certificate authorities. */
+  /** Folder with certificate authorities (PEM). */
   readonly caPath?: string;
-  /** Client certificate (PEM) for an agent that requires one; together with `keyFile`. */
+  /** Client certificate (PEM) for an agent that requires one; needs `keyFile`. */
   readonly certFile?: string;
   /** Private key (PEM) of `certFile`. */
   readonly keyFile?: string;
-  /** Server name in the agent's certificate; the host of `address` when absent. */
+  /** Server name to verify in the agent's certificate; the host of `address` when absent. */
   readonly tlsServerName?: string;
-  /** Sent as `ns` with every query; Consul's community edition rejects queries with one. */
+  /** Sent as `ns` with every query; Consul's community edition rejects it. */
   readonly namespace?: string;
-  /** Admin partition of the gateway (Consul Enterprise); `default` when absent, and then not sent. */
+  /** Admin partition of the gateway (Consul Enterprise), sent with every query; `default`, and not sent, when absent. */
   readonly partition?: string;
-  /** The local datacenter; requested from Consul when absent. */
+  /** Name of the local datacenter; queried from Consul when absent. */
   readonly datacenter?: string;
-  /** DNS domain of the agents; when absent requested from the agent, which needs `agent:read`, else `consul`. */
+  /** DNS domain of the agents. When absent it is queried from the agent, which needs `agent:read`, else `consul`. */
   readonly dnsDomain?: string;
-  /** Service id of a gateway registered by somebody else; the only mesh gateway of the agent when absent. Ignored with `register`. */
+  /**
+   * Service id of a registration that is managed elsewhere; the only mesh gateway of the agent when absent. Ignored with
+   * `register`.
+   */
   readonly proxyId?: string;
-  /** Sidecars only: files or folders with the roots of peers, by peer, for a token without `peering:read`; see `CredentialOptions`. */
+  /**
+   * Sidecars only: files or folders with the roots of peers, by peer, for a token without `peering:read`; see `CredentialOptions`.
+   */
   readonly trustBundles?: TrustBundles;
-  /** What every route of the gateway has beside what Consul says of it; nothing when absent. */
+  /** Settings of all routes of the gateway that Consul itself does not define; none when absent. */
   readonly routes?: RouteDefaults;
-  /** Registers the gateway with the agent; absent: it is registered by somebody else, or needs not be. */
+  /** Registers the gateway with the agent. When absent, the registration is managed elsewhere, or not needed. */
   readonly register?: RegisterOptions;
 }
 
-/** @throws ConfigProblems with every problem */
+/** Parses the settings. @throws ConfigProblems with every problem */
 export function parseSettings(config: unknown): ConsulSettings {
   const { root, problems } = openValue(config ?? {});
   const fields = root.record(SETTINGS);
@@ -100,7 +108,7 @@ function readRouteSettings(fields: ReadonlyMap<string, Field> | undefined): Rout
   if (fields === undefined) return {};
   const retries = fields.get('retryBeforeFirstByte')?.boolean() === true;
   return {
-    // Made absolute once it is known what they are relative to.
+    // {@link optionsOf} later makes file names absolute.
     ...readAccess(fields.get('access'), (name) => name),
     ...readLimits(fields.get('limits')),
     ...readProxyProtocol(fields.get('proxyProtocol')),
@@ -112,10 +120,9 @@ function readRouteSettings(fields: ReadonlyMap<string, Field> | undefined): Rout
 }
 
 /**
- * Settings in the form that the parts take: files as absolute paths, each of which is readable now.
+ * Converts settings to options of the parts, with absolute file names.
  *
- * @param baseDir relative file names are resolved against it
- * @throws ConfigProblems when a file cannot be read
+ * @param baseDir folder against which relative file names are resolved
  */
 export function optionsOf(settings: ConsulSettings, baseDir: string): ConsulOptions & CredentialOptions {
   const { caFile, caPath, certFile, keyFile, tokenFile, trustBundles, routes, ...options } = settings;
@@ -142,8 +149,8 @@ function withAbsoluteLists({ ofKind, ...ofAll }: RouteDefaults, baseDir: string)
 }
 
 /**
- * Files that cannot be used as they are at this moment, each under the key that names it. A source that runs waits for them, with the reason in
- * its state; a check before the start refuses them.
+ * Returns the problems of files that cannot be used at the moment, by the setting that names each. A running source waits for such
+ * a file and reports the reason in its state; a check before the start fails.
  */
 export async function fileProblems({
   tls = {},
@@ -165,7 +172,7 @@ export async function fileProblems({
   return problems;
 }
 
-/** Every list of addresses that the settings of routes name. */
+/** Returns the address list files in the settings of routes, without duplicates. */
 function listsOf({ ofKind = {}, ...ofAll }: RouteDefaults = {}): readonly string[] {
   const all = [ofAll, ...Object.values(ofKind)];
   const named = all.flatMap(({ access = {} }) => [access.allowFile, access.denyFile]);
@@ -192,7 +199,7 @@ const STRINGS = [
 const REGISTER_STRINGS = ['service', 'id', 'address', 'wanAddress', 'readyUrl', 'deregisterAfterCritical'] as const;
 
 const SETTINGS = optional([...STRINGS, 'httpExports', 'exportFailover', 'trustBundles', 'register', 'routes'] as const);
-/** Keys of each of `routes.ofKind`. */
+/** Keys of each entry in `routes.ofKind`. */
 const ROUTE: Readonly<Record<keyof RouteSettings, 'optional'>> = optional([
   'access',
   'limits',

@@ -8,35 +8,35 @@ import { object, objects, text } from './json.ts';
 import type { JsonObject } from './json.ts';
 import type { OwnInstance } from './own-visibility.ts';
 
-/** The gateway's own registration, or that the agent has none. */
+/** The gateway's own registration, or the fact that the agent has none. */
 export type OwnDefinition =
   | {
       readonly kind: 'registered';
       readonly definition: GatewayDefinition;
-      /** What identifies it on the servers. */
+      /** Identifies the gateway's registration on the servers. */
       readonly instance: OwnInstance;
-      /** Mark of the process that registered it, see {@link instanceMark}; `''` when none of ours did. */
+      /** Mark of the process that registered it, see {@link instanceMark}; `''` when no Meshgate process did. */
       readonly mark: string;
-      /** Of the first process that has had it, from which each other one has taken it over; `''` when that was somebody else. */
+      /** Mark of the process that registered it first, before others took over from it; `''` when no Meshgate process did. */
       readonly lineage: string;
     }
   | { readonly kind: 'missing' };
 
-/** The id belongs to something other than a mesh gateway. */
+/** The id belongs to a registration that is not a mesh gateway. */
 export class NotAGateway extends AgentError {}
 
-/** Which registration to follow. */
+/** Selects the registration to follow. */
 export interface OwnQuery {
-  /** The service id; for `undefined` the only mesh gateway registered with this agent. */
+  /** The service id; when `undefined`, the only mesh gateway registered with the agent. */
   readonly id: string | undefined;
-  /** Whether to yield each time it is missing, instead of only the first time. */
+  /** Whether to yield at every poll while the registration is missing; only once when absent. */
   readonly repeatsMissing?: boolean;
 }
 
 /**
- * Follows the gateway's own registration, by hash. Ends when `signal` aborts; throws the agent's errors.
+ * Follows the gateway's own registration by hash. Ends when `signal` aborts; throws the agent's errors.
  *
- * @throws NotAGateway when the id belongs to something else, whose port and maintenance must not be touched
+ * @throws NotAGateway when the id belongs to another kind of service, whose port and maintenance mode must not be touched
  */
 export async function* ownDefinition(
   agent: Agent,
@@ -67,23 +67,25 @@ const MESH_GATEWAY = 'mesh-gateway';
 const MARK = 'meshgate-process';
 const LINEAGE = 'meshgate-lineage';
 
-/** A field of a registration's meta that identifies the process that made it. */
+/**
+ * Returns the metadata of a registration that identifies the process that made it, and the first process in its line of takeovers.
+ */
 export function instanceMark(mark: string, lineage: string): JsonObject {
   return { [MARK]: mark, [LINEAGE]: lineage };
 }
 
-/** Which process has had a registration first; `''` when none of ours has. */
+/** Returns the mark of the process that had a registration first; `''` when no Meshgate process did. */
 export function lineageOf(service: JsonObject): string {
   return text(object(service['Meta'])?.[LINEAGE]) || markOf(service);
 }
 
-/** The process that made a registration; `''` when none of ours did. */
+/** Returns the mark of the process that made a registration; `''` when no Meshgate process did. */
 export function markOf(service: JsonObject): string {
   return text(object(service['Meta'])?.[MARK]);
 }
 
 /**
- * The id of the only mesh gateway that is registered with the agent.
+ * Returns the id of the only mesh gateway registered with the agent.
  *
  * @throws AgentError when there is none, or more than one
  */

@@ -11,7 +11,7 @@ import type {
 import { list, mapped, number, object, objects, text, strings } from './json.ts';
 import type { JsonObject } from './json.ts';
 
-/** One element of a health response (a CheckServiceNode); `undefined` when it lacks a node or a service. */
+/** Parses an element of a health response (a CheckServiceNode); `undefined` when it lacks a node or a service. */
 function instanceOf(value: unknown): Instance | undefined {
   const node = object(object(value)?.['Node']);
   const service = object(object(value)?.['Service']);
@@ -37,7 +37,7 @@ function instanceOf(value: unknown): Instance | undefined {
   };
 }
 
-/** None without a server name: that is a service outside the mesh, which a peer replicates for DNS. */
+/** Returns none without a server name: the service is outside the mesh, replicated by its peer for DNS. */
 function peerMetaOf(json: unknown): { readonly peerMeta?: PeerMeta } {
   const serverNames = list(object(json)?.['SNI']).map(text).filter(Boolean);
   if (serverNames.length === 0) return {};
@@ -45,7 +45,7 @@ function peerMetaOf(json: unknown): { readonly peerMeta?: PeerMeta } {
   return { peerMeta: { serverNames, identities, protocol: text(object(json)?.['Protocol']) || 'tcp' } };
 }
 
-/** The addresses of a registration by their tags. */
+/** Parses the tagged addresses of a registration. */
 export function taggedAddressesOf(json: unknown): Readonly<Record<string, TaggedAddress>> {
   return mapped(json, (tagged) => ({
     address: text(object(tagged)?.['Address']),
@@ -53,19 +53,19 @@ export function taggedAddressesOf(json: unknown): Readonly<Record<string, Tagged
   }));
 }
 
-/** A health response; `undefined` when it is not a list of instances. */
+/** Parses a health response; `undefined` when it is not a list of instances. */
 export function instancesOf(json: unknown): readonly Instance[] | undefined {
   if (!Array.isArray(json)) return undefined;
   const instances = json.map(instanceOf).filter((instance) => instance !== undefined);
   return instances.length === json.length ? instances : undefined;
 }
 
-/** The datacenter of the first node of a health response; `undefined` when there is none. */
+/** Returns the datacenter of the first node in a health response; `undefined` for an empty response. */
 export function datacenterOf(json: unknown): string | undefined {
   return text(object(objects(json)[0]?.['Node'])?.['Datacenter']) || undefined;
 }
 
-/** The response of `internal/federation-states/mesh-gateways`: gateways by datacenter. */
+/** Parses the response of `internal/federation-states/mesh-gateways`: gateways by datacenter. */
 export function gatewayGroupsOf(json: unknown): readonly GatewayGroup[] | undefined {
   const byDatacenter = object(json);
   if (byDatacenter === undefined) return undefined;
@@ -75,7 +75,7 @@ export function gatewayGroupsOf(json: unknown): readonly GatewayGroup[] | undefi
   }));
 }
 
-/** The list of service-resolvers, by `namespace/service`; see {@link serviceKey}. */
+/** Parses the list of service-resolvers, by {@link serviceKey}. */
 export function resolversOf(json: unknown): ReadonlyMap<string, GatewayResolver> | undefined {
   if (!Array.isArray(json)) return undefined;
   return new Map(
@@ -83,18 +83,18 @@ export function resolversOf(json: unknown): ReadonlyMap<string, GatewayResolver>
   );
 }
 
-/** The key of a service: names are unique within a namespace. */
+/** Returns the key of a service, since names are unique only within a namespace. */
 export function serviceKey(service: string, namespace: string): string {
   return `${namespace || 'default'}/${service}`;
 }
 
-/** A duration as Go writes it (`1m30s`, `250ms`) or as a number of nanoseconds, in milliseconds; `undefined` when it is neither. */
+/** Parses a duration in Go's notation (`1m30s`, `250ms`) or in nanoseconds. Returns milliseconds; `undefined` for other values. */
 export function durationMs(value: unknown): number | undefined {
   const ms = writtenMs(value);
   return ms === undefined ? undefined : Math.min(ms, MAX_TIMER_MS);
 }
 
-// The maximum of Node's timers, which fire at once beyond it.
+// Maximum of Node's timers, which fire at once beyond it.
 const MAX_TIMER_MS = 2_147_483_647;
 
 function writtenMs(value: unknown): number | undefined {

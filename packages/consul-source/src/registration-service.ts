@@ -12,23 +12,23 @@ import type { RegistrationBody } from './registration.ts';
 /** Options of {@link registrationService}. */
 export interface RegistrationServiceOptions {
   readonly agent: AgentOptions;
-  /** What to register, and deregister at the end. Absent: the gateway is registered by somebody else, who also deregisters it. */
+  /** Registration to make, and to remove at the end. When absent, the gateway's registration is managed elsewhere. */
   readonly body?: RegistrationBody;
-  /** Service id of a gateway registered by somebody else; the only mesh gateway of the agent when absent. */
+  /** Service id of a registration that is managed elsewhere; the only mesh gateway of the agent when absent. */
   readonly id?: string;
   /** Called with the reason why the agent may not know the gateway; `undefined` when it does. */
   readonly onProblem: (problem: string | undefined) => void;
-  /** Called before the gateway deregisters on purpose. */
+  /** Called before an intended deregistration. */
   readonly onDeregister: () => void;
 }
 
 /**
- * Keeps the gateway registered with its agent: registers at the start and again whenever the agent has lost it, enables maintenance
- * from the start of a drain to its end so that no new clients are sent, and deregisters.
+ * Keeps the gateway registered with its agent: registers it at the start and again whenever the agent has lost it, enables
+ * maintenance mode from the start of a drain to its end so that no new clients are sent, and deregisters it.
  *
- * A registration belongs to its creator. One that another process took over under the same id is left alone, one created by somebody
- * else is restored to how it was found, and anything that is not a mesh gateway is rejected. An unreachable agent never keeps the
- * gateway from starting or stopping.
+ * A registration belongs to its creator. When another process has taken over the id, its registration is left alone; a registration
+ * that is managed elsewhere gets back its previous maintenance mode; and anything that is not a mesh gateway is rejected. An
+ * unreachable agent never prevents the gateway from starting or stopping.
  */
 export function registrationService(options: RegistrationServiceOptions): Service {
   return new KeptRegistration(options);
@@ -38,15 +38,15 @@ class KeptRegistration implements Service {
   readonly name = 'consul-registration';
   readonly #options: RegistrationServiceOptions;
   readonly #agent: Agent;
-  /** Distinguishes this process from any other that registers the same id. */
+  /** Distinguishes this process from others that register the same id. */
   readonly #mark = randomUUID();
-  /** Of the process that has had the registration first. */
+  /** Mark of the process that had the registration first. */
   #lineage: string = this.#mark;
   readonly #scope = openScope();
   #isDraining = false;
   /** The registration disappeared after it was made. */
   #hasLost = false;
-  /** That happens again and again. */
+  /** The registration disappears again and again. */
   #isForgotten = false;
   #refusal: NotAGateway | undefined;
   #keeping: Promise<unknown> = Promise.resolve();
@@ -56,7 +56,7 @@ class KeptRegistration implements Service {
     this.#agent = openAgent(options.agent, SOCKETS);
   }
 
-  /** Rejects when the id belongs to something other than a mesh gateway. */
+  /** Starts to keep the registration. Rejects when the id belongs to something other than a mesh gateway. */
   async start(signal: AbortSignal): Promise<void> {
     const { onProblem } = this.#options;
     const tries = new Cell<void>();
@@ -96,13 +96,17 @@ class KeptRegistration implements Service {
     }
   }
 
-  /** When the registration disappeared, requests may reach different agents: a leftover at one of them would stay for hours. */
+  /**
+   * Deregisters the gateway. If its registration has disappeared before, several agents may share the address, and a leftover
+   * registration at one of them would remain for hours: so it repeats the attempt.
+   */
   async #takeBack(signal: AbortSignal): Promise<void> {
     const rounds = this.#hasLost ? ROUNDS : 1;
     for (let round = 0; round < rounds; round += 1) {
       const own = await this.#own(signal);
       if (own === undefined) continue;
-      // Once, twice, three times: a round-robin balancer, too, must not lead each of them past the right agent.
+      // One, two, then three requests: with a round-robin balancer in front of the agents, a constant number could miss the right
+      // agent in every round.
       for (let turn = 0; turn <= round % 3; turn += 1) await this.#deregister(own.id, signal);
     }
   }
@@ -118,7 +122,7 @@ class KeptRegistration implements Service {
     await this.#keeping;
   }
 
-  /** Yields what is wrong with the registration at each change; `undefined` when nothing is. */
+  /** Yields the problem of the registration at each change; `undefined` when there is none. */
   async *#keep(signal: AbortSignal): AsyncGenerator<string | undefined> {
     await this.#register(signal);
     const id = await this.#serviceId(signal);
@@ -139,14 +143,14 @@ class KeptRegistration implements Service {
   #problemOf(own: OwnDefinition, id: string): string | undefined {
     const { body } = this.#options;
     if (own.kind === 'missing') return body === undefined ? `the agent no longer knows the gateway ${id}` : undefined;
-    // One that replaces this process has it from there.
+    // A process that takes over from this one keeps its lineage.
     const isInOrder = body === undefined || own.mark === this.#mark || own.lineage === this.#lineage;
     return isInOrder
       ? undefined
       : `another process has registered ${id} with the agent: this one leaves it alone from now on`;
   }
 
-  /** @throws AgentError when another live gateway has the id */
+  /** Registers the gateway. @throws AgentError when another live gateway has the id */
   async #register(signal: AbortSignal): Promise<void> {
     const { body } = this.#options;
     if (body === undefined) return;
@@ -158,9 +162,12 @@ class KeptRegistration implements Service {
   }
 
   /**
-   * A gateway with the same id, another address and a passing check is a different one, whose traffic would be lost. With the same
-   * address it is the one that this process replaces; without our mark it was registered by somebody else, and is replaced as Consul's
-   * own command would.
+   * Returns the lineage of the gateway that this process takes over from; `''` when there is none. A gateway with the same id,
+   * another address and a passing check is a different one, whose traffic would be lost. With the same address it is the
+   * predecessor of this process. A registration without our mark was made by other software, and is replaced as Consul's own
+   * command would.
+   *
+   * @throws AgentError when another live gateway has the id
    */
   async #replacedBy(body: RegistrationBody, signal: AbortSignal): Promise<string> {
     const path = servicePath(body.ID);
@@ -176,7 +183,7 @@ class KeptRegistration implements Service {
     );
   }
 
-  /** The registration that this process owns; `undefined` when there is none, or another process took it over. */
+  /** Returns the registration of this process; `undefined` when there is none, or when another process has taken it over. */
   async #own(signal: AbortSignal): Promise<{ readonly id: string } | undefined> {
     const { body } = this.#options;
     const id = await this.#serviceId(signal);
@@ -194,7 +201,7 @@ class KeptRegistration implements Service {
     await this.#agent.request({ method: 'PUT', path, query, timeoutMs: DEREGISTER_MS }, signal);
   }
 
-  /** Newer agents respond with 404 for a missing registration: then there is nothing to do. */
+  /** Accepts a 404: newer agents respond with it when the registration is already gone. */
   async #deregister(id: string, signal: AbortSignal): Promise<void> {
     const path = `agent/service/deregister/${encodeURIComponent(id)}`;
     await this.#agent.request({ method: 'PUT', path, mayBeMissing: true, timeoutMs: DEREGISTER_MS }, signal);
@@ -212,21 +219,21 @@ const LOSSES_WITHIN_MS = 60_000;
 const FORGOTTEN_REST_MS = 30_000;
 const FORGOTTEN =
   'the agent forgets the registration at once: several agents, or several servers, answer at its address; name the address of one of them';
-// Enough for a balancer over a handful of agents.
+// Enough for a load balancer over a handful of agents.
 const ROUNDS = 12;
 const SOCKETS = 2;
-// A gateway should route within a second of its start, whatever the agent does.
+// A gateway must route within a second of its start, even without a response from the agent.
 const PATIENCE_MS = 1_000;
-// The check fails soon anyway; a shutdown should not wait longer for an agent.
+// The check fails soon in any case; a shutdown must not wait longer for an agent.
 const DEREGISTER_MS = 3_000;
-/** Distinguishes our own maintenance, which ends with a restart, from an operator's, which does not. */
+/** Distinguishes maintenance mode set by the gateway, which ends with a restart, from an operator's, which does not. */
 const MAINTENANCE_REASON = 'meshgate is draining';
 
 function servicePath(id: string): string {
   return `agent/service/${encodeURIComponent(id)}`;
 }
 
-/** A gateway that was killed in the middle of a drain finds itself in maintenance when it restarts. */
+/** Ends the maintenance mode that a gateway left behind when it was killed during a drain. */
 async function endOwnMaintenance(agent: Agent, id: string, signal: AbortSignal): Promise<void> {
   const checks = await checksOf(agent, signal);
   const ours = checks.some(

@@ -11,35 +11,35 @@ export interface RegisterOptions {
   /** Service id; the service's name when absent. */
   readonly id?: string;
   /**
-   * `IP:PORT` at which this datacenter reaches the gateway. An IPv4 address without a port means port 443; `:PORT` means the agent's
-   * own address; both when absent.
+   * `IP:PORT` at which this datacenter reaches the gateway. An IPv4 address without a port has port 443; `:PORT` has the agent's
+   * own address; both defaults apply when absent.
    */
   readonly address?: string;
-  /** `HOST:PORT` at which other datacenters reach it. */
+  /** `HOST:PORT` at which other datacenters reach the gateway. */
   readonly wanAddress?: string;
-  /** Listener names with the `IP:PORT` to listen on, instead of the addresses above. */
+  /** `IP:PORT` to listen on, by listener name, in place of the addresses above. */
   readonly bindAddresses?: Readonly<Record<string, string>>;
-  /** Also carries the traffic of Consul's own servers (WAN federation through gateways). */
+  /** The gateway also carries the traffic of Consul's own servers (WAN federation through gateways). */
   readonly exposeServers?: boolean;
   /**
-   * URL that the agent checks for readiness, `http://127.0.0.1:19000/ready`: any status but 2xx is critical. When absent the agent
-   * checks whether the port is open, as for Consul's own command.
+   * URL that the agent checks for readiness, `http://127.0.0.1:19000/ready`: any status other than 2xx is critical. When absent the
+   * agent checks whether the port is open, as for Consul's own command.
    */
   readonly readyUrl?: string;
-  /** How long a check may fail before the agent deregisters the gateway: a duration such as `6h`, which is the default. */
+  /** Duration for which a check may fail before the agent deregisters the gateway, such as `6h`, the default. */
   readonly deregisterAfterCritical?: string;
 }
 
 /** The body of `PUT /v1/agent/service/register`. */
 export type RegistrationBody = Readonly<Record<string, unknown>> & { readonly ID: string; readonly Name: string };
 
-/** A body, or every problem of the options; paths begin at them. */
+/** A request body, or every problem of the options; paths are relative to the options. */
 export type Registration =
   | { readonly kind: 'registration'; readonly body: RegistrationBody }
   | { readonly kind: 'invalid'; readonly problems: readonly Problem[] };
 
 /**
- * The registration of a mesh gateway: identical to what Consul's own command sends, so that the two can replace each other.
+ * Builds the registration of a mesh gateway, identical to the one of Consul's own command, so that the two can replace each other.
  *
  * @param isLocal whether an IP address is assigned to an interface of this host
  */
@@ -122,20 +122,20 @@ function addressesOf({ address, wanAddress, bindAddresses = {} }: RegisterOption
   };
 }
 
-/** As Consul's command parses its flags: an IPv4 address alone means port 443. */
+/** Parses an address like the flags of Consul's command: an IPv4 address alone has port 443. */
 function endpointOf(text: string): Endpoint | undefined {
   return parseEndpoint(isIPv4(text) ? `${text}:${DEFAULT_PORT}` : text);
 }
 
-/** `:8443`: that port of the agent's own address, which is then omitted. */
+/** Parses `:8443`, which omits the host: the agent's own address. */
 function portAlone(text = ''): Endpoint | undefined {
   const { port = 0 } = text.startsWith(':') ? (parseEndpoint(`localhost${text}`) ?? {}) : {};
   return port === 0 ? undefined : { host: '', port };
 }
 
 /**
- * Named bind addresses are bound; else lan and wan where both belong to this host; else the registered address, which must then belong
- * to it.
+ * Returns the addresses to bind: the named bind addresses; else lan and wan when both belong to this host; else the registered
+ * address, which must belong to this host.
  */
 function bindConfig({ lan, wan, bind }: Addresses, isLocal: (ip: string) => boolean): object | undefined {
   if (Object.keys(bind).length > 0) {
@@ -149,7 +149,7 @@ function bindConfig({ lan, wan, bind }: Addresses, isLocal: (ip: string) => bool
   return { envoy_gateway_no_default_bind: true, envoy_gateway_bind_tagged_addresses: true };
 }
 
-/** Unlike Consul's command, any address of the IPv4 loopback network is accepted: it can be bound without being assigned. */
+/** Accepts any address of the IPv4 loopback network, unlike Consul's command: it can be bound without being assigned. */
 function bindProblems({ lan, bind }: Addresses, isLocal: (ip: string) => boolean): readonly Problem[] {
   if (lan === undefined || lan.host === '' || Object.keys(bind).length > 0) return [];
   if (isLocal(lan.host) || lan.host.startsWith('127.')) return [];
@@ -157,7 +157,10 @@ function bindProblems({ lan, bind }: Addresses, isLocal: (ip: string) => boolean
   return [{ path: ['address'], message }];
 }
 
-/** Whoever dials a wildcard dials itself (ip(7)): the gateways of other datacenters would come back to their own. */
+/**
+ * Rejects a wildcard address: connecting to it reaches the dialling host itself (ip(7)), so gateways of other datacenters would
+ * dial themselves.
+ */
 function wanProblems({ wan }: Addresses): readonly Problem[] {
   if (wan === undefined || !WILDCARDS.has(wan.host)) return [];
   const message = `expected an address that other datacenters can dial, found ${wan.host}`;

@@ -10,21 +10,24 @@ import { gatewayGroupsOf, instancesOf } from './records.ts';
 
 /** Options of {@link gatewayGroups}. */
 export interface GatewayGroupsOptions {
-  /** Whether datacenters with a federation state are queried, too: the state may be older than their catalog. */
+  /** Whether to query datacenters with a federation state directly, too: their state may be older than their catalog. */
   readonly checksStates: boolean;
-  /** Whether nothing is yielded before all datacenters have answered, though only for half a second; else those come when they come. */
+  /**
+   * Whether to yield nothing before all datacenters have responded, for at most half a second; otherwise their gateways follow as
+   * they arrive.
+   */
   readonly awaitsAll: boolean;
 }
 
 /**
- * The mesh gateways of all datacenters, found by their kind, whatever their service is called.
+ * Follows the mesh gateways of all datacenters. Gateways are found by their kind, whatever the name of their service.
  *
- * Federation states are replicated to every datacenter: one local query that works while remote datacenters are unreachable. They may
- * be missing (an agent that is too old, a token that may not read them, a datacenter without a replication token) or older than the
- * catalog there, so each datacenter is also queried itself: every ten seconds without a state, every minute and at each change of its
- * state with one. The newer registration is used.
+ * Federation states are replicated to every datacenter: one local query that works while remote datacenters are unreachable. They
+ * may be missing (an agent that is too old, a token that may not read them, a datacenter without a replication token) or older than
+ * the catalog there, so each datacenter is also queried directly: every ten seconds without a state; with one, every minute and
+ * whenever it changes. The newer registrations are used.
  *
- * A datacenter without a known gateway is yielded with none.
+ * A datacenter without a known gateway is part of the result, without gateways.
  */
 export async function* gatewayGroups(
   agent: Agent,
@@ -72,7 +75,7 @@ class GatewayWatch {
   }
 
   /**
-   * `undefined` while there is something to wait for.
+   * Returns the gateways; `undefined` while a required query is pending.
    *
    * @throws AgentError when the agent itself fails
    */
@@ -88,13 +91,13 @@ class GatewayWatch {
     this.#direct.set(
       new Map(queried.map((datacenter) => [datacenter, this.#query(datacenter, states.get(datacenter))])),
     );
-    // With a state for each there is no need to wait for an unresponsive datacenter.
+    // When every datacenter has a state, an unresponsive one delays nothing.
     const isMissing = all.some((datacenter) => !states.has(datacenter));
     if (awaitsAll && isMissing && !this.#direct.converged && this.#ageMs < AWAITED_MS) return undefined;
     return newestOfEach(all.flatMap((datacenter) => this.#groupsOf(datacenter, states.get(datacenter))));
   }
 
-  /** How long to wait at most before the groups are looked at again, in milliseconds. */
+  /** Maximum time until the next evaluation, in milliseconds. */
   get restMs(): number {
     const age = this.#ageMs;
     const next = [AWAITED_MS, SILENT_MS].find((ms) => ms > age);
@@ -119,14 +122,15 @@ class GatewayWatch {
   }
 
   /**
-   * What a datacenter that no longer answers has said is older than its state; without one it is all that there is. One that has not answered
-   * at all is left out for as long as it may just be far away; after that its names lead nowhere, and it is said why.
+   * Combines a datacenter's federation state with its direct query. With a state, the result of a failing query is dropped, since
+   * it is older. Without a state, the last result remains, or else the last state. A datacenter that has never responded is omitted
+   * for {@link SILENT_MS}, as it may be far away; after that it is listed without gateways, and with the reason.
    */
   #groupsOf(datacenter: string, state: GatewayGroup | undefined): readonly GatewayGroup[] {
     const { value, error } = this.#direct.get(datacenter) ?? {};
     if (state !== undefined) return value === undefined || error !== undefined ? [state] : [state, value];
     if (value !== undefined) return [value];
-    // A state that is gone, of a datacenter that has not answered itself yet: until it does, what the state said holds.
+    // A state that has disappeared applies until the datacenter itself has responded.
     const before = this.#lastStates.get(datacenter);
     if (before !== undefined) return [before];
     if (error === undefined && this.#ageMs < SILENT_MS) return [];
@@ -134,17 +138,17 @@ class GatewayWatch {
   }
 }
 
-// Half the world away is a fifth of a second, and two questions are asked one after the other.
+// A round trip to the other side of the world takes 0.2 s, and two queries run in sequence.
 const AWAITED_MS = 500;
 const SILENT_MS = 2_000;
 const NO_RESPONSE = 'the datacenter has not answered yet';
 const TICK_MS = 5_000;
-// As often as Consul itself refreshes its data about other datacenters.
+// Consul refreshes its data about other datacenters as often.
 const QUERY_MS = 10_000;
 const CHECK_MS = 60_000;
 const AT_A_TIME = 4;
 
-/** None where the agent has no such query, or the token may not use it. */
+/** Yields no states where the agent does not have the query, or the token may not use it. */
 async function* federationStates(agent: Agent, signal: AbortSignal): AsyncGenerator<States> {
   const path = 'internal/federation-states/mesh-gateways';
   while (!signal.aborted) {
@@ -168,7 +172,7 @@ const REFUSED_REST_MS = 60_000;
 async function* datacenters(agent: Agent, signal: AbortSignal): AsyncGenerator<readonly string[]> {
   const path = 'catalog/datacenters';
   while (!signal.aborted) {
-    // The own one at least is always among them.
+    // The list is never empty: it contains at least the local datacenter.
     yield parsed(await agent.request({ path }, signal), path, 'a list of names', (json) =>
       Array.isArray(json) && json.length > 0 ? list(json).map(text) : undefined,
     );
@@ -183,7 +187,7 @@ async function gatewaysIn(agent: Agent, datacenter: string, signal: AbortSignal)
   const services = parsed(response, path, 'a list of services', (json) =>
     Array.isArray(json) ? objects(json) : undefined,
   );
-  // At least Consul's own servers are one, wherever anything can be seen.
+  // A token that may read anything sees at least the service of Consul's own servers.
   if (services.length === 0) throw new AgentError(`datacenter ${datacenter} shows no service at all`);
   const names = services
     .filter((service) => service['Kind'] === 'mesh-gateway')

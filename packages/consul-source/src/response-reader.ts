@@ -5,29 +5,29 @@ import { FreeTextFilter } from './free-text-filter.ts';
 export interface ReadOptions {
   /** Time limit for the whole body, in milliseconds. */
   readonly patienceMs: number;
-  /** Names of fields whose values are dropped, see {@link FreeTextFilter}: they count towards no limit but time. */
+  /** Names of fields whose values are dropped, see {@link FreeTextFilter}; they count only towards the time limit. */
   readonly without: readonly string[];
 }
 
-/** A body that was read. */
+/** The body of a response. */
 export interface Body {
-  /** The body without the dropped fields. */
+  /** The text without the dropped fields. */
   readonly text: string;
-  /** Its size as received. */
+  /** Size of the complete body in bytes. */
   readonly bytes: number;
 }
 
 /**
- * Reads the response bodies of one agent within limits: whatever listens at its address can neither fill the memory nor keep a request
+ * Reads the response bodies of one agent within limits, so that no server at its address can exhaust the memory or keep a request
  * open for ever.
  */
 export class ResponseReader {
   #inFlightBytes = 0;
 
   /**
-   * The body of `response`; only its beginning when it is not a success.
+   * Reads the body of `response`; without status 200, only the first few KiB.
    *
-   * @throws Error when it is too long or takes too long; the connection is closed then
+   * @throws Error when the body is too long or takes too long, and closes the connection
    */
   async read({ statusCode, body }: Dispatcher.ResponseData, { patienceMs, without }: ReadOptions): Promise<Body> {
     const overdue = setTimeout(() => body.destroy(tooSlow(patienceMs)), patienceMs);
@@ -56,11 +56,11 @@ export class ResponseReader {
 }
 
 const MIB = 1024 * 1024;
-// Five times the response for 5,000 services: nothing that sends more is a Consul agent.
+// Five times the response for 5,000 services: a larger response does not come from a Consul agent.
 const MAX_RESPONSE_BYTES = 64 * MIB;
-// Two of the largest at a time: bodies are held in the memory of a process that may have little of it.
+// Two responses of maximum size: the process that holds them may have little memory.
 const MAX_IN_FLIGHT_BYTES = 2 * MAX_RESPONSE_BYTES;
-// Error messages of the agent itself are shorter.
+// The agent's own error messages are shorter.
 const COMPLAINT_BYTES = 4096;
 
 function tooLong(what: string, maxBytes: number): Error {

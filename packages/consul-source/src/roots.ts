@@ -9,9 +9,9 @@ import { object, objects, text } from './json.ts';
 export type Roots = Pick<Credentials, 'roots' | 'trustDomain'>;
 
 /**
- * Follows the authorities of this cluster and its trust domain.
+ * Follows the certificate authorities of this cluster and its trust domain.
  *
- * @param options `mayBeNone`: the trust domain alone will do, for whoever proves and verifies nothing
+ * @param options `mayBeNone`: accepts a response without roots, for a caller that needs the trust domain only
  */
 export async function* meshRoots(
   agent: Agent,
@@ -31,13 +31,16 @@ function rootsOf(json: unknown): Roots {
   return { roots, trustDomain: text(object(json)?.['TrustDomain']) };
 }
 
-/** Whose roots: `mesh`, or `peer beta`. */
+/** The owner of roots: `mesh`, or `peer beta`. */
 export type RootOwner = 'mesh' | `peer ${string}`;
 
-/** Told when the last root of somebody expires: at first, and whenever that has changed; `undefined` when there is none any more. */
+/**
+ * Called with the expiry of an owner's last root: once it is known, and at each change; `undefined` when the owner no longer has a
+ * root.
+ */
 export type OnRoots = (owner: RootOwner, validUntil: Date | undefined) => void;
 
-/** Until when this cluster and its peers have roots. Certificates are read only when they have changed. */
+/** Tracks the expiry of the roots of this cluster and its peers. Parses certificates only when they have changed. */
 export class RootExpiries {
   readonly #onRoots: OnRoots;
   #known: ReadonlyMap<RootOwner, string> = new Map();
@@ -46,7 +49,7 @@ export class RootExpiries {
     this.#onRoots = onRoots;
   }
 
-  /** @param roots of this cluster, in PEM */
+  /** @param roots root certificates of this cluster, in PEM */
   update(roots: readonly string[], peers: readonly ClusterPeer[]): void {
     const next = new Map<RootOwner, string>([['mesh', roots.join('\n')]]);
     for (const peer of peers) if (!peer.isDeleted) next.set(`peer ${peer.name}`, peer.roots.join('\n'));
@@ -56,7 +59,7 @@ export class RootExpiries {
   }
 }
 
-/** When the last certificate in `pem` expires; `undefined` when there is none. One that cannot be read counts for nothing. */
+/** Returns the latest expiry of the certificates in `pem`; `undefined` when there is none. Ignores unreadable certificates. */
 export function lastExpiry(pem: string): Date | undefined {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
   const ends = blocks.map(expiryOf).filter((end) => !Number.isNaN(end));

@@ -2,25 +2,25 @@ import { createHash } from 'node:crypto';
 import type { Route, RouteSnapshot, RouteSource } from '@meshgate/core';
 import type { MeshRouteKind } from '@meshgate/mesh';
 
-/** What a gateway's configuration says of routes that Consul makes: settings that Consul itself has none for. */
+/** Settings of routes that Consul cannot express. */
 export type RouteSettings = Pick<
   Route,
   'access' | 'limits' | 'proxyProtocol' | 'healthCheck' | 'onBackendRemoved' | 'onBackendDown' | 'retryBeforeFirstByte'
 >;
 
-/** Settings of all routes. */
+/** Settings of all routes of a gateway. */
 export interface RouteDefaults extends RouteSettings {
-  /** A kind of routes that is named here has these settings, in place of all of the above. None when absent. */
+  /** Settings by kind of route, in place of all those above; none when absent. */
   readonly ofKind?: Readonly<Partial<Record<MeshRouteKind, RouteSettings>>>;
 }
 
-/** `source`, whose routes have these settings, too. */
+/** Returns `source` with these settings added to its routes. */
 export function withRouteDefaults(source: RouteSource, defaults: RouteDefaults = {}): RouteSource {
   if (Object.keys(defaults).length === 0) return source;
   const { ofKind = {}, ...ofAll } = defaults;
   const byKind: Readonly<Record<string, RouteSettings>> = ofKind;
   const suffix = createHash('sha256').update(JSON.stringify(defaults)).digest('hex').slice(0, SUFFIX_CHARS);
-  // A route that stays the same one is looked up as such.
+  // Keeps the identity of routes: an unchanged route yields the same object.
   const known = new WeakMap<Route, Route>();
   return { name: source.name, watch };
 
@@ -36,5 +36,5 @@ export function withRouteDefaults(source: RouteSource, defaults: RouteDefaults =
   }
 }
 
-/** Enough to tell the settings of one gateway's life apart. */
+/** Enough to distinguish the settings in one gateway's lifetime. */
 const SUFFIX_CHARS = 8;

@@ -29,21 +29,21 @@ import { Warnings } from './warnings.ts';
 export interface RouteSourceOptions extends ExportRules {
   readonly agent: AgentOptions;
   readonly preset: Preset;
-  /** Added to the warnings of every snapshot. */
+  /** Warnings to add to every snapshot. */
   readonly warnings?: Warnings;
-  /** What the gateway will be registered with: used while the agent does not know it. */
+  /** The definition with which the gateway will be registered, used until the agent knows it. */
   readonly expected?: GatewayDefinition;
   /** See `ConsulOptions`. */
   readonly onRoots?: OnRoots;
 }
 
 /**
- * The routes of a mesh gateway as the local Consul agent knows them. A query that fails keeps its last value, with a warning that
- * names it; the source throws only when the agent does not respond at all, so that its follower keeps the last routes and restarts it.
- * What is known survives a restart.
+ * Follows the routes of a mesh gateway, as the local Consul agent reports them. A query that fails keeps its last value, with a
+ * warning that names it. The source throws only when the agent does not respond at all: its follower then keeps the last routes and
+ * restarts it. The known state survives a restart.
  */
 export function routeSource(options: RouteSourceOptions): RouteSource {
-  // A second concurrent watch begins from nothing.
+  // A second concurrent watch starts without known state.
   let idle: ConsulRouteWatch | undefined;
   return { name: 'consul', watch };
 
@@ -63,24 +63,27 @@ interface Watches {
   readonly peering: PeeringWatch;
 }
 
-/** The inputs of a snapshot. */
+/** Inputs of a snapshot. */
 interface Look {
   readonly view: MeshView;
   readonly peering: PeeringWatch;
-  /** Peerings are not known yet. */
+  /** Whether the snapshot may still wait for the peerings. */
   readonly isPatient: boolean;
-  /** Why the agent's responses take nothing away at the moment; `undefined` when they do. */
+  /** Why the agent's last response may lack existing entries; `undefined` when it was fresh. */
   readonly stale: string | undefined;
 }
 
-/** What is known by the time of a snapshot. */
+/** The known state from which a snapshot is made. */
 interface Seen extends Pick<Look, 'view' | 'stale'> {
   readonly peers: PeeringCatalog | undefined;
-  /** Of peerings. */
+  /** Warnings about peerings. */
   readonly warnings: readonly string[];
 }
 
-/** From the agent's responses to snapshots: watched parts, the health of each service, derived routes, and the guard against state loss. */
+/**
+ * Turns the agent's responses into snapshots, by way of the watched parts, the health of each service, derived routes, and the
+ * state loss guard.
+ */
 class ConsulRouteWatch {
   readonly #options: RouteSourceOptions;
   readonly #warnings: Warnings;
@@ -94,7 +97,7 @@ class ConsulRouteWatch {
   #known: KnownParts = {};
   #knownPeering: KnownPeering | undefined;
   #derivedAt = 0;
-  /** Of the view that the guard has judged last, see `MeshView.serversVanishedAt`. */
+  /** `MeshView.serversVanishedAt` of the last view that the guard has seen. */
   #vanishedAt = 0;
   /** Every service has been queried. */
   #isComplete = false;
@@ -128,7 +131,10 @@ class ConsulRouteWatch {
     }
   }
 
-  /** Each snapshot that differs from the previous one; the same again while the agent responds, so that it is never considered stale. */
+  /**
+   * Yields each snapshot that differs from the previous one, and repeats it while the agent responds, so that it does not count as
+   * outdated.
+   */
   async *#changed(
     agent: Agent,
     { mesh, peering }: Watches,
@@ -159,11 +165,11 @@ class ConsulRouteWatch {
     return this.#health.confirmed ? REPEAT_MS : CONFIRM_MS;
   }
 
-  /** @returns `undefined` while services are being queried */
+  /** Evaluates the current state. @returns `undefined` while services are being queried */
   async #look({ view, peering, isPatient, stale }: Look, now: number): Promise<RouteSnapshot | undefined> {
     this.#health.update(view, now);
     const peers = peering.update(this.#health.services, view.inventory.imports);
-    // Peers that are missing from the first snapshot would look like removed ones.
+    // Peers missing from the first snapshot would look like removed ones.
     if (!this.#isComplete && isPatient && !peering.converged) return undefined;
     const isProgress = this.#isComplete && now - this.#derivedAt >= PROGRESS_MS;
     if (!this.#health.converged && !isProgress) return undefined;
@@ -172,7 +178,11 @@ class ConsulRouteWatch {
     return this.#snapshot({ view, peers, stale, warnings: peering.warnings });
   }
 
-  /** @throws AgentError when fewer queries succeeded than failed: the missing routes would look like removed ones */
+  /**
+   * Marks the first sweep over all services as complete.
+   *
+   * @throws AgentError when more queries failed than succeeded: the missing routes would look like removed ones
+   */
   #complete(): void {
     if (this.#isComplete) return;
     const { failures, services } = this.#health;
@@ -227,16 +237,17 @@ class ConsulRouteWatch {
   }
 }
 
-// Peerings and their exports take several queries in sequence; an agent that does not answer them must not delay everything else.
+// Peerings and their exports take several queries in sequence; an agent that does not answer them must not delay all other routes.
 const PEERING_PATIENCE_MS = 5_000;
-// At most eight watches of the mesh and eight of peering block; the rest is for queries, and a third more would not be faster.
+// At most eight watches of the mesh and eight of peering block; the rest serves other queries, and a third more sockets are not
+// faster.
 const SOCKETS = 24;
-// Remote datacenters and other non-essential parts must not delay local services longer than this.
+// Limit for the delay of local services by remote datacenters and other non-essential parts.
 const PATIENCE_MS = 700;
 const REPEAT_MS = 15_000;
-// While thousands of services are queried, those that are done need not wait for the others.
+// During a sweep over thousands of services, finished ones get their routes at this interval.
 const PROGRESS_MS = 500;
-// Enough to see the problem; a log line should stay one line.
+// Enough to show the problem, and few enough for one log line.
 const MAX_PROBLEMS = 20;
 const MAX_FAILURES = 5;
 const PARTIAL = 'Consul\'s own servers are not visible: the token may lack service_prefix "" read';

@@ -7,7 +7,7 @@ import { digestsOf } from './inventory.ts';
 import type { Inventory, ListedService } from './inventory.ts';
 import { instancesOf } from './records.ts';
 
-/** The inputs that decide which services and subsets are queried. */
+/** Inputs that determine which services and subsets are queried. */
 export interface Registered {
   readonly inventory: Inventory;
   readonly resolvers: ReadonlyMap<string, GatewayResolver>;
@@ -17,20 +17,20 @@ export interface Registered {
 }
 
 /**
- * The Connect health of every service of the datacenter: queried once for each change that concerns it, over few sockets. One query
- * per service, and one more for each of its subsets, since Consul itself evaluates the filters. A service whose query fails keeps its
- * last result. The results survive a reconnect to the agent.
+ * Queries the Connect health of every service in the datacenter, once for each change that concerns it, over few sockets: one query
+ * per service, and one for each of its subsets, since Consul itself evaluates the filters. A service whose query fails keeps its
+ * last result. Results survive a reconnect to the agent.
  */
 export class ServiceHealth {
   readonly #queries: QuerySet<ServiceResponse>;
   #agent: Agent | undefined;
   #registered: Registered | undefined;
   #requeryAllAt = 0;
-  /** Incremented each time that everything is to be queried again. */
+  /** Incremented each time that all services must be queried again. */
   #epoch = 0;
-  /** Services to query once more, and when, in monotonic milliseconds. */
+  /** When to repeat the query of a service, in monotonic milliseconds, by service. */
   readonly #unconfirmed = new Map<string, number>();
-  /** How often each was queried once more. */
+  /** Number of repeated queries, by service. */
   readonly #repeats = new Map<string, number>();
 
   /** @param changed called after each response */
@@ -38,7 +38,7 @@ export class ServiceHealth {
     this.#queries = new QuerySet({ changed, atATime: AT_A_TIME, isOverload });
   }
 
-  /** Queries `agent` until `signal` aborts. */
+  /** Sends queries to `agent` until `signal` aborts. */
   run(agent: Agent, signal: AbortSignal): void {
     this.#agent = agent;
     this.#registered = undefined;
@@ -55,32 +55,36 @@ export class ServiceHealth {
     return this.#queries.converged;
   }
 
-  /** Whether some result may be newer than the inventory: its service is queried once more, {@link CONFIRM_MS} later. */
+  /** Whether every result is confirmed. A result that may be newer than the inventory is queried again after {@link CONFIRM_MS}. */
   get confirmed(): boolean {
     return this.#unconfirmed.size === 0;
   }
 
-  /** The services known so far, in no particular order: the same object as before when nothing was queried. */
+  /** The services known so far, in no particular order; unchanged services are the same objects. */
   get services(): readonly CatalogService[] {
     return this.#queries.readings.flatMap(({ value }) => (value === undefined ? [] : [value.service]));
   }
 
-  /** The agent reported that it filtered out instances that the token may not read. */
+  /** Whether the agent filtered out instances that the token may not read. */
   get filtered(): boolean {
     return this.#queries.readings.some(({ value }) => value?.filtered === true);
   }
 
-  /** Services that cannot be queried, and why. */
+  /** The reasons for which services cannot be queried. */
   get rejected(): readonly string[] {
     return this.#queries.readings.flatMap(({ value }) => value?.rejected ?? []);
   }
 
-  /** Why some services keep an older result, or have none. */
+  /** The errors of services that keep an older result, or have none. */
   get failures(): readonly Error[] {
     return this.#queries.readings.flatMap(({ error }) => (error === undefined ? [] : [error]));
   }
 
-  /** Queries what has changed since the last call. @param now monotonic milliseconds */
+  /**
+   * Queries the services that have changed since the last call.
+   *
+   * @param now monotonic milliseconds
+   */
   update(registered: Registered, now: number): void {
     const due = [...this.#unconfirmed].filter(([, at]) => now >= at);
     for (const [key] of due) {
@@ -99,7 +103,7 @@ export class ServiceHealth {
     const wanted = new Map<string, Query<ServiceResponse>>();
     for (const [key, digest] of digestsOf(inventory, links)) {
       const listed = inventory.services.get(key);
-      // Without a Connect instance its result would be empty.
+      // Without a Connect instance, the result would be empty.
       if (listed === undefined || digest === '') continue;
       const resolver = resolvers.get(key);
       const parts = [digest, JSON.stringify(resolver), this.#epoch, this.#repeats.get(key)];
@@ -114,9 +118,9 @@ export class ServiceHealth {
   }
 
   /**
-   * A result that is newer than the inventory belongs to a change that may be reverted before the inventory is read again, with the
-   * same digests as before: so its service is queried once more, unless the result equals the previous one. The same holds for a
-   * result older than the previous one: a server may lag behind, for example after a leader election.
+   * Queries one service. A result that is newer than the inventory may reflect a change that is reverted before the inventory is
+   * read again, with the same digests as before: so the query is repeated, unless the result equals the previous one. So is a query
+   * with a result older than the previous one: a server may lag behind, for example after a leader election.
    */
   async #query(key: string, { listed, resolver, index }: ServiceQuery, signal: AbortSignal): Promise<ServiceResponse> {
     const before = this.#queries.get(key)?.value;
@@ -148,7 +152,7 @@ interface ServiceQuery {
   readonly index: number;
 }
 
-/** Asked for by a query of its own, which another server may have answered. */
+/** Whether a subset lost all its instances. Each subset has its own query, which a lagging server may have answered. */
 function isSubsetEmptied({ service: now }: HealthResponse, { service: before }: HealthResponse): boolean {
   return Object.entries(now.selections).some(([subset, selection]) => {
     const earlier = before.selections[subset];
@@ -163,25 +167,25 @@ function isEmptied({ service: now }: HealthResponse, { service: before }: Health
 
 interface HealthResponse {
   readonly service: CatalogService;
-  /** Why it cannot be queried. */
+  /** Why the service cannot be queried. */
   readonly rejected?: string;
   readonly filtered: boolean;
-  /** As `Answer.stale` of the agent. */
+  /** See `AgentResponse.stale`. */
   readonly stale: boolean;
-  /** Raft index of the response: that of the last change to this service. */
+  /** Raft index of the response: that of the service's last change. */
   readonly index: number;
 }
 
 interface ServiceResponse extends HealthResponse {
-  /** How often it had been queried once more. */
+  /** Number of repeats at the time of the query. */
   readonly repeats: number | undefined;
-  /** How many older responses have arrived since. */
+  /** Number of doubtful responses since this one. */
   readonly behind: number;
 }
 
 /**
- * Whether the agent cannot handle the name itself: one that does not fit a path (`..`, in older releases `a//b`) is redirected, one
- * with unprintable characters rejected. Retrying would not help.
+ * Whether the agent cannot handle the name itself: it redirects a name that does not fit into a path (`..`, in older releases
+ * `a//b`), and rejects one with unprintable characters. A retry would not help.
  */
 function isAboutName(reason: unknown): reason is AgentError {
   return reason instanceof AgentError && reason.status !== undefined && NAME_STATUSES.has(reason.status);
@@ -200,13 +204,14 @@ function rejected({ name, namespace }: ListedService, { message }: AgentError): 
   };
 }
 
-// After this many the server does not lag behind: it was restored.
+// Number of older responses after which the server is not lagging: it was restored.
 const MAX_BEHIND = 3;
-// About a minute. A server without a leader cannot know anything newer; and the inventory shows within a second what is gone.
+// About a minute of repeated queries. A server without a leader has nothing newer, and the inventory shows a removal within a
+// second.
 const MAX_DOUBTED = 60;
-// More connections make the sweep of thousands of services no faster, and less room for everything else.
+// More connections do not speed up a sweep over thousands of services, and leave less capacity for everything else.
 const AT_A_TIME = 12;
-// Everything is queried again at this interval, which bounds how long something may be wrong that the coarse query does not show.
+// Interval at which all services are queried again: it limits the duration of errors that the coarse query does not show.
 const REQUERY_ALL_MS = 300_000;
 
 /** Longer than the coarse query of a large datacenter takes to show a change. */
@@ -262,7 +267,10 @@ async function selectionOf(
   }
 }
 
-/** Consul accepts any string as a filter and reports only here, with 400 or 500 depending on the version, that it cannot be evaluated. */
+/**
+ * Consul accepts any string as a filter, and reports only at the query that it is invalid: with 400 or 500, depending on the
+ * version.
+ */
 function isRefusedFilter(reason: unknown): reason is AgentError {
   if (!(reason instanceof AgentError) || (reason.status !== 400 && reason.status !== 500)) return false;
   return /boolean expression|selector|filter/i.test(reason.complaint);

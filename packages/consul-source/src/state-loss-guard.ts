@@ -1,39 +1,41 @@
 import type { Route } from '@meshgate/core';
 
-/** Consul's state at one moment, as far as it distinguishes a loss from a removal. */
+/** The features of Consul's state at one moment that distinguish a loss from a removal. */
 export interface Observation {
   readonly trustDomain: string;
-  /** Raft index of the newest response: only grows while the servers keep their state. */
+  /** Raft index of the newest response, which only grows while the servers keep their state. */
   readonly index: number;
-  /** The agent knows this proxy's own registration. */
+  /** Whether the agent knows this proxy's own registration. */
   readonly registered: boolean;
-  /** Why responses may be incomplete; absent when nothing suggests that. */
+  /** Why responses may be incomplete; absent when nothing indicates that. */
   readonly incompleteReason?: string;
 }
 
-/** A period during which vanished entries may have been lost rather than removed. */
+/** A period in which missing entries may have been lost rather than removed. */
 export interface Hold {
-  /** A clause: "Consul has lost its state". */
+  /** A clause such as `Consul has lost its state`. */
   readonly reason: string;
-  /** When the loss was noticed, in milliseconds of the monotonic clock. */
+  /** When the loss was noticed, in monotonic milliseconds. */
   readonly since: number;
-  /** When it ends, likewise: ten minutes later. */
+  /** End of the hold, ten minutes after its start, in monotonic milliseconds. */
   readonly until: number;
-  /** Responses may still be incomplete: now, or until {@link SHOWS_WITHIN_MS} ago. */
+  /** Responses may be incomplete now, or may have been until {@link SHOWS_WITHIN_MS} ago. */
   readonly isOngoing: boolean;
-  /** They may be incomplete now. */
+  /** Responses may be incomplete now. */
   readonly isDoubted?: boolean;
 }
 
-// Agents re-register what their servers have lost within a minute, or up to seven in datacenters of thousands of nodes.
+// Agents register services again that their servers have lost: within a minute, or up to seven in datacenters with thousands of
+// nodes.
 const HOLD_MS = 600_000;
-// What else speaks for a loss is seen soon before its first sign or after its last; what is gone at another time was removed.
+// Entries lost with the state disappear shortly before the first sign of the loss, or after the last; entries that disappear at
+// other times were removed.
 const SHOWS_WITHIN_MS = 2_000;
 
 /**
- * Distinguishes a loss from a removal: servers that come back empty or from an older snapshot, an agent that lost its registrations or
- * left for a moment, a token with fewer permissions than before. Deregistering a service does not change index, trust domain, own
- * registration and visibility. Gateway and sidecar use the same detector.
+ * Distinguishes a loss from a removal. A loss means: servers come back empty or from an older snapshot, an agent loses its
+ * registrations or leaves the cluster for a moment, or a token has fewer permissions than before. A deregistration changes none of
+ * index, trust domain, own registration and visibility. Gateway and sidecar share this detector.
  */
 export class LossDetector {
   #last: Observation | undefined;
@@ -42,8 +44,9 @@ export class LossDetector {
   #hold: Omit<Hold, 'isOngoing' | 'isDoubted'> | undefined;
 
   /**
+   * Evaluates the state at one moment. Returns the hold in effect.
+   *
    * @param now monotonic milliseconds
-   * @returns the hold in force
    */
   observe(observation: Observation, now: number): Hold | undefined {
     const reason = this.#last === undefined ? undefined : lossBetween(this.#last, observation);
@@ -52,7 +55,7 @@ export class LossDetector {
     if (isDoubted) this.#doubtedAt = now;
     if (reason !== undefined) this.#hold = { reason, since: now, until: now + HOLD_MS };
     else if (this.#hold !== undefined && now >= this.#hold.until) this.#hold = undefined;
-    // A query that was answered during the loss may be confirmed, and heard of, a moment after it.
+    // A query answered during the loss may be confirmed, and its result arrive, a moment after the loss.
     return this.#hold && { ...this.#hold, isOngoing: now - this.#doubtedAt < SHOWS_WITHIN_MS, isDoubted };
   }
 }
@@ -63,26 +66,30 @@ function lossBetween(last: Observation, now: Observation): string | undefined {
   return last.incompleteReason === undefined ? now.incompleteReason : undefined;
 }
 
-/** What to route by. */
+/** The routes to use. */
 export interface Guarded {
   readonly routes: readonly Route[];
-  /** Present while routes are held that Consul has not confirmed since. */
+  /** Present while there are held routes that Consul has not confirmed since the loss. */
   readonly warning?: string;
 }
 
 /**
- * Holds routes that Consul has lost rather than removed. The services themselves keep running and register again one by one; routes
- * that are not confirmed when the hold ends, ten minutes after the loss, are dropped.
+ * Holds routes that Consul has lost rather than removed. The services themselves keep running and register again one by one. Routes
+ * without a confirmation are dropped at the end of the hold, ten minutes after the loss.
  */
 export class StateLossGuard {
   readonly #detector = new LossDetector();
   #last: readonly Route[] = [];
-  /** Not confirmed since the loss. */
+  /** Routes without a confirmation since the loss. */
   #held: readonly Route[] = [];
-  /** What has vanished, and when: signs of a loss may come after the first response that lacks something. */
+  /** Routes that disappeared recently: signs of a loss may follow the first incomplete response. */
   #vanished: readonly { readonly route: Route; readonly at: number }[] = [];
 
-  /** @param now monotonic milliseconds */
+  /**
+   * Returns the routes to use: `routes`, and those held.
+   *
+   * @param now monotonic milliseconds
+   */
   apply(routes: readonly Route[], observation: Observation, now: number): Guarded {
     const hold = this.#detector.observe(observation, now);
     const lately = this.#vanished.filter(({ at }) => now - at < SHOWS_WITHIN_MS);
@@ -93,7 +100,7 @@ export class StateLossGuard {
       this.#held = [...before, ...missing(before, gone)];
     }
     const vanished = missing(routes, this.#last);
-    // What was confirmed when the doubt began may still be missing from a later answer.
+    // A route that was confirmed at the start of the loss may still be missing from a later response.
     if (hold?.isOngoing === true) this.#held = [...this.#held, ...missing(this.#held, vanished)];
     this.#vanished = [...lately, ...vanished.map((route) => ({ route, at: now }))];
     this.#last = routes;
@@ -104,7 +111,7 @@ export class StateLossGuard {
   }
 }
 
-/** The `older` routes that share neither label nor server name with one of `routes`. */
+/** Returns the `older` routes that share neither a label nor a server name with any of `routes`. */
 function missing(routes: readonly Route[], older: readonly Route[]): readonly Route[] {
   if (older.length === 0) return older;
   const claimed = new Set(routes.flatMap(({ name, serverNames }) => [`route ${name}`, ...serverNames]));

@@ -5,11 +5,11 @@ import { certificatesIn, privateKeyIn } from '@meshgate/mesh';
 import { createSecureContext, TLSSocket } from 'node:tls';
 import { buildConnector } from 'undici';
 
-/** PEM files for the connection to the agent, as absolute paths. Read again at each new connection, so they may be renewed. */
+/** PEM files for the connection to the agent, with absolute paths. Read at each new connection, so that they can be renewed. */
 export interface TlsFiles {
-  /** Certificate authorities. */
+  /** Certificate authorities of the agent. */
   readonly caFile?: string;
-  /** A folder of certificate authorities. */
+  /** Folder with certificate authorities of the agent. */
   readonly caPath?: string;
   /** Client certificate. */
   readonly certFile?: string;
@@ -25,9 +25,9 @@ interface TlsMaterial {
 }
 
 /**
- * Authorities that are named and not there are no reason to trust those of the system.
+ * Reads the files. Configured but missing authorities are an error: the system's are not used in their place.
  *
- * @throws Error that names the file which cannot be read, or has not in it what it should
+ * @throws Error naming the file that cannot be read, or lacks the expected contents
  */
 function readTlsFiles({ caFile, caPath, certFile, keyFile }: TlsFiles): TlsMaterial {
   const ca = [
@@ -41,7 +41,9 @@ function readTlsFiles({ caFile, caPath, certFile, keyFile }: TlsFiles): TlsMater
   };
 }
 
-/** What is wrong with the files at this moment, by the key that names each; with the pair of them where each by itself is well. */
+/**
+ * Returns the current problems of the files, by setting; for a certificate and a key that are each valid, also whether they match.
+ */
 export function tlsProblems(files: TlsFiles): readonly { readonly key: keyof TlsFiles; readonly message: string }[] {
   const keys = ['caFile', 'caPath', 'certFile', 'keyFile'] as const;
   const single = keys.flatMap((key) => {
@@ -67,7 +69,7 @@ function whyNot(
   }
 }
 
-/** Each apart: OpenSSL only reads those that begin on a line of their own. */
+/** Returns each certificate separately: OpenSSL only reads certificates that begin on a new line. */
 function certificatesOf(file: string): readonly string[] {
   const certificates = readableIn(readRegularFileSync(file), file);
   if (certificates.length > 0) return certificates;
@@ -75,9 +77,9 @@ function certificatesOf(file: string): readonly string[] {
 }
 
 /**
- * The certificates in `pem`, each apart.
+ * Returns the certificates in `pem`, each as its own text.
  *
- * @throws Error that names `file`, when any of them is incomplete or cannot be read
+ * @throws Error naming `file` when one of them is incomplete or invalid
  */
 export function readableIn(pem: string, file: string): readonly string[] {
   try {
@@ -100,8 +102,8 @@ function someAuthoritiesIn(folder: string): readonly string[] {
 }
 
 /**
- * Connects with the current files. Files that cannot be read, or do not match because only half of them have been replaced, are
- * ignored: the last usable material stays in use.
+ * Connects with the current files. Ignores files that are unreadable, or do not match because only some have been replaced: the
+ * last usable material remains in use.
  */
 export function followingConnector(files: TlsFiles, options: buildConnector.BuildOptions): buildConnector.connector {
   // A connector caches TLS sessions, so it is reused until the files change.
@@ -118,32 +120,32 @@ export function followingConnector(files: TlsFiles, options: buildConnector.Buil
   }
 }
 
-/** @throws Error of OpenSSL when the parts do not match */
+/** @throws Error of OpenSSL when certificate and key do not match */
 function connectorWith({ ca, ...own }: TlsMaterial, options: buildConnector.BuildOptions): buildConnector.connector {
   const settings = { ...options, ...own, ...(ca === undefined ? {} : { ca: [...ca] }) };
   return buildConnector({ ...settings, secureContext: createSecureContext(settings) });
 }
 
-/** A file of certificate authorities. */
+/** A file with certificate authorities. */
 interface AuthorityFile {
-  /** Its path. */
+  /** Path of the file. */
   readonly file: string;
-  /** In PEM. */
+  /** Contents, in PEM. */
   readonly text: string;
 }
 
 /**
- * Certificate authorities in PEM: from a file, or from every file of a folder.
+ * Reads certificate authorities in PEM, from one file or from every file of a folder.
  *
- * @throws Error of the system when it cannot be read
+ * @throws Error of the system when the path cannot be read
  */
 export function authoritiesAt(path: string): readonly AuthorityFile[] {
   return statSync(path).isDirectory() ? authoritiesIn(path) : [{ file: path, text: readRegularFileSync(path) }];
 }
 
 /**
- * Skips hidden names, where Kubernetes keeps the targets of its links, folders, dangling links, and what is not in PEM, such as the same
- * certificates in DER.
+ * Skips hidden names (Kubernetes keeps the targets of its links there), folders, dangling links, and files that are not PEM, such
+ * as the same certificates in DER.
  */
 function authoritiesIn(folder: string): readonly AuthorityFile[] {
   const names = readdirSync(folder).filter((name) => !name.startsWith('.'));
@@ -154,7 +156,7 @@ function authoritiesIn(folder: string): readonly AuthorityFile[] {
     .filter(({ text }) => text.includes('-----BEGIN'));
 }
 
-/** A file that cannot be read may be the authority that is needed; one that is no text is none. */
+/** Returns the text of a file; fails for an unreadable file, which may hold the required authority, but not for a binary one. */
 function textOf(path: string): string {
   try {
     return readRegularFileSync(path);
@@ -164,7 +166,7 @@ function textOf(path: string): string {
   }
 }
 
-/** `connector`, which says of each new connection when the certificates of both sides expire, as far as there are any. */
+/** Wraps `connector` to report, at each new connection, when the certificates of both sides expire, as far as there are any. */
 export function informingConnector(
   connector: buildConnector.connector,
   onCertificate: (whose: 'agent' | 'client', validUntil: Date) => void,

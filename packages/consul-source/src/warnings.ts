@@ -1,12 +1,16 @@
 import { Cell } from '@meshgate/core/parts';
 
-/** Current problems, by topic, that the registration reports to the route source. */
+/** Current problems by topic, which the registration reports to the route source. */
 export class Warnings {
   readonly #byTopic = new Map<string, string>();
   readonly #changes = new Cell<readonly string[]>();
   #isLeaving = false;
 
-  /** @param warning absent when the topic has no problem any more */
+  /**
+   * Sets or clears the warning of a topic.
+   *
+   * @param warning absent when the topic no longer has a problem
+   */
   set(topic: string, warning: string | undefined): void {
     if (this.#byTopic.get(topic) === warning) return;
     if (warning === undefined) this.#byTopic.delete(topic);
@@ -14,12 +18,12 @@ export class Warnings {
     this.#changes.set(this.list);
   }
 
-  /** The gateway is about to be deregistered. */
+  /** Records that the gateway is about to be deregistered. */
   markDeregistering(): void {
     this.#isLeaving = true;
   }
 
-  /** Whether the registration is missing because it was taken back on purpose. */
+  /** Whether the registration is missing on purpose. */
   get isLeaving(): boolean {
     return this.#isLeaving;
   }
@@ -28,7 +32,7 @@ export class Warnings {
     return [...this.#byTopic.values()];
   }
 
-  /** Yields at each change, until `signal` aborts. */
+  /** Yields the warnings at each change, until `signal` aborts. */
   watch(signal: AbortSignal): AsyncGenerator<readonly string[], void, void> {
     return this.#changes.watch(signal);
   }

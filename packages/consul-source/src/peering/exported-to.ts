@@ -10,8 +10,8 @@ export interface PossibleExport {
 }
 
 /**
- * Whether `service` is exported to `peer`: by its name, or by another one whose discovery chain leads to it. `true` also where the agent
- * does not say: it is then left to the intentions, as the token cannot read more.
+ * Whether `service` is exported to `peer`, by its own name or by another name whose discovery chain leads to it. Also `true` when
+ * the token may not read the exports: intentions alone then decide.
  *
  * @throws AgentError when the agent fails
  */
@@ -33,7 +33,7 @@ export async function isExported(
   }
 }
 
-// A caller waits meanwhile.
+// The caller's connection waits for the response.
 const TIMEOUT_MS = 5_000;
 
 async function leadsTo(

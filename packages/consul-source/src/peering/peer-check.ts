@@ -7,15 +7,15 @@ import { lastExpiry } from '../roots.ts';
 import { NO_RULE, noPeering } from './peering-queries.ts';
 import { peerOf, peersOf } from './peering-records.ts';
 
-/** What was found of one peer, or of all when `peer` is absent. */
+/** The result of a check of one peer; of all peers when `peer` is absent. */
 export interface PeerFinding extends AgentFinding {
   /** The local name of the peer. */
   readonly peer?: string;
 }
 
 /**
- * Asks an agent for each peering: its state, what is exchanged, and until when the peer's roots are valid. Changes nothing. Never rejects;
- * nothing where the agent has no peering, or does not answer.
+ * Queries an agent for each peering: its state, the number of services exchanged, and the expiry of the peer's roots. Read-only.
+ * Never rejects; returns no findings when the agent has no peering, or does not respond.
  */
 export async function checkPeers(options: AgentOptions): Promise<readonly PeerFinding[]> {
   const agent = openAgent(options, 1);
@@ -38,7 +38,7 @@ export async function checkPeers(options: AgentOptions): Promise<readonly PeerFi
 
 const PATIENCE_MS = 5_000;
 
-/** What one element of `/v1/peerings` says. Pure. */
+/** Evaluates one element of `/v1/peerings`. Pure. */
 function peerFindings(peering: JsonObject, now: Date): readonly PeerFinding[] {
   const peer = peerOf(peering);
   if (peer === undefined) return [];
@@ -55,12 +55,12 @@ function peerFindings(peering: JsonObject, now: Date): readonly PeerFinding[] {
     found: facts.join(', '),
     ...(advice !== undefined && { advice: advice.replaceAll('NAME', name) }),
   };
-  // Before it has been established they have not been exchanged.
+  // The clusters exchange their roots when they establish the peering.
   const hasRoots = roots.length > 0 || isActive;
   return hasRoots ? [established, { peer: name, ...rootFinding(name, roots, now) }] : [established];
 }
 
-/** What Consul's states of a peering mean, and what to do about those in which nothing is exchanged. */
+/** Consul's states of a peering, each with its meaning, and with a remedy when nothing is exchanged in it. */
 const STATES: ReadonlyMap<string, { readonly found: string; readonly advice?: string }> = new Map(
   Object.entries({
     ACTIVE: { found: 'the servers of both clusters exchange what is exported' },
@@ -85,7 +85,7 @@ const STATES: ReadonlyMap<string, { readonly found: string; readonly advice?: st
   }),
 );
 
-/** As releases since 1.14 say it. */
+/** Describes the exchange, in the format of releases since 1.14. */
 function exchanged(status: JsonObject): readonly string[] {
   const { ImportedServices: imported, ExportedServices: exported } = status;
   const heartbeat = text(status['LastHeartbeat']);
@@ -97,9 +97,9 @@ function exchanged(status: JsonObject): readonly string[] {
 }
 
 /**
- * Until when the roots of a peer are valid: without them sidecars trust none of its services. Pure.
+ * Checks the expiry of a peer's roots; without valid roots, sidecars trust none of its services. Pure.
  *
- * @param roots in PEM
+ * @param roots root certificates of the peer, in PEM
  */
 export function rootFinding(peer: string, roots: readonly string[], now: Date): AgentFinding {
   const check = `roots of peer ${peer}`;
@@ -116,5 +116,5 @@ export function rootFinding(peer: string, roots: readonly string[], now: Date): 
     : { check, outcome: 'warning', found, advice };
 }
 
-/** To replace an authority, and to tell whoever trusts it, takes longer than to renew a certificate. */
+/** Longer than for leaf certificates: a new root must also reach everyone that trusts the peer. */
 const SOON_MS = 30 * 86_400_000;

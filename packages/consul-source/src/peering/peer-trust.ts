@@ -4,10 +4,10 @@ import type { ClusterPeer, PeerTrust } from '@meshgate/mesh';
 import { authoritiesAt, readableIn } from '../tls-files.ts';
 import type { PeersResponse } from './peering-queries.ts';
 
-/** Files with the roots of peers, by the local name of each; each is a PEM file, or a folder of PEM files. */
+/** Files with root certificates of peers, by the peer's local name; each is a PEM file or a folder of PEM files. */
 export type TrustBundles = Readonly<Record<string, string>>;
 
-/** The state of peers that one part of a sidecar determines, and another one warns about. */
+/** The state of peers, which one part of a sidecar updates and another one turns into warnings. */
 export class PeerStatus {
   readonly #bundles: TrustBundles;
   readonly #changes = new Cell<void>();
@@ -23,14 +23,18 @@ export class PeerStatus {
     this.#changes.set();
   }
 
-  /** @param problem why a bundle cannot be read: the last readable one stays in use; `undefined` when nothing is wrong */
+  /**
+   * Records a problem of the bundles.
+   *
+   * @param problem why a bundle cannot be read, so that the last readable one remains in use; `undefined` when there is no problem
+   */
   bundleProblem(problem: Error | undefined): void {
     if (problem?.message === this.#bundleProblem?.message) return;
     this.#bundleProblem = problem;
     this.#changes.set();
   }
 
-  /** The agent denied access to the list of peers. */
+  /** Whether the agent denied access to the list of peers. */
   get isRefused(): boolean {
     return this.#response?.warning !== undefined;
   }
@@ -41,7 +45,7 @@ export class PeerStatus {
     while ((await changes.next()).done !== true) changed();
   }
 
-  /** @returns why each of `peers` is not trusted, one sentence each */
+  /** Returns a sentence for each problem of the bundles, and for each of `peers` that is not trusted. */
   warnings(peers: Iterable<string>): readonly string[] {
     const [response, problem] = [this.#response, this.#bundleProblem];
     const ofBundles = problem === undefined ? [] : [problem.message];
@@ -62,7 +66,7 @@ export class PeerStatus {
   }
 }
 
-/** The trusted peers: a configured bundle takes precedence over what the agent reports for the same peer. */
+/** Returns the trusted peers. A configured bundle takes precedence over the agent's roots of the same peer. */
 export function peerTrust(peers: readonly ClusterPeer[], bundles: readonly PeerTrust[]): readonly PeerTrust[] {
   const configured = new Set(bundles.map(({ peer }) => peer));
   const reported = peers.filter(
@@ -73,7 +77,10 @@ export function peerTrust(peers: readonly ClusterPeer[], bundles: readonly PeerT
   return all.map((trust) => ({ ...trust, ...trustDomainOf(known.get(trust.peer)) }));
 }
 
-/** From the server name that this cluster dials, `server.dc1.peering.TRUST-DOMAIN`: the accepting side is not told one. */
+/**
+ * Takes the trust domain from the SNI of the peer's servers, `server.dc1.peering.TRUST-DOMAIN`, which only the dialling cluster
+ * has.
+ */
 function trustDomainOf(peer: ClusterPeer | undefined): Pick<PeerTrust, 'trustDomain'> {
   const [, trustDomain] = /\.peering\.(.+)$/.exec(peer?.serverName ?? '') ?? [];
   return trustDomain === undefined ? {} : { trustDomain };
@@ -91,10 +98,10 @@ export async function* bundlesIn(files: TrustBundles, signal: AbortSignal): Asyn
   }
 }
 
-// A few small files; a replaced one is noticed soon.
+// Cheap for a few small files, and soon enough for a replaced one.
 const REREAD_MS = 1_000;
 
-/** @throws Error that names the peer and the file that cannot be read */
+/** Reads the files. @throws Error naming the peer and the file that cannot be read */
 function readBundles(files: TrustBundles): readonly PeerTrust[] {
   return Object.entries(files).map(([peer, path]) => {
     const roots = authoritiesAt(path).map(({ text }) => text);
@@ -104,9 +111,9 @@ function readBundles(files: TrustBundles): readonly PeerTrust[] {
 }
 
 /**
- * Looks whether the bundles can be used. While a proxy runs it says of each peer by itself what is wrong with its own.
+ * Verifies that every certificate in the bundles is readable. A running proxy reports such problems per peer.
  *
- * @throws Error that names the peer or the file that cannot be used
+ * @throws Error naming the peer or the file that cannot be used
  */
 export function checkBundles(files: TrustBundles): void {
   readBundles(files);

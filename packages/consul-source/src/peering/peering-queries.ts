@@ -6,19 +6,19 @@ import { blockingQuery } from '../blocking-query.ts';
 import { exportedNamesOf, exportsInEntries, exportsTo, isThroughGateways, peerOf, peersOf } from './peering-records.ts';
 import type { ExportedName } from './peering-records.ts';
 
-/** An agent's list of peerings. */
+/** The list of peerings, as an agent reports it. */
 export interface PeersResponse {
   readonly peers: readonly ClusterPeer[];
-  /** Why there is none, when the token lacks a permission. */
+  /** Why peerings are missing from the list: the token lacks a permission, or the agent no longer has peering. */
   readonly warning?: string;
 }
 
 /**
- * Follows the peerings of this cluster. An agent before 1.13, or one with peering disabled, has none; one that denies the token shows
- * none, and a warning names the missing rule.
+ * Follows the peerings of this cluster. An agent before 1.13, or one with peering disabled, has none. For a token without the
+ * permission there is a warning that names the missing rule.
  *
- * Blocking queries return when a peering is written, not when its state changes, and before 1.15.3 they do not block: so the list is
- * also polled every few seconds.
+ * A blocking query returns when a peering is written, not when its state changes, and before 1.15.3 it does not block: so the list
+ * is also polled every few seconds.
  */
 export async function* peerResponses(
   agent: Agent,
@@ -44,18 +44,18 @@ export async function* peerResponses(
 }
 
 const PEERINGS = 'peerings';
-// A change of state does not wake a blocking query: this bounds the age of a response.
+// Limits the age of a response, because a change of state does not wake a blocking query.
 const HELD_MS = 5_000;
 const POLL_MS = 5_000;
 const MIN_REST_MS = 20;
-// Policies and agents rarely change; this bounds how long it takes to notice.
+// Policies and agents rarely change; this limits the delay until such a change is noticed.
 const ABSENT_REST_MS = 30_000;
 
-/** Why the token sees no peering. */
+/** The warning for a token that may not read peerings. */
 export const NO_RULE =
   'peerings cannot be read, services of peers are not routed: the token needs peering = "read" (or operator = "read")';
 
-/** An agent without peering is not a failure; any other error is. */
+/** Returns the error of an agent without peering, or of a token without the permission; throws any other error. */
 export function noPeering(reason: unknown): AgentError {
   if (!(reason instanceof AgentError)) throw reason;
   const isOff = reason.status === 500 && /peering must be enabled/i.test(reason.complaint);
@@ -64,18 +64,18 @@ export function noPeering(reason: unknown): AgentError {
 }
 
 /**
- * Peerings seen so far, so that a response that lacks one of them is verified: a peering is shown as deleted before it leaves the
- * list, and one that was deleted in between is unknown when queried by name.
+ * The peerings seen so far, to verify a response that lacks one of them. Consul marks a peering as deleted before it leaves the
+ * list; one that was deleted in between is unknown when queried by name.
  */
 export class KnownPeers {
   #last: ReadonlyMap<string, ClusterPeer>;
 
-  /** @param peers the peerings that an earlier watch has seen */
+  /** @param peers peerings that an earlier watch has seen */
   constructor(peers: readonly ClusterPeer[] = []) {
     this.#last = new Map(peers.map((peer) => [peer.name, peer]));
   }
 
-  /** `peers`, and the previous ones whose removal the agent, queried for each, does not confirm. */
+  /** Returns `peers`, and each previous peering for which a query by name does not confirm the removal. */
   async update(peers: readonly ClusterPeer[], agent: Agent, signal: AbortSignal): Promise<PeersResponse> {
     const next = new Map(peers.map((peer) => [peer.name, peer]));
     for (const [name, peer] of this.#last) {
@@ -86,12 +86,12 @@ export class KnownPeers {
     return { peers: [...next.values()] };
   }
 
-  /** The agent has none, or does not say. */
+  /** Returns the peerings for an agent that has no peering, or denies access. */
   withdrawn({ status, message }: AgentError): PeersResponse {
     if (status !== 403) this.#last = new Map();
     const peers = [...this.#last.values()];
     if (status === 403) return { peers, warning: NO_RULE };
-    // It was there before: peering was disabled, or this is another agent.
+    // The agent had peerings before: peering was disabled since, or another agent responds.
     return peers.length === 0 ? { peers } : { peers, warning: message };
   }
 }
@@ -106,7 +106,10 @@ function peeringPath(name: string): string {
   return `peering/${encodeURIComponent(name)}`;
 }
 
-/** Follows whether peers' servers are reached through the gateways. `false` where the agent has no such entry, or no such kind. */
+/**
+ * Follows whether the servers of peers connect through the mesh gateways. `false` where the agent has no such entry, or not this
+ * kind of entry.
+ */
 export async function* throughGateways(agent: Agent, signal: AbortSignal): AsyncGenerator<boolean> {
   const path = 'config/mesh/mesh';
   for await (const response of blockingQuery(agent, { path, mayBeMissing: true }, signal))
@@ -114,10 +117,10 @@ export async function* throughGateways(agent: Agent, signal: AbortSignal): Async
 }
 
 /**
- * Follows what is exported to `peer`: from the servers' resolved view of the entry, with wildcards expanded, which requires only
- * `service:read`; from the documented list or the entry itself where an agent does not have that.
+ * Follows the exports to `peer`: from the servers' resolved view of the entry, with wildcards expanded, which requires only
+ * `service:read`; where the agent does not have this view, from the documented list, else from the entry itself.
  *
- * @param isHeld false: polls every few seconds instead, since a blocking query occupies a connection
+ * @param isHeld whether to use blocking queries; when false, polls every few seconds, since a blocking query occupies a connection
  */
 export async function* exportResponses(
   agent: Agent,
@@ -137,7 +140,7 @@ export async function* exportResponses(
   }
 }
 
-/** By the documented list, which agents have from 1.17.3 on; by the entries themselves where there is none. */
+/** Follows the documented list of agents from 1.17.3 on; where there is none, the entries themselves. */
 async function* exportsByList(
   agent: Agent,
   peer: string,
@@ -153,12 +156,12 @@ async function* exportsByList(
   }
 }
 
-/** The agent has no such endpoint, or the token may not use it. */
+/** Whether the agent does not have the endpoint, or the token may not use it. */
 function isUnavailable(reason: unknown): boolean {
   return reason instanceof AgentError && (reason.status === 404 || reason.status === 403);
 }
 
-/** Nothing at all: whoever says so must at least know the peer, and say the same once more, or it does not know what it says. */
+/** Verifies an empty list of exports: the agent must know the peer, and answer the same once more. */
 async function withoutExports(agent: Agent, peer: string, signal: AbortSignal): Promise<readonly ExportedName[]> {
   await confirmPeer(agent, peer, signal);
   const response = await agent.request({ path: EXPORTED, query: { peer } }, signal);
@@ -199,7 +202,7 @@ async function confirmPeer(agent: Agent, name: string, signal: AbortSignal): Pro
   if (response.found) parsed(response, path, 'a peering', peerOf);
 }
 
-/** The kinds of entries that a discovery chain depends on. */
+/** Kinds of configuration entries that determine a discovery chain. */
 export const CHAIN_KINDS = [
   'proxy-defaults',
   'service-defaults',
@@ -208,7 +211,7 @@ export const CHAIN_KINDS = [
   'service-splitter',
 ] as const;
 
-/** Follows the entries of one kind: yields another number at each change. */
+/** Follows the entries of one kind. Yields a new number at each change. */
 export async function* entryChanges(agent: Agent, kind: string, signal: AbortSignal): AsyncGenerator<number> {
   let changes = 0;
   const responses = blockingQuery(agent, { path: `config/${kind}` }, signal);

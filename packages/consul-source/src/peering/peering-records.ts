@@ -4,7 +4,7 @@ import { list, number, object, objects, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
 import { instancesOf } from '../records.ts';
 
-/** One element of `/v1/peerings`, or `/v1/peering/NAME`; `undefined` when it is no peering. */
+/** Parses an element of `/v1/peerings`, or `/v1/peering/NAME`; `undefined` when it is not a peering. */
 export function peerOf(json: unknown): ClusterPeer | undefined {
   const peering = object(json);
   const name = text(peering?.['Name']);
@@ -14,7 +14,7 @@ export function peerOf(json: unknown): ClusterPeer | undefined {
   return {
     name,
     state: text(peering['State']),
-    // Older releases write the zero time instead of omitting it.
+    // Older releases write the zero time when `DeletedAt` is not set.
     isDeleted: (deletedAt !== '' && !deletedAt.startsWith('0001-01-01')) || text(peering['State']) === 'DELETING',
     ...(serverName === '' ? {} : { serverName }),
     serverAddresses: list(peering['PeerServerAddresses']).map(text),
@@ -23,14 +23,14 @@ export function peerOf(json: unknown): ClusterPeer | undefined {
   };
 }
 
-/** `/v1/peerings`; `undefined` when it is no list of peerings. */
+/** Parses `/v1/peerings`; `undefined` when it is not a list of peerings. */
 export function peersOf(json: unknown): readonly ClusterPeer[] | undefined {
   if (!Array.isArray(json)) return undefined;
   const peers = json.map(peerOf).filter((peer) => peer !== undefined);
   return peers.length === json.length ? peers : undefined;
 }
 
-/** `/v1/internal/ui/exported-services?peer=NAME`: the names of the services exported to one peer, by name. */
+/** Parses `/v1/internal/ui/exported-services?peer=NAME`: the services exported to one peer. */
 export function exportedNamesOf(json: unknown): readonly ExportedName[] | undefined {
   if (!Array.isArray(json)) return undefined;
   return objects(json).map((service) => exportedName(service));
@@ -39,7 +39,7 @@ export function exportedNamesOf(json: unknown): readonly ExportedName[] | undefi
 /** The name of an exported service. */
 export interface ExportedName {
   readonly name: string;
-  /** `''` for the default one. */
+  /** `''` for the default namespace. */
   readonly namespace: string;
 }
 
@@ -47,7 +47,7 @@ function exportedName(service: JsonObject): ExportedName {
   return { name: text(service['Name']), namespace: text(service['Namespace']) };
 }
 
-/** `/v1/exported-services`, from Consul 1.17.3 on: the exports to `peer`, wildcards expanded. */
+/** Parses `/v1/exported-services` (Consul 1.17.3 and later): the exports to `peer`, with wildcards expanded. */
 export function exportsTo(json: unknown, peer: string): readonly ExportedName[] | undefined {
   if (!Array.isArray(json)) return undefined;
   const isFor = (service: JsonObject): boolean => list(object(service['Consumers'])?.['Peers']).includes(peer);
@@ -56,7 +56,9 @@ export function exportsTo(json: unknown, peer: string): readonly ExportedName[] 
     .map((service) => ({ name: text(service['Service']), namespace: text(service['Namespace']) }));
 }
 
-/** The list of `exported-services` entries: the exports to `peer`. A wildcard is not expanded here: the caller knows all services. */
+/**
+ * Parses the list of `exported-services` entries: the exports to `peer`. Leaves wildcards to the caller, which knows all services.
+ */
 export function exportsInEntries(json: unknown, peer: string): readonly ExportedName[] | undefined {
   if (!Array.isArray(json)) return undefined;
   const services = objects(json).flatMap((entry) => objects(entry['Services']));
@@ -65,14 +67,14 @@ export function exportsInEntries(json: unknown, peer: string): readonly Exported
   return services.filter((service) => objects(service['Consumers']).some(isFor)).map(exportedName);
 }
 
-/** `/v1/config/mesh/mesh`: whether peers' servers are reached through the mesh gateways. `undefined` when it is not such an entry. */
+/** Parses `/v1/config/mesh/mesh`: whether the servers of peers connect through the mesh gateways; `undefined` for another entry. */
 export function isThroughGateways(json: unknown): boolean | undefined {
   const entry = object(json);
   if (text(entry?.['Kind']) !== 'mesh') return undefined;
   return object(entry?.['Peering'])?.['PeerThroughMeshGateways'] === true;
 }
 
-/** `/v1/discovery-chain/SERVICE`, as far as a gateway needs it for an exported service. */
+/** Parses `/v1/discovery-chain/SERVICE`, reduced to the fields that a gateway needs for an exported service. */
 export function exportChainOf(json: unknown): ExportChain | undefined {
   const chain = object(object(json)?.['Chain']);
   if (chain === undefined) return undefined;
@@ -102,7 +104,9 @@ function exportTargetOf(json: unknown): ExportTarget | undefined {
   };
 }
 
-/** The services that a node of `/v1/internal/ui/nodes` has from a peer: each instance that a gateway of that peer stands for. */
+/**
+ * Returns the services that a node of `/v1/internal/ui/nodes` imports from a peer; each instance represents a gateway of that peer.
+ */
 export function importsOn(node: JsonObject): readonly ImportedService[] {
   const peer = text(node['PeerName']);
   if (peer === '') return [];
@@ -116,16 +120,16 @@ export function importsOn(node: JsonObject): readonly ImportedService[] {
   });
 }
 
-/** The names under which a node of a peer has instances, whatever their kind, each with {@link importKey}. */
+/** Returns the {@link importKey} of every service on a peer's node, whatever its kind. */
 export function importedNamesOn(node: JsonObject): readonly string[] {
   const peer = text(node['PeerName']);
   return objects(node['Services']).map((service) => importKey({ peer, name: text(service['Service']) }));
 }
 
 /**
- * Merges parts of the same service that come from several nodes.
+ * Merges imports of the same service from several nodes.
  *
- * @param names of everything that is imported, see {@link importedNamesOn}
+ * @param names all imported names, see {@link importedNamesOn}
  */
 export function joinedImports(
   parts: readonly ImportedService[],

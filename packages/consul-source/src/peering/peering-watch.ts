@@ -23,7 +23,7 @@ import type { PeersResponse } from './peering-queries.ts';
 import { exportChainOf } from './peering-records.ts';
 import type { ExportedName } from './peering-records.ts';
 
-/** What an earlier watch of peerings knew. */
+/** The values of an earlier watch of peerings. */
 export interface KnownPeering {
   readonly peers: PeersResponse | undefined;
   readonly isThrough: boolean | undefined;
@@ -42,12 +42,12 @@ export class PeeringWatch {
   readonly #peers: Watched<PeersResponse>;
   readonly #exports: WatchSet<readonly ExportedName[]>;
   readonly #chains: QuerySet<ExportChain>;
-  /** Exports by service. */
+  /** Discovery chains of exports, by service. */
   #lastChains: ReadonlyMap<string, ExportChain>;
-  /** Watched once there is a peer. */
+  /** Watched as soon as there is a peer. */
   #more: { readonly isThrough: Watched<boolean>; readonly entries: WatchSet<number> } | undefined;
 
-  /** @param known from an earlier watch: used until this one knows better */
+  /** @param known values of an earlier watch, used until this watch has its own */
   constructor(agent: Agent, options: WatchOptions, known: KnownPeering = NOTHING_KNOWN) {
     this.#agent = agent;
     this.#options = options;
@@ -60,7 +60,7 @@ export class PeeringWatch {
     this.#chains.run(options.signal);
   }
 
-  /** The state, for a later watch. */
+  /** Returns the current values, for a later watch. */
   get known(): KnownPeering {
     const peers = this.#peers.reading.value;
     return {
@@ -80,7 +80,7 @@ export class PeeringWatch {
     return others.every((reading) => reading !== undefined && reading.state !== 'waiting') && this.#chains.converged;
   }
 
-  /** What cannot be read, and which parts keep an older value. */
+  /** Reports missing permissions, and parts that keep an older value. */
   get warnings(): readonly string[] {
     const { value, error } = this.#peers.reading;
     const failures = [
@@ -94,9 +94,9 @@ export class PeeringWatch {
   }
 
   /**
-   * Queries what has changed, and returns what is known. `undefined`: there is no peering, or it is not known.
+   * Queries what has changed, and returns the known state; `undefined` without peerings, or while they are not known.
    *
-   * @param services of this datacenter: chains are queried for those that are exported and have instances
+   * @param services services of this datacenter: chains are queried for those that are exported and have instances
    */
   update(services: readonly CatalogService[], imports: readonly ImportedService[]): PeeringCatalog | undefined {
     const peers = this.#peers.reading.value?.peers ?? [];
@@ -130,7 +130,7 @@ export class PeeringWatch {
     return this.#more?.isThrough.reading.value ?? this.#known.isThrough;
   }
 
-  /** Starts to follow the exports to each peer, and stops for peers that are gone. */
+  /** Starts to follow the exports to new peers, and stops for peers that are gone. */
   #follow(): void {
     const live = this.#live;
     const isHeld = live.length <= MAX_HELD;
@@ -158,7 +158,7 @@ export class PeeringWatch {
     return reading?.value ?? this.#known.exports.get(peer) ?? [];
   }
 
-  /** Exported services among `services`, by key; a wildcard stands for all of them except Consul's own. */
+  /** Returns the exported services among `services`, by key. A wildcard covers all services except Consul's own. */
   #exported(services: readonly CatalogService[]): ReadonlyMap<string, ExportedService> {
     const peersOf = new Map<string, string[]>();
     for (const { name: peer } of this.#live)
@@ -176,7 +176,7 @@ export class PeeringWatch {
     return exported;
   }
 
-  /** What all chains depend on; another value every minute, for changes that no entry shows. */
+  /** Stamp of everything that determines the chains. It also changes every minute, for changes that no entry shows. */
   get #chainStamp(): string {
     const changes = (this.#more?.entries.readings ?? []).map(({ value = 0 }) => value);
     return [...changes, Math.floor(performance.now() / REQUERY_ALL_MS)].join('.');
@@ -201,7 +201,7 @@ const NOTHING_KNOWN: KnownPeering = {
 };
 const AT_A_TIME = 4;
 const REQUERY_ALL_MS = 60_000;
-// Each occupies a connection to the agent while it blocks.
+// Each export query occupies a connection to the agent while it blocks.
 const MAX_HELD = 4;
 
 function exportsKey(peer: string, isHeld: boolean): string {

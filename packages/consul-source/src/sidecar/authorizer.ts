@@ -15,23 +15,23 @@ import { list, object, objects, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
 import { isExported } from '../peering/exported-to.ts';
 
-/** Queries the agent for each connection: it answers from its own cache, in about a millisecond. */
+/** An authorizer that queries the agent for each connection: the agent answers from its cache, in about a millisecond. */
 export interface ConsulAuthorizer extends Authorizer, Service {}
 
 /**
- * Whether a caller may connect, by Consul's intentions; needs `service:write` on the destination.
+ * Creates an authorizer by Consul's intentions. The token needs `service:write` on the destination.
  *
- * The agent's own decision ignores peers: it mistakes a peer's `web` for the local one. Callers from peers are decided here, by the
- * intentions that name their peer; when none does, by the default, and when the agent does not show that, they are denied.
+ * The agent's own decision ignores peers: it mistakes a peer's `web` for the local one. For callers of a peer, this function itself
+ * decides: by the intentions that name the peer, else by the default; when the agent does not reveal the default, they are denied.
  */
 export function consulAuthorizer(options: AgentOptions): ConsulAuthorizer {
   const agent = openAgent(options, SOCKETS);
-  // Never ended: queries have deadlines, and the client that is closed ends them all.
+  // Never aborted: each query has a deadline, and closing the client ends all of them.
   const { signal } = openScope();
   const pending = new Map<string, Promise<Authorization>>();
   return { name: 'authorizer', authorize, start: () => Promise.resolve(), stop: () => agent.close() };
 
-  /** One query at a time for each caller, however many connections wait for its response: a caller that has left delays no other. */
+  /** Shares one query between concurrent connections of a caller. It does not end when one of them closes. */
   function authorize(caller: IntentionCaller, destination: IntentionDestination): Promise<Authorization> {
     const key = JSON.stringify([caller.uri, caller.serialNumber, destination]);
     const known = pending.get(key);
@@ -57,12 +57,12 @@ function judgementOf(
     : judgementOfImporter(agent, { ...caller, sourcePeer }, destination, signal);
 }
 
-// Bursts of new connections queue for some milliseconds rather than use up the agent's connection limit for one host.
+// A burst of new connections queues for milliseconds, rather than exhaust the agent's connection limit per host.
 const SOCKETS = 8;
-// The caller waits meanwhile, and gives up dialling after about as long.
+// The caller's connection waits for the response, and the caller gives up dialling after about as long.
 const TIMEOUT_MS = 5_000;
 
-/** The agent reports that an intention for HTTP requests denies, but not why. */
+/** Adds the reason when an intention with permissions denies: the agent itself does not report it. */
 async function judgementOfLocal(
   agent: Agent,
   caller: IntentionCaller,
@@ -88,7 +88,10 @@ async function judgementOfAgent(
   return parsed(response, path, 'a judgement', judgementIn);
 }
 
-/** A peer may call what is exported to it, and nothing else: Consul's own proxies trust the certificates of no other peer. */
+/**
+ * Allows callers of a peer only for services exported to that peer, since Consul's own proxies trust the certificates of no other
+ * peer.
+ */
 async function judgementOfImporter(
   agent: Agent,
   caller: IntentionCaller & { readonly sourcePeer: string },
@@ -122,8 +125,8 @@ interface Matching {
 }
 
 /**
- * The decision without an intention, which the agent shows only as its decision about a caller without intentions: a service name that
- * does not exist. A local intention for `*` matches it, too, and hides the default.
+ * Returns the decision when no intention matches. The agent reveals it only as its decision on a caller without intentions: a
+ * service name that does not exist. A local intention for `*` matches that name, too, and hides the default.
  */
 async function defaultJudgement(
   agent: Agent,
@@ -139,7 +142,7 @@ async function defaultJudgement(
     destination,
     signal,
   );
-  // An intention was written meanwhile.
+  // An intention was written in the meantime.
   return /matched/i.test(verdict.reason) ? HIDDEN : verdict;
 }
 
@@ -163,7 +166,7 @@ async function intentionsFor(
 
 const INTENTIONS = 'connect/intentions/match';
 
-/** `/v1/connect/intentions/match`: the intentions for connections to `destination`; `undefined` for another format. */
+/** Parses `/v1/connect/intentions/match`: the intentions for connections to `destination`; `undefined` for another format. */
 export function intentionsOf(json: unknown, destination: string): readonly Intention[] | undefined {
   const byName = object(json);
   if (byName === undefined) return undefined;
@@ -177,7 +180,7 @@ export function intentionsOf(json: unknown, destination: string): readonly Inten
       ...(peer === '' ? {} : { sourcePeer: peer }),
       destination: text(intention['DestinationName']),
       destinationNamespace: text(intention['DestinationNS']) || 'default',
-      // Permissions for requests have no action of their own.
+      // An intention with permissions has no action of its own.
       action: action === 'allow' || action === 'deny' ? action : 'http',
       ...(permissions.length === 0 ? {} : { permissions }),
     };

@@ -5,16 +5,16 @@ import type { JsonObject } from '../json.ts';
 import { durationMs } from '../records.ts';
 import { modeIn } from './proxy-definition.ts';
 
-/** The dialling side's settings for an upstream. */
+/** The settings of the dialling side for an upstream. */
 export interface ChainContext {
   readonly service: string;
   readonly trustDomain: string;
   readonly decision: ModeDecision;
-  /** Milliseconds; takes precedence over the chain's own. */
+  /** Connect timeout in milliseconds; takes precedence over the chain's own. */
   readonly connectTimeoutMs?: number;
 }
 
-/** Parses a discovery chain that Consul compiled for TCP. `undefined` for another format. */
+/** Parses a discovery chain that Consul compiled for TCP; `undefined` for another format. */
 export function chainOf(json: unknown, context: ChainContext): CompiledChain | undefined {
   const chain = object(object(json)?.['Chain']);
   const targets = object(chain?.['Targets']);
@@ -35,7 +35,7 @@ function notForTcp(service: string, start: JsonObject): CompiledChain {
   return { kind: 'refused', path: ['discovery-chain', service], message };
 }
 
-/** Consul fills in its own default, which equals the proxy's default. */
+/** Returns the connect timeout in milliseconds. Consul fills in its default, which equals the proxy's. */
 function msOf(resolver: JsonObject): number | undefined {
   const timeoutMs = Math.round(durationMs(resolver['ConnectTimeout']) ?? 0);
   return timeoutMs < 1 ? undefined : timeoutMs;
@@ -64,7 +64,7 @@ function targetOf(
   return {
     ...location,
     id,
-    // A peer's export is named and identified by the peer, in the data of its instances.
+    // A peer's instances carry the server name and the identities of its export.
     serverName: names.peer === '' ? serverName : '',
     identities: names.peer === '' ? [serviceIdentity(location, trustDomain)] : [],
     instances: { filter: text(subset?.['Filter']), onlyPassing: subset?.['OnlyPassing'] === true },
@@ -74,7 +74,7 @@ function targetOf(
   };
 }
 
-/** The chain's own mode, from the defaults of the destination, applies only when the dialling side sets none. */
+/** Applies the chain's own mode, from the defaults of the destination, when the dialling side sets none. */
 function withChain(decision: ModeDecision, target: JsonObject): ModeDecision {
   const { mode } = modeIn(target, `the defaults of ${text(target['Service'])}`);
   return decision.kind === 'unset' && mode !== undefined

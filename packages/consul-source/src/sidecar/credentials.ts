@@ -14,24 +14,26 @@ import type { FindProxy } from './find-proxy.ts';
 import { meshEntryResponses } from './queries.ts';
 import { registeredProxy } from './registered-proxy.ts';
 
-/** An agent, and additional trust of a Connect proxy. */
+/** Connection to an agent, and additional trust of a Connect proxy. */
 export interface CredentialOptions extends AgentOptions {
-  /** Roots of peers, for a token without `peering:read`: a PEM file or a folder of PEM files for each, followed. */
+  /**
+   * Roots of peers, for a token without `peering:read`: a PEM file or a folder of PEM files for each peer, reloaded at run time.
+   */
   readonly trustBundles?: TrustBundles;
 }
 
 /**
- * The leaf of a proxy's service, the roots of the mesh and of its peers, followed: the agent renews the leaf long before it expires,
- * and reports new roots before anybody presents a leaf of them. Keys stay in memory.
+ * Follows the leaf certificate of a proxy's service, and the roots of the mesh and of its peers. The agent renews the leaf
+ * certificate long before it expires, and reports new roots before leaf certificates of them are in use. Keys stay in memory.
  *
- * @param status receives what is known of peers
+ * @param status receives the state of peers
  */
 export function consulCredentials(
   options: CredentialOptions,
   choice: ProxyChoice,
   status: PeerStatus = new PeerStatus(),
 ): CredentialsSource {
-  // The proxy's own source reports what it waits for.
+  // The proxy's own source reports a missing registration.
   const find = proxyFinder(choice, { reportsMissing: false });
   return { name: 'consul-ca', watch };
 
@@ -48,7 +50,7 @@ export function consulCredentials(
   }
 }
 
-// One query each for the leaf, the roots, the peers and the TLS settings of the mesh is always open.
+// One query each is always open for the leaf certificate, the roots, the peers and the TLS settings of the mesh.
 const SOCKETS = 4;
 
 type Leaf = Pick<Credentials, 'certificate' | 'privateKey'>;
@@ -60,7 +62,10 @@ interface FollowedCredentials {
   readonly bundles: TrustBundles;
 }
 
-/** Each pair of leaf and roots, once both are known. Throws when either fails, so that its status shows. */
+/**
+ * Yields each combination of leaf certificate and roots, once both are known. Throws when either fails, so that the source reports
+ * the failure.
+ */
 async function* credentialsOf(
   { agent, service, status, bundles: files }: FollowedCredentials,
   signal: AbortSignal,
@@ -69,7 +74,7 @@ async function* credentialsOf(
   const options = { changed: (): void => changes.set(), signal };
   const leaf = new Watched((inner) => leaves(agent, service, inner), options);
   const roots = new Watched((inner) => meshRoots(agent, { mayBeNone: false }, inner), options);
-  // Other clusters may be trusted, too: without them, or when the token may not read them, only this one is.
+  // Trust in other clusters is optional: without peerings, or when the token may not read them, only this cluster is trusted.
   const seenPeers = new KnownPeers();
   const peers = new Watched((inner) => reported(peerResponses(agent, seenPeers, inner), status), options);
   const hasBundles = Object.keys(files).length > 0;
@@ -86,7 +91,7 @@ async function* credentialsOf(
     const trusted = peerTrust(peers.reading.value?.peers ?? [], bundled);
     const trust = trusted.length === 0 ? {} : { peers: trusted };
     const credentials = { ...known, ...knownRoots, ...trust, ...tls.reading.value };
-    // Peerings are reported repeatedly, mostly unchanged.
+    // The agent reports peerings repeatedly, mostly unchanged.
     const present = JSON.stringify(credentials);
     if (present !== last) yield credentials;
     last = present;
@@ -100,7 +105,7 @@ async function* reported(responses: AsyncGenerator<PeersResponse>, status: PeerS
   }
 }
 
-/** By the `mesh` entry. */
+/** Follows the TLS settings in the `mesh` entry. */
 async function* tlsSettings(agent: Agent, signal: AbortSignal): AsyncGenerator<Pick<Credentials, 'tls'>> {
   for await (const entry of meshEntryResponses(agent, signal)) yield tlsOf(entry);
 }
@@ -120,7 +125,7 @@ function directionOf(json: unknown): TlsSettings {
   };
 }
 
-/** Waits until the proxy is registered. */
+/** Waits for the registration of the proxy, and returns its service. */
 async function serviceBehind(agent: Agent, find: FindProxy, signal: AbortSignal): Promise<string> {
   const id = await find(agent, signal);
   for await (const registered of registeredProxy(agent, id, signal))
@@ -133,7 +138,7 @@ async function* leaves(agent: Agent, service: string, signal: AbortSignal): Asyn
   for await (const response of blockingQuery(agent, { path }, signal)) yield leafIn(response, path);
 }
 
-/** The message omits what was found: it contains a key. */
+/** Parses a leaf certificate. The error message omits the response, since it contains a key. */
 function leafIn({ text: body }: { readonly text: string }, path: string): Leaf {
   const leaf = parsed({ text: body }, path, 'a leaf', (json) => leafOf(json) ?? null);
   if (leaf === null) throw new AgentError(`Consul agent: /v1/${path}: expected a certificate and its key`);

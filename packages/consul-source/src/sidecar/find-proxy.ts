@@ -6,13 +6,17 @@ import { object, objects, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
 
 /**
- * Finds the id of the selected proxy, and waits for it when it is missing: it may be registered after the sidecar starts.
+ * Finds the id of the selected proxy. Waits for a missing proxy: it may be registered after the sidecar starts.
  *
- * @throws AgentError, the first time that it has to wait, with what is missing; after that it waits silently
+ * @throws AgentError at the first call that has to wait, with the reason; later calls wait silently
  */
 export type FindProxy = (agent: Agent, signal: AbortSignal) => Promise<string>;
 
-/** @param reportsMissing false: never throws for a missing proxy, because another part reports it */
+/**
+ * Creates a {@link FindProxy}.
+ *
+ * @param reportsMissing when false, it never throws for a missing proxy, because another part reports it
+ */
 export function proxyFinder(choice: ProxyChoice, { reportsMissing }: { readonly reportsMissing: boolean }): FindProxy {
   let isReported = !reportsMissing;
   return async (agent, signal) => {
@@ -28,7 +32,7 @@ export function proxyFinder(choice: ProxyChoice, { reportsMissing }: { readonly 
   };
 }
 
-// A pending registration is found at once; a missing one costs a request a second.
+// Finds a pending registration at once; a missing one costs one request per second.
 const FIRST_REST_MS = 50;
 const LONGEST_REST_MS = 1_000;
 
@@ -37,7 +41,7 @@ type LookUp = { readonly kind: 'found'; readonly id: string } | { readonly kind:
 async function lookUp(agent: Agent, choice: ProxyChoice, signal: AbortSignal): Promise<LookUp> {
   if ('sidecarFor' in choice) return byInstance(await servicesOf(agent, signal), choice.sidecarFor);
   const id = choice.proxyId;
-  // Whatever has the id: whether it is a proxy is checked later.
+  // Accepts any service with this id; the caller checks later whether it is a proxy.
   const path = `agent/service/${encodeURIComponent(id)}`;
   if ((await agent.request({ path, mayBeMissing: true }, signal)).found) return { kind: 'found', id };
   const services = await servicesOf(agent, signal);
@@ -64,13 +68,13 @@ function byInstance(services: readonly JsonObject[], instance: string): LookUp {
   return { kind: 'missing', message: `expected one proxy registered with the agent for ${instance}, found ${found}` };
 }
 
-/** Names of services are one to Consul whatever their case, ids are not: a hint where only that differs. */
+/** Suggests an id that differs only in case: Consul ignores the case of service names, but not of ids. */
 function inOtherCase(id: string, known: readonly string[]): string {
   const other = known.find((one) => one !== id && one.toLowerCase() === id.toLowerCase());
   return other === undefined ? '' : `: did you mean ${JSON.stringify(other)}? Ids differ by case`;
 }
 
-/** An agent leaves out in silence what the token may not read. */
+/** Explains an empty list: an agent silently omits entries that the token may not read. */
 function noneOf(services: readonly JsonObject[]): string {
   return services.length > 0 ? 'none' : 'no service at all (a token without service "read" is shown none)';
 }
@@ -79,7 +83,7 @@ function isProxy(service: JsonObject): boolean {
   return service['Kind'] === 'connect-proxy';
 }
 
-/** The id of the instance that a proxy serves; its service where the registration names no instance, as in mesh files. */
+/** Returns the id of the instance behind a proxy, or its service when the registration names no instance, as in mesh files. */
 function instanceOf(service: JsonObject): string {
   const proxy = object(service['Proxy']);
   return text(proxy?.['DestinationServiceID']) || text(proxy?.['DestinationServiceName']);

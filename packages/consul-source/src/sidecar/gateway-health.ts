@@ -2,13 +2,13 @@ import type { Reading } from '@meshgate/core/parts';
 import { pathTo } from '@meshgate/mesh';
 import type { Catalog, ChainTarget, GatewayGroup, Instance } from '@meshgate/mesh';
 
-/** A service of mesh gateways whose health decides who is dialled. */
+/** A service of mesh gateways, whose health decides which gateway is dialled. */
 export interface GatewayService {
   readonly datacenter: string;
   readonly service: string;
 }
 
-/** The services of the gateways through which any of `targets` is reached. */
+/** Returns the services of the gateways through which any of `targets` is reached. */
 export function gatewaysInUse(
   targets: readonly ChainTarget[],
   { datacenter, gateways }: Pick<Catalog, 'datacenter' | 'gateways'>,
@@ -18,8 +18,8 @@ export function gatewaysInUse(
 }
 
 /**
- * `groups`, with the health of each gateway from its own datacenter, when that responds: federation states are written by each
- * datacenter every few seconds, and replicated with a delay.
+ * Returns `groups`, with the health of each gateway from its own datacenter when that responds. Federation states are less current:
+ * each datacenter writes them every few seconds, and they are replicated with a delay.
  */
 export function withCurrentHealth(
   groups: readonly GatewayGroup[],

@@ -15,14 +15,14 @@ import type { JsonObject } from '../json.ts';
 import { passiveHealthCheckIn } from './passive-health-check.ts';
 import { modeIn } from './proxy-definition.ts';
 
-/** The responses for the two entries about a proxy itself; `undefined` for one that does not exist, or is not known. */
+/** The entries that apply to a proxy; `undefined` for one that does not exist, or is not known. */
 export interface OwnEntries {
   readonly proxyDefaults: unknown;
   readonly serviceDefaults: unknown;
   readonly mesh: unknown;
 }
 
-/** The upstream settings of both entries. */
+/** Returns the settings in these entries. */
 export function ownEntriesOf({ proxyDefaults, serviceDefaults, mesh }: OwnEntries, service: string): ConfigEntries {
   const central = object(proxyDefaults);
   const own = object(serviceDefaults);
@@ -36,10 +36,11 @@ export function ownEntriesOf({ proxyDefaults, serviceDefaults, mesh }: OwnEntrie
 }
 
 /**
- * The mode of an upstream, and where it was set.
+ * Returns the mode of an upstream, and the scope that sets it.
  *
- * Agents merge central configuration into registrations, all of them or none, depending on a setting that is not visible elsewhere.
- * The merged registration is right, but hides the origin: where an entry has the same value, it is assumed to come from there.
+ * Agents merge central configuration into registrations, either completely or not at all, by a setting that is not visible
+ * elsewhere. A merged registration has the right mode, but not its origin: where an entry has the same value, this entry is assumed
+ * to be the origin.
  */
 export function attributedMode(
   upstream: UpstreamDefinition,
@@ -48,7 +49,7 @@ export function attributedMode(
 ): ModeDecision {
   const asWritten = upstreamMode(upstream, proxy, entries);
   const central = upstreamMode({ name: '' }, { service: proxy.service }, centralOf(entries));
-  // With merging, the proxy would have the mode of the entries.
+  // If the agent merged entries, the proxy would have their mode.
   if (asWritten.kind !== 'decided' || (proxy.mode === undefined && central.kind === 'decided')) return asWritten;
   const { mode: _ofUpstream, ...inherited } = upstream;
   const isCentral = central.kind === 'decided' && central.by.value === proxy.mode?.value;
@@ -57,7 +58,7 @@ export function attributedMode(
   return candidate.kind === 'decided' && candidate.mode === asWritten.mode ? candidate : asWritten;
 }
 
-/** What an agent merges into a proxy itself: nothing that is for its upstreams only. */
+/** Returns the entries that an agent merges into the proxy itself: without settings that are for upstreams only. */
 function centralOf({ serviceDefaults, ...entries }: ConfigEntries): ConfigEntries {
   const withoutUpstreams = Array.from(
     serviceDefaults,

@@ -2,7 +2,7 @@ import type { PassiveHealthCheck } from '@meshgate/mesh';
 import { object } from '../json.ts';
 import { durationMs } from '../records.ts';
 
-/** `PassiveHealthCheck` as entries have it, or as the settings of an upstream do, in snake case. */
+/** Parses `PassiveHealthCheck`, in the spelling of entries or in snake case, as in an upstream's settings. */
 export function passiveHealthCheckIn(json: unknown): { readonly passiveHealthCheck?: PassiveHealthCheck } {
   const written = object(json);
   if (written === undefined) return {};

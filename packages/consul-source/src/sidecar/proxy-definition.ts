@@ -5,8 +5,8 @@ import type { JsonObject } from '../json.ts';
 import { passiveHealthCheckIn } from './passive-health-check.ts';
 
 /**
- * Parses the registration of a Connect proxy from `agent/service/:id`. `Proxy.Config` is opaque to Consul and weakly typed, as for
- * Consul's own proxies. `undefined` when it is not the registration of a proxy.
+ * Parses the registration of a Connect proxy from `agent/service/:id`; `undefined` for another kind. `Proxy.Config` is opaque to
+ * Consul and weakly typed, as for Consul's own proxies.
  */
 export function proxyDefinitionOf(json: unknown): ProxyDefinition | undefined {
   const service = object(json);
@@ -29,7 +29,7 @@ export function proxyDefinitionOf(json: unknown): ProxyDefinition | undefined {
   };
 }
 
-/** Listens on every address of the host, as Consul's proxies do without an address. */
+/** Without an address, Consul's proxies listen on every address of the host. */
 const ANY_ADDRESS = '0.0.0.0';
 const LOOPBACK = '127.0.0.1';
 
@@ -44,7 +44,7 @@ function applicationAddress(proxy: JsonObject): Endpoint {
   return { host: text(proxy['LocalServiceAddress']) || LOOPBACK, port: number(proxy['LocalServicePort']) };
 }
 
-/** None without its own address: an upstream of a transparent proxy, which is identified by the original destination. */
+/** Returns none for an upstream without a local address: a transparent proxy identifies it by the original destination. */
 function upstreamOf(upstream: JsonObject, proxyId: string): readonly UpstreamDefinition[] {
   const name = text(upstream['DestinationName']);
   const bind = bindAddress(upstream);
@@ -72,7 +72,7 @@ function upstreamOf(upstream: JsonObject, proxyId: string): readonly UpstreamDef
   ];
 }
 
-/** As the definition writes it, or as an agent merges it into a registration, in the spelling of entries. */
+/** Reads the limit as a registration writes it, or in the spelling of entries, as an agent merges it into a registration. */
 function maxConnectionsIn(config: JsonObject): number {
   const limits = object(config['limits']) ?? object(config['Limits']);
   return weakNumber(limits?.['max_connections'] ?? limits?.['MaxConnections']) ?? 0;
@@ -85,13 +85,13 @@ function bindAddress(upstream: JsonObject): Endpoint | undefined {
   return port < 1 ? undefined : { host: text(upstream['LocalBindAddress']) || LOOPBACK, port };
 }
 
-/** The mode that an object sets, if any. */
+/** Returns the mode that an object sets, if any. */
 export function modeIn(json: JsonObject, where: string): { readonly mode?: WrittenMode } {
   const value = text(object(json['MeshGateway'])?.['Mode']);
   return value === '' ? {} : { mode: { value, object: where } };
 }
 
-/** `1500` or `"1500"`: Consul's configuration language turns some numbers into strings. */
+/** Accepts `1500` and `"1500"`: Consul's configuration language turns some numbers into strings. */
 function weakNumber(value: unknown): number | undefined {
   const read = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
   return typeof read === 'number' && Number.isFinite(read) ? Math.trunc(read) : undefined;

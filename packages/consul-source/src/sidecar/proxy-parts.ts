@@ -8,11 +8,11 @@ import { consulProxySource } from './proxy-source.ts';
 
 /** The parts of a Connect proxy that Consul configures. Each opens and closes its own sockets. */
 export interface ConsulProxyParts {
-  /** Its registration, its upstreams, and how each is dialled. */
+  /** Registration and upstreams of the proxy, with their targets. */
   readonly proxy: ProxySource;
-  /** Its certificate and the authorities that it trusts. */
+  /** Leaf certificate of the proxy, and the authorities that it trusts. */
   readonly credentials: CredentialsSource;
-  /** Whether a caller may connect. Started before the listeners, stopped after them. */
+  /** Decides whether a caller may connect. To be started before the listeners, and stopped after them. */
   readonly authorizer: ConsulAuthorizer;
 }
 

@@ -44,11 +44,12 @@ import { chainTargets, viewOf } from './view.ts';
 import type { ProxyObservation } from './view.ts';
 
 /**
- * The view of a Connect proxy, from the local agent: its registration by hash; for each upstream the compiled discovery chain and the
- * health of every target; and the mesh gateways of all datacenters, with the health of those that are dialled. A query that fails
- * keeps its last value, with a warning; a response that is suddenly empty is held while it may be wrong.
+ * Follows the view of a Connect proxy from the local agent: its registration, by hash; for each upstream the compiled discovery
+ * chain and the health of every target; and the mesh gateways of all datacenters, with the health of those that are dialled. A
+ * query that fails keeps its last value, with a warning. A response that has become empty is held while it may result from a state
+ * loss.
  *
- * @param peers what is known of the roots of peers
+ * @param peers state of the peers' roots
  */
 export function consulProxySource(
   options: AgentOptions,
@@ -73,10 +74,10 @@ export function consulProxySource(
   }
 }
 
-// Each blocking query occupies one: room for some dozen upstreams, and for other processes on the host; an agent accepts 200
-// connections from it.
+// Each blocking query occupies one socket: this suffices for a few dozen upstreams, and leaves sockets to other processes on the
+// host, of which an agent accepts 200 connections in total.
 const SOCKETS = 128;
-// An unresponsive datacenter must not keep a proxy from reaching the others.
+// An unresponsive datacenter must not delay targets in the others.
 const PATIENCE_MS = 2_000;
 
 interface WatchedProxy {
@@ -85,7 +86,7 @@ interface WatchedProxy {
   readonly peers: PeerStatus;
 }
 
-/** The queries about one proxy and their readings. */
+/** The queries of one proxy, and their readings. */
 class ProxyWatch {
   readonly #agent: Agent;
   readonly #id: string;
@@ -120,7 +121,7 @@ class ProxyWatch {
     this.#gatewayHealth = new WatchSet(this.#options);
   }
 
-  /** Each view that differs from the previous one. */
+  /** Yields each view that differs from the previous one. */
   async *views(signal: AbortSignal): AsyncGenerator<ProxyView, void, void> {
     const patientUntil = performance.now() + PATIENCE_MS;
     let version = '';
@@ -162,7 +163,7 @@ class ProxyWatch {
     return this.#readings.every(({ state }) => state !== 'waiting');
   }
 
-  /** The current state, with the queries adjusted to it; `undefined` while something essential is missing. */
+  /** Returns the current state, and adjusts the queries to it; `undefined` while something essential is missing. */
   #observe(now: number): ProxyObservation | undefined {
     this.#proxy = this.#registration.reading.value?.definition ?? this.#proxy;
     if (this.#proxy === undefined) return undefined;
@@ -196,7 +197,7 @@ class ProxyWatch {
     return { ...observation, instances: (target) => held.get(targetKey(target)) };
   }
 
-  /** Queries about the proxy itself, once it is known. */
+  /** Starts the queries about the proxy itself, and adjusts those about its upstreams. */
   #factsAbout(proxy: ProxyDefinition): MeshFacts {
     const { service, upstreams } = proxy;
     const [agent, options] = [this.#agent, this.#options];
@@ -223,7 +224,7 @@ class ProxyWatch {
     return this.#facts;
   }
 
-  /** Queries again, at once, whether the servers show the proxy itself: a blocking query might take half a minute. */
+  /** Queries again, at once, whether the servers show the proxy itself: a pending blocking query could take half a minute. */
   #lookForLoss(proxy: ProxyDefinition): void {
     const before = this.#visibility;
     this.#visibility = new Watched(
@@ -280,21 +281,21 @@ class ProxyWatch {
     ];
   }
 
-  /** Peers of upstreams and peers that may call: nothing is needed about others. */
+  /** Returns the peers of upstreams, and those whose services may call; no other peer must be trusted. */
   #peersInUse(observation: ProxyObservation): readonly string[] {
     const targets = observation.proxy.upstreams.flatMap((upstream) => chainTargets(upstream, observation));
     const callers = observation.intentions.flatMap(({ sourcePeer }) => sourcePeer ?? []);
     return [...targets.flatMap(({ peer }) => peer ?? []), ...callers];
   }
 
-  /** Why essential parts are not known. */
+  /** Returns the error of an essential part that is not known. */
   #failureOfFirst(): Error | undefined {
     const first = [this.#registration, this.#facts?.trustDomain, this.#facts?.datacenter];
     return first.map((watched) => watched?.reading.error).find((error) => error !== undefined);
   }
 }
 
-/** What is queried about a proxy besides its upstreams. */
+/** Queries about a proxy, apart from its upstreams. */
 interface MeshFacts {
   readonly trustDomain: Watched<string>;
   readonly datacenter: Watched<string>;
@@ -317,9 +318,12 @@ function watchedFacts(facts: MeshFacts): readonly Watched<unknown>[] {
   return Object.values<Watched<unknown>>({ ...facts });
 }
 
-/** What the servers show of the proxy's own service: when even the proxy is missing there, other empty responses are not believed. */
+/**
+ * The proxy's own service, as the servers show it. When the proxy itself is missing there, other empty responses do not take
+ * effect.
+ */
 interface OwnCatalog {
-  /** Keys by id. */
+  /** Keys of instances, by id. */
   readonly instances: ReadonlyMap<string, readonly string[]>;
   /** Raft index of the response. */
   readonly index: number;
@@ -368,7 +372,7 @@ async function* trustDomains(agent: Agent, signal: AbortSignal): AsyncGenerator<
     );
 }
 
-/** With a query that any token for a proxy of `service` may send: its own discovery chain says where it was compiled. */
+/** Takes the datacenter from the discovery chain of `service`: every token for a proxy of this service may query it. */
 async function* ownDatacenter(agent: Agent, service: string, signal: AbortSignal): AsyncGenerator<string> {
   const path = `discovery-chain/${encodeURIComponent(service)}`;
   for await (const response of blockingQuery(agent, { path }, signal))
@@ -380,7 +384,7 @@ async function* ownDatacenter(agent: Agent, service: string, signal: AbortSignal
     );
 }
 
-/** What there is about callers of `service`; nothing where the token may not read that, which the agent then judges without us. */
+/** Follows the intentions for callers of `service`; none where the token may not read them: the agent alone then decides. */
 async function* intentionResponses(
   agent: Agent,
   service: string,

@@ -11,21 +11,24 @@ import type { GatewayService } from './gateway-health.ts';
 /** The result of a prepared query. */
 export interface QueryResult {
   readonly service: string;
-  /** The datacenter of the result: differs from the own one after a failover. */
+  /** The datacenter of the instances; another one than the proxy's after a failover. */
   readonly datacenter: string;
   readonly instances: readonly Instance[];
 }
 
 /**
- * Follows a config entry of a kind of which there may be thousands; `null` while there is none, which is an error in the agent's log
- * (`Config entry not found`) each time that it is asked.
+ * Follows a configuration entry of a kind that may have thousands; `null` while it does not exist. Each query for a missing entry
+ * makes the agent log an error (`Config entry not found`).
  */
 export async function* entryResponses(agent: Agent, path: string, signal: AbortSignal): AsyncGenerator {
   for await (const response of blockingQuery(agent, { path, mayBeMissing: true }, signal))
     yield response.found ? parsed(response, path, 'a config entry', object) : null;
 }
 
-/** Follows the only entry of a kind, as one of a list: an empty list is no error for the agent. `null` while there is none. */
+/**
+ * Follows the only entry of a kind, by its list: an empty list is not an error for the agent. `null` while the entry does not
+ * exist.
+ */
 export async function* onlyEntryResponses(
   agent: Agent,
   kind: 'mesh' | 'proxy-defaults',
@@ -38,7 +41,9 @@ export async function* onlyEntryResponses(
     ).entry;
 }
 
-/** Follows the entry `mesh`; `null` while there is none, and where the agent has no such kind of entry, before 1.10. */
+/**
+ * Follows the entry `mesh`; `null` while it does not exist, and with an agent before 1.10, which does not have this kind of entry.
+ */
 export async function* meshEntryResponses(agent: Agent, signal: AbortSignal): AsyncGenerator {
   try {
     yield* onlyEntryResponses(agent, 'mesh', signal);
@@ -49,7 +54,7 @@ export async function* meshEntryResponses(agent: Agent, signal: AbortSignal): As
   }
 }
 
-/** Follows the discovery chain of an upstream, compiled for TCP whatever the service's protocol: this proxy supports no other. */
+/** Follows the discovery chain of an upstream, compiled for TCP whatever the service's protocol: this proxy supports only TCP. */
 export async function* chainResponses(
   agent: Agent,
   { name, datacenter, namespace }: UpstreamDefinition,
@@ -84,7 +89,7 @@ export async function* targetResponses(
   }
 }
 
-/** Follows the gateways of one service, with their health, in a datacenter. */
+/** Follows the mesh gateways of one service in a datacenter, with their health. */
 export async function* gatewayResponses(
   agent: Agent,
   { service, datacenter }: GatewayService,
@@ -95,7 +100,7 @@ export async function* gatewayResponses(
     yield parsed(response, path, 'a list of instances', instancesOf);
 }
 
-/** Executes a prepared query at intervals: Consul has no way to watch one. */
+/** Executes a prepared query at intervals: Consul has no blocking query for it. */
 export async function* queryResponses(
   agent: Agent,
   { name, datacenter }: UpstreamDefinition,
@@ -109,9 +114,9 @@ export async function* queryResponses(
   }
 }
 
-// As often as Consul's own proxies.
+// The interval of Consul's own proxies.
 const QUERY_REST_MS = 10_000;
-// A rejected filter stays rejected until somebody changes it, which makes another query.
+// A rejected filter remains rejected until it is changed, and the changed filter has its own query.
 const REFUSED_REST_MS = 60_000;
 
 function resultOf(json: unknown): QueryResult | undefined {

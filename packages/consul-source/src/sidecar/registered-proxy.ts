@@ -9,22 +9,22 @@ import type { OwnInstance } from '../own-visibility.ts';
 import type { JsonObject } from '../json.ts';
 import { proxyDefinitionOf } from './proxy-definition.ts';
 
-/** A proxy as registered with the agent. */
+/** A proxy, as registered with the agent. */
 export interface RegisteredProxy {
   readonly definition: ProxyDefinition;
-  /** What identifies it on the servers. */
+  /** Identifies the registration on the servers. */
   readonly instance: OwnInstance;
-  /** Warnings about a registration that works nevertheless. */
+  /** A warning about a registration that works nevertheless. */
   readonly warning?: string;
 }
 
 /**
- * Follows the registration of a proxy; `null` while the agent does not know it.
+ * Follows the registration of a proxy; yields `null` while the agent does not know it.
  *
- * A definition with `proxy.destination_service_name` is treated as a proxy also without `kind = "connect-proxy"`: Consul's manual has
+ * A definition with `proxy.destination_service_name` counts as a proxy even without `kind = "connect-proxy"`: Consul's manual has
  * such examples. The agent treats it as an ordinary service and does not show its proxy settings; the catalog does.
  *
- * @throws AgentError when the id belongs to something else
+ * @throws AgentError when the id belongs to another kind of service
  */
 export async function* registeredProxy(
   agent: Agent,
@@ -35,7 +35,7 @@ export async function* registeredProxy(
     const ordinary = yield* whileProxy(agent, id, signal);
     if (ordinary === undefined) return;
     yield* whileOrdinary(agent, ordinary, signal);
-    // Agent and catalog disagree until the agent has synchronised.
+    // Agent and catalog differ until the agent has synchronised.
     await pause(REST_MS, undefined, { signal });
   }
 }
@@ -48,7 +48,7 @@ interface OrdinaryService {
   readonly name: string;
 }
 
-/** From the agent, until that shows an ordinary service, which is returned. */
+/** Follows the registration at the agent. Returns as soon as it is an ordinary service. */
 async function* whileProxy(
   agent: Agent,
   id: string,
@@ -67,7 +67,7 @@ async function* whileProxy(
   return undefined;
 }
 
-/** From the catalog, as long as it has no kind there either. */
+/** Follows the registration in the catalog, while it has no kind there either. */
 async function* whileOrdinary(
   agent: Agent,
   { id, name }: OrdinaryService,
@@ -87,7 +87,7 @@ async function* whileOrdinary(
   }
 }
 
-/** The same id may also exist at another agent. */
+/** Returns the name of the agent's node: other agents may have the same service id. */
 async function ownNode(agent: Agent, id: string, signal: AbortSignal): Promise<string> {
   const path = 'agent/self';
   try {
@@ -116,7 +116,10 @@ function noProxy(id: string, found: string): string {
   return `expected ${id} to be a proxy, with kind = "connect-proxy" and proxy.destination_service_name, found ${found}`;
 }
 
-/** Consul's own proxy then has another listener, to which the host redirects all outgoing connections. */
+/**
+ * Warns about mode `transparent`, for which Consul's own proxy has another listener, to which the host redirects all outgoing
+ * connections.
+ */
 function transparency(service: JsonObject, { id }: ProxyDefinition): Pick<RegisteredProxy, 'warning'> {
   if (text(object(service['Proxy'])?.['Mode']) !== 'transparent') return {};
   return {

@@ -27,21 +27,21 @@ import { chainOf } from './chain.ts';
 import { attributedMode } from './own-entries.ts';
 import type { QueryResult } from './queries.ts';
 
-/** What an agent has reported about a proxy and its upstreams. */
+/** The state of a proxy and its upstreams, as an agent reports it. */
 export interface ProxyObservation {
   readonly proxy: ProxyDefinition;
   readonly datacenter: string;
   readonly trustDomain: string;
   readonly entries: ConfigEntries;
   readonly gateways: readonly GatewayGroup[];
-  /** Those for the proxy's service, for people: the agent is asked at each connection. */
+  /** Intentions for the proxy's service, for display only: the agent decides on each connection. */
   readonly intentions: readonly Intention[];
   chain(upstream: UpstreamDefinition): Reading<unknown> | undefined;
   instances(target: ChainTarget): Selection | undefined;
   query(upstream: UpstreamDefinition): Reading<QueryResult> | undefined;
 }
 
-/** Derives the view of a proxy. Pure. Without intentions: these are checked at each connection. */
+/** Derives the view of a proxy. Pure. */
 export function viewOf(
   observation: ProxyObservation,
   mutualTls: MutualTlsMode,
@@ -64,7 +64,7 @@ export function viewOf(
   return { ...view, version, ...(warnings.length === 0 ? {} : { warnings }) };
 }
 
-/** The targets of an upstream whose instances must be queried. */
+/** Returns the targets of an upstream whose instances must be queried. */
 export function chainTargets(upstream: UpstreamDefinition, observation: ProxyObservation): readonly ChainTarget[] {
   const compiled = upstream.kind === 'service' ? compiledChain(upstream, observation) : undefined;
   return compiled?.kind === 'compiled' ? compiled.chain.targets : [];
@@ -110,7 +110,7 @@ function meshAround(observation: ProxyObservation): MeshAround {
   return { datacenter, gateways, instancesOf: (target) => observation.instances(target) };
 }
 
-/** Always dialled directly, as Consul's own proxies do: no gateway has a route for the name of a query. */
+/** Dials the instances directly, as Consul's own proxies do: no gateway routes the name of a prepared query. */
 function queryUpstream(definition: UpstreamDefinition, observation: ProxyObservation): ProxyUpstream {
   const result = observation.query(definition)?.value;
   if (result === undefined) return unknown(definition, 'result', observation.query(definition));
