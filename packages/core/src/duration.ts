@@ -1,7 +1,8 @@
 /**
- * A duration for people to read: three significant digits and a unit. `2499.97` is `2.5 s`, `40` is `40 ms`, `300000` is `5 min`.
+ * Formats a duration for people, with three significant digits and a unit: `2499.97` becomes `2.5 s`, `40` becomes `40 ms`, `300000`
+ * becomes `5 min`.
  *
- * @param ms milliseconds, not negative
+ * @param ms milliseconds, 0 or more
  */
 export function formatDuration(ms: number): string {
   const unit = UNITS.find(({ lengthMs }) => rounded(ms / lengthMs) >= 1) ?? MILLISECOND;

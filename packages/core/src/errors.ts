@@ -1,75 +1,77 @@
 /**
- * Every way in which a connection can fail: a closed list. It is the metric label, the log key and the close reason.
- * A connection that ended well has none.
+ * The closed list of reasons for which a connection can fail: metric label, log key and close reason. A connection that ends normally has
+ * none.
  */
 export type ProxyErrorCode =
-  /** Whether the peer may be trusted, or connect at all, could not be determined: no authority reachable, or no certificate of our own. */
+  /** Authorization of the peer could not be decided: no authority was reachable, or this proxy has no certificate of its own. */
   | 'AUTHORIZATION_FAILED'
-  /** Its backend was removed from its route, or is down, and the route does not keep such connections. */
+  /** The backend was removed from its route or went down, and the route closes such connections. */
   | 'BACKEND_REMOVED'
-  /** An access list of the listener or of the route keeps the client's address out. */
+  /** An access list of the listener or of the route denies the client's address. */
   | 'CLIENT_DENIED'
-  /** An operator closed it, by the admin API or `meshgate close`. */
+  /** An operator closed the connection, through the admin API or `meshgate close`. */
   | 'CLOSED_BY_ADMIN'
-  /** The drain's grace was over before the connection was. */
+  /** The connection was still open at the end of the drain's grace period. */
   | 'CLOSED_BY_DRAIN'
-  /** The dial failed for a reason that is neither of the next two: no route to host, name not found. */
+  /** The dial failed for a reason other than the next two: no route to host, name not found. */
   | 'CONNECT_FAILED'
   /** The backend refused the connection. */
   | 'CONNECT_REFUSED'
-  /** No backend answered before the connect timeout. */
+  /** No backend accepted the connection before the connect timeout. */
   | 'CONNECT_TIMEOUT'
-  /** The client proved who it is, and may not connect: an intention says so, or the default. */
+  /** The client's identity is proven, but an intention or the default policy denies it. */
   | 'DENIED'
-  /** The client reset the connection, or left in the middle of its hello. One that leaves without a byte has ended well. */
+  /**
+   * The client reset the connection, or closed it in the middle of its hello. A client that closes without sending a byte ends normally.
+   */
   | 'DOWNSTREAM_RESET'
-  /** The client did not prove who it is: no certificate, one that has expired or leads to no trusted root, or no TLS at all. */
+  /** The client did not prove its identity: no certificate, an expired one, one without a trusted root, or no TLS at all. */
   | 'DOWNSTREAM_UNTRUSTED'
-  /** One side had finished sending, and the other sent no byte for the half-close timeout. */
+  /** One side finished sending, and the other sent no byte within the half-close timeout. */
   | 'HALF_CLOSE_TIMEOUT'
-  /** Neither side sent a byte for the idle timeout. */
+  /** Neither side sent a byte within the idle timeout. */
   | 'IDLE_TIMEOUT'
-  /** A bug in the proxy or in a plugin: please report it. */
+  /** A bug in the proxy or in a plugin; please report it. */
   | 'INTERNAL'
-  /** A limit on connections was reached; the message names which. */
+  /** A connection limit was reached; the message names the limit. */
   | 'LIMIT_REACHED'
-  /** The proxy itself lacked something: file descriptors, ports, memory, a permission. No backend is to blame, none is ejected. */
+  /** The proxy ran out of a local resource: file descriptors, ports, memory, a permission. No backend is at fault, and none is ejected. */
   | 'LOCAL_RESOURCE'
-  /** The dial would lead back to this proxy: the route's backend is one of its own listeners. */
+  /** The dial would lead back to this proxy: the backend is one of its own listeners. */
   | 'LOOP_DETECTED'
-  /** It had lasted for its maximum age. */
+  /** The connection reached its maximum age. */
   | 'MAX_AGE'
-  /** The route has no backend at all. */
+  /** The route has no backends. */
   | 'NO_BACKEND'
   /** The route leads to a datacenter or peer that has no mesh gateway. */
   | 'NO_GATEWAY'
-  /** The hello names no server. */
+  /** The hello has no server name. */
   | 'NO_SERVER_NAME'
-  /** No PROXY protocol header from a peer that must send one, or a malformed one. */
+  /** A peer that must send a PROXY protocol header sent none, or a malformed one. */
   | 'PROXY_PROTOCOL_MALFORMED'
-  /** A connection from a peer outside of the trusted addresses, on a listener that requires the PROXY protocol. */
+  /** A peer outside of the trusted addresses connected to a listener that requires the PROXY protocol. */
   | 'PROXY_PROTOCOL_UNTRUSTED'
-  /** A plugin, or the egress of a route, refused the connection; the message says which, and why. */
+  /** A plugin or the route's egress policy refused the connection; the message names it and the reason. */
   | 'REFUSED_BY_POLICY'
-  /** No route has this server name. */
+  /** No route matches the server name. */
   | 'ROUTE_NOT_FOUND'
-  /** A hello that breaks its own format. */
+  /** The hello violates its own format. */
   | 'SNIFF_MALFORMED'
-  /** The hello was incomplete when its time was over. */
+  /** The hello was incomplete at its deadline. */
   | 'SNIFF_TIMEOUT'
-  /** The hello was incomplete when its size limit was reached. */
+  /** The hello was incomplete at its size limit. */
   | 'SNIFF_TOO_LONG'
-  /** Not a protocol that any sniffer knows. */
+  /** No sniffer recognises the protocol. */
   | 'SNIFF_UNRECOGNIZED'
   /** The backend reset the connection. */
   | 'UPSTREAM_RESET'
-  /** The backend did not prove to be who the route leads to: another identity, or a certificate that cannot be trusted. */
+  /** The backend did not prove the expected identity: a different one, or an untrusted certificate. */
   | 'UPSTREAM_UNTRUSTED';
 
-/** Who is to blame. */
+/** The side at fault. */
 export type Side = 'downstream' | 'upstream' | 'proxy';
 
-/** Blame by code. A `Record`, so that the compiler keeps it total. */
+/** The side at fault, by code. A `Record`, so that the compiler requires every code. */
 export const SIDES: Readonly<Record<ProxyErrorCode, Side>> = {
   AUTHORIZATION_FAILED: 'proxy',
   BACKEND_REMOVED: 'proxy',
@@ -104,10 +106,10 @@ export const SIDES: Readonly<Record<ProxyErrorCode, Side>> = {
   UPSTREAM_UNTRUSTED: 'upstream',
 };
 
-/** The one error with which the pipeline's I/O rejects. The message is for people and never parsed. */
+/** The only error that the pipeline's I/O rejects with. Programs use `code`; the message is for people and is never parsed. */
 export class ProxyError extends Error {
   override readonly name = 'ProxyError';
-  /** Label of metrics, key of logs, reason of a close. */
+  /** Metric label, log key and close reason. */
   readonly code: ProxyErrorCode;
 
   constructor(code: ProxyErrorCode, message: string, options?: ErrorOptions) {
@@ -115,22 +117,22 @@ export class ProxyError extends Error {
     this.code = code;
   }
 
-  /** Also one of another copy of this package: a plugin that lives in a folder of its own brings its own. Not to be extended. */
+  /** Also true for errors of another copy of this package, which a plugin in its own folder brings along. Do not extend this class. */
   static override [Symbol.hasInstance](value: unknown): value is ProxyError {
     return (
       value instanceof Error && value.name === 'ProxyError' && Object.hasOwn(SIDES, String(Reflect.get(value, 'code')))
     );
   }
 
-  /** Who is to blame. */
+  /** The side at fault. */
   get side(): Side {
     return SIDES[this.code];
   }
 
   /**
-   * `reason` itself when it is a `ProxyError`; anything else is a bug and becomes `INTERNAL` with its cause.
+   * Returns `reason` itself if it is a `ProxyError`; anything else is a bug and becomes `INTERNAL`, with `reason` as its cause.
    *
-   * @param part who threw it: `filter postgres`, `resolver` … The message begins with it.
+   * @param part the part that threw, such as `filter postgres` or `resolver`; the message begins with it
    */
   static from(reason: unknown, part?: string): ProxyError {
     if (reason instanceof ProxyError) return reason;
@@ -139,7 +141,7 @@ export class ProxyError extends Error {
   }
 }
 
-/** Whatever was thrown, as an error. Never throws: not everything that can be thrown has a text. */
+/** Returns anything thrown as an `Error`. Never throws, although not every value can be converted to a string. */
 export function errorOf(thrown: unknown): Error {
   if (thrown instanceof Error) return thrown;
   try {

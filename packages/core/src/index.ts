@@ -1,5 +1,5 @@
-// What stays: contracts for those who write a part, and what it takes to run a proxy inside another program. The parts of which a
-// proxy is composed stand in parts.ts, which may change from one minor version to the next.
+// The stable surface: contracts for plugin authors, and what embeds a proxy in another program. The parts that a proxy is composed of are
+// in parts.ts, which may change in any minor version.
 
 // For plugin authors: the contracts.
 export { changedUpstream, formatTrace } from './pipeline/connection.ts';

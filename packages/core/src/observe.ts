@@ -6,8 +6,8 @@ import type { BackendDrain, HealthCheck, Route, RouteSnapshot } from './routes/r
 import type { Transfer } from './transport/transport.ts';
 
 /**
- * Everything worth a log line or a metric, in the past tense: a closed union. Times are monotonic milliseconds. All events of a
- * connection have the same object as `connection`: what an observer wants to remember of it, a `WeakMap` keeps best.
+ * Everything worth a log line or a metric, in the past tense: a closed union. Times are monotonic milliseconds. All events of a connection
+ * carry the same object as `connection`: an observer keeps state per connection best in a `WeakMap` with that key.
  */
 export type ProxyEvent =
   | { readonly type: 'connection.accepted'; readonly connection: Accepted }
@@ -20,7 +20,7 @@ export type ProxyEvent =
       readonly at: number;
     }
   /**
-   * The backend has ended, or was lost for the reason `error`, before its first byte; another one is tried, and `connection.connected` or
+   * The backend closed, or failed with `error`, before its first byte. Another backend is tried; `connection.connected` or
    * `connection.closed` follows.
    */
   | {
@@ -29,9 +29,9 @@ export type ProxyEvent =
       readonly upstream: ReachedBackend;
       readonly error?: ProxyError | undefined;
     }
-  /** Exactly once for each `connection.accepted`. */
+  /** Emitted exactly once for each `connection.accepted`. */
   | { readonly type: 'connection.closed'; readonly closed: ClosedConnection }
-  /** Turned away at accept, before it became a connection: `error.code` is `CLIENT_DENIED` or `LIMIT_REACHED`. */
+  /** Refused at accept, before it became a session: `error.code` is `CLIENT_DENIED` or `LIMIT_REACHED`. */
   | {
       readonly type: 'connection.refused';
       readonly listener: string;
@@ -47,7 +47,7 @@ export type ProxyEvent =
     }
   | { readonly type: 'backend.ejected'; readonly address: Endpoint; readonly forMs: number; readonly failures: number }
   | { readonly type: 'backend.returned'; readonly address: Endpoint }
-  /** An address of a backend was checked. `backend` and `address` differ when the backend is a name. */
+  /** A health check of one address of a backend ended. `backend` and `address` differ if the backend is a DNS name. */
   | {
       readonly type: 'backend.checked';
       readonly address: Endpoint;
@@ -55,7 +55,7 @@ export type ProxyEvent =
       readonly passed: boolean;
       readonly tookMs: number;
     }
-  /** Its health checks have failed: it is used only when nothing better is left. */
+  /** The health checks of an address failed: it is dialled only when nothing better is left. */
   | {
       readonly type: 'backend.down';
       readonly backend: Endpoint;
@@ -63,7 +63,7 @@ export type ProxyEvent =
       readonly check: HealthCheck;
       readonly reason: string;
     }
-  /** Its health checks pass again. */
+  /** The health checks of an address pass again. */
   | {
       readonly type: 'backend.up';
       readonly backend: Endpoint;
@@ -71,7 +71,7 @@ export type ProxyEvent =
       readonly check: HealthCheck;
       readonly downMs: number;
     }
-  /** No route has it checked any more, or its name has lost this address. */
+  /** An address is no longer checked: no route needs the check, or the DNS name no longer has the address. */
   | {
       readonly type: 'backend.unchecked';
       readonly backend: Endpoint;
@@ -79,8 +79,8 @@ export type ProxyEvent =
       readonly check: HealthCheck;
     }
   /**
-   * A backend that has connections was removed from `route`, or is down, and the route does not keep them: those left when its grace is over
-   * are closed.
+   * A backend with connections was removed from `route` or went down, and the route closes such connections: those left after the grace
+   * period are closed.
    */
   | {
       readonly type: 'backend.departed';
@@ -90,25 +90,25 @@ export type ProxyEvent =
       readonly drain: BackendDrain;
       readonly connections: number;
     }
-  /** A route with `failover` uses another priority group than before. */
+  /** A route with `failover` switched to another priority group. */
   | {
       readonly type: 'route.failover';
       readonly route: Route;
       readonly priority: number;
       readonly previous: number;
     }
-  /** A balance of a plugin threw, or chose none of the backends it was given: one of them was drawn at random. */
+  /** A plugin's balance threw, or returned none of the offered backends: a backend was drawn at random instead. */
   | { readonly type: 'balance.failed'; readonly route: Route; readonly balance: string; readonly error: Error }
   /**
-   * The network between here and `address` loses something: nothing fails for it, and connections wait. `family`: the addresses of one family do
-   * not answer, and those of the other do. `large-segments`: what fills a packet is not acknowledged, and what does not was.
+   * The network path to `address` loses packets silently: connections hang instead of failing. `family`: the addresses of one IP family do
+   * not answer, those of the other do. `large-segments`: full-size segments are not acknowledged, smaller ones are.
    */
   | {
       readonly type: 'path.impaired';
       readonly problem: 'family' | 'large-segments';
       readonly side: 'downstream' | 'upstream';
       readonly address: Endpoint;
-      /** For people, with the probable cause. */
+      /** Description for people, with the probable cause. */
       readonly reason: string;
     }
   | { readonly type: 'resolution.failed'; readonly host: string; readonly error: Error; readonly lastGood: boolean }
@@ -124,8 +124,8 @@ export type ProxyEvent =
   | { readonly type: 'listener.resumed'; readonly listener: string }
   | { readonly type: 'listener.closed'; readonly listener: string }
   /**
-   * A source's snapshot is in use. `previous` is the one that it replaces, absent for the first; `removed` are the names of routes that no
-   * source has any more.
+   * A source's snapshot is now in use. `previous`: the snapshot that it replaces, absent for the first. `removed`: names of the routes that
+   * no source has any more.
    */
   | {
       readonly type: 'routes.replaced';
@@ -135,101 +135,104 @@ export type ProxyEvent =
       readonly removed: readonly string[];
       readonly tookMs: number;
     }
-  /** A source yielded a snapshot. `changed`: it differs from the one in use, and `routes.replaced` follows. `asOf`: when it was right. */
+  /**
+   * A source yielded a snapshot. `changed`: it differs from the one in use, and `routes.replaced` follows. `asOf`: the time at which it was
+   * known to be correct.
+   */
   | { readonly type: 'source.updated'; readonly source: string; readonly changed: boolean; readonly asOf: Date }
   /** A source threw; its last snapshot stays in use. */
   | { readonly type: 'source.failed'; readonly source: string; readonly error: Error; readonly retryInMs: number }
-  /** A source yielded a malformed snapshot: it is refused whole, and the last good one stays in use. */
+  /** A source yielded a malformed snapshot: it is refused as a whole, and the last good one stays in use. */
   | { readonly type: 'source.refused'; readonly source: string; readonly error: Error }
-  /** A source is followed no more: a reload has taken it away. `removed` are the names of routes that no source has any more. */
+  /** A source is no longer followed, because a reload removed it. `removed`: names of the routes that no source has any more. */
   | {
       readonly type: 'source.removed';
       readonly source: string;
-      /** The last that was in use of it; absent when it never had one. */
+      /** The source's last snapshot in use; absent if it never had one. */
       readonly previous?: RouteSnapshot;
       readonly removed: readonly string[];
     }
-  /** A certificate is in use by which this proxy proves who it is. A proxy that only passes TLS on has none. */
+  /** A certificate that this proxy presents is now in use. A proxy that only passes TLS through has none. */
   | {
       readonly type: 'certificate.installed';
       readonly source: string;
       readonly certificate: OwnCertificate;
-      /** By whose certificates others are believed from now on. */
+      /** Authorities whose certificates are trusted from now on. */
       readonly authorities: readonly TrustedAuthority[];
     }
-  /** The certificate in use is older than it should be, and no other has come from the source. Once for each `state`. */
+  /** The certificate in use is too old, and the source has provided no other. Emitted once for each `state`. */
   | {
       readonly type: 'certificate.aged';
       readonly source: string;
       readonly certificate: OwnCertificate;
-      /** `overdue`: it should have been renewed by now. `expired`: peers refuse it. */
+      /** `overdue`: its renewal is due. `expired`: peers refuse it. */
       readonly state: 'overdue' | 'expired';
     }
-  /** A service failed, in its drain hook for example; everything else continues. */
+  /** A service failed, for example in its drain hook; everything else continues. */
   | { readonly type: 'service.failed'; readonly service: string; readonly error: Error }
   | { readonly type: 'drain.started'; readonly connections: number }
   | { readonly type: 'drain.ended'; readonly finished: number; readonly cut: number }
-  /** An observer threw. It does not get this event itself. */
+  /** An observer threw. The observer itself does not get this event. */
   | { readonly type: 'observer.threw'; readonly observer: string; readonly error: Error };
 
-/** What this proxy shows of itself. */
+/** A certificate that this proxy presents. */
 export interface OwnCertificate {
-  /** For people: whose it is, a SPIFFE URI in a mesh. */
+  /** The identity for people: a SPIFFE URI in a mesh. */
   readonly identity: string;
-  /** From then on peers refuse it. */
+  /** Expiry: peers refuse the certificate afterwards. */
   readonly validUntil: Date;
 }
 
-/** Roots by which others are believed. */
+/** An authority whose roots are trusted. */
 export interface TrustedAuthority {
-  /** Whose: `mesh`, or `peer beta`. */
+  /** Name of the authority: `mesh`, or `peer beta`. */
   readonly name: string;
-  /** When the last of its roots expires: nobody of it is believed from then on. */
+  /** Expiry of its last root: no certificate of this authority is trusted afterwards. */
   readonly validUntil: Date;
 }
 
-/** The backend of a connection, as facts: the stream itself is the session's, and nobody who is told of it may touch it. */
+/** The backend of a connection, without its stream: only the session may touch that. */
 export type ReachedBackend = Pick<Upstream, 'route' | 'backend' | 'address' | 'trace'>;
 
-/** The whole life of a connection: facts that it never reached are absent. */
+/** The whole life of a connection. Facts of stages that it never reached are absent. */
 export interface ClosedConnection {
-  /** The same object as in every other event of it. */
+  /** The same object as in every other event of this connection. */
   readonly connection: Accepted;
-  /** The client's hello; absent when the connection ended before it was complete. */
+  /** The client's hello; absent if the connection ended before it was complete. */
   readonly hello?: Hello | undefined;
-  /** When the hello was whole. */
+  /** Time at which the hello was complete. */
   readonly helloAt?: number | undefined;
-  /** The route as it was when it was chosen, whatever has replaced it since; absent when none matched. */
+  /** The route as it was when it was selected, even if a newer snapshot has replaced it; absent if none matched. */
   readonly route?: Route | undefined;
-  /** Present once a backend was reached. */
+  /** The backend; absent if none was reached. */
   readonly upstream?: ReachedBackend | undefined;
-  /** When that backend was reached. */
+  /** Time at which that backend was reached. */
   readonly connectedAt?: number | undefined;
-  /** Dials made: 0 when it never came to that. */
+  /** Number of dials; 0 if there was none. */
   readonly attempts: number;
-  /** How often another backend was tried because one had not answered; absent or 0: never. */
+  /** Number of retries on another backend because one sent no byte; absent or 0: none. */
   readonly retries?: number | undefined;
-  /** The address dialled last, reached or not; absent when it never came to that. */
+  /** The address dialled last, whether reached or not; absent if there was no dial. */
   readonly dialled?: Endpoint | undefined;
-  /** What was carried: no byte when it never came to that. */
+  /** Bytes carried in each direction; 0 if nothing was spliced. */
   readonly transfer: Transfer;
-  /** When the last of its sockets was closed. */
+  /** Time at which the last of its sockets was closed. */
   readonly closedAt: number;
-  /** Why it ended before its time; absent when both sides finished by themselves. */
+  /** Reason for an abnormal end; absent if both sides finished by themselves. */
   readonly error?: ProxyError | undefined;
 }
 
 /** Receives events. */
 export interface Observer {
-  /** Named in `observer.threw`. */
+  /** Name in `observer.threw`. */
   readonly name?: string;
-  /** Must not throw, must not wait, must not keep the event's objects longer than it needs them. */
+  /** Handles one event, synchronously. Must not throw and must not keep the event's objects longer than needed. */
   observe(event: ProxyEvent): void;
 }
 
 /**
- * All of `list` as one observer. One that throws, or answers with a promise that rejects, does not keep the others from hearing:
- * they get `observer.threw`, once for each observer and message, so that a broken observer cannot flood a log.
+ * Combines `list` into one observer. If one throws, or returns a promise that rejects, the others still get the event, and then
+ * `observer.threw`: once for each observer and message, so that a broken observer cannot flood a log.
  */
 export function observers(list: readonly Observer[]): Observer {
   const [only] = list;
@@ -249,7 +252,7 @@ export function observers(list: readonly Observer[]): Observer {
     }
   }
 
-  /** The compiler lets an `async` method stand for one that gives nothing: its rejection has no other reader. */
+  /** TypeScript accepts an `async` method as `observe`; nothing else would handle its rejection. */
   function answered(observer: Observer, response: unknown): void {
     if (response instanceof Promise) response.catch((reason: unknown) => report(observer, reason));
   }
@@ -258,7 +261,7 @@ export function observers(list: readonly Observer[]): Observer {
     const error = errorOf(reason);
     const observer = broken.name ?? 'unnamed';
     const key = `${observer}: ${error.message}`;
-    // Bounded: an observer whose message differs each time (a timestamp, a name) must not make this set grow for ever.
+    // Bounded: messages that differ each time (with a timestamp, a name) must not grow this set without limit.
     if (reported.has(key) || reported.size >= 100) return;
     reported.add(key);
     for (const other of list) {
@@ -267,15 +270,15 @@ export function observers(list: readonly Observer[]): Observer {
   }
 }
 
-/** Observers that never throw, since they were made here: to be made safe once is enough. */
+/** Observers made by {@link observers}: they never throw, and need no second wrapper. */
 const SAFE = new WeakSet<Observer>();
 
-/** An observer that fails at this event is reported with its own next failure: reporting it now could loop. */
+/** Ignores a failure of `observer` at this event: reporting it could loop. */
 function notifyQuietly(observer: Observer, event: ProxyEvent): void {
   try {
     const response: unknown = observer.observe(event);
     if (response instanceof Promise) response.catch(() => undefined);
   } catch {
-    // See above.
+    // Ignored, see above.
   }
 }

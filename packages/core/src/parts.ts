@@ -1,5 +1,5 @@
-// The parts of which a proxy is composed, in the order in which a connection meets them, for programs that put one together in a way
-// that `createProxy` does not know. They follow the design rather than hold it still: any minor version may change them.
+// The parts that a proxy is composed of, in the order in which a connection passes them, for programs with a composition of their own. They
+// are not stable: any minor version may change them.
 export { Listener } from './pipeline/listener.ts';
 export type { ListenerOptions } from './pipeline/listener.ts';
 export { Listeners, listenerSources } from './pipeline/listeners.ts';
@@ -90,7 +90,7 @@ export type {
 export { inOrder, stopInReverse } from './lifecycle/service.ts';
 export type { PreparedChange } from './lifecycle/service.ts';
 
-// The kernel of what is watched: sources, credentials, files and agents' responses stand on it.
+// The kernel of everything watched: sources, credentials, files and agent responses.
 export { aborted, onAbort, openScope, settlesWithin, unlessAborted } from './watch/scope.ts';
 export type { Scope } from './watch/scope.ts';
 export { Cell } from './watch/cell.ts';

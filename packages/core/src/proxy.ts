@@ -1,4 +1,4 @@
-// A proxy in one call: the composition that most programs want, of the parts that parts.ts offers one by one.
+// A proxy in one call: the usual composition of the parts in parts.ts.
 import { Departures } from './lifecycle/departures.ts';
 import { Drain, DEFAULT_DRAIN } from './lifecycle/drain.ts';
 import type { DrainOptions, DrainProgress } from './lifecycle/drain.ts';
@@ -35,37 +35,37 @@ import { onAbort } from './watch/scope.ts';
 import { nodeTransport } from './transport/node-transport.ts';
 import type { Transport } from './transport/transport.ts';
 
-/** What a proxy is made of. Only `listen`, `sniffers` and something that knows routes are needed. */
+/** Settings of a proxy. Only `listen`, `sniffers` and a provider of routes (`routes`, `sources` or `resolvers`) are required. */
 export interface ProxyOptions {
-  /** Where clients connect; port 0 is any free one. One address alone is the listener `main`. */
+  /** Addresses to listen on; port 0 selects a free port. A single address becomes the listener `main`. */
   readonly listen: Endpoint | readonly ListenAddress[];
-  /** Routes that stay as they are; they go before those of `sources`. */
+  /** Fixed routes; they take precedence over those of `sources`. */
   readonly routes?: readonly Route[];
-  /** Where routes come from; order is precedence. */
+  /** Route sources, in order of precedence. */
   readonly sources?: readonly RouteSource[];
-  /** What recognises the clients' protocol, asked in order: `sniSniffer()` of `@meshgate/sni` for TLS. */
+  /** Sniffers of the clients' protocol, called in order: `sniSniffer()` of `@meshgate/sni` for TLS. */
   readonly sniffers: readonly Sniffer[];
-  /** Asked before the routes, in order; `undefined` means "not mine". */
+  /** Resolvers called before the route table, in order; `undefined` means "not mine". */
   readonly resolvers?: readonly Resolver[];
-  /** Stand before the sniffers, on every listener, in order. */
+  /** Connection filters that run before the sniffers, on every listener, in order. */
   readonly filters?: readonly ConnectionFilter[];
-  /** Makers of layers by the name that a route gives in `use`. */
+  /** Layer factories, by the name that a route gives in `use`. */
   readonly routeLayers?: Readonly<Record<string, LayerFactory>>;
-  /** Makers of pickers by the name that a route gives in `balance`. */
+  /** Balance factories, by the name that a route gives in `balance`. */
   readonly balances?: Readonly<Record<string, BalanceFactory>>;
-  /** Labels of the backends that are used first, the most important one first: `{ zone: 'a' }`. */
+  /** Labels of preferred backends, the most important label first: `{ zone: 'a' }`. */
   readonly prefer?: Readonly<Record<string, string>>;
-  /** Wrap how backends are reached; the first is outermost. */
+  /** Layers around the connector of all routes; the first is outermost. */
   readonly layers?: readonly Layer<Connector>[];
-  /** Get every event, in order. One that throws affects neither the others nor the proxy. */
+  /** Observers of every event, in order. An observer that throws affects neither the others nor the proxy. */
   readonly observers?: readonly Observer[];
-  /** Started before the listeners, stopped after them. */
+  /** Services, started before the listeners and stopped after them. */
   readonly services?: readonly Service[];
-  /** What differs from {@link DEFAULT_LIMITS}. */
+  /** Overrides of {@link DEFAULT_LIMITS}. */
   readonly limits?: Partial<Limits>;
-  /** What differs from {@link DEFAULT_DRAIN}. */
+  /** Overrides of {@link DEFAULT_DRAIN}. */
   readonly drain?: Partial<DrainOptions>;
-  /** TCP keepalive on both sides; after 60 s of silence when absent. */
+  /** TCP keepalive on both sides; first probe after 60 s of silence when absent. */
   readonly keepAlive?: KeepAlive;
   /** `nodeTransport()` when absent. */
   readonly transport?: Transport;
@@ -73,33 +73,33 @@ export interface ProxyOptions {
 
 /** A proxy inside another program. */
 export interface Proxy {
-  /** Where the first listener accepts; its `listen` as it was given while it is not bound. */
+  /** Address of the first listener; the `listen` address as given while that listener is not bound. */
   readonly address: Endpoint;
-  /** Where each listener accepts, by its name; those that are not bound are not there. */
+  /** Addresses of the bound listeners, by listener name. */
   readonly addresses: ReadonlyMap<string, Endpoint>;
-  /** How far a drain has come, and how many connections are live. */
+  /** State of the drain, and the number of live connections. */
   readonly progress: DrainProgress;
   /**
-   * Follows the sources, then opens the listeners. Rejects with the system's error when an address cannot be bound, or with what a
-   * service rejects with; nothing is left behind then, and `start` may be called again.
+   * Starts to follow the sources, then opens the listeners. Rejects with the system's error when an address cannot be bound, or with the
+   * error of a service that fails to start; everything is then rolled back, and `start` may be called again.
    *
-   * @param signal give up
+   * @param signal aborts the start
    */
   start(signal?: AbortSignal): Promise<void>;
-  /** Accepts no more, and lets live connections finish within the grace of the drain. Resolves when none is left. */
+  /** Stops accepting, and lets live connections finish within the drain's grace period. Resolves when no connection is left. */
   drain(): Promise<DrainProgress>;
   /**
-   * Drains, and stops everything: no socket, timer or watch is left. Resolves at once when the proxy does not run.
+   * Drains, then stops everything: no socket, timer or watch is left. Resolves at once if the proxy does not run.
    *
-   * @param signal close what is live now
+   * @param signal closes live connections at once
    */
   stop(signal?: AbortSignal): Promise<void>;
 }
 
 /**
- * Puts a proxy together; nothing of it runs before it is started.
+ * Creates a proxy; nothing runs before `start`.
  *
- * @throws ConfigProblems when there is nothing to listen on, nothing that recognises a protocol, or nothing that knows routes
+ * @throws ConfigProblems if there is no listener, no sniffer, or no provider of routes
  */
 export function createProxy(options: ProxyOptions): Proxy {
   const problems = problemsOf(options);
@@ -129,7 +129,7 @@ function problemsOf({ listen, routes, sources = [], resolvers = [], sniffers }: 
   ];
 }
 
-/** `idle`: not started, or rolled back. */
+/** `idle`: never started, or rolled back after a failed start. */
 type ProxyState =
   | { readonly kind: 'idle' }
   | { readonly kind: 'started'; readonly done: Promise<void>; readonly giveUp: AbortController }
@@ -140,7 +140,7 @@ class EmbeddedProxy implements Proxy {
   readonly #at: readonly ListenAddress[];
   #parts: ProxyParts;
   #state: ProxyState = { kind: 'idle' };
-  /** Aborts when a stop is forced. */
+  /** Aborted when a stop is forced. */
   readonly #force = new AbortController();
 
   constructor(options: ProxyOptions) {
@@ -173,7 +173,7 @@ class EmbeddedProxy implements Proxy {
     try {
       await done;
     } catch (reason) {
-      // What has run once cannot be started again.
+      // Parts cannot be started twice.
       this.#parts = compose(this.#options, this.#at);
       if (this.#state === state) this.#state = { kind: 'idle' };
       throw reason;
@@ -210,7 +210,7 @@ class EmbeddedProxy implements Proxy {
   }
 }
 
-/** `done`; when `signal` aborts before, `target` is aborted. */
+/** Settles as `done` does; aborts `target` if `signal` aborts first. */
 async function whenAborted(
   signal: AbortSignal | undefined,
   target: { abort(reason?: unknown): void },
@@ -293,7 +293,7 @@ function listening(listen: Endpoint | readonly ListenAddress[]): readonly Listen
   return 'host' in listen ? [{ name: 'main', endpoint: listen }] : listen;
 }
 
-/** What the source of `routes` is called in metrics and in `explain`. */
+/** Name of the source behind `routes`, in metrics and in `explain`. */
 const ROUTES_SOURCE = 'routes';
-/** The kernel cuts it to its own limit (`net.core.somaxconn`): a burst of connections is for it to hold. */
+/** The kernel lowers it to `net.core.somaxconn`: bursts of connections queue in the kernel. */
 const BACKLOG = 4_096;

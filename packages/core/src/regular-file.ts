@@ -4,15 +4,17 @@ import { open } from 'node:fs/promises';
 import { TextDecoder } from 'node:util';
 
 /**
- * Certificates, keys, tokens and name files are a thousandth of it; what is larger is a log, a core dump or a disk image, named by mistake.
+ * About a thousand times the size of certificates, keys, tokens and name files: anything larger is a log, a core dump or a disk image,
+ * configured by mistake.
  */
 const DEFAULT_MAX_BYTES = 16 * 1024 * 1024;
 
 /**
- * Reads a whole file, as text in UTF-8.
+ * Reads a whole regular file as UTF-8, without its byte order mark.
  *
- * Only a regular file is read: whoever opens a pipe waits for a writer, and a device such as `/dev/zero` has no end. Rejects, in the words of
- * the system, for anything else, for other bytes than UTF-8, and for more than `maxBytes`; 16 MiB when absent.
+ * Other kinds of files are refused: opening a pipe blocks until there is a writer, and a device such as `/dev/zero` has no end. Rejects,
+ * with a message in the style of the system's, for anything but a regular file, for bytes that are not UTF-8, and for more than `maxBytes`
+ * (16 MiB when absent).
  */
 export async function readRegularFile(path: string, maxBytes: number = DEFAULT_MAX_BYTES): Promise<string> {
   const handle = await open(path, LOOK_FIRST).catch((reason: unknown) => {
@@ -26,7 +28,7 @@ export async function readRegularFile(path: string, maxBytes: number = DEFAULT_M
   }
 }
 
-/** {@link readRegularFile} at once, for those who cannot wait. Throws what that rejects with. */
+/** Synchronous {@link readRegularFile}: throws the errors that it rejects with. */
 export function readRegularFileSync(path: string, maxBytes: number = DEFAULT_MAX_BYTES): string {
   const descriptor = openAt(path);
   try {
@@ -45,23 +47,23 @@ function openAt(path: string): number {
   }
 }
 
-/** Sockets, and devices behind which there is nothing, are not opened at all (open(2)). */
+/** open(2) itself fails with ENXIO for sockets, and for device files without a device. */
 function refusedOpen(reason: unknown, path: string): unknown {
   const isNone = reason instanceof Error && 'code' in reason && reason.code === 'ENXIO';
   return isNone ? new Error(`expected a regular file, found a socket or a device, open '${path}'`) : reason;
 }
 
-/** Without waiting for whoever writes into a pipe (open(2)); of a regular file it changes nothing. */
+/** Does not block on a pipe without a writer (open(2)); no effect on regular files. */
 const LOOK_FIRST = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
 function refuseIrregular(status: Stats, path: string, maxBytes: number): void {
-  // The end of the system's own messages: whoever shows the path elsewhere takes it off.
+  // The message ends as those of the system do, so that callers that print the path elsewhere can cut it off.
   if (!status.isFile()) throw new Error(`expected a regular file, found ${kindOf(status)}, open '${path}'`);
   if (status.size > maxBytes)
     throw new Error(`expected at most ${maxBytes} bytes, found ${status.size}, open '${path}'`);
 }
 
-/** Without a mark of the byte order, which editors of Windows put in front. */
+/** `TextDecoder` drops the byte order mark that Windows editors add. */
 function decode(bytes: Uint8Array, path: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);

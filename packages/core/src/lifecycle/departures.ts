@@ -13,22 +13,22 @@ import type { Service } from './service.ts';
 import { inTurns } from '../watch/turns.ts';
 import { closeSpread } from './spread-close.ts';
 
-/** A session, as far as its backend goes. */
+/** The part of a session that {@link Departures} uses. */
 type Carrying = Pick<Session, 'cut' | 'lastByteAt' | 'reached' | 'watchReached'>;
 
-/** What {@link Departures} need. */
+/** Dependencies of {@link Departures}. */
 export interface DeparturesOptions {
-  /** Every live session. */
+  /** All live sessions. */
   readonly sessions: Iterable<Carrying>;
   /** The routes in use. */
   table(): RouteTable;
-  /** What health checks have found out; nothing when absent. */
+  /** Results of health checks; none when absent. */
   readonly health?: BackendHealth | undefined;
-  /** Told of backends that have connections which are to be closed. */
+  /** Receives `backend.departed`. */
   readonly observer: Observer;
 }
 
-/** A backend that a route has lost. */
+/** A backend that left its route. */
 interface Departure {
   readonly route: Route;
   readonly backend: Endpoint;
@@ -37,14 +37,14 @@ interface Departure {
   /** In milliseconds of the monotonic clock. */
   readonly since: number;
   readonly reason: ProxyError;
-  /** Whether the route has not got it back. */
+  /** Whether the backend is still gone from the route. */
   isStill(): boolean;
 }
 
 /**
- * Closes connections to backends that their route has lost, on routes that say so: removed from the route, with it, or down. Nothing is kept
- * for a connection: live sessions are looked through when a backend departs, and once more when its grace is over. One that is still on its
- * way to a backend which was removed is looked at again when it has got there. Whoever looks gives way to everything else every 5 ms.
+ * Closes connections to backends that left their route, where the route requests it: the backend or the route was removed, or the backend
+ * is down. It keeps no state per connection: it scans the live sessions when a backend departs, and again when the grace period is over. A
+ * session that is still dialling a removed backend is checked again once it is connected. Scans yield to the event loop every 5 ms.
  */
 export class Departures implements Service, Observer {
   readonly name = 'backend departures';
@@ -71,7 +71,7 @@ export class Departures implements Service, Observer {
     return Promise.resolve();
   }
 
-  /** Events of routes; of others nothing is made. */
+  /** Handles changes of routes; ignores other events. */
   observe(event: ProxyEvent): void {
     if (event.type !== 'routes.replaced' && event.type !== 'source.removed') return;
     const { previous } = event;
@@ -84,7 +84,7 @@ export class Departures implements Service, Observer {
       const route = this.#current(before.name) ?? before;
       yield;
       const { onBackendRemoved, onBackendDown } = route;
-      // The usual case, also in a table of very many routes.
+      // The usual case, even in very large tables.
       if (onBackendRemoved === undefined && onBackendDown === undefined) continue;
       if (before.egress !== undefined) yield* this.#lostNames(route, since, departures);
       for (const backend of before.backends) {
@@ -105,7 +105,7 @@ export class Departures implements Service, Observer {
     return this.#wentDown({ route, backend, drain: onBackendDown, since });
   }
 
-  /** A route with `egress` has no backends but the names that clients have asked for: sessions know them. */
+  /** A route with `egress` lists no backends; only sessions know the names that clients requested. */
   *#lostNames(route: Route, since: number, departures: Departure[]): Generator<void> {
     const { onBackendRemoved: drain } = route;
     if (drain === undefined) return;
@@ -122,7 +122,7 @@ export class Departures implements Service, Observer {
     }
   }
 
-  /** Which routes it concerns, and which of their backends, the sessions tell: a name is down by its addresses. */
+  /** Finds the routes and backends through the sessions: a DNS name is down when its addresses are. */
   *#down(key: string): Generator<void> {
     const since = performance.now();
     const found = new Map<string, Departure>();
@@ -162,7 +162,7 @@ export class Departures implements Service, Observer {
     for (const session of Array.from(this.#options.sessions)) {
       const departure = departed.of(session.reached);
       if (departure !== undefined) counts.set(departure, (counts.get(departure) ?? 0) + 1);
-      // It may be about to reach one of them, as its route was when it began.
+      // A session with the former route may be about to reach one of these backends.
       session.watchReached(onReached);
       yield;
     }
@@ -219,7 +219,7 @@ function reasonOf({ name }: Route, what: string): ProxyError {
   return new ProxyError('BACKEND_REMOVED', `${what}, of route ${name}`);
 }
 
-/** Later than that, whoever closes has looked through the sessions, and has not found it. */
+/** A session that connects within the grace period is found by the scan at its end; a later one is closed here. */
 function closeIfOver(session: Carrying, departure: Departure | undefined): void {
   if (departure === undefined || performance.now() < departure.since + departure.drain.graceMs) return;
   if (departure.isStill()) session.cut(departure.reason);
@@ -234,12 +234,12 @@ function* chosen(sessions: readonly Carrying[], departed: Departed): Generator<v
   return found;
 }
 
-/** Whether a route with `egress` still leads to a name. */
+/** Whether a route with `egress` still allows a name. */
 function allowsName(route: Route | undefined, { host }: Endpoint): boolean {
   return route?.egress !== undefined && isAllowedName(host.replace(/\.$/, ''), route.serverNames);
 }
 
-/** Which backends the routes of a name have, and whether they are healthy: asked for each of very many sessions. */
+/** The backends of the routes by name, with their health; cached per table, since it is read for each of very many sessions. */
 class KnownBackends {
   readonly #table: () => RouteTable;
   readonly #byTable = new WeakMap<RouteTable, Map<string, ReadonlyMap<string, boolean>>>();
@@ -248,7 +248,7 @@ class KnownBackends {
     this.#table = table;
   }
 
-  /** By address, of whatever route has the name. */
+  /** Returns the health of the backends of all routes named `name`, by address. */
   of(name: string): ReadonlyMap<string, boolean> {
     const table = this.#table();
     let byRoute = this.#byTable.get(table);
@@ -275,9 +275,9 @@ function backendsOf({ indexes }: RouteTable, name: string): ReadonlyMap<string, 
   return known;
 }
 
-/** Departures, for whoever asks of many sessions. */
+/** Departures, indexed for lookup by session. */
 class Departed {
-  /** By route and host. */
+  /** By route name, then host. */
   readonly #all: ReadonlyMap<string, ReadonlyMap<string, readonly Departure[]>>;
 
   constructor(departures: readonly Departure[]) {
@@ -285,7 +285,7 @@ class Departed {
     this.#all = new Map(byRoute.map(([route, some]) => [route, grouped(some, ({ backend }) => backend.host)]));
   }
 
-  /** That of the backend of a session; of one that is down, only what it had before. */
+  /** Returns the departure that applies to a session's backend. A backend that is down only affects connections made before that. */
   of(reached: Carrying['reached']): Departure | undefined {
     const { upstream, connectedAt = 0 } = reached ?? {};
     if (upstream === undefined) return undefined;

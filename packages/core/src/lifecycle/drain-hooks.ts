@@ -7,19 +7,19 @@ import type { Service } from './service.ts';
 export interface HookControl {
   /** Aborts when the drain is forced. */
   readonly force: AbortSignal;
-  /** Gets an event for each hook that fails. */
+  /** Receives `service.failed` for each hook that fails. */
   readonly observer: Observer;
 }
 
-/** Calls `drain` of all `services` at once; resolves when each has settled, or has had its time. Never rejects. */
+/** Calls `drain` of all `services` concurrently; resolves when each has settled or timed out. Never rejects. */
 export async function runDrainHooks(services: readonly Service[], control: HookControl): Promise<void> {
   const hooks = services.filter((service) => service.drain !== undefined);
   await Promise.all(hooks.map((service) => runBounded(service.name, () => service.drain?.(control.force), control)));
 }
 
 /**
- * Runs one part of a drain: one that fails, or does not settle in time, is reported as `service.failed`, and does not keep the others from
- * finishing. Never rejects.
+ * Runs one part of a drain. A failure, or a timeout after 5 s (1 s once the drain is forced), is reported as `service.failed` and does not
+ * stop the other parts. Never rejects.
  */
 export async function runBounded(
   name: string,
@@ -27,7 +27,7 @@ export async function runBounded(
   { force, observer }: HookControl,
 ): Promise<void> {
   const work = Promise.resolve().then(hook);
-  // The hook gets the same signal.
+  // The hook has the same signal.
   const forced = { signal: force, ms: FORCED_HOOK_TIMEOUT_MS };
   try {
     if (!(await settlesInTime(work, HOOK_TIMEOUT_MS, forced)))
@@ -38,6 +38,6 @@ export async function runBounded(
   }
 }
 
-/** A deregistration takes less than a second; an orchestrator waits for the sum of the drain and some 10 s. */
+/** A deregistration takes less than a second; an orchestrator waits for the sum of the drain's times and about 10 s. */
 export const HOOK_TIMEOUT_MS = 5_000;
 const FORCED_HOOK_TIMEOUT_MS = 1_000;

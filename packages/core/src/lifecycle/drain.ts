@@ -7,48 +7,51 @@ import type { Service } from './service.ts';
 import { closeSpread } from './spread-close.ts';
 import type { Closable } from './spread-close.ts';
 
-/** How a drain takes its time, in milliseconds. */
+/** Timing of a drain, in milliseconds. */
 export interface DrainOptions {
-  /** Between "not ready" and the end of accepting: for load balancers to notice. */
+  /** From "not ready" to the end of accepting, so that load balancers can notice. */
   readonly delayMs: number;
-  /** How long connections may continue after that. */
+  /** Grace period: how long connections may continue afterwards. */
   readonly graceMs: number;
-  /** Period over which the remaining ones are then closed: not at once, so that their clients do not all reconnect at once. */
+  /** Period over which the remaining connections are then closed, so that their clients do not all reconnect at once. */
   readonly spreadMs: number;
 }
 
 /** No delay: only the load balancer in front knows how long it needs to notice. An orchestrator must wait for the sum of the three. */
 export const DEFAULT_DRAIN: DrainOptions = { delayMs: 0, graceMs: 30_000, spreadMs: 5_000 };
 
-/** Why a proxy goes out of service: it shuts down, or a successor has taken over already. */
+/** Reason for a drain: `leaving` is a shutdown; `handover` means that a successor already accepts. */
 export type DrainReason = 'leaving' | 'handover';
 
-/** `announcing`: not ready, still accepting. `finishing`: not accepting, connections continue. `closing`: those left are closed. */
+/**
+ * `announcing`: not ready, still accepting. `finishing`: not accepting, connections continue. `closing`: the remaining connections are
+ * being closed.
+ */
 export type DrainState = 'serving' | 'announcing' | 'finishing' | 'closing' | 'drained';
 
-/** How far a drain has come. */
+/** Progress of a drain. */
 export interface DrainProgress {
-  /** Where it is. */
+  /** Current phase. */
   readonly state: DrainState;
-  /** Connections live now. */
+  /** Live connections. */
   readonly remaining: number;
-  /** Connections that were live when it began, or came after, and have ended by themselves. */
+  /** Connections that ended by themselves since the drain began, including those accepted during it. */
   readonly finished: number;
-  /** Connections that the drain closed. */
+  /** Connections closed by the drain. */
   readonly cut: number;
-  /** Until the last connection is closed at the latest; 0 when none is left. */
+  /** Upper bound of the time until the last connection is closed, in milliseconds; 0 when none is left. */
   readonly remainingMs: number;
 }
 
-/** What a drain asks of sessions. */
+/** The part of {@link Sessions} that a drain uses. */
 export type DrainedSessions = Pick<Sessions, 'size' | 'ended' | 'empty' | 'stopAccepting'> & Iterable<Closable>;
 
-/** What {@link Drain} works on. */
+/** Dependencies of {@link Drain}. */
 export interface DrainTargets {
   readonly sessions: DrainedSessions;
-  /** `release` in place of `stop` when a successor takes over their sockets. */
+  /** `release` is used instead of `stop` when a successor takes over the sockets. */
   readonly listeners: Pick<Service, 'stop'> & { release?(): Promise<void> };
-  /** Told first, all at once: see `Service.drain`. */
+  /** Their drain hooks run first, concurrently: see `Service.drain`. */
   readonly services: readonly Service[];
   readonly observer: Observer;
 }
@@ -69,12 +72,12 @@ export class Drain {
     this.#targets = targets;
   }
 
-  /** From now on it takes its time so. */
+  /** Replaces the timing, also of a drain in progress. */
   use(options: DrainOptions): void {
     this.#options = options;
   }
 
-  /** How far it has come. */
+  /** Current progress. */
   get progress(): DrainProgress {
     const { delayMs, graceMs, spreadMs } = this.#options;
     const remaining = this.#targets.sessions.size;
@@ -85,9 +88,9 @@ export class Drain {
   }
 
   /**
-   * Begins, or joins the drain that has begun. Resolves when no connection is left.
+   * Begins a drain, or joins the one in progress. Resolves when no connection is left.
    *
-   * @param why `handover`: a successor accepts in its place already, so that nobody is told of it, and nobody needs time to notice
+   * @param why `handover` skips the drain hooks and the delay, since a successor already accepts
    */
   begin(why: DrainReason = 'leaving'): Promise<DrainProgress> {
     this.#ending ??= this.#run(why);
@@ -124,7 +127,7 @@ export class Drain {
       reasonOf: () => reason,
       onClosed: () => (this.#cut += 1),
     });
-    // Bounded, whatever the transport does: a session that was cut is closed by then.
+    // Bounded with any transport: sessions that were cut close within a deadline.
     await sessions.empty();
     this.#state = 'drained';
     const { progress } = this;

@@ -15,63 +15,63 @@ import type {
 } from './plugin.ts';
 import type { Service } from './service.ts';
 
-/** What plugins have added, each list in the order of addition. */
+/** The parts that plugins added, each list in order of addition. */
 export interface PluginParts {
-  /** Order is precedence. */
+  /** In order of precedence. */
   readonly sources: readonly RouteSource[];
-  /** Beside the listeners of the configuration. */
+  /** Listeners in addition to those of the configuration. */
   readonly listenerSources: readonly ListenerSource[];
-  /** Asked after the built-in one. */
+  /** Called after the built-in sniffer. */
   readonly sniffers: readonly Sniffer[];
-  /** Asked before the route table. */
+  /** Called before the route table. */
   readonly resolvers: readonly Resolver[];
-  /** Told after the daemon's own. */
+  /** Called after the daemon's own observers. */
   readonly observers: readonly Observer[];
-  /** Those that run once, beside the sources. */
+  /** Services that run once, next to the sources. */
   readonly services: readonly Service[];
-  /** Those that run in every process that carries connections. */
+  /** Services that run in every process that carries connections. */
   readonly carrierServices: readonly Service[];
-  /** By name for the setting `transport`. */
+  /** Selected by name with the setting `transport`. */
   readonly transports: readonly Transport[];
   /** The first is outermost. */
   readonly layers: readonly Layer<Connector>[];
-  /** For listeners and routes that name them, filters without settings among them: by name, which no two have in common. */
+  /** Parts for listeners and routes that name them, including filters without settings: by name, unique across kinds. */
   readonly offered: OfferedParts;
-  /** Answers by path, the plugin's own prefix included. */
+  /** Handlers by path, including the plugin's prefix. */
   readonly adminPaths: ReadonlyMap<string, PluginHandler>;
 }
 
-/** A part of which each listener or route that names it has its own. */
+/** A factory: each listener or route that names the part gets its own instance. */
 export type OfferedPart =
   | { readonly kind: 'balance'; readonly make: BalanceFactory }
   | { readonly kind: 'filter'; readonly make: FilterFactory }
   | { readonly kind: 'layer'; readonly make: LayerFactory }
   | { readonly kind: 'resolver'; readonly make: ResolverFactory };
 
-/** By the names under which listeners and routes use them. */
+/** Offered parts, by the names that listeners and routes use. */
 export type OfferedParts = ReadonlyMap<string, OfferedPart>;
 
-/** What a host lends to plugins beside the places where their parts go. */
+/** The services that a host provides to plugins, besides the registration of parts. */
 export type HostServices = Pick<PluginHost, 'baseDir' | 'process' | 'log' | 'metrics' | 'routes' | 'reportWarning'>;
 
 /** A host for one plugin. */
 export interface OpenHost {
-  /** For the plugin. */
+  /** The host to install the plugin with. */
   readonly host: PluginHost;
-  /** The plugin is installed: what it adds from now on is refused. */
+  /** Ends the installation: parts added from now on are refused. */
   close(): void;
 }
 
-/** Names of filters that plugins cannot have. */
+/** Filter names reserved for built-in filters. */
 const BUILT_IN_FILTERS: ReadonlySet<string> = new Set(['postgres', 'proxy-protocol']);
 
-/** How many parts of each kind. */
+/** Number of parts of each kind. */
 export type PartSizes = Readonly<Record<keyof PluginParts, number>>;
 
-/** Names of transports that plugins cannot have. */
+/** Transport names reserved for built-in transports. */
 const BUILT_IN_TRANSPORTS: ReadonlySet<string> = new Set(['auto', 'node', 'epoll', 'uring']);
 
-/** Gathers the parts of many plugins, and looks at each when it is added: plugins are JavaScript. */
+/** Collects the parts of plugins, and validates each when it is added: plugins may be plain JavaScript. */
 export class PartsCollector {
   readonly parts: PluginParts;
   readonly #lists = {
@@ -92,7 +92,7 @@ export class PartsCollector {
     this.parts = this.#lists;
   }
 
-  /** Adds what a plugin has added to another collector: it goes on as it is. */
+  /** Adds parts that another collector has validated, unchanged. */
   include(parts: PluginParts): void {
     for (const [kind, list] of Object.entries(this.#lists)) {
       const added: Iterable<unknown> = parts[kind as keyof PluginParts];
@@ -100,17 +100,17 @@ export class PartsCollector {
     }
   }
 
-  /** What has been added since {@link sizes} was asked. */
+  /** Returns the parts added since `before`, a former value of {@link sizes}. */
   since(before: PartSizes): PluginParts {
     const rest = Object.entries(this.#lists).map(([kind, list]) => {
       const all: readonly unknown[] = Array.from<unknown>(list).slice(before[kind as keyof PluginParts]);
       return [kind, list instanceof Map ? new Map(all as readonly [string, unknown][]) : all];
     });
-    // Each list has the type that it had.
+    // `Object.fromEntries` loses the type of each list.
     return Object.fromEntries(rest) as PluginParts;
   }
 
-  /** How many parts of each kind there are. */
+  /** Current number of parts of each kind. */
   get sizes(): PartSizes {
     const sizes = Object.entries(this.#lists).map(([kind, list]) => [
       kind,
@@ -119,10 +119,7 @@ export class PartsCollector {
     return Object.fromEntries(sizes) as PartSizes;
   }
 
-  /**
-   * A host for `plugin`, which throws a `TypeError` when it is given what cannot be a part, and an `Error` when it is given something
-   * after it was closed.
-   */
+  /** Creates a host for `plugin`. Its methods throw a `TypeError` for an invalid part, and an `Error` once the host is closed. */
   hostFor(plugin: string, services: HostServices): OpenHost {
     const lists = this.#lists;
     let closed = false;
@@ -196,7 +193,7 @@ export class PartsCollector {
   }
 }
 
-/** Adds a part, or one with the name by which it is known, to a list of its kind. */
+/** Appends a part to a list, or a name and its part to a map. */
 function addTo(list: unknown[] | Map<string, unknown>, part: unknown): void {
   if (list instanceof Map) list.set(...(part as [string, unknown]));
   else list.push(part);
@@ -208,7 +205,7 @@ function refuseClosed(method: string, closed: boolean): void {
   if (closed) throw new Error(`${method}: expected parts while the plugin is installed, found one afterwards`);
 }
 
-/** For a listener that names a filter which is the same everywhere. */
+/** Returns a factory that always returns `filter`, and throws {@link ConfigProblems} if a listener gives it settings. */
 export function withoutSettings(filter: ConnectionFilter): FilterFactory {
   return (settings) => {
     const [key] = typeof settings === 'object' && settings !== null ? Object.keys(settings) : [];
@@ -217,7 +214,10 @@ export function withoutSettings(filter: ConnectionFilter): FilterFactory {
   };
 }
 
-/** `make`, whose outcome is looked at as a part that is added is. What is no function stays what it is, to be refused. */
+/**
+ * Wraps `make` so that the parts it returns are validated, as added parts are. A `make` that is not a function is returned as it is and
+ * refused later.
+ */
 function making<Part>(
   name: string,
   make: (settings: unknown) => Part,
@@ -249,7 +249,7 @@ function described(part: unknown, missing: string | undefined): string {
   return part === null ? 'null' : part === undefined ? 'nothing' : `a ${typeof part}`;
 }
 
-/** A name is a label of metrics and a key of the log. */
+/** A part's name is a metric label and a log key. */
 const NAMED: Expectation = (method, part) => {
   const name: unknown = Reflect.get(Object(part), 'name');
   if (typeof part !== 'object' || part === null || (typeof name === 'string' && name !== '')) return;

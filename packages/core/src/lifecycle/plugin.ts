@@ -7,105 +7,105 @@ import type { Connector, Layer, Resolver, Sniffer } from '../pipeline/stages.ts'
 import type { Transport } from '../transport/transport.ts';
 
 /**
- * Major version of the contracts between plugins and the gateway: grows when a plugin that was written for the one before would break.
- * `definePlugin` writes it into the plugin, so that a gateway can say what it cannot run.
+ * Major version of the contracts between plugins and the gateway: incremented by every change that breaks existing plugins. `definePlugin`
+ * records it in the plugin, so that a gateway can report a version that it cannot run.
  */
 export const PLUGIN_API_VERSION = 1;
 
-/** Where a plugin puts its parts, and what the gateway lends it. It can add and never look up: plugins do not know each other. */
+/** Registers a plugin's parts and provides the gateway's services. Registration only, no lookup: plugins do not know each other. */
 export interface PluginHost {
-  /** Folder against which the plugin resolves relative paths: that of the configuration file. */
+  /** Folder of the configuration file; relative paths resolve against it. */
   readonly baseDir: string;
-  /** What the process does in which the plugin is installed: with several workers it is installed in each of them, and in the primary. */
+  /** Role of this process. With several workers, the plugin is installed in each of them and in the primary. */
   readonly process: ProcessRole;
-  /** Writes into the gateway's log, under the plugin's name. Lines written before the start appear with the start. */
+  /** The gateway's log, under the plugin's name. Lines written before the start are printed at the start. */
   readonly log: PluginLog;
-  /** The gateway's metrics; those of the plugin begin with `meshgate_plugin_` and its name. */
+  /** The gateway's metrics. Names of the plugin's metrics begin with `meshgate_plugin_` and the plugin's name. */
   readonly metrics: PluginMetrics;
-  /** The routes in use; none before the start. */
+  /** The routes in use; empty before the start. */
   readonly routes: RoutesView;
-  /** Order of addition is precedence. */
+  /** Adds a route source; the order of addition is the order of precedence. */
   addSource(source: RouteSource): void;
-  /** Its listeners are opened beside those of the configuration. */
+  /** Adds a source of listeners, which are opened in addition to those of the configuration. */
   addListenerSource(source: ListenerSource): void;
-  /** Called in order of addition, after the built-in TLS sniffer. */
+  /** Adds a sniffer; sniffers are called in order of addition, after the built-in TLS sniffer. */
   addSniffer(sniffer: Sniffer): void;
-  /** Called before the route table, in order of addition; `undefined` means "not mine". */
+  /** Adds a resolver, called before the route table, in order of addition; `undefined` means "not mine". */
   addResolver(resolver: Resolver): void;
-  /** Gets every event, in order of addition, after the daemon's own observers. */
+  /** Adds an observer of every event, called in order of addition, after the daemon's own observers. */
   addObserver(observer: Observer): void;
   /**
-   * Started before the listeners, in order of addition; stopped after them.
+   * Adds a service, started before the listeners, in order of addition, and stopped after them.
    *
-   * @param options where it runs; in the primary, or the only process, when absent
+   * @param options the process to run in; the primary, or the only process, when absent
    */
   addService(service: Service, options?: ServiceOptions): void;
-  /** Offered under its name to the setting `transport`; the name of a built-in one is taken. */
+  /** Offers a transport under its name for the setting `transport`. Names of built-in transports are refused. */
   addTransport(transport: Transport): void;
-  /** For listeners that name it in `filters`: one for all of them, without settings there. The name of a built-in one is taken. */
+  /** Offers one filter instance, without settings, to listeners that name it in `filters`. Names of built-in filters are refused. */
   addFilter(filter: ConnectionFilter): void;
   /**
-   * For listeners that name it in `filters`, with settings of their own.
+   * Offers a filter with settings to listeners that name it in `filters`.
    *
-   * @param make called once for each listener; throws, as `parse` does, when the settings are wrong
+   * @param make called once for each listener; throws, as `parse` does, if the settings are invalid
    */
   offerFilter(name: string, make: FilterFactory): void;
   /** Wraps the connector of all routes; the layer added first is outermost. */
   wrapConnector(layer: Layer<Connector>): void;
   /**
-   * Wraps the connector of routes, or of the connections of listeners, that name it in `use`, with settings of their own.
+   * Offers a layer with settings to routes and listeners that name it in `use`; it wraps the connector of their connections.
    *
-   * @param make called once for each route or listener; throws, as `parse` does, when the settings are wrong
+   * @param make called once for each route or listener; throws, as `parse` does, if the settings are invalid
    */
   offerLayer(name: string, make: LayerFactory): void;
   /**
-   * How a route that names it in `balance` chooses among its backends. Where it throws, a backend is drawn at random.
+   * Offers a balance to routes that name it in `balance`: it selects among their backends. If it throws, a backend is drawn at random.
    *
-   * @param make called once for each route; throws, as `parse` does, when the settings are wrong
+   * @param make called once for each route; throws, as `parse` does, if the settings are invalid
    */
   offerBalance(name: string, make: BalanceFactory): void;
   /**
-   * For listeners that name it in `use`, where it is called before all others; and for routes, where it is called once the route is found
-   * and may replace it. With settings of their own.
+   * Offers a resolver with settings. For listeners that name it in `use`, it is called before all other resolvers; for routes, it is called
+   * once the route is found and may replace that route.
    *
-   * @param make called once for each listener or route; throws, as `parse` does, when the settings are wrong
+   * @param make called once for each listener or route; throws, as `parse` does, if the settings are invalid
    */
   offerResolver(name: string, make: ResolverFactory): void;
   /**
-   * Answers `GET` on the admin server, below `/plugins/` and the plugin's name. With several workers the primary answers.
+   * Handles `GET` requests on the admin server, below `/plugins/` and the plugin's name. With several workers, the primary handles them.
    *
    * @param path begins with `/`
    */
   addAdminPath(path: string, response: PluginHandler): void;
   /**
-   * What an operator should know although everything works; `undefined`: the condition has cleared. Shown by `/ready` and the log. May be
-   * called at any time, as often as it changes.
+   * Reports a condition that an operator should know although everything works; `undefined` clears it. Shown by `/ready` and in the log.
+   * May be called at any time and at every change.
    */
   reportWarning(warning: string | undefined): void;
 }
 
-/** Makes a layer for one route or listener. A check calls it, too: it starts nothing. */
+/** Creates a layer for one route or listener. Must not start anything: `--check` calls it too. */
 export type LayerFactory = (settings: unknown) => Layer<Connector>;
 
-/** Makes a filter for one listener. A check calls it, too: it starts nothing. */
+/** Creates a filter for one listener. Must not start anything: `--check` calls it too. */
 export type FilterFactory = (settings: unknown) => ConnectionFilter;
 
-/** Makes a resolver for one listener or route. A check calls it, too: it starts nothing. */
+/** Creates a resolver for one listener or route. Must not start anything: `--check` calls it too. */
 export type ResolverFactory = (settings: unknown) => Resolver;
 
-/** `single`: does everything. `primary`: follows sources and answers operators. `worker`: carries connections. */
+/** `single`: does everything. `primary`: follows sources and serves the admin API. `worker`: carries connections. */
 export type ProcessRole = 'single' | 'primary' | 'worker';
 
-/** Where a service runs when there are several workers. */
+/** Process in which a service runs when there are several workers. */
 export interface ServiceOptions {
   /**
-   * `primary`: once, beside the sources. `carrier`: in every process that carries connections, beside the observers, resolvers and
-   * layers of the plugin.
+   * `primary`: once, next to the sources. `carrier`: in every process that carries connections, next to the plugin's observers, resolvers
+   * and layers.
    */
   readonly in: 'primary' | 'carrier';
 }
 
-/** A log for people. Facts are fields of the line; no secrets. */
+/** A log for people. `facts` become fields of the line; they must contain no secrets. */
 export interface PluginLog {
   /** For debugging. */
   debug(message: string, facts?: Readonly<Record<string, unknown>>): void;
@@ -117,90 +117,98 @@ export interface PluginLog {
   error(message: string, facts?: Readonly<Record<string, unknown>>): void;
 }
 
-/** What a metric is called. */
+/** Name and labels of a metric. */
 export interface PluginMetric {
-  /** Lower case letters, digits and `_`, without the prefix; that of a counter ends with `_total`. */
+  /** Lower case letters, digits and `_`, without the prefix; the name of a counter ends in `_total`. */
   readonly name: string;
   /** One sentence without a full stop. */
   readonly help: string;
-  /** Names of labels; none when absent. Their values are bounded by configuration, never by what a client sent. */
+  /** Label names; none when absent. Label values must be bounded by configuration, never by client input. */
   readonly labels?: readonly string[];
 }
 
-/** Values of labels by their names. */
+/** Label values, by label name. */
 export type MetricLabels = Readonly<Record<string, string>>;
 
-/** Metrics of a plugin. One that is asked for twice is the same both times. */
+/** Metrics of a plugin. Requesting a metric again returns the same one. */
 export interface PluginMetrics {
-  /** A number that only grows. Over several workers it is their sum. */
+  /** A counter, which only increases; summed over workers. */
   counter(metric: PluginMetric): {
-    /** @param by above 0; 1 when absent */
+    /**
+     * @param by greater than 0; 1 when absent
+     */
     add(by?: number, labels?: MetricLabels): void;
   };
-  /** A number that goes up and down. Over several workers it is their sum. */
+  /** A gauge; summed over workers. */
   gauge(metric: PluginMetric): {
-    /** From now on this is its value. */
+    /** Sets the value. */
     set(value: number, labels?: MetricLabels): void;
-    /** The series of these labels ends: what it was about is gone. Nothing where there is none. */
+    /** Ends the series with these labels, because its subject is gone. No effect if there is no such series. */
     remove(labels: MetricLabels): void;
   };
 }
 
-/** The routes in use, to be read. */
+/** Read-only view of the routes in use. */
 export interface RoutesView {
-  /** How many there are. */
+  /** Number of routes. */
   readonly size: number;
-  /** The route that takes `serverName`: lower case, without a trailing dot. */
+  /** Returns the route that matches `serverName`: lower case, without a trailing dot. */
   lookup(serverName: string): Route | undefined;
 }
 
-/** What of a request a response may depend on. */
+/** The part of a request that a response may depend on. */
 export interface PluginRequest {
-  /** The part after `?`. */
+  /** The query string after `?`. */
   readonly query: URLSearchParams;
 }
 
-/** A response of the admin server: JSON, or a body of any other content type. `status` is 200 when absent. */
+/** A response of the admin server: JSON, or a body with any other content type. `status` is 200 when absent. */
 export type PluginResponse =
   | { readonly status?: number; readonly json: object }
   | { readonly status?: number; readonly contentType: string; readonly text: string };
 
-/** Answers one admin path. When it throws, or takes more than ten seconds, the client gets a 500. */
+/** Handles one admin path. If it throws or takes more than ten seconds, the client gets a 500. */
 export type PluginHandler = (request: PluginRequest) => PluginResponse | Promise<PluginResponse>;
 
-/** What a plugin module exports as its default. */
+/** The default export of a plugin module. */
 export interface Plugin {
-  /** Named in problems, log lines, metrics and admin paths. */
+  /** Name in problems, log lines, metrics and admin paths. */
   readonly name: string;
-  /** {@link PLUGIN_API_VERSION} that it was written for; 1 when absent. */
+  /** The {@link PLUGIN_API_VERSION} that the plugin was written for; 1 when absent. */
   readonly apiVersion?: number;
   /**
-   * Parses `config` and adds parts; starts nothing. What it adds after it has returned, or its promise has settled, is refused; that has
-   * to happen within ten seconds.
-   * @throws ConfigProblems or any error when the configuration is wrong: the daemon then does not start.
+   * Parses `config` and adds parts; starts nothing. It must return, or settle its promise, within ten seconds; parts added later are
+   * refused.
+   *
+   * @throws ConfigProblems or any other error if the configuration is invalid: the daemon then does not start
    */
   install(host: PluginHost, config: unknown): void | Promise<void>;
 }
 
-/** How a plugin is made from a parser of its settings and a set-up that gets them typed. */
+/** A plugin as a parser of its settings and a set-up function that gets the parsed settings. */
 export interface PluginDefinition<Config, Prepared = Config> {
   readonly name: string;
-  /** Throws {@link ConfigProblems} when `config` is wrong. A schema library's own `parse` will do, one that answers later too. */
+  /**
+   * Parses the settings; throws {@link ConfigProblems} if they are invalid. The `parse` of a schema library fits, also an asynchronous one.
+   */
   parse(config: unknown): Config | Promise<Config>;
-  /** What takes time before parts can be made: a file is read, a schema compiled. It opens no connection: `--check` calls it too. */
+  /**
+   * Does slow work before parts are created, such as reading a file or compiling a schema. Must not open connections: `--check` calls it
+   * too.
+   */
   prepare?(config: Config, host: Pick<PluginHost, 'baseDir' | 'process'>): Promise<Prepared>;
-  /** Adds parts to `host`; starts nothing. Gets what `prepare` has made, or the settings without one. */
+  /** Adds parts to `host`; starts nothing. `prepared` is the result of `prepare`, or the settings if there is no `prepare`. */
   setup(host: PluginHost, prepared: Prepared): void | Promise<void>;
 }
 
-/** Closes over `Config`, so that a list of plugins needs no type parameter. */
+/** Creates a plugin. The result hides `Config`, so that a list of plugins needs no type parameter. */
 export function definePlugin<Config, Prepared = Config>(definition: PluginDefinition<Config, Prepared>): Plugin {
   const { name, parse, prepare, setup } = definition;
   return { name, apiVersion: PLUGIN_API_VERSION, install };
 
   function install(host: PluginHost, config: unknown): void | Promise<void> {
     const parsed = parse(config);
-    // What needs no waiting is done at once: a caller may rely on it.
+    // Without asynchronous steps, the plugin is installed synchronously: callers may rely on it.
     if (prepare === undefined && !(parsed instanceof Promise)) return setup(host, parsed as Prepared & Config);
     return later(host, parsed);
   }
@@ -211,20 +219,20 @@ export function definePlugin<Config, Prepared = Config>(definition: PluginDefini
   }
 }
 
-/** One thing that is wrong with a configuration. */
+/** One error in a configuration. */
 export interface Problem {
-  /** For people: what was expected, what was found. Lower case, no full stop. */
+  /** For people: what was expected and what was found, in lower case, without a full stop. */
   readonly message: string;
-  /** Keys and indexes from the top of the value that was parsed; empty for the value itself. */
+  /** Keys and indexes from the root of the parsed value; empty for the root itself. */
   readonly path: readonly (string | number)[];
-  /** Its place, when the problem is in a file. Lines and columns count from 1. */
+  /** Position in a file, if there is one. Lines and columns count from 1. */
   readonly at?: { readonly file: string; readonly line: number; readonly column: number };
 }
 
-/** Every problem of a configuration at once, never only the first. */
+/** All problems of a configuration at once, not only the first. */
 export class ConfigProblems extends Error {
   override readonly name = 'ConfigProblems';
-  /** In the order in which they were found. */
+  /** In the order of discovery. */
   readonly problems: readonly Problem[];
 
   constructor(problems: readonly Problem[]) {
@@ -232,13 +240,13 @@ export class ConfigProblems extends Error {
     this.problems = problems;
   }
 
-  /** Also one of another copy of this package: a plugin that lives in a folder of its own brings its own. Not to be extended. */
+  /** Also true for errors of another copy of this package, which a plugin in its own folder brings along. Do not extend this class. */
   static override [Symbol.hasInstance](value: unknown): value is ConfigProblems {
     return value instanceof Error && value.name === 'ConfigProblems' && Array.isArray(Reflect.get(value, 'problems'));
   }
 }
 
-/** `FILE:LINE:COLUMN: message`, or `key.path: message` when the problem has no file. */
+/** Formats a problem: `FILE:LINE:COLUMN: message`, or `key.path: message` without a file. */
 export function formatProblem({ message, path, at }: Problem): string {
   if (at !== undefined) return `${at.file}:${at.line}:${at.column}: ${message}`;
   return path.length === 0 ? message : `${path.join('.')}: ${message}`;

@@ -1,36 +1,34 @@
 import { settlesInTime } from '../watch/scope.ts';
 
-/**
- * Something with a lifetime. The signal always means "do not wait any longer": in `start` give up, in `stop` force it.
- */
+/** Something with a lifetime. An aborted signal always means "do not wait any longer": `start` gives up, `stop` is forced. */
 export interface Service {
   readonly name: string;
-  /** Resolves when others may rely on it. Rejects, having cleaned up after itself, when it cannot start. */
+  /** Starts the service; resolves when others may rely on it. If it cannot start, it cleans up and rejects. */
   start(signal: AbortSignal): Promise<void>;
   /**
-   * The proxy is about to leave and still accepts: deregister from load balancers and catalogs. Called at most once, before `stop`.
-   * A failure is reported and does not keep the drain from going on.
+   * Announces the end while the proxy still accepts: deregister from load balancers and catalogs. Called at most once, before `stop`. A
+   * failure is reported and does not stop the drain.
    */
   drain?(signal: AbortSignal): Promise<void>;
-  /** Takes no new work, finishes what is in flight, resolves when nothing is left. Called once, after `start` resolved. */
+  /** Takes no new work, finishes work in progress, and resolves when nothing is left. Called once, after `start` has resolved. */
   stop(signal: AbortSignal): Promise<void>;
 }
 
-/** A change that can be put into use at once: everything that may fail has been done, and nothing of it is in use yet. Either, once. */
+/** A change that is ready to take effect: every step that may fail has succeeded, and nothing is in use yet. Call either method, once. */
 export interface PreparedChange {
-  /** Puts it into use. Resolves when nothing is left of what was in use before. */
+  /** Puts the change into effect. Resolves when nothing of the former state is left. */
   commit(): Promise<void>;
-  /** Gives it up: everything stays as it was. */
+  /** Discards the change: everything stays as it was. */
   discard(): Promise<void>;
 }
 
-// The daemon waits one second longer than this. A service that needs more is named in the error, and left behind.
+// The daemon waits one second longer. A service that exceeds it is named in the error and abandoned.
 const STOP_TIMEOUT_MS = 10_000;
 const FORCED_STOP_TIMEOUT_MS = 2_000;
 
 /**
- * `services` as one: started in order, stopped in reverse. When one cannot start, or `signal` aborts, those before it are
- * stopped again. One that does not stop within 10 s, or within 2 s of an abort, does not keep the others from stopping.
+ * Combines `services` into one: started in order, stopped in reverse. If one cannot start, or `signal` aborts, those already started are
+ * stopped again. A service that does not stop within 10 s, or within 2 s of an abort, does not keep the others from stopping.
  */
 export function inOrder(name: string, services: readonly Service[]): Service {
   const started: Service[] = [];
@@ -55,9 +53,9 @@ export function inOrder(name: string, services: readonly Service[]): Service {
 }
 
 /**
- * Stops `services`, the last one first, each within the same time as {@link inOrder} gives it.
+ * Stops `services` in reverse order, each with the timeouts of {@link inOrder}.
  *
- * @throws AggregateError when some did not stop cleanly, with what each of them rejected with
+ * @throws AggregateError with every rejection, if some did not stop cleanly
  */
 export async function stopInReverse(name: string, services: readonly Service[], signal: AbortSignal): Promise<void> {
   const failures: unknown[] = [];
@@ -67,7 +65,7 @@ export async function stopInReverse(name: string, services: readonly Service[], 
       if (await settlesInTime(stopped, STOP_TIMEOUT_MS, { signal, ms: FORCED_STOP_TIMEOUT_MS })) await stopped;
       else failures.push(new Error(`${service.name} did not stop in time`));
     } catch (reason) {
-      // One that is made of several, which have each been named.
+      // Flattens the error of a combined service: its services have already been named.
       const each: readonly unknown[] = reason instanceof AggregateError ? reason.errors : [reason];
       failures.push(...each);
     }

@@ -3,26 +3,26 @@ import type { ProxyError } from '../errors.ts';
 import type { Session } from '../pipeline/session.ts';
 import { pause } from '../watch/scope.ts';
 
-/** A session, as far as closing it goes. */
+/** The part of a session that {@link closeSpread} uses. */
 export type Closable = Pick<Session, 'cut' | 'lastByteAt'>;
 
-/** How {@link closeSpread} goes about it. */
+/** Options of {@link closeSpread}. */
 export interface SpreadCloseOptions<S extends Closable> {
-  /** From the first to the last, in milliseconds. */
+  /** Time from the first close to the last, in milliseconds. */
   readonly spreadMs: number;
-  /** Closes what is left at once. */
+  /** Aborts the spread: the remaining sessions are closed at once. */
   readonly signal: AbortSignal;
-  /** Why a session is closed; `undefined`: after all it is not. Asked when its turn comes. */
+  /** Returns the reason for closing a session, or `undefined` to keep it open. Called when its turn comes. */
   reasonOf(session: S): ProxyError | undefined;
-  /** Told of each that was closed. */
+  /** Called for each session that was closed. */
   onClosed?(): void;
 }
 
-// Short enough that the remaining connections do not notice, long enough that 50,000 are closed within seconds.
+// Short enough not to delay the remaining connections, long enough to close 50,000 within seconds.
 const TURN_MS = 10;
 const TICK_MS = 5;
 
-/** Closes `sessions`, those silent for longest first, since they lose least; each in its slot of the spread. */
+/** Closes `sessions` spread over time, the longest idle first, since they lose least. */
 export async function closeSpread<S extends Closable>(
   sessions: Iterable<S>,
   { spreadMs, signal, reasonOf, onClosed }: SpreadCloseOptions<S>,
@@ -43,21 +43,21 @@ export async function closeSpread<S extends Closable>(
   }
 }
 
-/** How many of `count` are to be closed by then: the first at once, the last when the spread is over. */
+/** Number of sessions, of `count`, that are due after `elapsedMs`: the first at once, the last at the end of the spread. */
 function dueAfter(elapsedMs: number, spreadMs: number, count: number): number {
   return elapsedMs >= spreadMs ? count : Math.min(count, 1 + Math.floor((elapsedMs / spreadMs) * count));
 }
 
 /**
- * In an order that takes linear work as near as makes no difference: numbers sort many times faster than objects do, so each is the
- * time and the place in one. A turn of the loop is what sorting objects would take for 50,000.
+ * Sorts the sessions by the time of their last byte. Numbers sort many times faster than objects, so each key holds both the time and the
+ * index; sorting 50,000 objects would take a whole turn of the event loop.
  */
 function silentLongestFirst<S extends Closable>(sessions: Iterable<S>): readonly S[] {
   const all = Array.from(sessions);
   const lastByteAt = all.map((session) => session.lastByteAt);
   const first = lastByteAt.reduce((least, at) => Math.min(least, at), Infinity);
   const last = lastByteAt.reduce((most, at) => Math.max(most, at), -Infinity);
-  // As fine as numbers are exact: microseconds, or less fine where there are very many sessions over very many days.
+  // In units of a microsecond, or coarser if very many sessions span very many days, so that keys remain exact integers.
   const stepsPerMs = Math.min(1_000, Number.MAX_SAFE_INTEGER / (all.length * (last - first + 1)));
   const keys = Float64Array.from(
     lastByteAt,

@@ -1,8 +1,8 @@
 import type { Route } from './route.ts';
 
 /**
- * Cuts `routes`, in their order, into slices that each take about a millisecond to copy or index. Handed on
- * one a turn of the event loop, 100,000 of them keep no connection waiting. A route is never cut, however large it is.
+ * Cuts `routes`, in order, into slices that each take about a millisecond to copy or index. Handled one per turn of the event loop, even
+ * 100,000 routes delay no connection. A route is never split, however large it is.
  */
 export function* inSlices(routes: readonly Route[]): Generator<readonly Route[], void, void> {
   let start = 0;
@@ -17,5 +17,5 @@ export function* inSlices(routes: readonly Route[]): Generator<readonly Route[],
   if (start < routes.length) yield routes.slice(start);
 }
 
-// A route, a name, a backend: 200 routes with one of each. To take them from another process costs 4 to 10 µs a route.
+// Counts routes, names and backends: 200 routes with one of each. Receiving a route from another process costs 4 to 10 µs.
 const PARTS_PER_SHARE = 600;

@@ -10,13 +10,13 @@ import type { SourceStatus } from '../watch/source-follower.ts';
 import { SourceSet } from '../watch/source-set.ts';
 import type { Resolver } from '../pipeline/stages.ts';
 
-/** What {@link RouteStore} is made of. */
+/** Settings of {@link RouteStore}. */
 export interface RouteStoreOptions {
-  /** Order is precedence. */
+  /** In order of precedence. */
   readonly sources: readonly RouteSource[];
-  /** Told of each change, and of each source that fails. */
+  /** Receives changes of routes and failures of sources. */
   readonly observer: Observer;
-  /** How long `start` waits for sources that are silent, in milliseconds; 5 s when absent. */
+  /** How long `start` waits for the first snapshot of each source, in milliseconds; 5 s when absent. */
   readonly patienceMs?: number;
 }
 
@@ -24,8 +24,8 @@ export interface RouteStoreOptions {
 const DEFAULT_PATIENCE_MS = 5_000;
 
 /**
- * Follows the sources, keeps each one's last good snapshot, and swaps the table whole at each change. Nothing that a source does
- * takes routes away, except a snapshot without them.
+ * Follows the sources, keeps the last good snapshot of each, and replaces the table as a whole at each change. Only a snapshot without a
+ * route removes that route; a failing source does not.
  */
 export class RouteStore implements Service, Resolver {
   readonly name = 'routes';
@@ -43,12 +43,12 @@ export class RouteStore implements Service, Resolver {
     );
   }
 
-  /** The table in use. */
+  /** The route table in use. */
   get table(): RouteTable {
     return this.#table;
   }
 
-  /** How each source is doing, in order of precedence. */
+  /** State of each source, in order of precedence. */
   get sources(): readonly SourceStatus[] {
     return this.#sources.current.map(({ status }) => status);
   }
@@ -57,7 +57,7 @@ export class RouteStore implements Service, Resolver {
     return serverName === undefined ? this.#table.fallback(listener) : this.#table.lookup(serverName, listener);
   }
 
-  /** Resolves when every source has a snapshot, has failed, or was silent for too long; `sources` says which. Rejects when `signal` aborts. */
+  /** Resolves when every source has a snapshot, has failed, or has timed out; `sources` has the details. Rejects when `signal` aborts. */
   async start(signal: AbortSignal): Promise<void> {
     this.#sources.start();
     await this.#firstOf(this.#sources.current, signal);
@@ -67,8 +67,8 @@ export class RouteStore implements Service, Resolver {
   }
 
   /**
-   * Starts those of `sources` that are not followed yet, and resolves when each of them has a snapshot. The table stays as it is until
-   * the change is committed: the others are followed on with what they have, and those that are gone are stopped only then.
+   * Starts those of `sources` that are not followed yet, and resolves when each has a snapshot. The table stays unchanged until the commit:
+   * existing sources continue with their snapshots, and removed ones are stopped only then.
    *
    * @throws Error that names a source without a snapshot in time; nothing has changed then
    */
@@ -90,7 +90,7 @@ export class RouteStore implements Service, Resolver {
     };
   }
 
-  /** Rejects, naming them, when sources do not stop within two seconds: they are left behind. */
+  /** Stops all sources. Rejects with the names of those that do not stop within two seconds; they are abandoned. */
   stop(): Promise<void> {
     return this.#sources.stop();
   }
@@ -101,7 +101,7 @@ export class RouteStore implements Service, Resolver {
     this.#table = this.#current();
     for (const follower of added) this.#notify(follower, indexes);
     for (const { source } of gone) {
-      // One that continues under the same name has been replaced, not removed.
+      // A source with the same name replaces it: nothing was removed.
       if (next.some((one) => one.source.name === source.name)) continue;
       const previous = indexes.find((one) => one.source === source.name)?.snapshot;
       this.#observer.observe({
@@ -118,21 +118,23 @@ export class RouteStore implements Service, Resolver {
     return new SourceFollower(source, this.#observer, (follower) => this.#swap(follower));
   }
 
-  /** Waits until each has a snapshot or has failed, but not for long. */
+  /** Waits until each follower has a snapshot or has failed, up to the timeout. */
   async #firstOf(followers: readonly SourceFollower[], signal?: AbortSignal): Promise<void> {
     const first = Promise.all(followers.map(({ firstSnapshot }) => firstSnapshot));
     await settlesWithin(first, this.#patienceMs, signal);
   }
 
   #swap(changed: SourceFollower): void {
-    // One that is only prepared has no part in the table yet.
+    // A source that is only prepared is not in the table yet.
     if (!this.#sources.current.includes(changed)) return;
     const { indexes: before } = this.#table;
     this.#table = this.#current();
     this.#notify(changed, before);
   }
 
-  /** @param before what was in use until now */
+  /**
+   * @param before the indexes in use until now
+   */
   #notify({ index, indexMs }: SourceFollower, before: readonly RouteIndex[]): void {
     if (index === undefined) return;
     const { source, snapshot } = index;
@@ -152,7 +154,7 @@ export class RouteStore implements Service, Resolver {
     return new RouteTable(this.#sources.current.flatMap(({ index }) => (index === undefined ? [] : [index])));
   }
 
-  /** Names of routes that `source` had before, and no source has any more. */
+  /** Names of routes that `source` had before and that no source has any more. */
   #lost(source: string, before: readonly RouteIndex[]): readonly string[] {
     const names = before.find((index) => index.source === source)?.routes.keys() ?? [];
     return Array.from(names).filter((name) => !this.#table.indexes.some(({ routes }) => routes.has(name)));

@@ -1,54 +1,54 @@
 import { atOnce } from '../watch/turns.ts';
 import type { Route, RouteSnapshot } from './route.ts';
 
-/** How a server name was found: by itself, by a suffix, or by `*`. */
+/** Kind of match: the exact name, a suffix, or `*`. */
 export type MatchKind = 'exact' | 'suffix' | 'any';
 
-/** One route that takes a server name. */
+/** A route that matches a server name. */
 export interface Match {
-  /** How it was found. */
+  /** The kind of match. */
   readonly kind: MatchKind;
-  /** What the route claims: the name itself, `*.suffix` or `*`. */
+  /** The matching pattern of the route: the name itself, `*.suffix` or `*`. */
   readonly pattern: string;
-  /** The source that the route came from. */
+  /** The source of the route. */
   readonly source: string;
   /** The route itself. */
   readonly route: Route;
 }
 
-/** Which route takes which name, on all listeners or on one. */
+/** Routes by name, for all listeners or for one. */
 interface NameIndex {
   /** By server name. */
   readonly exact: ReadonlyMap<string, Route>;
-  /** By suffix without `*`: `.apps.example.com`. */
+  /** By suffix, without the `*`: `.apps.example.com`. */
   readonly suffixes: ReadonlyMap<string, Route>;
-  /** The route that takes any name. */
+  /** The route that matches any name. */
   readonly any: Route | undefined;
-  /** The route that takes clients that send no name, or speak no known protocol. */
+  /** The route for clients that send no name or use an unknown protocol. */
   readonly fallback: Route | undefined;
 }
 
-/** One source's routes, ready to be searched: those that hold on all listeners, and beside them those of single ones. Immutable. */
+/** The routes of one source, indexed: those for all listeners, and separately those for single listeners. Immutable. */
 export interface RouteIndex extends NameIndex {
   /** The source's name. */
   readonly source: string;
-  /** What was indexed. */
+  /** The indexed snapshot. */
   readonly snapshot: RouteSnapshot;
-  /** By listener. */
+  /** By listener name. */
   readonly listeners: ReadonlyMap<string, NameIndex>;
   /** By route name. */
   readonly routes: ReadonlyMap<string, Route>;
 }
 
 /**
- * All sources' routes at one moment: immutable, swapped whole, read synchronously.
- * Exact beats suffix, the longer suffix beats the shorter, any suffix beats `*`; where two sources claim the same, the one listed
- * first wins; where two routes of one source do, the one that names the listener.
+ * The routes of all sources at one moment: immutable, replaced as a whole, read synchronously. Exact beats suffix, the longer suffix beats
+ * the shorter, any suffix beats `*`. If two sources claim the same pattern, the one listed first wins; if two routes of one source do, the
+ * one that names the listener wins.
  */
 export class RouteTable {
-  /** One for each source that has routes, in order of precedence. */
+  /** One index for each source with routes, in order of precedence. */
   readonly indexes: readonly RouteIndex[];
-  /** What is searched for connections of a listener that a route names: empty when none does, which is the usual case. */
+  /** Indexes to search, for each listener that a route names; usually empty. */
   readonly #byListener: ReadonlyMap<string, readonly OwnedNames[]>;
 
   constructor(indexes: readonly RouteIndex[]) {
@@ -57,21 +57,21 @@ export class RouteTable {
     this.#byListener = new Map(Array.from(listeners, (listener) => [listener, namesOf(indexes, listener)]));
   }
 
-  /** The listeners that routes name. */
+  /** Names of the listeners that routes name. */
   get listeners(): readonly string[] {
     return Array.from(this.#byListener.keys());
   }
 
-  /** How many routes there are, all sources together. */
+  /** Number of routes of all sources. */
   get size(): number {
     return this.indexes.reduce((sum, { routes }) => sum + routes.size, 0);
   }
 
   /**
-   * The route that takes `serverName`.
+   * Returns the route that matches `serverName`.
    *
    * @param serverName lower case, without a trailing dot, as in `Hello.serverName`
-   * @param listener whose connection it is; routes of single listeners are left out when absent
+   * @param listener name of the connection's listener; when absent, routes for single listeners are ignored
    */
   lookup(serverName: string, listener?: string): Route | undefined {
     const searched = this.#searched(listener);
@@ -82,12 +82,12 @@ export class RouteTable {
     return bySuffix(serverName, searched) ?? searched.find(({ any }) => any !== undefined)?.any;
   }
 
-  /** The route that takes clients without a server name, and those of no known protocol. */
+  /** Returns the route for clients without a server name and for those with an unknown protocol. */
   fallback(listener?: string): Route | undefined {
     return this.#searched(listener).find(({ fallback }) => fallback !== undefined)?.fallback;
   }
 
-  /** Every route that takes `serverName`, the one that `lookup` answers first. */
+  /** Returns every match of `serverName`, in order of precedence: the first is the result of `lookup`. */
   matches(serverName: string, listener?: string): readonly Match[] {
     const searched = this.#searched(listener);
     return [
@@ -105,12 +105,12 @@ export class RouteTable {
   }
 }
 
-/** Names, and the source that they come from. */
+/** A name index with the name of its source. */
 interface OwnedNames extends NameIndex {
   readonly source: string;
 }
 
-/** In each source what names the listener goes before what holds on all. */
+/** Within each source, routes that name the listener precede routes for all listeners. */
 function namesOf(indexes: readonly RouteIndex[], listener: string): readonly OwnedNames[] {
   return indexes.flatMap((index) => {
     const own = index.listeners.get(listener);
@@ -118,7 +118,7 @@ function namesOf(indexes: readonly RouteIndex[], listener: string): readonly Own
   });
 }
 
-/** On the way of every connection: no generator, no list. */
+/** Runs for every connection: allocates no generator and no list. */
 function bySuffix(serverName: string, searched: readonly NameIndex[]): Route | undefined {
   if (!searched.some(({ suffixes }) => suffixes.size > 0)) return undefined;
   for (let dot = nextSuffix(serverName, 0); dot !== -1; dot = nextSuffix(serverName, dot)) {
@@ -142,12 +142,12 @@ function matching(
   });
 }
 
-/** Where the next shorter suffix begins, with its dot; the name itself is none. -1 after the last. */
+/** Index of the dot before the next shorter suffix, or -1 if there is none. */
 function nextSuffix(serverName: string, after: number): number {
   return serverName.indexOf('.', after + 1);
 }
 
-/** Longest first, each beginning with its dot. */
+/** Suffixes of a name, longest first, each with its leading dot. */
 function suffixesOf(serverName: string): readonly string[] {
   const suffixes: string[] = [];
   for (let dot = nextSuffix(serverName, 0); dot !== -1; dot = nextSuffix(serverName, dot))
@@ -155,12 +155,12 @@ function suffixesOf(serverName: string): readonly string[] {
   return suffixes;
 }
 
-// Between two looks at the clock: about a tenth of a millisecond's work.
+// Between two yields: about 0.1 ms of work.
 const ROUTES_PER_STEP = 200;
 
 /**
- * Indexes a snapshot in steps, so that the caller can yield the event loop in between: 100,000 routes take longer
- * than a connection should wait. A name claimed twice goes to the route listed first.
+ * Indexes a snapshot in steps, so that the caller can yield to the event loop in between: 100,000 routes take longer than a connection
+ * should wait. If a name is claimed twice, the route listed first wins.
  */
 export function* indexing(source: string, snapshot: RouteSnapshot): Generator<void, RouteIndex> {
   const general = new Names();
@@ -180,7 +180,7 @@ export function* indexing(source: string, snapshot: RouteSnapshot): Generator<vo
   return { source, snapshot, exact, suffixes, any, fallback, listeners, routes };
 }
 
-/** A {@link NameIndex} in the making: the route listed first wins. */
+/** A mutable {@link NameIndex}: the route listed first wins. */
 class Names implements NameIndex {
   readonly exact = new Map<string, Route>();
   readonly suffixes = new Map<string, Route>();

@@ -5,30 +5,30 @@ import type { Problem } from '../lifecycle/plugin.ts';
 import { atOnce } from '../watch/turns.ts';
 import type { BuiltInBalance } from './route.ts';
 
-/** One thing that is wrong with a snapshot. */
+/** One error or warning about a snapshot. */
 export interface SnapshotProblem extends Problem {
   /**
-   * `error`: connections cannot be routed by it; the snapshot is refused whole. `warning`: what it names is of no effect, and the
-   * rest of the snapshot is fine.
+   * `error`: connections cannot be routed; the snapshot is refused as a whole. `warning`: the item at `path` has no effect, the rest of the
+   * snapshot is valid.
    */
   readonly severity: 'error' | 'warning';
 }
 
 /**
- * Everything that is wrong with what a route source yields. A source may be plain JavaScript, so nothing is taken for granted. Pure;
- * throws only what a getter or a proxy in the snapshot throws. Takes time in proportion to the routes, names and backends.
+ * Returns all problems of a value that a route source yielded. Assumes nothing about its type: a source may be plain JavaScript. Pure;
+ * throws only if a getter or a proxy in the snapshot throws. Linear in the number of routes, names and backends.
  */
 export function snapshotProblems(snapshot: unknown): readonly SnapshotProblem[] {
   return atOnce(judgingSnapshot(snapshot));
 }
 
-// Between two pauses: about a tenth of a millisecond of work.
+// Between two yields: about 0.1 ms of work.
 const ROUTES_PER_STEP = 200;
 
-// A broken source of 100,000 routes must not fill the memory with messages: only the first few are read.
+// Bounds the memory that a broken source of 100,000 routes can fill with messages.
 const MAX_PROBLEMS = 100;
 
-/** {@link snapshotProblems} in steps, so that the caller can yield the event loop in between. */
+/** {@link snapshotProblems} in steps, so that the caller can yield to the event loop in between. */
 export function* judgingSnapshot(snapshot: unknown): Generator<void, readonly SnapshotProblem[]> {
   const judge = new Judge();
   if (!isRecord(snapshot)) return [problem('error', [], 'a snapshot', snapshot)];
@@ -47,7 +47,7 @@ export function* judgingSnapshot(snapshot: unknown): Generator<void, readonly Sn
 
 type SnapshotPath = readonly (string | number)[];
 
-/** The problems found so far, and the names seen. */
+/** The problems found so far, and the route names seen. */
 class Judge {
   readonly problems: SnapshotProblem[] = [];
   readonly #routeNames = new Set<string>();
@@ -86,7 +86,7 @@ class Judge {
       this.problems.push(problem('error', at, 'a list', serverNames));
       return;
     }
-    // An empty list is fine: a resolver may know another way to the route, as the one of a sidecar's upstreams does.
+    // An empty list is valid: a resolver may select the route otherwise, as the one for a sidecar's upstreams does.
     for (const [index, name] of serverNames.entries()) {
       if (typeof name !== 'string') this.problems.push(problem('error', [...at, index], 'a string', name));
       else this.#serverName(name, [...at, index]);
@@ -193,7 +193,7 @@ class Judge {
     this.check(isRate(rate), [...path, 'rate'], 'a count and a time, both above 0', rate);
   }
 
-  /** An open proxy is what comes of any mistake here. */
+  /** Strict, because a mistake here makes an open proxy. */
   #egress({ egress, serverNames, fallback }: UnknownFields, path: SnapshotPath): void {
     if (egress === undefined) return;
     this.check(isEgress(egress), [...path, 'egress'], EGRESS_FORM, egress);
@@ -336,12 +336,12 @@ function isHealthCheck(value: unknown): boolean {
   );
 }
 
-// RFC 1123, 2.1, with the underscore of many internal names; in lower case, as `Hello.serverName` is.
+// RFC 1123, section 2.1, plus the underscore of many internal names; lower case, like `Hello.serverName`.
 const LABEL = /^[a-z0-9_-]{1,63}$/;
-// RFC 1035, 2.3.4.
+// RFC 1035, section 2.3.4.
 const MAX_NAME_CHARS = 253;
 
-/** What keeps `name` from matching what a client sends (RFC 6066, section 3); `undefined` when nothing does. */
+/** Returns the reason for which no client can send `name` (RFC 6066, section 3), or `undefined`. */
 function serverNameFault(name: string): string | undefined {
   if (name === '*') return undefined;
   if (name === '') return 'it is empty';
@@ -370,7 +370,7 @@ function described(value: unknown): string {
   return typeof value === 'function' ? 'a function' : String(value);
 }
 
-// A name of a megabyte belongs into no log.
+// Keeps a name of a megabyte out of the log.
 const MAX_QUOTED_CHARS = 100;
 
 function quoted(text: string): string {

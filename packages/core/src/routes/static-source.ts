@@ -2,21 +2,21 @@ import { createHash } from 'node:crypto';
 import { Cell } from '../watch/cell.ts';
 import type { Route, RouteSnapshot, RouteSource } from './route.ts';
 
-/** A source whose routes are those that it was last given. */
+/** A source with routes set by the program. */
 export interface StaticSource extends RouteSource {
   /**
-   * From now on these are all the routes. They are copied; setting equal ones again changes nothing.
+   * Replaces all routes. They are copied; setting equal routes has no effect.
    *
-   * @param warnings what is wrong at the moment although the routes are served, one sentence each
+   * @param warnings current problems although the routes are served, one sentence each
    */
   set(routes: readonly Route[], warnings?: readonly string[]): void;
-  /** Makes every watch that is under way throw `error`. The routes stay: a watch that starts later yields them. */
+  /** Makes every active watch throw `error`. The routes stay: later watches yield them. */
   fail(error: Error): void;
 }
 
 /**
- * A source for programs that know their routes themselves: it starts with `routes`, and `set` replaces them.
- * A watch whose reader is slow skips what has been replaced meanwhile.
+ * Creates a source for programs that provide routes themselves: it starts with `routes`, and `set` replaces them. A slow reader of a watch
+ * skips snapshots that have been replaced in the meantime.
  *
  * @param name unique within the proxy; a metric label
  */
@@ -52,11 +52,11 @@ export function staticSource(name: string, routes: readonly Route[] = []): Stati
 
 interface StaticState {
   readonly snapshot: RouteSnapshot;
-  /** The last one: it ends the watches that were under way then. */
+  /** The last failure: it ends the watches that were active then. */
   readonly failure: { readonly error: Error } | undefined;
 }
 
-/** The version is a digest of the rest, so that versions are equal when and only when that is. */
+/** The version is a digest of the content: equal versions mean equal content. */
 function snapshotOf(routes: readonly Route[], warnings: readonly string[]): RouteSnapshot {
   const content = structuredClone({ routes, ...(warnings.length === 0 ? {} : { warnings }) });
   return {
@@ -65,5 +65,5 @@ function snapshotOf(routes: readonly Route[], warnings: readonly string[]): Rout
   };
 }
 
-// 64 bits: enough to tell the contents of one process's life apart, short enough to read.
+// 64 bits: enough to distinguish all contents within one process, short enough to read.
 const VERSION_DIGITS = 16;
