@@ -28,7 +28,7 @@ export interface DeparturesOptions {
   readonly observer: Observer;
 }
 
-/** A backend that left its route. */
+/** A backend that was removed from its route or went down. */
 interface Departure {
   readonly route: Route;
   readonly backend: Endpoint;
@@ -37,7 +37,7 @@ interface Departure {
   /** In milliseconds of the monotonic clock. */
   readonly since: number;
   readonly reason: ProxyError;
-  /** Whether the backend is still gone from the route. */
+  /** Whether the backend is still removed or down. */
   isStill(): boolean;
 }
 

@@ -6,24 +6,25 @@ import { ProxyError } from '../errors.ts';
 import type { Limits } from './limits.ts';
 import { formatRate } from './token-bucket.ts';
 
-/** What admission goes by. */
+/** The limits that admission enforces. */
 export type AdmissionLimits = Pick<Limits, 'connections' | 'pendingHellos' | 'perClient'>;
 
-// A peer's mesh gateway, a NAT or a load balancer is one address with very many connections behind it, and must not be refused; half
-// of the places are what keeps any of them from taking all.
+// A peer's mesh gateway, a NAT or a load balancer is one address with very many connections behind it, and must not be refused; half of the
+// limit keeps any of them from using all of it.
 const CLIENT_SHARE = 0.5;
 const MIN_PER_CLIENT = 256;
 const DEFAULT_PREFIX: ClientPrefix = { v4: 32, v6: 64 };
 
-/** What admission goes by beside its limits. */
+/** Further rules of admission. */
 export interface AdmissionOptions {
-  /** Who may connect to a listener; all when it has none. */
+  /** Returns the access rules of a listener; all clients may connect without them. */
   accessOf?(listener: string): Access | undefined;
 }
 
 /**
- * Counts connections. Those whose hello is incomplete have a smaller pool of their own: when it overflows, the oldest of them is to
- * go, so that slow clients can neither keep others out nor touch established connections. No client address may have all places.
+ * Counts connections and enforces the limits. Connections with an incomplete hello have a smaller pool of their own: if it overflows, the
+ * oldest is closed, so that slow clients neither keep others out nor affect established connections. No client address can use all
+ * connections.
  */
 export class Admission {
   #limits: AdmissionLimits;
@@ -44,7 +45,7 @@ export class Admission {
     this.#accessOf = accessOf;
   }
 
-  /** From now on these hold. Whoever is here stays, also beyond them; `perClient.prefix` stays as it was. */
+  /** Replaces the limits and rules. Existing connections stay, even beyond the new limits; `perClient.prefix` does not change. */
   use(limits: AdmissionLimits, { accessOf }: AdmissionOptions = {}): void {
     this.#accessOf = accessOf;
     this.#limits = limits;
@@ -54,17 +55,20 @@ export class Admission {
     else this.#rates.use(rate, performance.now());
   }
 
-  /** Connections whose ClientHello is not complete yet. */
+  /** Number of connections with an incomplete hello. */
   get pendingHellos(): number {
     return this.#pendingHellos;
   }
 
-  /** Whether more hellos are pending than may be: the oldest of them is to be closed. */
+  /** Whether the limit of pending hellos is exceeded: the caller closes the oldest. */
   get hasTooManyPending(): boolean {
     return this.#pendingHellos > this.#limits.pendingHellos;
   }
 
-  /** Takes a place in both pools, or says why there is none. Whoever was admitted owes `released`, `helloComplete` before if it is. */
+  /**
+   * Counts a connection in both pools, or returns the reason for refusing it. After an admission, call `helloComplete` when the hello is
+   * complete, and `released` at the end.
+   */
   admit(): ProxyError | undefined {
     const { connections } = this.#limits;
     if (this.#connections >= connections) return full(`limits.connections: all ${connections} connections are in use`);
@@ -74,11 +78,11 @@ export class Admission {
   }
 
   /**
-   * Counts one more connection of a client, or says why it may not connect. Whoever was counted owes `clientReleased`. Unix sockets have
-   * no address, and no limit.
+   * Counts a connection of a client, or returns the reason for refusing it. After an admission, call `clientReleased` at the end. Clients
+   * of unix sockets have no address and no limit.
    *
-   * @param host its address
-   * @param listener to which it has connected; absent: one without access rules
+   * @param host address of the client
+   * @param listener name of the listener; when absent, no access rules apply
    */
   admitClient(host: string, listener = ''): ProxyError | undefined {
     const denied = this.#accessOf?.(listener)?.refusal(host);
@@ -101,22 +105,22 @@ export class Admission {
     return full(`limits.perClient.rate: ${host} has opened more than ${formatRate(rate)}`);
   }
 
-  /** How many connections a client has, those before their filters have run left out. */
+  /** Number of connections of a client, without those whose filters are still running. */
   connectionsOf(host: string): number {
     return isAddress(host) ? this.#clients.of(host) : 0;
   }
 
-  /** A connection of a client that was admitted is closed. */
+  /** Uncounts a closed connection of an admitted client. */
   clientReleased(host: string): void {
     if (isAddress(host)) this.#clients.remove(host);
   }
 
-  /** The hello is complete: its place among the pending is free again. */
+  /** Removes a connection from the pool of pending hellos. */
   helloComplete(): void {
     this.#pendingHellos -= 1;
   }
 
-  /** The connection is closed; `hasHello` says whether its hello was complete. */
+  /** Uncounts a closed connection; `hasHello`: its hello was complete. */
   released(hasHello: boolean): void {
     this.#connections -= 1;
     if (!hasHello) this.#pendingHellos -= 1;

@@ -18,34 +18,36 @@ import type { Endpoint } from '../transport/endpoint.ts';
 import type { Transfer } from '../transport/transport.ts';
 import type { ConnectContext, Connector } from './stages.ts';
 
-/** What {@link balancedConnector} is made of. */
+/** Dependencies of {@link balancedConnector}. */
 export interface ConnectorOptions extends DialsOptions {
   readonly addresses: AddressBook;
-  /** The part of `limits.perBackend` that this process may use, above 0 and up to 1; all of it when absent. */
+  /** This process's share of `limits.perBackend`: greater than 0, up to 1; 1 when absent. */
   readonly share?: number;
-  /** In [0, 1); `Math.random` when absent. */
+  /** Returns a random number in [0, 1); `Math.random` when absent. */
   readonly random?: () => number;
   /** Balances that plugins offer, by name; none when absent. */
   readonly balances?: ReadonlyMap<string, BalanceFactory>;
-  /** What health checks have found out; nothing when absent. */
+  /** Results of health checks; none when absent. */
   readonly health?: BackendHealth;
-  /** Labels of the backends to use first; none when absent. Read at each choice, as `keepAlive` is at each dial: both may be getters. */
+  /** Labels of the preferred backends; none when absent. Read at each choice, as `keepAlive` is at each dial: both may be getters. */
   readonly prefer?: Preference;
-  /** Which priority groups are out of service, for whoever shows it; known to nobody else when absent. */
+  /** Shared state of the priority groups, for views of it; private to the connector when absent. */
   readonly failover?: FailoverGroups;
 }
 
-/** A connector for those who try several routes for one connection. */
+/** A connector for callers that try several routes for one connection. */
 export interface BalancedConnector extends Connector {
-  /** @param withinMs at most so long, in milliseconds, whatever the route says; no limit of its own when absent */
+  /**
+   * @param withinMs upper bound of the connect time, in milliseconds, in addition to that of the route; none when absent
+   */
   connect(route: Route, context: ConnectContext, withinMs?: number): Promise<Upstream>;
 }
 
 /**
- * Reaches one of a route's backends: chosen by the route's balance among the healthy ones, then, as dials fail, the next, and at
- * last those that are ejected or unhealthy. One deadline covers all attempts; while others are left, a backend may use half of
- * what remains of it, so that one that hangs cannot use it up. The number of dials is bounded; of an address that is ejected one dial is
- * under way at a time, and the other connections share its outcome.
+ * Connects to one of a route's backends: one selected by the route's balance among the healthy ones; if the dial fails, the next; ejected
+ * and unhealthy ones last. One deadline covers all attempts; while others are left, a backend may use half of the remaining time, so that
+ * one that hangs cannot use it up. The number of dials is bounded. Only one dial at a time goes to an ejected address; other connections
+ * share its outcome.
  */
 export function balancedConnector(options: ConnectorOptions): BalancedConnector {
   const { outliers } = options;
@@ -85,7 +87,7 @@ export function balancedConnector(options: ConnectorOptions): BalancedConnector 
         if (reached !== undefined) return { ...reached, route, backend, release: releaseOf(load) };
         continue;
       }
-      // The usual case: nothing is made for it beside the dial.
+      // The usual case: it allocates nothing but the dial.
       const dial = dials.begin(backend, address, timeoutMs);
       if (dial === undefined) continue;
       const { beganAt } = dials;
@@ -106,7 +108,7 @@ export function balancedConnector(options: ConnectorOptions): BalancedConnector 
   }
 }
 
-/** `reached`, and in its place whatever `next` reaches, for as long as there is something to try. */
+/** Adds a retry to the result of `reached`, and to that of each retry, as long as there is something left to try. */
 async function retrying(dials: Dials, reached: Promise<Upstream>, next: () => Promise<Upstream>): Promise<Upstream> {
   const upstream = await reached;
   if (!dials.hasMore) return upstream;
@@ -136,7 +138,7 @@ function pickersOf({ balances, observer, random = Math.random }: ConnectorOption
   return new Pickers({ load: (backend) => loads.of(backend), random, offered: balances ?? new Map(), observer });
 }
 
-/** `reached`; when it fails, nothing counts any more. */
+/** Releases `load` if `reached` fails. */
 function counted(load: Load | undefined, reached: Promise<Upstream>): Promise<Upstream> {
   if (load === undefined) return reached;
   return reached.catch((reason: unknown) => {
@@ -152,7 +154,7 @@ function releaseOf(load: Load | undefined): () => void {
 const NO_PREFERENCE: Preference = {};
 const NOTHING_TO_RELEASE = (): void => undefined;
 
-/** Of the addresses of a name, those that health checks leave. */
+/** Returns the addresses of a name that health checks allow. */
 function usable(health: BackendHealth, { healthCheck }: Route, addresses: readonly Endpoint[]): readonly Endpoint[] {
   return healthCheck === undefined ? addresses : health.usable(healthCheck, addresses);
 }

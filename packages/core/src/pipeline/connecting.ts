@@ -9,40 +9,40 @@ import type { Backend, Route } from '../routes/route.ts';
 import type { ConnectContext, ConnectDialOptions } from './stages.ts';
 import type { Connection, Dial, Transfer, Transport } from '../transport/transport.ts';
 
-/** What a session dials with. */
+/** The stages that dials of a session use. */
 export interface DialStages {
-  /** That of the listener: what it dials is what it can splice. */
+  /** The listener's transport, which can splice what it dials. */
   readonly transport: Pick<Transport, 'dial'>;
-  /** Told of each dial that fails. */
+  /** Receives `dial.failed`. */
   readonly observer: Observer;
 }
 
-/** What is known of a connection from its hello on; makes, counts and reports every dial, and owns whatever the dials reached. */
+/** The state of a session from its hello on. Makes, counts and reports every dial, and owns the connections that the dials return. */
 export class Connecting implements ConnectContext {
   readonly connection: Accepted;
   readonly hello: Hello;
-  /** When the hello was complete. */
+  /** Time at which the hello was complete. */
   readonly helloAt: number = performance.now();
-  /** Absent until it is resolved, and when there is none. */
+  /** Absent until a route is resolved, and if none matches. */
   route: Route | undefined;
-  /** Dials so far. */
+  /** Number of dials so far. */
   attempts = 0;
-  /** Backends that were reached and have not answered. */
+  /** Number of backends that were connected and then sent no byte. */
   retries = 0;
   /** The address dialled last; absent before the first dial. */
   dialled: Endpoint | undefined;
-  /** Why nobody waits for a backend any more. */
+  /** Why a backend is no longer needed. */
   abandoned: ProxyError | undefined;
-  /** Present once a backend was reached. */
+  /** The backend, once one is connected. */
   upstream: Upstream | undefined;
-  /** What observers see of it. */
+  /** The backend as observers see it. */
   shown: ReachedBackend | undefined;
-  /** When it was reached. */
+  /** Time of the connect to `upstream`. */
   connectedAt: number | undefined;
-  /** Told of each backend that is reached; nobody when absent. */
+  /** Called for each backend that is connected. */
   onReached: (() => void) | undefined;
   readonly #stages: DialStages;
-  /** The dial made last; each refers to the one before. */
+  /** The newest dial; each dial links to the one before. */
   #newest: Attempt | undefined;
   #aborter: AbortController | undefined;
 
@@ -68,33 +68,33 @@ export class Connecting implements ConnectContext {
     return this.#newest;
   }
 
-  /** Whether a dial is under way. */
+  /** Whether a dial is pending. */
   get isDialling(): boolean {
     return this.#hasAttempt(({ isPending }) => isPending);
   }
 
-  /** Whether an address that was dialled has not answered; an upgrade keeps to its time by itself. */
+  /** Whether a dial waits for its address to answer; upgrades enforce their own timeouts. */
   get awaitsAddress(): boolean {
     return this.#hasAttempt(({ isPending, isUpgrading }) => isPending && !isUpgrading);
   }
 
   /**
-   * A connector has settled with `upstream`.
+   * Records the connector's result.
    *
-   * @returns when
-   * @throws Error when that is none: connectors may be JavaScript
+   * @returns the time of the connect
+   * @throws TypeError if `upstream` is none: connectors may be plain JavaScript
    */
   reached(upstream: Upstream): number {
     if (!isUpstream(upstream)) throw new TypeError('expected an upstream with a connection, found none');
     this.upstream = upstream;
     this.shown = reachedBackend(upstream);
-    // The usual case: one dial, and the session owns what it reached. Nothing else of it is kept while bytes are carried.
+    // The usual case: one dial, whose connection the session now owns. Nothing else of the dial is kept during the splice.
     if (this.#newest?.isAllThatReached(upstream.connection) === true) this.#newest = undefined;
     this.connectedAt = performance.now();
     return this.connectedAt;
   }
 
-  /** The upstream has ended without an answer: it is not the session's any more. */
+  /** Resets the state after a backend closed without sending a byte: the session no longer owns it. */
   unanswered(): void {
     this.upstream = undefined;
     this.shown = undefined;
@@ -102,7 +102,7 @@ export class Connecting implements ConnectContext {
     this.retries += 1;
   }
 
-  /** Why the client left, and what it was waiting for until then. */
+  /** Returns the error of a client that closed while connecting, with the cause of its wait. */
   closedWhileConnecting(error: ProxyError): ProxyError {
     const waited = formatDuration(performance.now() - this.helloAt);
     const cause =
@@ -114,7 +114,7 @@ export class Connecting implements ConnectContext {
     return new ProxyError(error.code, `${error.message}; ${waited} after its hello, ${cause}`, { cause: error });
   }
 
-  /** Cuts every dial, and closes what the dials have reached. Idempotent: the first reason counts. */
+  /** Cuts every dial, and closes the connections that they returned. Idempotent: the first reason counts. */
   abandon(reason: ProxyError): void {
     if (this.abandoned !== undefined) return;
     this.abandoned = reason;
@@ -122,13 +122,13 @@ export class Connecting implements ConnectContext {
     for (let attempt = this.#newest; attempt !== undefined; attempt = attempt.earlier) attempt.end(reason);
   }
 
-  /** The session is over: everything is closed and given back. Never throws. @returns what a connector did wrong at that */
+  /** Ends the session's upstream side: closes and releases everything. Never throws. @returns an error if the connector's release failed */
   end(transfer: Transfer): ProxyError | undefined {
     this.abandon(transfer.error ?? OVER);
     return this.upstream === undefined ? undefined : releaseUpstream(this.upstream, transfer);
   }
 
-  /** Reports a dial that failed by itself. */
+  /** Reports a failed dial. */
   failed(address: Endpoint, error: ProxyError): void {
     const { connection, route } = this;
     if (route !== undefined) this.#stages.observer.observe({ type: 'dial.failed', connection, route, address, error });
@@ -140,7 +140,7 @@ export class Connecting implements ConnectContext {
     return false;
   }
 
-  /** A transport must not throw here; one that does is not to leave an attempt without its end. */
+  /** A transport must not throw here; if it does, the dial fails like any other. */
   #begin(address: Endpoint, options: ConnectDialOptions): Dial {
     try {
       return this.#stages.transport.dial(address, options);
@@ -150,7 +150,7 @@ export class Connecting implements ConnectContext {
   }
 }
 
-/** The same for all: to make an error takes longer than all else that ends a session. */
+/** Shared: creating an error takes longer than everything else at the end of a session. */
 const OVER = new ProxyError('INTERNAL', 'the session is over');
 
 function isUpstream(value: unknown): value is Upstream {
@@ -159,12 +159,12 @@ function isUpstream(value: unknown): value is Upstream {
   return [connection, address, backend, route].every((part) => typeof part === 'object' && part !== null);
 }
 
-/** Without what its owner alone may close or give back: observers may be JavaScript. */
+/** Returns an upstream without its stream and `release`, which only its owner may use: observers may be plain JavaScript. */
 export function reachedBackend({ route, backend, address, trace }: Upstream): ReachedBackend {
   return trace === undefined ? { route, backend, address } : { route, backend, address, trace };
 }
 
-/** Closes what a connector gave, and gives it back to the connector. Never throws. @returns what went wrong there */
+/** Closes an upstream's connection, and releases it to its connector. Never throws. @returns an error if that failed */
 export function releaseUpstream(upstream: Upstream, transfer: Transfer): ProxyError | undefined {
   if (!isUpstream(upstream)) return undefined;
   try {
@@ -190,14 +190,14 @@ class Attempt implements Dial {
   readonly #owner: Connecting;
   readonly #dial: Dial;
   readonly #address: Endpoint;
-  /** What was reached: closed when the session ends, whoever has it then. */
+  /** The resulting connection: closed when the session ends, whoever holds it then. */
   #connection: Connection | undefined;
-  /** Neither failed nor done. */
+  /** Whether the dial has neither failed nor succeeded. */
   isPending = true;
-  /** Connected, with something to do after it. */
+  /** Whether the connection is established and its upgrade is in progress. */
   isUpgrading = false;
   #cutBy: ProxyError | undefined;
-  /** Only for a dial with something to do after it. */
+  /** Only used by dials with an upgrade. */
   #aborter: AbortController | undefined;
 
   constructor(owner: Connecting, dial: Dial, { address, options, earlier }: AttemptOptions) {
@@ -212,7 +212,7 @@ class Attempt implements Dial {
         : this.#upgraded(options.upgrade, options.timeoutMs).catch(onFailed);
   }
 
-  /** Whether this is the only dial, and `connection` what it reached. */
+  /** Whether this is the only dial, and `connection` its result. */
   isAllThatReached(connection: Connection): boolean {
     return this.#connection === connection && this.earlier === undefined;
   }
@@ -222,12 +222,12 @@ class Attempt implements Dial {
     try {
       this.#dial.cut(reason);
     } catch {
-      // A bug of the transport: what the dial reaches is closed all the same.
+      // A bug in the transport: the resulting connection is closed anyway.
     }
     this.#aborter?.abort(reason);
   }
 
-  /** The session has ended, or nobody waits for the dial. */
+  /** Ends the dial: the session has ended, or the dial is no longer needed. */
   end(reason: ProxyError): void {
     this.cut(reason);
     destroyQuietly(this.#connection, reason);
@@ -248,7 +248,7 @@ class Attempt implements Dial {
     const aborter = new AbortController();
     this.#aborter = aborter;
     const connection = this.#reached(await this.#dial.done);
-    // Its backend has not answered before the upgrade is done.
+    // The dial remains pending until the upgrade is done.
     this.isPending = true;
     this.isUpgrading = true;
     try {
@@ -260,7 +260,7 @@ class Attempt implements Dial {
     }
   }
 
-  /** Reported, unless it was given up: then nothing has failed. */
+  /** Reports the failure, unless the dial was cut: that is no failure. */
   #failed(reason: unknown): never {
     this.#mayBeForgotten();
     this.isPending = false;
@@ -272,17 +272,17 @@ class Attempt implements Dial {
     throw error;
   }
 
-  /** For a connector that does not wait for all of its dials: nobody else must hear of this one as unhandled. */
+  /** Marks the rejection as handled, for connectors that do not await all of their dials. */
   #mayBeForgotten(): void {
     this.done.catch(() => undefined);
   }
 }
 
-/** Closes a connection of whatever transport: one that throws at that is as good as closed. */
+/** Closes a connection of any transport, and ignores errors. */
 export function destroyQuietly(connection: Connection | undefined, reason?: ProxyError): void {
   try {
     connection?.destroy(reason);
   } catch {
-    // Nobody can do more for it.
+    // Nothing else can be done.
   }
 }

@@ -2,85 +2,88 @@ import type { Endpoint } from '../transport/endpoint.ts';
 import type { Backend, Route } from '../routes/route.ts';
 import type { Connection, Transfer } from '../transport/transport.ts';
 
-/** A fact as a connection carries it. */
+/** A fact as stored on a connection. */
 export interface KnownFact {
-  /** Of the type that the fact's name stands for. */
+  /** Has the type that the fact was declared with. */
   readonly value: unknown;
-  /** The value as the access log shows it; absent when it does not. */
+  /** The value in the access log; absent if the log omits it. */
   readonly shown?: string;
 }
 
-/** What is known of a connection when it has been accepted. Every later fact is a new value beside this one. */
+/** Facts known when a connection is accepted. Later facts are separate values. */
 export interface Accepted {
-  /** Unique within the process; also the `id` of the access log. */
+  /** Unique within the process; also the `id` in the access log. */
   readonly id: string;
-  /** Name of the listener that accepted it: a metric label, bounded by configuration. */
+  /** Name of the listener that accepted the connection: a metric label, bounded by configuration. */
   readonly listener: string;
-  /** The client: who connected, until a filter finds out on whose behalf that was. */
+  /** Address of the client: the peer's address, unless a filter sets the real one. */
   readonly remote: Endpoint;
-  /** Who connected, when that is not the client but somebody in between; absent otherwise. */
+  /** Address of the peer, if a filter has set another `remote`: a proxy or load balancer in front. Absent otherwise. */
   readonly peer?: Endpoint;
-  /** Where the client connected: one address of the listener. */
+  /** The address of the listener that the client connected to. */
   readonly local: Endpoint;
-  /** When it was accepted, in milliseconds of the monotonic clock (`performance.now()`). */
+  /** Time of the accept, in milliseconds of the monotonic clock (`performance.now()`). */
   readonly at: number;
-  /** What filters have learned, by the fact's name; read by {@link Fact.of}. Absent when they have learned nothing. */
+  /** Facts set by filters, by name; read them with {@link Fact.of}. Absent if there are none. */
   readonly facts?: ReadonlyMap<string, KnownFact>;
 }
 
-/** What the client said of itself before anything was decided. */
+/** The client's first message, before any routing decision. */
 export interface Hello {
-  /** The sniffer's name for what it recognised, for example `tls`. */
+  /** Name of the recognised protocol, for example `tls`. */
   readonly protocol: string;
-  /** The name asked for: lower case, no trailing dot, a valid host name (RFC 6066, section 3). Absent when none was sent. */
+  /** Requested server name: lower case, no trailing dot, a valid host name (RFC 6066, section 3). Absent if the client sent none. */
   readonly serverName?: string;
-  /** Protocols offered by ALPN (RFC 7301), as text, in the client's order. Absent, as the next three, where the protocol is not TLS. */
+  /** Protocols offered by ALPN (RFC 7301), as strings, in the client's order. Absent, like the next three, if the protocol is not TLS. */
   readonly alpn?: readonly string[];
-  /** TLS versions offered, newest form (`0x0304` is TLS 1.3), GREASE left out. */
+  /** Offered TLS versions, in wire format (`0x0304` is TLS 1.3), without GREASE values. */
   readonly supportedVersions?: readonly number[];
-  /** Encrypted ClientHello was offered: `serverName` is then only the outer, public name. */
+  /** Whether Encrypted ClientHello was offered: `serverName` is then only the outer, public name. */
   readonly ech?: boolean;
-  /** Early data was offered: bytes after the hello must not be sent to two backends. */
+  /** Whether early data was offered: bytes after the hello must then not be sent to two backends. */
   readonly earlyData?: boolean;
   /**
-   * An integer from 0 to 2^52 - 1 that every hop which sees this hello computes from it: joins what several proxies log of one connection.
-   * Absent where the protocol has nothing of the kind.
+   * An integer from 0 to 2^52 - 1, computed from the hello, equal on every hop that forwards it: correlates the logs of several proxies.
+   * Absent if the protocol has no such value.
    */
   readonly trace?: number;
 }
 
-/** A connection to a backend that stands. Whoever holds it owns it until it calls {@link Upstream.release}. */
+/** An established connection to a backend. Its holder owns it until {@link Upstream.release}. */
 export interface Upstream {
   /** The stream to the backend. */
   readonly connection: Connection;
-  /** The route for which the backend was reached. */
+  /** The route that led to the backend. */
   readonly route: Route;
-  /** The backend that was chosen. */
+  /** The selected backend. */
   readonly backend: Backend;
-  /** The address dialled: `backend.address` after name resolution. */
+  /** The dialled address: `backend.address` after name resolution. */
   readonly address: Endpoint;
-  /** As {@link Hello.trace}, of the TLS that this proxy itself has begun towards the backend; absent where it has begun none. */
+  /** Like {@link Hello.trace}, for TLS that this proxy itself started towards the backend; absent if it started none. */
   readonly trace?: number;
-  /** Goes before the bytes of the client, in one piece with the first of them; nothing when absent. */
+  /** Bytes to send before those of the client, in one write with the first of them; none when absent. */
   readonly preface?: Uint8Array;
   /**
-   * Tells the connector how it ended, so that it can count active connections and judge the backend.
-   * Obligation: called exactly once, when the splice has ended; or {@link Retry.reach} in its place.
+   * Reports the end to the connector, which counts active connections and judges backends by it. Must be called exactly once, when the
+   * splice has ended, unless {@link Retry.reach} is called instead.
    */
   release(transfer: Transfer): void;
-  /** How another backend takes its place when it ends without an answer; absent where the route does not retry, or has nothing left to try. */
+  /** Replaces this backend if it closes without sending a byte; absent if the route does not retry or nothing is left to try. */
   readonly retry?: Retry;
 }
 
-/** The way from a backend that has not answered to the next one. */
+/** A retry on another backend, after one that sent no byte. */
 export interface Retry {
-  /** When it is too late for that, in milliseconds of the monotonic clock. */
+  /** Deadline of the retry, in milliseconds of the monotonic clock. */
   readonly untilMs: number;
-  /** Gives the upstream back, as {@link Upstream.release} does, and reaches another. Rejects as a connector does; nothing is left to be given back then. */
+  /**
+   * Releases the present upstream, as {@link Upstream.release} does, and connects to another backend. Rejects like a connector; nothing
+   * needs to be released then.
+   */
   reach(transfer: Transfer): Promise<Upstream>;
 }
 
-/** `upstream` as `change` makes it, and whatever takes its place later, too: for layers. */
+/** Applies `change` to `upstream` and to every upstream that a retry puts in its place. For layers. */
 export function changedUpstream(upstream: Upstream, change: (upstream: Upstream) => Upstream): Upstream {
   const changed = change(upstream);
   const { retry } = upstream;
@@ -89,7 +92,10 @@ export function changedUpstream(upstream: Upstream, change: (upstream: Upstream)
   return { ...changed, retry: { untilMs: retry.untilMs, reach } };
 }
 
-/** `upstream`, with something more to be done when it, or what takes its place, is given back for good. */
+/**
+ * Returns `upstream` with a callback: `done` is called once, when this upstream, or the last one that a retry put in its place, is
+ * released.
+ */
 export function releasing(upstream: Upstream, done: () => void): Upstream {
   const { connection, route, backend, address, trace, preface, retry } = upstream;
   const release = (transfer: Transfer): void => {
@@ -114,19 +120,19 @@ export function releasing(upstream: Upstream, done: () => void): Upstream {
   }
 }
 
-/** What is sent to a backend first. */
+/** Returns the first bytes for a backend: the preface, then the head. */
 export function withPreface({ preface }: Pick<Upstream, 'preface'>, head: Uint8Array): Uint8Array {
   return preface === undefined ? head : Buffer.concat([preface, head]);
 }
 
-/** Whether a part has given a hello: plugins are JavaScript, and what reads a hello relies on these two fields. */
+/** Whether `value` is a hello. Plugins may be plain JavaScript, and readers of a hello rely on these two fields. */
 export function isHello(value: unknown): value is Hello {
   if (typeof value !== 'object' || value === null) return false;
   const { protocol, serverName } = value as Partial<Hello>;
   return typeof protocol === 'string' && (serverName === undefined || typeof serverName === 'string');
 }
 
-/** A trace as logs and tables show it: 13 hexadecimal digits. */
+/** Formats a trace for logs and tables: 13 hexadecimal digits. */
 export function formatTrace(trace: number): string {
   return trace.toString(16).padStart(13, '0');
 }

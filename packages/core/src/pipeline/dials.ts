@@ -11,43 +11,43 @@ import type { Limits } from './limits.ts';
 import type { Outliers } from './outliers.ts';
 import type { ConnectContext, ConnectDialOptions } from './stages.ts';
 
-/** What {@link Dials} needs of its connector. */
+/** Dependencies of {@link Dials}. */
 export interface DialsOptions {
   readonly outliers: Outliers;
-  /** Told of backends whose name has no address, and of those that a client has waited for in vain. */
+  /** Receives `dial.failed` for names without an address and for backends that a client waited for in vain, and `path.impaired`. */
   readonly observer: Observer;
   readonly limits: Pick<Limits, 'connectTimeoutMs' | 'dials'>;
-  /** For routes that have none of their own. */
+  /** For routes without a setting of their own. */
   readonly keepAlive: KeepAlive;
-  /** What every dial puts over its connection before that counts as reached; nothing when absent. */
+  /** Upgrade of every dialled connection before it counts as established; none when absent. */
   readonly upgrade?: ConnectDialOptions['upgrade'];
-  /** Whether an address leads back to this proxy: then it is not dialled. None does when absent. */
+  /** Whether an address belongs to this proxy: it is then not dialled. None does when absent. */
   isOwn?(address: Endpoint): boolean;
 }
 
-// A client that leaves after a quarter of the time which it could have waited has most likely run out of its own patience.
+// A client that closes after a quarter of the connect timeout or more has most likely run into its own timeout.
 const BLAMED_AFTER = 0.25;
 
 /**
- * The dials made for one connection: knows what is left to try, bounds their number, divides the time among them, and remembers why the last
- * one failed.
+ * The dials for one connection: tracks what is left to try, bounds the number of dials, divides the time among them, and keeps the last
+ * failure.
  */
 export class Dials {
   readonly route: Route;
   readonly context: ConnectContext;
-  /** Backends that have not been chosen yet. */
+  /** Backends that have not been selected yet. */
   untried: readonly Backend[];
   #failure: ProxyError | undefined;
   readonly #options: DialsOptions;
-  /** Addresses that were reached, and did not answer. */
+  /** Addresses that were connected and sent no byte. */
   #unanswered: Set<string> | undefined;
-  /** Whether the backend that was chosen last has addresses which were not reached. */
+  /** Whether the backend selected last has further addresses that were not connected. */
   #hasOtherAddresses = false;
   #timeoutMs: number;
-  /** When the time for all of them is over, in milliseconds of the monotonic clock. */
+  /** Deadline of all dials, in milliseconds of the monotonic clock. */
   endsAt: number;
   #attempts = 0;
-  /** When the time for the last backend was measured: its dial begins then. */
+  /** Time at which the timeout of the next dial was computed: its dial begins then. */
   beganAt = 0;
 
   constructor(options: DialsOptions, route: Route, context: ConnectContext) {
@@ -59,28 +59,28 @@ export class Dials {
     this.endsAt = performance.now() + this.#timeoutMs;
   }
 
-  /** Ends `ms` milliseconds from now at the latest, whatever the route says. */
+  /** Limits all dials to `ms` milliseconds from now, in addition to the route's timeout. */
   endWithin(ms: number): void {
     this.#timeoutMs = Math.min(this.#timeoutMs, ms);
     this.endsAt = performance.now() + this.#timeoutMs;
   }
 
-  /** How many more dials there may be. */
+  /** Number of dials left. */
   get remaining(): number {
     return this.#options.limits.dials - this.#attempts;
   }
 
-  /** Whether there is something to try in place of the backend that was chosen last. */
+  /** Whether anything is left to try instead of the backend selected last. */
   get hasMore(): boolean {
     return this.remaining > 0 && (this.untried.length > 0 || this.#hasOtherAddresses);
   }
 
-  /** `backend` is tried next. */
+  /** Removes `backend` from the untried ones: it is dialled next. */
   chosen(backend: Backend): void {
     this.untried = this.untried.length === 1 ? NO_BACKENDS : this.untried.filter((one) => one !== backend);
   }
 
-  /** Of the addresses of the backend that was chosen those which have not failed to answer. */
+  /** Returns `addresses` without those that were connected and sent no byte. */
   answering(addresses: readonly Endpoint[]): readonly Endpoint[] {
     const unanswered = this.#unanswered;
     const answering =
@@ -89,7 +89,7 @@ export class Dials {
     return answering;
   }
 
-  /** It was reached, and has ended without an answer: its other addresses, if it has any, are tried last. */
+  /** Records that a backend was connected and closed without sending a byte: its other addresses, if any, are tried last. */
   unanswered(backend: Backend, address: Endpoint, reason: ProxyError | undefined): void {
     const how = reason === undefined ? 'finished' : 'was lost';
     this.#failure = new ProxyError('UPSTREAM_RESET', `${formatEndpoint(address)} ${how} before its first byte`, {
@@ -100,7 +100,7 @@ export class Dials {
     if (this.#hasOtherAddresses) this.untried = [...this.untried, backend];
   }
 
-  /** Why no backend was reached: the last dial's error. */
+  /** Returns the reason for the failure: the error of the last dial. */
   failure(): ProxyError {
     const untried = this.untried.length;
     const { name, withoutBackend = 'NO_BACKEND' } = this.route;
@@ -110,19 +110,22 @@ export class Dials {
     return new ProxyError(last.code, `${last.message}; ${rest}`, { cause: last });
   }
 
-  /** Why no other backend is tried: the route refuses to use those that are down. */
+  /** Returns the error for a route that refuses to use backends that are down. */
   allDown(): ProxyError {
     const down = `all ${this.untried.length} backends of route ${this.route.name} that are left are down by their health checks`;
     return this.#failure ?? new ProxyError('NO_BACKEND', down);
   }
 
-  /** The time for the backend that was chosen: all that is left for the last one, else half of it. Throws when there is none. */
+  /**
+   * Returns the timeout for the selected backend, in milliseconds: all the time left for the last one, otherwise half of it. Throws if none
+   * is left.
+   */
   timeForNext(): number {
     const remainingMs = this.#remainingMs();
     return this.untried.length === 0 || this.remaining <= 1 ? remainingMs : remainingMs / 2;
   }
 
-  /** Dials, unless it would lead back to this proxy: then `undefined`, and that is a failure like any other. */
+  /** Dials, unless the address belongs to this proxy: returns `undefined` then, which counts as a failed dial. */
   begin(backend: Backend, address: Endpoint, timeoutMs: number): Dial | undefined {
     this.#attempts += 1;
     if (this.#options.isOwn?.(address) === true) {
@@ -138,8 +141,8 @@ export class Dials {
   }
 
   /**
-   * A dial that began at `beganAt` has failed. Throws when nobody is there to go on for; a backend that has let its client wait for long
-   * is then blamed all the same.
+   * Records a failed dial that began at `beganAt`. Throws if the session no longer needs a backend; one that kept its client waiting for
+   * long still counts as failed.
    */
   failed(address: Endpoint, reason: unknown, beganAt: number): void {
     const { abandoned } = this.context;
@@ -152,7 +155,7 @@ export class Dials {
     if (isOfAddress(error)) this.#options.outliers.failed(address, this.route.backends.length);
   }
 
-  /** An address that could not even be dialled. Throws when nobody is there to go on for. */
+  /** Records an address that could not be dialled at all. Throws if the session no longer needs a backend. */
   notDialled(address: Endpoint, reason: unknown): void {
     const { abandoned, connection } = this.context;
     if (abandoned !== undefined) throw abandoned;
@@ -161,7 +164,7 @@ export class Dials {
     this.#options.observer.observe({ type: 'dial.failed', connection, route: this.route, address, error });
   }
 
-  /** What the name system says of a backend: nothing when it fails. Rejects when nobody is there to go on for. */
+  /** Awaits the addresses of a backend; an empty list if the lookup fails. Rejects if the session no longer needs a backend. */
   async lookedUp(address: Endpoint, found: Promise<readonly Endpoint[]>): Promise<readonly Endpoint[]> {
     try {
       return await this.inTime(found, 'of the name system');
@@ -171,12 +174,15 @@ export class Dials {
     }
   }
 
-  /** It had not answered for long when another address of the backend answered at once. */
+  /** Records a failure of an address: it had not answered for long when another address of the backend answered at once. */
   overtaken(address: Endpoint): void {
     this.#options.outliers.failed(address, this.route.backends.length);
   }
 
-  /** The family of `slow` does not answer, that of `fast` does, and goes first for `forMs`. */
+  /**
+   * Reports that the address family of `slow` does not answer while that of `fast` does, and that the latter goes first for `forMs`
+   * milliseconds.
+   */
   familySilent(slow: Endpoint, fast: Endpoint, forMs: number): void {
     const [lost, works] = isIPv6(slow.host) ? ['IPv6', 'IPv4'] : ['IPv4', 'IPv6'];
     const reason = `${lost} does not answer, and ${works} does (${formatEndpoint(fast)}), which goes first for ${formatDuration(forMs)}: the network may swallow ${lost}`;
@@ -189,15 +195,15 @@ export class Dials {
     });
   }
 
-  /** Another connection's dial to the same address has failed. */
+  /** Records the failure of another connection's dial to the same address. */
   sharedFailure(error: ProxyError): void {
     this.#failure = error;
   }
 
   /**
-   * Waits for somebody else. Rejects when the time is over, or nobody is there to go on for.
+   * Awaits `response` within the deadline. Rejects if the time is over, or if the session no longer needs a backend.
    *
-   * @param untilMs milliseconds of the monotonic clock; the time for all dials when absent
+   * @param untilMs milliseconds of the monotonic clock; the deadline of all dials when absent
    */
   async inTime<T>(response: Promise<T>, what: string, untilMs: number = this.endsAt): Promise<T> {
     const { signal } = this.context;
@@ -237,8 +243,8 @@ const NO_BACKENDS: readonly Backend[] = [];
 const NO_ADDRESSES: readonly Endpoint[] = [];
 
 /**
- * Whether it speaks against the address that was dialled. Not: a shortage of our own, a missing certificate of our own, a network of which
- * this machine has no route (IPv6 where there is none), and a peer that is somebody else, since one gateway's address serves many.
+ * Whether an error is the fault of the dialled address. Not: a shortage of this process, a missing certificate of this proxy, a network
+ * without a route from this machine (IPv6 where there is none), and a peer with another identity, since one gateway address serves many.
  */
 function isOfAddress(error: ProxyError): boolean {
   if (error.side !== 'upstream' || error.code === 'UPSTREAM_UNTRUSTED') return false;

@@ -1,15 +1,15 @@
 import type { Accepted } from './connection.ts';
 
 /**
- * Something that a filter learns of a connection, with its type: a filter sets it, resolvers, connectors, observers and the access
- * log read it. Facts are known by their name, so that plugins with copies of their own of this package share them.
+ * A typed fact about a connection: set by a filter, read by resolvers, connectors, observers and the access log. Facts are identified by
+ * name, so that plugins with their own copies of this package share them.
  */
 export interface Fact<T> {
-  /** `mtls.caller`: what it is about, a dot, what it says. Unique among all plugins in use. */
+  /** Name with a prefix for its subject, such as `mtls.caller`. Unique among all plugins in use. */
   readonly name: string;
-  /** What is known of `connection`; `undefined` when no filter has set it. */
+  /** Returns the value for `connection`, or `undefined` if no filter has set it. */
   of(connection: Accepted): T | undefined;
-  /** How the access log shows a value; absent when it does not. */
+  /** Formats a value for the access log; absent if the log omits the fact. */
   readonly show?: (value: T) => string;
 }
 
@@ -17,10 +17,10 @@ export interface Fact<T> {
  * Declares a fact.
  *
  * @param name see {@link Fact.name}
- * @param show how the access log shows a value; it leaves the fact out when this is absent
+ * @param show formats a value for the access log; without it, the log omits the fact
  */
 export function fact<T>(name: string, show?: (value: T) => string): Fact<T> {
-  // Set under this name by `FilterContext.set`, which takes values of this type only.
+  // `FilterContext.set` only accepts values of this type under this name.
   const of = (connection: Accepted): T | undefined => connection.facts?.get(name)?.value as T | undefined;
   return { name, of, ...(show === undefined ? {} : { show }) };
 }

@@ -7,58 +7,57 @@ import { Head } from './head.ts';
 import type { Connection } from '../transport/transport.ts';
 
 /**
- * Stands before the sniffer: reads and answers what comes before the hello, learns who the client really is, refuses it, or ends
- * TLS. The filters of a listener run in their order, all within the deadline for the hello.
+ * Runs before the sniffer: reads and answers bytes that precede the hello, sets the real client address, refuses a client, or terminates
+ * TLS. The filters of a listener run in order, all within the hello deadline.
  */
 export interface ConnectionFilter {
-  /** Named in errors, and in the configuration of a listener. */
+  /** Name in errors and in the configuration of a listener. */
   readonly name: string;
   /**
-   * Resolves when the next filter may go on: with nothing, or with a {@link FilterResult}. Rejects with a `ProxyError` to refuse the
-   * client: `REFUSED_BY_POLICY`, or a code of the protocol. When the connection ends meanwhile, what the filter waits for rejects.
+   * Resolves with nothing or a {@link FilterResult}; the next filter then runs. Rejects with a `ProxyError` to refuse the client:
+   * `REFUSED_BY_POLICY`, or a code of the protocol. If the connection ends in the meantime, pending calls of `client` reject.
    *
-   * @param client of use until the promise settles, and not afterwards
+   * @param client only valid until the promise settles
    */
   filter(client: FilterContext): Promise<FilterResult | undefined>;
 }
 
-/** What a filter has decided for the whole connection. */
+/** A filter's decision for the whole connection. */
 export type FilterResult =
-  /** The hello is known: nothing is sniffed. Of several filters that say so, the last counts. */
+  /** The hello is known, and sniffing is skipped. If several filters return one, the last counts. */
   | { readonly kind: 'hello'; readonly hello: Hello }
-  /** The client left without a word, as health checks do: the connection has ended well. */
+  /** The client closed without sending a byte, as TCP health checks do: a normal end. */
   | { readonly kind: 'left' };
 
-/** A client as a filter sees it, and what the filter may do with it. */
+/** A filter's access to a client. */
 export interface FilterContext {
-  /** What is known so far; the facts of earlier filters included. */
+  /** Facts known so far, including those set by earlier filters. */
   readonly connection: Accepted;
   /**
-   * Everything received and not consumed, once that is `atLeast` bytes; not to be changed. At most one call may be under way.
-   * Rejects with `DOWNSTREAM_RESET` when the client closes before; a client that never sent a byte has then ended well.
+   * Resolves with all bytes received and not consumed, once there are at least `atLeast`; read-only. Only one call at a time. Rejects with
+   * `DOWNSTREAM_RESET` if the client closes before; the end is normal if it never sent a byte.
    *
    * @param atLeast from 1 to 131072
    */
   peek(atLeast: number): Promise<Uint8Array>;
-  /** Takes away the first `bytes` of what {@link peek} gave: neither later filters, nor the sniffer, nor the backend see them. */
+  /** Removes the first `bytes` bytes of those that {@link peek} returned: later filters, the sniffer and the backend do not see them. */
   consume(bytes: number): void;
-  /** Answers the client; see {@link Connection.write}. */
+  /** Sends bytes to the client; see {@link Connection.write}. */
   write(bytes: Uint8Array): Promise<void>;
   /**
-   * Goes on with another connection: what `upgrade` makes of the present one, for example TLS that is ended here. Everything that
-   * was peeked must have been consumed.
+   * Replaces the connection by the result of `upgrade`, for example when TLS is terminated here. All peeked bytes must have been consumed.
    */
   replace(upgrade: (connection: Connection) => Promise<Connection>): Promise<void>;
-  /** Says who the client really is. Counts from now on in logs, limits and views; the address accepted is kept as `peer`. */
+  /** Sets the real client address. Logs, limits and views use it from now on; the address of the peer is kept as `peer`. */
   setRemote(remote: Endpoint): void;
-  /** Tells later filters, resolvers, connectors, observers and the access log what was learned. */
+  /** Sets a fact for later filters, resolvers, connectors, observers and the access log. */
   set<T>(fact: Fact<T>, value: T): void;
 }
 
-/** Larger than any header that comes before a hello: the largest of the PROXY protocol has 65,551 bytes. */
+/** Larger than any header before a hello: the largest one of the PROXY protocol has 65,551 bytes. */
 const MAX_PEEK_BYTES = 131_072;
 
-/** The part of a connection that filters change: the same object all along, since observers know it by its identity. */
+/** The fields of a connection that filters change. The object stays the same, since observers use it as a key. */
 interface Changeable {
   remote: Endpoint;
   peer?: Endpoint;
@@ -81,12 +80,12 @@ export class FilteredClient implements FilterContext {
     this.#changeable = connection;
   }
 
-  /** The connection that goes on. */
+  /** The current connection, after any replacement. */
   get downstream(): Connection {
     return this.#downstream;
   }
 
-  /** What was received and is left for the sniffer and the backend. */
+  /** Bytes received and not consumed: for the sniffer and the backend. */
   get rest(): Uint8Array {
     return this.#head.bytes;
   }
@@ -94,8 +93,8 @@ export class FilteredClient implements FilterContext {
   /**
    * Runs `filters` in order.
    *
-   * @returns the hello when a filter knows it, `left` when the client left without a word
-   * @throws ProxyError; anything else that a filter rejects with becomes `INTERNAL` and names the filter
+   * @returns the hello if a filter provides one, or `left` if the client closed without sending a byte
+   * @throws ProxyError; any other rejection of a filter becomes `INTERNAL` and names the filter
    */
   async run(filters: readonly ConnectionFilter[]): Promise<Hello | 'left' | undefined> {
     let hello: Hello | undefined;
@@ -118,7 +117,7 @@ export class FilteredClient implements FilterContext {
       if (isResult(result)) return result;
       throw new TypeError(`expected nothing, a hello or left, found ${JSON.stringify(result)}`);
     } catch (reason) {
-      // What goes on below another connection is not seen from here: its filter says by itself whether the client just left.
+      // Bytes below a replaced connection are not counted here: the filter itself must return `left` if the client just closed.
       const isSilent = this.#head.total === 0 && !this.#isReplaced;
       if (isSilent && reason instanceof ProxyError && reason.code === 'DOWNSTREAM_RESET') return { kind: 'left' };
       throw ProxyError.from(reason, `filter ${filter.name}`);

@@ -1,27 +1,27 @@
 /**
- * Bytes received so far and not consumed. One read is passed on as it came; more are gathered in a buffer that doubles, so that
- * work is linear however small the pieces.
+ * Bytes received and not consumed. A single read is passed on without a copy; further reads are gathered in a buffer that doubles, so that
+ * the work is linear however small the pieces.
  */
 export class Head {
   #buffer: Uint8Array = NOTHING;
-  /** Whether the buffer was made here: that of a read may be shared with others beyond the bytes read. */
+  /** Whether this object allocated the buffer; otherwise the memory behind the read may be shared. */
   #isOwn = false;
   #start = 0;
   #end = 0;
-  /** Bytes received, those consumed included. */
+  /** Number of bytes received, including consumed ones. */
   total = 0;
 
-  /** How many bytes are there. */
+  /** Number of bytes available. */
   get length(): number {
     return this.#end - this.#start;
   }
 
-  /** All of them: a view, of use until the next {@link append}. */
+  /** All available bytes: a view that is valid until the next {@link append}. */
   get bytes(): Uint8Array {
     return this.#buffer.subarray(this.#start, this.#end);
   }
 
-  /** Adds `bytes`, which belong to the head from then on. */
+  /** Appends `bytes`, and takes ownership of them. */
   append(bytes: Uint8Array): void {
     this.total += bytes.length;
     if (this.length > 0) {
@@ -34,7 +34,7 @@ export class Head {
     this.#end = bytes.length;
   }
 
-  /** Takes the first `count` bytes away. */
+  /** Removes the first `count` bytes. */
   consume(count: number): void {
     if (!(count >= 0 && count <= this.length))
       throw new RangeError(`expected to consume at most ${this.length} bytes, found ${count}`);
@@ -58,5 +58,5 @@ export class Head {
 
 const NOTHING = new Uint8Array(0);
 
-// A hello that comes in pieces is most often a post-quantum one of under 2 KiB.
+// Most hellos that arrive in pieces are post-quantum ones of less than 2 KiB.
 const SMALLEST_BUFFER_BYTES = 4096;

@@ -1,36 +1,39 @@
 import type { Backend } from '../routes/route.ts';
 import type { Accepted, Hello } from './connection.ts';
 
-/** Chooses the next backend among equals: those that are healthy, of one priority group, and equally near. */
+/** Selects the next backend among equal candidates: healthy, of one priority group, equally near. */
 export interface Picker {
   /**
-   * Chooses one of `from`. Synchronous: a connection waits for it.
+   * Returns one element of `from`. Synchronous: a connection waits for it.
    *
-   * @param from at least one backend; need not be the same set each time, since backends that have failed are left out
-   * @param client who connects, and what it asked for
+   * @param from at least one backend; the set may differ between calls, since failed backends are left out
+   * @param client the client and its hello
    */
   pick(from: readonly Backend[], client: BalancedClient): Backend;
 }
 
-/** What a picker knows of the connection for which it chooses. */
+/** The connection that a picker selects a backend for. */
 export interface BalancedClient {
-  /** The client's side: its address is `connection.remote`. */
+  /** The client side: its address is `connection.remote`. */
   readonly connection: Accepted;
-  /** What the client asked for. */
+  /** The client's hello. */
   readonly hello: Hello;
 }
 
-/** What a picker may ask. */
+/** Functions that a picker may call. */
 export interface PickerOptions {
-  /** Connections that the backend has now in this process, those being dialled too, of all routes whose balance counts them. */
+  /**
+   * Returns the number of current connections of a backend in this process, including those being dialled, of all routes whose balance
+   * counts them.
+   */
   load(backend: Backend): number;
-  /** In [0, 1). */
+  /** Returns a random number in [0, 1). */
   random(): number;
 }
 
 /**
- * Makes a picker for one route; it may keep state from one pick to the next. A check calls it, too: it starts nothing.
+ * Creates a picker for one route; the picker may keep state between picks. Must not start anything: `--check` calls it too.
  *
- * @throws ConfigProblems, or any error, when `settings` are wrong
+ * @throws ConfigProblems or any other error if `settings` are invalid
  */
 export type BalanceFactory = (settings: Readonly<Record<string, unknown>>, options: PickerOptions) => Picker;

@@ -2,17 +2,17 @@ import type { Connecting } from './connecting.ts';
 import type { Hello, Retry, Upstream } from './connection.ts';
 import type { Splice } from '../transport/transport.ts';
 
-// The phases are classes: V8 guesses the age of object literals, and makes those old at once that it takes for long-lived
-// (docs/adr/0023). Instances are spared that.
+// The phases are classes: V8 predicts the lifetime of object literals, and allocates those it considers long-lived directly in the old
+// generation (docs/adr/0023). Class instances are exempt.
 
-/** Until the hello is complete. */
+/** Phase until the hello is complete. */
 export class Opening {
   kind: 'filtering' | 'sniffing' = 'sniffing';
-  /** Whether the client's connections include this one: not before its filters have run. */
+  /** Whether the client's connection count includes this one: only after its filters have run. */
   isCounted = true;
 }
 
-/** From the hello until a backend is reached. */
+/** Phase from the hello until a backend is connected. */
 export class Reaching {
   readonly kind = 'connecting';
   readonly connecting: Connecting;
@@ -22,12 +22,12 @@ export class Reaching {
   }
 }
 
-/** Both ends belong to the splice. */
+/** Phase of the splice, which owns both ends. */
 export class Splicing {
   readonly kind = 'splicing';
   readonly connecting: Connecting;
   readonly splice: Splice;
-  /** Present where another backend may take the place of this one. */
+  /** Present if a retry may replace the backend. */
   readonly resend: Resend | undefined;
 
   constructor(connecting: Connecting, splice: Splice, resend: Resend | undefined) {
@@ -37,7 +37,7 @@ export class Splicing {
   }
 }
 
-/** What another backend is reached with. */
+/** The data of a retry on another backend. */
 export interface Resend {
   readonly head: Uint8Array;
   readonly upstream: Upstream;
@@ -48,18 +48,20 @@ interface Closed {
   readonly kind: 'closed';
 }
 
-/** Where a session is in its life, and what it has there. */
+/** Phase of a session, with its data. */
 export type SessionPhase = Opening | Reaching | Splicing | Closed;
 
-/** The same for all. */
+/** Shared by all sessions. */
 export const CLOSED: Closed = { kind: 'closed' };
 
-/** What is known of the way to a backend; `undefined` before the hello is complete, and afterwards. */
+/** Returns the connect state of a phase; `undefined` before the hello is complete and after the end. */
 export function connectingOf(phase: SessionPhase): Connecting | undefined {
   return phase.kind === 'connecting' || phase.kind === 'splicing' ? phase.connecting : undefined;
 }
 
-/** Early data is for one server only: it may be a request (RFC 8446, section 8). */
+/**
+ * Returns the data for a retry. Early data excludes one: it is meant for a single server and may contain a request (RFC 8446, section 8).
+ */
 export function resendOf({ earlyData }: Hello, upstream: Upstream, head: Uint8Array): Resend | undefined {
   const { retry } = upstream;
   return retry === undefined || earlyData === true ? undefined : { head, upstream, retry };

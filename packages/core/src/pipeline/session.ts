@@ -24,14 +24,14 @@ import type { Connector, Resolver, Sniffer } from './stages.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import type { Connection, Progress, Splice, Stall, Transfer, Transport } from '../transport/transport.ts';
 
-/** What a connection passes through, in this order, and what it may spend. */
+/** The stages of a connection, in order, with its limits. */
 export interface Stages {
-  /** The filters of a listener, in their order; none when absent. Asked once for each connection. */
+  /** Returns the filters of a listener, in order; no filters when absent. Called once per connection. */
   filtersOf?(listener: string): readonly ConnectionFilter[];
   readonly sniffer: Sniffer;
   readonly resolver: Resolver;
   readonly connector: Connector;
-  /** That of the listeners: a session dials and splices by it. */
+  /** The transport of the listeners: a session dials and splices with it. */
   readonly transport: Pick<Transport, 'dial' | 'splice'>;
   readonly limits: Pick<
     Limits,
@@ -45,51 +45,51 @@ export interface Stages {
   >;
   readonly admission: Admission;
   readonly observer: Observer;
-  /** Begins the id of every connection: what makes ids unique where several processes share a log. Nothing when absent. */
+  /** Prefix of connection ids, which makes them unique when several processes share a log. None when absent. */
   readonly idPrefix?: string;
 }
 
-/** Where a connection is in its life. */
+/** Phase of a connection. */
 export type SessionState = 'filtering' | 'sniffing' | 'connecting' | 'splicing';
 
-/** A live connection as an operator sees it. */
+/** A live connection in the operator's view. */
 export interface LiveConnection extends Omit<ClosedConnection, 'transfer' | 'closedAt' | 'error'>, Progress {
-  /** Where it is in its life. */
+  /** Current phase. */
   readonly state: SessionState;
 }
 
-/** What all sessions of a proxy share. */
+/** State shared by all sessions of a proxy. */
 export interface SessionControl {
   readonly stages: Stages;
-  /** For those whose hello is not complete. */
+  /** For sessions with an incomplete hello. */
   readonly helloDeadlines: Deadlines<Session>;
-  /** For connectors that do not keep to the connect timeout by themselves: those of routes with this one. */
+  /** Returns the deadlines for connectors that exceed the connect timeout of a route, in milliseconds. */
   connectDeadlines(timeoutMs: number): Deadlines<Session>;
-  /** For transports that do not end a splice which was cut. */
+  /** For transports that do not end a splice after a cut. */
   readonly cutDeadlines: Deadlines<Session>;
-  /** For those that may last only so long. */
+  /** For connections with a maximum age. */
   readonly ages: MaxAges;
-  /** For clients that were told why they are turned away. */
+  /** For clients that were sent rejection bytes. */
   readonly lingering: LingeringClose;
-  /** `session` is over: everything has been reported of it. */
+  /** Called at the end of `session`, after its last event. */
   onClosed(session: Session): void;
 }
 
 const NOTHING_CARRIED: Transfer = { bytesUp: 0, bytesDown: 0 };
 
 /**
- * One connection on its way through the stages: owns both of its ends from accept to close, and ends with exactly one
- * `connection.closed`, whatever the parts that it calls do.
+ * One connection on its way through the stages. It owns both ends from accept to close, and ends with exactly one `connection.closed`,
+ * whatever the called parts do.
  */
 export class Session implements Linked<Session> {
   readonly connection: Accepted;
   earlier: Session | undefined;
   later: Session | undefined;
   readonly #control: SessionControl;
-  /** Of the phase that it is in: for the hello, for a connector, and for a splice that was cut. */
+  /** Deadline of the current phase: of the hello, of a connector, or of a splice that was cut. */
   readonly #deadline = new Deadline<Session>(this);
   #downstream: Connection;
-  /** The client has been told why it is turned away. */
+  /** Whether rejection bytes were sent to the client. */
   #isReported = false;
   #phase: SessionPhase = new Opening();
 
@@ -99,12 +99,12 @@ export class Session implements Linked<Session> {
     this.connection = connection;
   }
 
-  /** When a byte last arrived from either side; the time of accept while nothing is spliced. */
+  /** Time of the last byte from either side, in milliseconds of the monotonic clock; the time of accept before the splice. */
   get lastByteAt(): number {
     return this.#phase.kind === 'splicing' ? this.#phase.splice.lastByteAt : this.connection.at;
   }
 
-  /** Which end waits for its network, and why, as far as the transport can tell; `undefined` while it carries nothing. */
+  /** Returns the end that waits for its network, and why, if the transport can tell; `undefined` before the splice. */
   stalled(): (Stall & { readonly address: Endpoint }) | undefined {
     if (this.#phase.kind !== 'splicing') return undefined;
     const { splice, connecting } = this.#phase;
@@ -114,12 +114,15 @@ export class Session implements Linked<Session> {
     return address === undefined ? undefined : { ...stall, address };
   }
 
-  /** The backend to which it carries bytes, and since when; `undefined` while it carries none. */
+  /** The backend of the splice, and the time of its connect; `undefined` before the splice. */
   get reached(): Pick<Connecting, 'upstream' | 'connectedAt'> | undefined {
     return this.#phase.kind === 'splicing' ? this.#phase.connecting : undefined;
   }
 
-  /** Has `see` told of each backend that it may still reach, beside whoever else is. Without effect when there is none. */
+  /**
+   * Calls `see` for each backend that the session connects to from now on; earlier watchers stay. No effect if it cannot connect to another
+   * one.
+   */
   watchReached(see: (reached: Session['reached'], session: Session) => void): void {
     const connecting = this.#reaching;
     if (connecting === undefined) return;
@@ -130,7 +133,7 @@ export class Session implements Linked<Session> {
     };
   }
 
-  /** The way to a backend, while there is one to be reached: the first, or one in place of another that has not answered. */
+  /** The connect in progress, or the one that a retry may still start; `undefined` if there is none. */
   get #reaching(): Connecting | undefined {
     const phase = this.#phase;
     if (phase.kind === 'connecting') return phase.connecting;
@@ -138,12 +141,12 @@ export class Session implements Linked<Session> {
     return performance.now() < phase.resend.retry.untilMs ? phase.connecting : undefined;
   }
 
-  /** What has been carried so far, updated in place: for whoever looks at many sessions, and keeps none. */
+  /** Bytes carried so far. The object is updated in place and must not be kept: for scans over many sessions. */
   get carried(): Pick<Progress, 'bytesUp' | 'bytesDown'> {
     return this.#phase.kind === 'splicing' ? this.#phase.splice : NOTHING_CARRIED;
   }
 
-  /** A copy of what is known now; `undefined` once it is closed. */
+  /** A copy of the current facts; `undefined` once the session is closed. */
   get live(): LiveConnection | undefined {
     const phase = this.#phase;
     if (phase.kind === 'closed') return undefined;
@@ -158,9 +161,9 @@ export class Session implements Linked<Session> {
   }
 
   /**
-   * Ends the connection now, wherever it is; its code is that of `reason`. Idempotent: the first reason counts.
+   * Ends the connection in any phase, with the code of `reason`. Idempotent: the first reason counts.
    *
-   * @returns `false` when it has ended, or was cut, before
+   * @returns `false` if the connection has already ended or been cut
    */
   cut(reason: ProxyError): boolean {
     const phase = this.#phase;
@@ -179,7 +182,7 @@ export class Session implements Linked<Session> {
     return true;
   }
 
-  /** The hello is not complete in time. */
+  /** Ends a session whose hello is incomplete at its deadline. */
   onHelloTimeout(): void {
     const { helloTimeoutMs } = this.#control.stages.limits;
     this.cut(
@@ -190,7 +193,10 @@ export class Session implements Linked<Session> {
     );
   }
 
-  /** A connector has not settled, well after its time: whether it still dials says who is to blame. */
+  /**
+   * Ends a session whose connector has not settled by the deadline. A dial still pending makes it the backend's fault, otherwise the
+   * connector's.
+   */
   onConnectTimeout(): void {
     const phase = this.#phase;
     if (phase.kind !== 'connecting') return;
@@ -205,7 +211,7 @@ export class Session implements Linked<Session> {
     );
   }
 
-  /** A splice that was cut has not ended. */
+  /** Ends a session whose splice did not end after a cut. */
   onCutTimeout(): void {
     const phase = this.#phase;
     if (phase.kind !== 'splicing') return;
@@ -214,7 +220,7 @@ export class Session implements Linked<Session> {
     this.#close({ bytesUp, bytesDown, error });
   }
 
-  /** From accept to splice, which is closed when it ends; to be called once. Never rejects. */
+  /** Runs the session from accept to the end of the splice. Call it once. Never rejects. */
   async run(): Promise<void> {
     const { stages, helloDeadlines } = this.#control;
     this.#deadline.begin(helloDeadlines, this.connection.at);
@@ -226,7 +232,7 @@ export class Session implements Linked<Session> {
     }
   }
 
-  /** Not awaited: what an async function keeps while it waits is a fifth of all that an idle connection takes. */
+  /** Uses `then` instead of `await`: a suspended async function takes a fifth of the memory of an idle connection. */
   #await(splice: Splice | undefined): void {
     if (splice === undefined) this.#close(NOTHING_CARRIED);
     else
@@ -259,24 +265,27 @@ export class Session implements Linked<Session> {
     this.#close(failedWith(ProxyError.from(reason, this.#part)));
   }
 
-  /** Accept to splice: the stages in their order. `undefined` when the client left without a word, or the session is closed. */
+  /**
+   * Runs the stages from accept to splice. Resolves with `undefined` if the client closed without sending a byte, or if the session was
+   * closed.
+   */
   async #reach(): Promise<Splice | undefined> {
     const sniffed = await this.#readHello();
     const phase = this.#phase;
     if (sniffed === undefined || (phase.kind !== 'filtering' && phase.kind !== 'sniffing')) return undefined;
-    // Such a client is known of only when a route takes it.
+    // A client of an unrecognised protocol is reported as sniffed only if a route takes it.
     if (sniffed.unrecognised !== undefined && this.#route(sniffed.hello) === undefined) throw sniffed.unrecognised;
     const reaching = this.#helloComplete(sniffed.hello);
     const route = this.#resolve(reaching.connecting, sniffed);
-    // An observer may have closed it.
+    // An observer may have closed the session.
     if (this.#isOver(reaching)) return undefined;
-    // Nothing has been waited for since the hello.
+    // No time has passed since the hello: there was no `await`.
     this.#beginConnecting(reaching, route, reaching.connecting.helloAt);
     const upstream = await this.#control.stages.connector.connect(route, reaching.connecting);
     return this.#carryTo(reaching, upstream, sniffed.head);
   }
 
-  /** The backend has ended without an answer, and nobody but it has had the head: another one gets it. */
+  /** Retries on another backend: the former one closed without sending a byte, and only it got the head. */
   async #reachAnother(
     connecting: Connecting,
     { upstream, retry, head }: Resend,
@@ -355,7 +364,7 @@ export class Session implements Linked<Session> {
     return resolved(this.#control.stages.resolver, hello, this.connection);
   }
 
-  /** Tells the client, as far as the kernel takes it at once: nobody is waited for. */
+  /** Sends rejection bytes as far as the kernel accepts them at once; the write is not awaited. */
   #reject({ hello, rejections }: Sniffed): ProxyError {
     const error = unroutable(hello);
     const bytes = rejections?.[error.code];
@@ -404,7 +413,7 @@ export class Session implements Linked<Session> {
     return splice;
   }
 
-  /** Who is to be named when something other than a `ProxyError` is thrown. */
+  /** The part to name in the error if something other than a `ProxyError` is thrown. */
   get #part(): string | undefined {
     const phase = this.#phase;
     if (phase.kind === 'splicing') return 'transport';
@@ -412,7 +421,7 @@ export class Session implements Linked<Session> {
     return phase.connecting.upstream === undefined ? 'connector' : 'transport';
   }
 
-  /** The one end of a session: both ends closed, every count given back, one event. Never throws. Idempotent. */
+  /** Ends the session: closes both ends, releases every count, and emits one event. Never throws. Idempotent. */
   #close(transfer: Transfer): void {
     const phase = this.#phase;
     if (phase.kind === 'closed') return;
@@ -433,7 +442,7 @@ export class Session implements Linked<Session> {
   }
 }
 
-/** Written out: to spread an object into it took 3 µs of each connection. */
+/** Fields are listed one by one: an object spread took 3 µs per connection. */
 function closedConnection(
   connection: Accepted,
   connecting: Connecting | undefined,
@@ -455,7 +464,7 @@ function closedConnection(
   };
 }
 
-/** `transfer`, without the reset that its route calls a normal end. */
+/** Removes a reset that the route treats as a normal end from `transfer`. */
 function withoutUsualReset(transfer: Transfer, route: Route | undefined): Transfer {
   if (transfer.error === undefined || route?.resetsEndWell !== true || transfer.bytesDown === 0) return transfer;
   const { code } = transfer.error;

@@ -10,28 +10,29 @@ import { LingeringClose } from './lingering-close.ts';
 import { StallWatch } from './stall-watch.ts';
 import type { Connection } from '../transport/transport.ts';
 
-// A connector keeps to its time by itself; one that does not is given this much longer, so that what it has to say comes first.
+// Connectors enforce the connect timeout themselves. The session's own deadline is this much later, so that the connector's error comes
+// first.
 const CONNECTOR_GRACE_MS = 250;
 
-// Enough to find somebody of a crowd, few enough to look through at each connection that is one too many.
+// Enough to include a connection of a large client, few enough to scan for each connection beyond the limit.
 const CANDIDATES = 32;
 
-// Closing two sockets is a matter of the moment.
+// Closing two sockets takes no time.
 const CUT_TIMEOUT_MS = 5_000;
 
 const DRAINING = new ProxyError('CLOSED_BY_DRAIN', 'the proxy is draining');
 
-/** All live connections of a proxy: runs them, shows them, and can end them. */
+/** All live connections of a proxy: runs, lists and ends them. */
 export class Sessions {
   #control: SessionControl;
   readonly #sessions = new LinkedList<Session>();
   readonly #idle: (() => void)[] = [];
-  /** The same for all: a flood is no time to make errors. */
+  /** Shared: creating an error for each connection of a flood is too expensive. */
   #tooManyPending: ProxyError;
   readonly #lingering = new LingeringClose();
   readonly #ages = new MaxAges();
   readonly #stalls = new StallWatch(this, () => this.#control.stages.observer);
-  /** Of all that are pending, also of those that came before a change. */
+  /** Deadlines of all pending hellos, including those accepted before a change of limits. */
   readonly #helloDeadlines = new DeadlinesByLength<Session>((session) => session.onHelloTimeout());
   #started = 0;
   #ended = 0;
@@ -42,23 +43,23 @@ export class Sessions {
     this.#control = this.#controlOf(stages);
   }
 
-  /** Connections that come from now on pass through `stages`. Those that are live keep what they began with. */
+  /** Replaces the stages for new connections. Live connections keep theirs. */
   use(stages: Stages): void {
     this.#tooManyPending = tooManyPending(stages);
     this.#control = this.#controlOf(stages);
   }
 
-  /** How many connections are live. */
+  /** Number of live connections. */
   get size(): number {
     return this.#sessions.size;
   }
 
-  /** How many connections have ended so far. */
+  /** Number of connections that have ended so far. */
   get ended(): number {
     return this.#ended;
   }
 
-  /** Takes `connection` over from `listener`: refuses it when a limit is reached, otherwise carries it to its end. */
+  /** Takes over `connection` from `listener`: refuses it if a limit is reached, otherwise runs it to its end. */
   accept(connection: Connection, listener: string): void {
     const refusal = this.#isStopped ? DRAINING : this.#admit(connection, listener);
     if (refusal !== undefined) {
@@ -72,22 +73,22 @@ export class Sessions {
     if (this.#control.stages.admission.hasTooManyPending) this.#longestPending()?.cut(this.#tooManyPending);
   }
 
-  /** Refuses whatever comes from now on. */
+  /** Refuses all further connections. */
   stopAccepting(): void {
     this.#isStopped = true;
   }
 
-  /** A copy of what is known of every live connection, oldest first. */
+  /** Returns copies of the facts of every live connection, oldest first. */
   live(): readonly LiveConnection[] {
     return Array.from(this.#sessions, (session) => session.live).filter((live) => live !== undefined);
   }
 
-  /** Every live session, oldest first. Sessions may end while they are iterated over. */
+  /** Iterates over the live sessions, oldest first. Sessions may end during the iteration. */
   [Symbol.iterator](): Iterator<Session> {
     return this.#sessions[Symbol.iterator]();
   }
 
-  /** Ends the connection `id`; `false` when there is none (any more). */
+  /** Ends the connection `id`; returns `false` if there is none. */
   cut(id: string, reason: ProxyError): boolean {
     for (const session of this.#sessions) {
       if (session.connection.id !== id) continue;
@@ -96,7 +97,7 @@ export class Sessions {
     return false;
   }
 
-  /** Resolves when no connection is live: at once, or when the last has ended. */
+  /** Resolves when no connection is live. */
   empty(): Promise<void> {
     if (this.#sessions.size === 0) return Promise.resolve();
     return new Promise((resolve) => this.#idle.push(resolve));
@@ -106,10 +107,10 @@ export class Sessions {
     const { connectTimeoutMs } = stages.limits;
     const connectDeadlines = new DeadlinesByLength<Session>((session) => session.onConnectTimeout());
     return {
-      // An observer that throws harms nobody: neither the other observers nor the connection.
+      // An observer that throws affects neither the other observers nor the connection.
       stages: { ...stages, observer: observers([stages.observer]) },
       helloDeadlines: this.#helloDeadlines.of(stages.limits.helloTimeoutMs),
-      // A route's own may be anything: routes of resolvers are judged by nobody.
+      // A route's own timeout is not validated if a resolver returned the route.
       connectDeadlines: (timeoutMs) =>
         connectDeadlines.of((timeoutMs > 0 ? timeoutMs : connectTimeoutMs) + CONNECTOR_GRACE_MS),
       cutDeadlines: new Deadlines(CUT_TIMEOUT_MS, (session) => session.onCutTimeout()),
@@ -119,7 +120,7 @@ export class Sessions {
     };
   }
 
-  /** Of those that have waited longest the one whose client has the most connections: a crowd makes room by itself. */
+  /** Of the oldest pending sessions, the one whose client has the most connections: a flood displaces its own connections. */
   #longestPending(): Session | undefined {
     const { admission } = this.#control.stages;
     let chosen: Session | undefined;
@@ -134,7 +135,7 @@ export class Sessions {
     return chosen;
   }
 
-  /** Behind filters the client is not known yet: it is counted when they have run. */
+  /** With filters the client's address is not known yet: the session counts it after they have run. */
   #admit({ remote }: Connection, listener: string): ProxyError | undefined {
     const { admission, filtersOf } = this.#control.stages;
     const refusal = admission.admit();

@@ -6,86 +6,86 @@ import type { ProxyErrorCode } from '../errors.ts';
 import type { Backend, Route } from '../routes/route.ts';
 import type { Connection, Dial, DialOptions } from '../transport/transport.ts';
 
-/** A judgement on the bytes so far. */
+/** A sniffer's decision on the bytes so far. */
 export type Verdict =
-  /** Recognised: everything there is to know before routing, and how to say in its protocol that it ends here. */
+  /** Recognised: everything needed for routing, and the rejection bytes of the protocol. */
   | { readonly kind: 'hello'; readonly hello: Hello; readonly rejections?: RejectionBytes }
-  /** Undecided: ask again with more bytes. `progress` is handed back then, so that no byte is judged twice. */
+  /** Undecided: call again with more bytes and with `progress`, so that no byte is parsed twice. */
   | { readonly kind: 'more'; readonly progress?: unknown }
-  /** Not mine: ask the next sniffer. */
+  /** Another protocol: try the next sniffer. */
   | { readonly kind: 'pass' }
-  /** Mine, and broken: `reason` says for people what is wrong. */
+  /** This sniffer's protocol, but malformed: `reason` describes the error for people. */
   | { readonly kind: 'reject'; readonly reason: string };
 
 /**
- * What a client is told, in the protocol of its hello, when its name leads nowhere and the connection ends with one of these
- * codes; of others it is told nothing. The bytes are never changed, so that one set may serve all connections.
+ * Bytes sent to the client, in the protocol of its hello, when the connection ends with one of these codes because no route matches; for
+ * other codes nothing is sent. The bytes are never modified, so that all connections may share one set.
  */
 export type RejectionBytes = Readonly<Partial<Record<ProxyErrorCode, Uint8Array>>>;
 
 /**
- * Recognises a protocol by its first bytes. Pure: somebody else owns the socket, the deadline and the size limit.
- * The first sniffer that does not `pass` decides, and its `more` makes the others wait: pass on the first byte that rules you out.
+ * Recognises a protocol by its first bytes. Pure: the caller owns the socket, the deadline and the size limit. The first sniffer that does
+ * not `pass` decides, and `more` blocks the others: pass on the first byte that excludes your protocol.
  */
 export interface Sniffer {
   readonly name: string;
   /**
-   * Judges the bytes so far. Called again with more of them after a `more`.
+   * Inspects the bytes so far. Called again with more of them after `more`.
    *
-   * @param head all bytes received so far, at least one, from the first; not to be kept or changed
-   * @param progress what this sniffer's last `more` for the same connection carried
+   * @param head all bytes received so far, at least one; valid only during the call, read-only
+   * @param progress `progress` of this sniffer's last `more` for the same connection
    */
   inspect(head: Uint8Array, progress?: unknown): Verdict;
 }
 
-/** Finds the route of a hello. Synchronous: routing never waits. */
+/** Finds the route for a hello. Synchronous: routing never waits. */
 export interface Resolver {
   resolve(hello: Hello, from: Accepted): Route | undefined;
 }
 
-/** Settings of a dial that a session makes for a connector. */
+/** Options of a dial that a connector makes through its session. */
 export interface ConnectDialOptions extends DialOptions {
   /**
-   * Puts something over the new connection before it counts as reached: TLS, a header. Its time is what is left of the dial's; a
-   * rejection is a dial that failed. The connection is closed then, and when the session ends meanwhile.
+   * Upgrades the new connection before the dial counts as successful: TLS, a header. It has the remaining time of the dial, and its
+   * rejection fails the dial. The session closes the connection then, and also if the session ends in the meantime.
    */
   readonly upgrade?: (connection: Connection, within: UpgradeTime) => Promise<Connection>;
 }
 
-/** How long an upgrade may take. */
+/** Time limits of an upgrade. */
 export interface UpgradeTime {
-  /** Milliseconds; 0 when none is left. */
+  /** In milliseconds; 0 if none is left. */
   readonly timeoutMs: number;
-  /** Aborts when nobody waits for the connection any more; its reason is a `ProxyError`. */
+  /** Aborts when the connection is no longer needed; the reason is a `ProxyError`. */
   readonly signal: AbortSignal;
 }
 
-/** What a connector knows of the session for which it reaches a backend, and how it dials. */
+/** The session that a connector works for: its facts, and its way to dial. */
 export interface ConnectContext {
-  /** The client's side. */
+  /** The client side. */
   readonly connection: Accepted;
-  /** What the client asked for. */
+  /** The client's hello. */
   readonly hello: Hello;
   /**
-   * Aborts when the client is gone or the drain's grace is over; its reason is a `ProxyError`. Made when it is first asked for:
-   * a connector that only dials, and reads {@link abandoned}, never needs it, and it costs as much as a dial.
+   * Aborts when the client is gone or the drain's grace period is over; the reason is a `ProxyError`. Created at the first access, since it
+   * costs as much as a dial: connectors that only dial and read {@link abandoned} never need it.
    */
   readonly signal: AbortSignal;
-  /** The reason with which `signal` has aborted, or would have: nobody waits for the backend any more. */
+  /** The abort reason of `signal`, without creating it: set once the backend is no longer needed. */
   readonly abandoned: ProxyError | undefined;
-  /** Dials so far, of all connectors and layers of the session together. */
+  /** Number of dials so far, of all connectors and layers of the session. */
   readonly attempts: number;
   /**
-   * Dials `address`, one of those of `backend`, by the transport of the listener. The session counts the dial, reports its failure
-   * as `dial.failed`, and cuts it when nobody waits for it any more; several may be under way at once.
+   * Dials `address`, one of the addresses of `backend`, through the listener's transport. The session counts the dial, reports its failure
+   * as `dial.failed`, and cuts it when the backend is no longer needed. Concurrent dials are allowed.
    *
-   * The connector owns what a dial gives until it hands it over as an {@link Upstream}, and closes what it does not hand over; the
-   * session closes what is left when it ends. A dial that is cut is not reported as failed.
+   * The connector owns the resulting connection until it returns it in an {@link Upstream}, and closes connections that it does not return;
+   * the session closes any that are left when it ends. A dial that was cut is not reported as failed.
    */
   dial(backend: Backend, address: Endpoint, options: ConnectDialOptions): Dial;
 }
 
-/** `context`, whose dials also do `upgrade`, before anything else that is put over their connections: for layers. */
+/** Returns `context` with `upgrade` added to every dial, before any upgrade that the dial requests itself. For layers. */
 export function withUpgrade(
   context: ConnectContext,
   upgrade: NonNullable<ConnectDialOptions['upgrade']>,
@@ -95,7 +95,7 @@ export function withUpgrade(
   );
 }
 
-/** `context` with another `dial`; its signal is still made only when it is asked for. */
+/** Returns `context` with another `dial`; its signal is still created at the first access. */
 export function withDial(context: ConnectContext, dial: ConnectContext['dial']): ConnectContext {
   return {
     connection: context.connection,
@@ -125,21 +125,21 @@ function inTurn(
   };
 }
 
-/** Reaches one of a route's backends. */
+/** Connects to one of a route's backends. */
 export interface Connector {
-  /** The caller owns what it gets. Rejects with a `ProxyError`: `NO_BACKEND`, `CONNECT_*`, or the signal's reason. */
+  /** Resolves with an upstream that the caller owns. Rejects with a `ProxyError`: `NO_BACKEND`, `CONNECT_*`, or the signal's reason. */
   connect(route: Route, context: ConnectContext): Promise<Upstream>;
 }
 
 /** Wraps a stage in a stage of the same kind. */
 export type Layer<Stage> = (inner: Stage) => Stage;
 
-/** `stage` wrapped in `layers`; the layer listed first is outermost and sees a call first. */
+/** Wraps `stage` in `layers`; the layer listed first is outermost and gets each call first. */
 export function layered<Stage>(stage: Stage, layers: readonly Layer<Stage>[]): Stage {
   return layers.reduceRight((inner, layer) => layer(inner), stage);
 }
 
-/** Asks `resolvers` in order; the first that knows a route decides. */
+/** Combines `resolvers`: they are called in order, and the first that returns a route decides. */
 export function firstToKnow(resolvers: readonly Resolver[]): Resolver {
   const [only] = resolvers;
   if (only !== undefined && resolvers.length === 1) return only;
@@ -154,7 +154,7 @@ export function firstToKnow(resolvers: readonly Resolver[]): Resolver {
   };
 }
 
-/** Asks `sniffers` in order; the first that does not `pass` decides. All passing is a `pass`. */
+/** Combines `sniffers`: they are called in order, and the first that does not `pass` decides. If all pass, the result is `pass`. */
 export function firstOf(sniffers: readonly Sniffer[]): Sniffer {
   const [only] = sniffers;
   if (only !== undefined && sniffers.length === 1) return only;
@@ -165,9 +165,9 @@ export function firstOf(sniffers: readonly Sniffer[]): Sniffer {
 }
 
 /**
- * What `sniffer` says of `head`.
+ * Calls `sniffer` and validates its verdict.
  *
- * @throws ProxyError `INTERNAL` that names the sniffer when it throws, or answers with something that is no verdict
+ * @throws ProxyError `INTERNAL` that names the sniffer, if it throws or returns something other than a verdict
  */
 export function inspected(sniffer: Sniffer, head: Uint8Array, progress: unknown): Verdict {
   let verdict: unknown;
@@ -186,7 +186,7 @@ function isVerdict(value: unknown): value is Verdict {
   return kind === 'hello' ? isHello(hello) : kind === 'more' || kind === 'pass' || kind === 'reject';
 }
 
-/** Which of several sniffers asked for more bytes, and what it has seen. */
+/** Index of the sniffer that needs more bytes, and its progress. */
 interface Waiting {
   readonly index: number;
   readonly progress: unknown;

@@ -5,24 +5,24 @@ import type { Endpoint } from '../transport/endpoint.ts';
 import type { Connection, Dial } from '../transport/transport.ts';
 import type { Dials } from './dials.ts';
 
-/** A backend that was reached, and where. */
+/** A connection to a backend, with its address. */
 export interface Reached {
   readonly connection: Connection;
   /** The address that answered. */
   readonly address: Endpoint;
 }
 
-/** RFC 8305, section 5: how long one address is waited for before the next is dialled as well. */
+/** Delay before the next address is dialled as well (RFC 8305, section 5: Connection Attempt Delay). */
 const STAGGER_MS = 250;
 
-// RFC 8305, section 4, asks to remember what worked; networks that lose one family do so for longer than this.
+// RFC 8305, section 4, recommends to remember the family that worked; networks that lose one family do so for longer than this.
 const REMEMBERED_MS = 600_000;
 
-/** Which family of a backend's addresses has let connections wait: it is tried second for ten minutes. */
+/** Remembers, for ten minutes, which address family of a backend did not answer: the other family is dialled first. */
 export class SlowFamilies {
   readonly #byBackend = new WeakMap<Backend, { readonly isIPv6: boolean; readonly until: number }>();
 
-  /** The family of `address` has been overtaken by the other one. @returns whether that was not known */
+  /** Records that another family answered before that of `address`. @returns whether this is new */
   overtaken(backend: Backend, address: Endpoint): boolean {
     const before = this.#byBackend.get(backend);
     const isNew = before === undefined || performance.now() >= before.until || before.isIPv6 !== isIPv6(address.host);
@@ -30,7 +30,7 @@ export class SlowFamilies {
     return isNew;
   }
 
-  /** `addresses` in the order to dial: families take turns, and a slow one does not begin (RFC 8305, section 4). */
+  /** Returns `addresses` in dial order: the families alternate, beginning with one that is not slow (RFC 8305, section 4). */
   ordered(backend: Backend, addresses: readonly Endpoint[]): readonly Endpoint[] {
     const [first] = addresses;
     if (first === undefined || addresses.length < 2) return addresses;
@@ -46,12 +46,12 @@ export class SlowFamilies {
   }
 }
 
-/** What {@link StaggeredDials} dials. */
+/** Options of {@link StaggeredDials}. */
 export interface StaggeredOptions {
   readonly backend: Backend;
-  /** In the order to dial; at least one. */
+  /** In dial order; at least one. */
   readonly addresses: readonly Endpoint[];
-  /** When the last dial must have answered, in milliseconds of the monotonic clock. */
+  /** Deadline of the last dial, in milliseconds of the monotonic clock. */
   readonly endsAt: number;
   readonly dials: Dials;
   readonly slowFamilies: SlowFamilies;
@@ -64,11 +64,11 @@ interface PendingDial {
 }
 
 /**
- * Dials the addresses of one backend one after the other, the next one when the last has failed or has not answered for a quarter of a
- * second, until one answers; the others are then cut (RFC 8305, section 5).
+ * Dials the addresses of one backend in order, each as soon as the one before has failed or has not answered for 250 ms. The first answer
+ * wins, and the other dials are cut (RFC 8305, section 5).
  */
 export class StaggeredDials {
-  /** The first that answered; `undefined` when none has. Rejects when nobody is there to go on for. */
+  /** Resolves with the first connection, or with `undefined` if all dials failed. Rejects if the session no longer needs a backend. */
   readonly done: Promise<Reached | undefined>;
   readonly #options: StaggeredOptions;
   readonly #pending = new Set<PendingDial>();
@@ -142,7 +142,7 @@ export class StaggeredDials {
   }
 
   #failed(one: PendingDial, reason: unknown): void {
-    // Cut, since another has answered.
+    // This dial was cut because another one has answered.
     if (!this.#pending.delete(one)) return;
     const { backend, dials, slowFamilies, addresses } = this.#options;
     try {
