@@ -3,29 +3,29 @@ import type { AccessRules, ListenAddress } from '../routes/route.ts';
 import { addressSet } from './address-set.ts';
 import type { AddressSet } from './address-set.ts';
 
-/** Files with addresses that access rules name, read and followed by somebody. */
+/** Address list files named by access rules, loaded and followed by the implementer. */
 export interface AddressLists {
-  /** What stands in the file at `path`; `undefined` before it has been read for the first time. */
+  /** Returns the addresses in the file at `path`, or `undefined` before its first load. */
   get(path: string): AddressSet | undefined;
-  /** Follows the file from now on. Resolves when it has been read, or cannot be. Never rejects. */
+  /** Starts to follow the file. Resolves after its first load, whether that succeeded or not. Never rejects. */
   read(path: string): Promise<void>;
 }
 
-/** Access rules, ready to be asked. */
+/** Access rules, compiled for lookup. */
 export class Access {
   readonly #allow: AddressSet | undefined;
   readonly #deny: AddressSet | undefined;
   readonly #rules: AccessRules;
   readonly #lists: AddressLists | undefined;
-  // One for each reason: a flood is no time to make errors.
+  // One error per reason: creating errors during a flood is too expensive.
   readonly #denied: ProxyError;
   readonly #notAllowed: ProxyError;
   readonly #unread: ProxyError;
 
   /**
-   * @param of whose rules they are, for error messages: `listener edge`
-   * @param lists for the files that the rules name; nobody may connect by rules with a file when it is absent
-   * @throws Error for an entry that is no address
+   * @param of owner of the rules, for error messages: `listener edge`
+   * @param lists files that the rules name; if absent, rules with a file deny all clients
+   * @throws Error for an entry that is not an address or block
    */
   constructor(of: string, rules: AccessRules, lists?: AddressLists) {
     const { allow, deny } = rules;
@@ -38,7 +38,7 @@ export class Access {
     this.#unread = new ProxyError('CLIENT_DENIED', `access of ${of}: a list of addresses could not be read`);
   }
 
-  /** Resolves when the files have been read, or cannot be; `undefined` when there is nothing to wait for. */
+  /** Resolves when the files have been loaded or have failed to; `undefined` if there is nothing to wait for. */
   get ready(): Promise<unknown> | undefined {
     const lists = this.#lists;
     const { allowFile, denyFile } = this.#rules;
@@ -48,7 +48,7 @@ export class Access {
     return Promise.all(unread.map((path) => (path === undefined ? undefined : lists.read(path))));
   }
 
-  /** Why a client may not connect; `undefined` when it may. */
+  /** Returns the reason for denying a client, or `undefined` if it may connect. */
   refusal(host: string): ProxyError | undefined {
     if (this.#deny?.has(host) === true) return this.#denied;
     const { allowFile, denyFile } = this.#rules;
@@ -67,9 +67,9 @@ export class Access {
 }
 
 /**
- * The access rules of `listeners`, by name.
+ * Returns a lookup of the access rules of `listeners`, by listener name.
  *
- * @throws Error for an entry that is no address
+ * @throws Error for an entry that is not an address or block
  */
 export function accessByListener(
   listeners: readonly ListenAddress[],

@@ -1,22 +1,24 @@
 import { readAddress, WORDS } from './ip-address.ts';
 
-/** Addresses, given one by one or in blocks. */
+/** A set of addresses and blocks. */
 export interface AddressSet {
-  /** Whether `host` is in it: an IP address, or `unix:` and a path. IPv4 in IPv6 (`::ffff:192.0.2.1`) is IPv4. */
+  /**
+   * Whether the set contains `host`: an IP address, or `unix:` and a path. IPv4-mapped IPv6 addresses (`::ffff:192.0.2.1`) count as IPv4.
+   */
   has(host: string): boolean;
-  /** How many ranges it is: blocks that overlap or touch each other are one. */
+  /** Number of ranges; overlapping and adjacent blocks are merged. */
   readonly size: number;
 }
 
-/** Stands for whoever connects to a unix socket. */
+/** Entry for all clients of unix sockets. */
 const UNIX = 'unix';
 
 /**
- * Reads addresses and blocks: `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32`, and `unix` for whoever connects to a unix socket. Bits behind a
- * prefix are ignored. Takes n log n of time; the response is found by halving sorted ranges, 17 steps for 100,000 of them, without an
- * allocation, and they take 8 bytes each for IPv4, 32 for IPv6.
+ * Builds a set from addresses and blocks: `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32`, and `unix` for clients of unix sockets. Host bits of a
+ * block are ignored. Takes O(n log n); a lookup is a binary search, 17 steps for 100,000 ranges, without an allocation. A range takes 8
+ * bytes for IPv4, 32 for IPv6.
  *
- * @throws Error that says which is none
+ * @throws Error that names the first invalid entry
  */
 export function addressSet(entries: readonly string[]): AddressSet {
   const builder = new AddressSetBuilder();
@@ -26,14 +28,14 @@ export function addressSet(entries: readonly string[]): AddressSet {
   return builder.build();
 }
 
-/** {@link addressSet} in steps, so that whoever has very many entries can give way to others in between. */
+/** Builds an {@link addressSet} in steps, so that callers with very many entries can yield to the event loop in between. */
 export class AddressSetBuilder {
   readonly #v4 = new Blocks(V4_WORDS);
   readonly #v6 = new Blocks(WORDS);
   readonly #block: Block = emptyBlock();
   #hasUnix = false;
 
-  /** Adds an address or a block. @returns `false` when it is none, which is then left out */
+  /** Adds an address or a block. @returns `false` if it is invalid; it is then ignored */
   add(entry: string): boolean {
     const block = this.#block;
     if (entry === UNIX) this.#hasUnix = true;
@@ -42,7 +44,7 @@ export class AddressSetBuilder {
     return true;
   }
 
-  /** Sorts what was added: some 40 ms for 100,000 entries. */
+  /** Sorts the entries and returns the set: about 40 ms for 100,000 entries. */
   build(): AddressSet {
     const [v4, v6, hasUnix] = [this.#v4.merged(), this.#v6.merged(), this.#hasUnix];
     const bits = new Uint32Array(WORDS);
@@ -56,15 +58,15 @@ export class AddressSetBuilder {
   }
 }
 
-/** Whether `entry` can stand in an {@link addressSet}. */
+/** Whether `entry` is valid in an {@link addressSet}. */
 export function isAddressOrBlock(entry: string): boolean {
   return entry === UNIX || readBlock(entry, emptyBlock());
 }
 
-/** What {@link isAddressOrBlock} takes, for error messages: `expected ${ADDRESS_OR_BLOCK_FORM}, found …`. */
+/** Description of a valid entry for error messages: `expected ${ADDRESS_OR_BLOCK_FORM}, found …`. */
 export const ADDRESS_OR_BLOCK_FORM = 'an address, a block such as 10.0.0.0/8, or unix';
 
-/** An address and how many of its 128 bits count. */
+/** An address, and the number of its 128 bits that count. */
 interface Block {
   readonly bits: Uint32Array;
   family: 4 | 6;
@@ -75,7 +77,7 @@ function emptyBlock(): Block {
   return { bits: new Uint32Array(WORDS), family: 4, prefix: 0 };
 }
 
-/** @returns whether `entry` is one; `block` is of no meaning otherwise */
+/** Parses an entry into `block`. @returns whether it is valid; `block` is undefined otherwise */
 function readBlock(entry: string, block: Block): boolean {
   const slash = entry.indexOf('/');
   const host = slash === -1 ? entry : entry.slice(0, slash);
@@ -87,7 +89,7 @@ function readBlock(entry: string, block: Block): boolean {
   const written = slash === -1 ? width : Number(digits);
   if (written > width) return false;
   block.prefix = 128 - width + written;
-  // Only a block of nothing but IPv4 in IPv6 is one of IPv4: `::/0` is what people write for all of IPv6.
+  // Only a block within the IPv4-mapped range is IPv4: `::/0` is the usual notation for all of IPv6.
   block.family = family === 4 && block.prefix >= MAPPED_PREFIX ? 4 : 6;
   return true;
 }
@@ -95,10 +97,10 @@ function readBlock(entry: string, block: Block): boolean {
 /** `::ffff:0:0/96` */
 const MAPPED_PREFIX = 96;
 
-/** Of IPv4 only the last word differs. */
+/** IPv4 addresses differ only in the last word. */
 const V4_WORDS = 1;
 
-/** Blocks of one family as they come, first and last address of each. */
+/** Unsorted blocks of one family: the first and last address of each. */
 class Blocks {
   readonly #words: number;
   #count = 0;
@@ -125,7 +127,7 @@ class Blocks {
     this.#count += 1;
   }
 
-  /** Sorted; those that overlap or touch each other are one. */
+  /** Sorts the blocks, and merges those that overlap or are adjacent. */
   merged(): Ranges {
     const words = this.#words;
     const [firsts, lasts] = [this.#firsts, this.#lasts];
@@ -157,7 +159,7 @@ function doubled(words: Uint32Array): Uint32Array {
   return larger;
 }
 
-/** Ranges of one family, sorted, none of which touches another. */
+/** Sorted, disjoint ranges of one family. */
 class Ranges {
   readonly size: number;
   readonly #words: number;
@@ -176,7 +178,7 @@ class Ranges {
     const firsts = this.#firsts;
     const skipped = WORDS - words;
     let [low, high] = [0, this.size];
-    // Finds the first range that begins behind it: the one before is the only one that can hold it.
+    // Finds the first range that begins behind the address: only the one before can contain it.
     while (low < high) {
       const middle = (low + high) >>> 1;
       if (compare(firsts, middle * words, bits, skipped, words) <= 0) low = middle + 1;
@@ -186,7 +188,10 @@ class Ranges {
   }
 }
 
-/** Below 0 when the address at `i` of `a` comes before the one at `j` of `b`. Five plain values: it runs for each step of each search. */
+/**
+ * Compares the address at `i` of `a` with the one at `j` of `b`: negative if it is lower. Takes five plain values, since it runs in each
+ * step of each search.
+ */
 function compare(a: Uint32Array, i: number, b: Uint32Array, j: number, words: number): number {
   for (let word = 0; word < words; word += 1) {
     const difference = (a[i + word] ?? 0) - (b[j + word] ?? 0);
@@ -202,6 +207,6 @@ function isBehind(first: Uint32Array, last: Uint32Array): boolean {
     following[word] = (following[word] ?? 0) + 1;
     if (following[word] !== 0) return compare(first, 0, following, 0, last.length) > 0;
   }
-  // Nothing comes behind the very last address.
+  // `last` is the highest address of all.
   return false;
 }

@@ -6,17 +6,17 @@ import type { ConnectContext } from './stages.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
 
 /**
- * `connect`, which is handed a place of its own for each connection of a route that limits connections to one backend. Backends of equal
- * address are one, over snapshots.
+ * Wraps `connect` so that connections of routes with `limits.perBackend` get a slot to count them by. Backends with the same address share
+ * the count, across snapshots.
  *
- * @param share the part of each limit that this process may use, above 0 and up to 1
- * @param connect moves the place to each backend that it is about to dial
+ * @param share this process's share of each limit, greater than 0, up to 1
+ * @param connect moves the slot to each backend before it dials it
  */
 export function withSlots(
   share: number,
   connect: (route: Route, context: ConnectContext, withinMs?: number, slot?: BackendSlot) => Promise<Upstream>,
 ): { connect(route: Route, context: ConnectContext, withinMs?: number): Promise<Upstream> } {
-  /** By route and backend. */
+  /** Used slots by route and backend. */
   const used = new Map<string, number>();
   return {
     connect: (route, context, withinMs) =>
@@ -35,7 +35,7 @@ export function withSlots(
   }
 }
 
-/** The one place that a connection has: at the backend which is being dialled, or was reached. */
+/** The slot of one connection, at the backend that is being dialled or was connected. */
 export class BackendSlot {
   readonly #route: Route;
   readonly #used: Map<string, number>;
@@ -49,7 +49,7 @@ export class BackendSlot {
     this.#limit = limit;
   }
 
-  /** Leaves the last backend, and takes a place at this one. @returns `false` when it has no more */
+  /** Frees the former backend's slot and takes one of `address`. @returns `false` if that backend is full */
   moveTo({ address }: Backend): boolean {
     this.release();
     const key = `${formatEndpoint(address)} ${this.#route.name}`;
@@ -63,7 +63,7 @@ export class BackendSlot {
     return true;
   }
 
-  /** Gives it back. Idempotent. */
+  /** Frees the slot. Idempotent. */
   release(): void {
     if (this.#at === undefined) return;
     const used = (this.#used.get(this.#at) ?? 0) - 1;
@@ -72,7 +72,7 @@ export class BackendSlot {
     this.#at = undefined;
   }
 
-  /** Why no backend was reached, when some of them were full: the limit, unless it is the client who has left. */
+  /** Turns the reason for a failed connect into `LIMIT_REACHED` if some backends were full, unless the client is at fault. */
   explained(reason: unknown): unknown {
     if (!this.#wasFull || !(reason instanceof ProxyError)) return reason;
     if (reason.code !== 'NO_BACKEND' && reason.side !== 'upstream') return reason;

@@ -2,7 +2,7 @@ import type { Backend, BuiltInBalance } from '../routes/route.ts';
 import { clientHash, nameHash } from './hash-balance.ts';
 import type { Picker, PickerOptions } from './picker.ts';
 
-/** A picker with state of its own: one for each route. */
+/** Creates a picker with its own state, for one route. */
 export function picker(balance: BuiltInBalance, options: PickerOptions): Picker {
   switch (balance) {
     case 'random':
@@ -19,9 +19,9 @@ export function picker(balance: BuiltInBalance, options: PickerOptions): Picker 
 }
 
 /**
- * Smooth weighted round robin: each turn every backend gains its weight, the one with most credit is chosen and pays the sum. Weights
- * 5, 1, 1 give a a b a c a a, not five a in a row. Begins at a random place, so that many gateways, or one that reloads often, do not
- * all favour whatever is listed first.
+ * Smooth weighted round robin: in each turn, every backend gains its weight as credit; the one with the most credit is selected and pays
+ * the sum. Weights 5, 1, 1 give a a b a c a a instead of five a in a row. The initial credit is random, so that many gateways, or one that
+ * reloads often, do not all favour the backend listed first.
  */
 function roundRobin(random: () => number): Picker {
   const credit = new Map<Backend, number>();
@@ -44,7 +44,7 @@ function roundRobin(random: () => number): Picker {
   }
 }
 
-/** The power of two choices: of two drawn by weight, the one with fewer connections for its weight. */
+/** Power of two choices: of two backends drawn by weight, the one with fewer connections relative to its weight. */
 function leastConnections({ load, random }: PickerOptions): Picker {
   return {
     pick(from) {
@@ -55,7 +55,7 @@ function leastConnections({ load, random }: PickerOptions): Picker {
   };
 }
 
-/** One at random, by weight. */
+/** Draws one backend at random, by weight. */
 export function drawn(from: readonly Backend[], random: () => number): Backend {
   let ticket = random() * sumOfWeights(from);
   for (const backend of from) {

@@ -3,24 +3,24 @@ import type { Backend, Route } from '../routes/route.ts';
 import type { FailoverGroups } from './failover-groups.ts';
 import type { Outliers } from './outliers.ts';
 
-/** Labels of backends, in the order of their importance: `{ zone: 'a' }`. */
+/** Preferred labels of backends, the most important first: `{ zone: 'a' }`. */
 export type Preference = Readonly<Record<string, string>>;
 
-/** What {@link Candidates} go by. */
+/** Dependencies of {@link Candidates}. */
 export interface CandidatesOptions {
   readonly outliers: Outliers;
   readonly health: BackendHealth;
-  /** Asked at each choice among labelled backends: a reload may change it. */
+  /** Read at each choice among labelled backends: a reload may change it. */
   readonly preference: Preference;
   readonly failover: FailoverGroups;
-  /** In [0, 1). */
+  /** Returns a random number in [0, 1). */
   random(): number;
 }
 
 /**
- * Among which backends the next one is chosen: those that are healthy, up by their checks and not ejected; else those that are healthy and
- * up; else all. Of these the lowest priority, and of these the nearest. All of this orders the dials; it forbids one only where a route
- * says so, when all of its backends are down.
+ * Selects the candidates for the next dial: backends that are healthy, up by their checks and not ejected; otherwise those that are healthy
+ * and up; otherwise all. Of these the lowest priority group, and of these the nearest. This only orders the dials; it excludes backends
+ * only if all are down and the route says `refuse`.
  */
 export class Candidates {
   readonly #options: CandidatesOptions;
@@ -38,12 +38,12 @@ export class Candidates {
   }
 
   /**
-   * @param backends at least one: those of the route that were not tried yet
-   * @returns none when the route refuses to use what is down
+   * @param backends at least one: the backends of the route that have not been tried
+   * @returns an empty list if the route refuses backends that are down
    */
   among(route: Route, backends: readonly Backend[]): readonly Backend[] {
     const isUsual = route.healthCheck === undefined && route.failover === undefined;
-    // And nothing is made for it.
+    // Returned without an allocation.
     if (isUsual && backends.every((backend) => this.#isPlain(backend))) return backends;
     const up = backends.filter((backend) => backend.healthy && !this.#isDown(route, backend));
     const trusted = up.filter(({ address }) => !this.#options.outliers.isEjected(address));
@@ -55,7 +55,7 @@ export class Candidates {
     return this.#first(healthy.length > 0 ? healthy : backends);
   }
 
-  /** In the order of use; lower first when absent. All backends of the route count, those tried before too. */
+  /** Priorities in order of use; lowest first when absent. Considers all backends of the route, including those tried before. */
   #priorities(route: Route): readonly number[] | undefined {
     if (route.failover === undefined) return undefined;
     return this.#options.failover.order(route, (backend) => {
@@ -73,7 +73,7 @@ export class Candidates {
     return healthCheck !== undefined && this.#options.health.isDown(healthCheck, address);
   }
 
-  /** A backend that starts slowly is passed over for a part of the connections. */
+  /** Skips backends in slow start for a share of the connections. */
   #warm({ healthCheck }: Route, backends: readonly Backend[]): readonly Backend[] {
     if (healthCheck?.slowStartMs === undefined) return backends;
     const { health, random } = this.#options;
@@ -93,7 +93,7 @@ export class Candidates {
   }
 }
 
-/** Of `backends` those with the first of the labels, where there are any; of these those with the second, and so on. Pure. */
+/** Returns the backends with the first label, if there are any; of these the ones with the second, and so on. Pure. */
 export function nearestOf<One extends Pick<Backend, 'labels'>>(
   backends: readonly One[],
   preferred: readonly (readonly [label: string, value: string])[],

@@ -1,11 +1,15 @@
-// What resolvers and transports give: they may be plain JavaScript, so that their types promise nothing.
+// Validates results of resolvers and transports: they may be plain JavaScript, without the declared types.
 import { ProxyError } from '../errors.ts';
 import type { Accepted, Hello } from './connection.ts';
 import type { Route } from '../routes/route.ts';
 import type { Resolver } from './stages.ts';
 import type { Splice, Transfer } from '../transport/transport.ts';
 
-/** A resolver answers at once, with a route or `undefined`; whatever else it gives is not taken for either. */
+/**
+ * Calls a resolver.
+ *
+ * @throws ProxyError `INTERNAL` if it throws, or returns anything but a route or `undefined`
+ */
 export function resolved(resolver: Resolver, hello: Hello, from: Accepted): Route | undefined {
   let route: unknown;
   try {
@@ -28,12 +32,12 @@ function nameOf(value: unknown): string {
   return value instanceof Promise ? 'a promise' : `a value of type ${typeof value}`;
 }
 
-/** Whether a transport has given a splice. */
+/** Whether a transport returned a splice. */
 export function isSplice(value: unknown): value is Splice {
   return typeof value === 'object' && value !== null && 'done' in value && value.done instanceof Promise;
 }
 
-/** What a splice has carried. Transports may be JavaScript, too, and what they say goes into metrics. */
+/** Validates the result of a splice: transports may be plain JavaScript, and metrics use the values. */
 export function transferOf(transfer: Transfer): Transfer {
   const { bytesUp, bytesDown, error } = transfer;
   const isSound = Number.isFinite(bytesUp) && Number.isFinite(bytesDown);
@@ -42,7 +46,7 @@ export function transferOf(transfer: Transfer): Transfer {
   throw new ProxyError('INTERNAL', 'transport: expected a transfer at the end of a splice, found none');
 }
 
-/** What is said of a connection that has carried nothing, or of which nothing better is known, and fails. */
+/** Returns the transfer of a connection that failed with `error`, without known byte counts. */
 export function failedWith(error: ProxyError): Transfer {
   return { bytesUp: 0, bytesDown: 0, error };
 }

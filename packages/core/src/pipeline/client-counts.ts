@@ -5,9 +5,9 @@ import { hashOf, WORDS } from './ip-address.ts';
 const SMALLEST_CAPACITY = 64;
 
 /**
- * Counts by client address: an open hash table in typed arrays, linear probing. A `Map` would be written to and deleted from with
- * every connection, which V8's collector does not take well (docs/adr/0023); this one allocates nothing. Its size follows the number
- * of clients that have a count, which is never above the number of connections.
+ * Counts by client address: an open-addressing hash table in typed arrays, with linear probing. A `Map` with an insertion and a deletion
+ * per connection is expensive for V8's garbage collector (docs/adr/0023); this table allocates nothing per connection. Its size follows the
+ * number of clients with a count, which never exceeds the number of connections.
  */
 export class ClientCounts {
   #capacity = SMALLEST_CAPACITY;
@@ -20,17 +20,17 @@ export class ClientCounts {
     this.#client = new ClientKey(prefix);
   }
 
-  /** How many clients have a count above 0. */
+  /** Number of clients with a count above 0. */
   get size(): number {
     return this.#used;
   }
 
-  /** The count of `host`, an IP address. */
+  /** Returns the count of `host`, an IP address. */
   of(host: string): number {
     return this.#counts[this.#slotOf(this.#client.of(host), 0)] ?? 0;
   }
 
-  /** One more of `host`. @returns the count, this one included */
+  /** Increments the count of `host`. @returns the new count */
   add(host: string): number {
     const key = this.#client.of(host);
     const slot = this.#slotOf(key, 0);
@@ -44,7 +44,7 @@ export class ClientCounts {
     return count;
   }
 
-  /** One less of `host`, which was added before. */
+  /** Decrements the count of `host`, which must have been added before. */
   remove(host: string): void {
     const slot = this.#slotOf(this.#client.of(host), 0);
     const count = this.#counts[slot] ?? 0;
@@ -56,7 +56,7 @@ export class ClientCounts {
     if (this.#capacity > SMALLEST_CAPACITY && this.#used * 8 < this.#capacity) this.#resize(this.#capacity / 2);
   }
 
-  /** Where a key is, or would be put. */
+  /** Returns the slot of a key, or the free slot to put it into. */
   #slotOf(keys: Uint32Array, at: number): number {
     const a = keys[at] ?? 0;
     const b = keys[at + 1] ?? 0;
@@ -71,7 +71,7 @@ export class ClientCounts {
     return slot;
   }
 
-  /** Moves back what stands behind a free slot and belongs before it, so that no search ends too early. */
+  /** Moves back the entries behind a freed slot that belong before it, so that no probe ends too early. */
   #closeGap(from: number): void {
     const last = this.#capacity - 1;
     let gap = from;

@@ -4,20 +4,20 @@ import type { ClientPrefix } from './client-key.ts';
 import { hashOf, WORDS } from './ip-address.ts';
 import { TokenBucket } from './token-bucket.ts';
 
-/** A client has so many places in the table to choose from. */
+/** Number of slots that a client can use. */
 const VARIANTS = 8;
 const SETS = 8_192;
 
 /**
- * A token bucket for each client, in a table of fixed size: 65,536 buckets, 1.5 MiB, however many addresses come. A bucket that is full again
- * is no bucket, so that nothing has to be cleared away. When all places of a client are taken by others, the one which has spent least is
- * forgotten, and begins with a full bucket if it comes again: whoever spends most is remembered longest.
+ * One token bucket per client, in a set-associative table of fixed size: 65,536 buckets, 1.5 MiB, for any number of addresses. A full
+ * bucket is the same as none, so that nothing has to be cleaned up. If all slots of a client are taken, the fullest bucket is evicted, and
+ * its client starts with a full one again: clients that spend most are remembered longest.
  */
 export class ClientRates {
   #pace: TokenBucket;
   readonly #client: ClientKey;
   readonly #keys = new Uint32Array(SETS * VARIANTS * WORDS);
-  /** When the bucket will be full again, in monotonic milliseconds. */
+  /** Time at which each bucket will be full again, in monotonic milliseconds. */
   readonly #fullAt = new Float64Array(SETS * VARIANTS);
 
   constructor(rate: Rate, prefix: ClientPrefix) {
@@ -25,7 +25,7 @@ export class ClientRates {
     this.#client = new ClientKey(prefix);
   }
 
-  /** From now on this rate holds. What clients have spent, they have spent. */
+  /** Changes the rate. Tokens already spent stay spent. */
   use(rate: Rate, nowMs: number): void {
     const before = this.#pace;
     if (before.hasRate(rate)) return;
@@ -36,10 +36,10 @@ export class ClientRates {
   }
 
   /**
-   * Takes a token of the client.
+   * Takes one token of a client.
    *
    * @param host an IP address
-   * @returns `false` when there is none
+   * @returns `false` if the bucket is empty
    */
   take(host: string, nowMs: number): boolean {
     const key = this.#client.of(host);
@@ -52,7 +52,7 @@ export class ClientRates {
     return true;
   }
 
-  /** Where a client is, or is to be put. */
+  /** Returns the slot of a client, or the slot to put it into. */
   #slotOf(key: Uint32Array, nowMs: number): number {
     const first = (hashOf(key, 0) % SETS) * VARIANTS;
     let emptiest = first;

@@ -2,8 +2,8 @@ import { LinkedList } from './linked-list.ts';
 import type { Linked } from './linked-list.ts';
 
 /**
- * Deadlines that are all equally long: one timer serves them all, however many there are, since the first to begin is the first to be
- * late. A timer of Node's own for each would cost more than everything else that waiting costs.
+ * Deadlines of equal length, served by a single timer: the first to begin is the first to expire. A Node timer for each would cost more
+ * than everything else in a wait.
  */
 export class Deadlines<One> {
   readonly #afterMs: number;
@@ -12,8 +12,8 @@ export class Deadlines<One> {
   #timerIsSet = false;
 
   /**
-   * @param afterMs milliseconds
-   * @param onExpired called once for each that has not ended in time; must not throw
+   * @param afterMs length in milliseconds
+   * @param onExpired called once for each deadline that expires; must not throw
    */
   constructor(afterMs: number, onExpired: (one: One) => void) {
     this.#afterMs = afterMs;
@@ -21,9 +21,9 @@ export class Deadlines<One> {
   }
 
   /**
-   * Used by {@link Deadline.begin}.
+   * Adds a deadline; used by {@link Deadline.begin}.
    *
-   * @param nowMs of the monotonic clock, never less than in the call before
+   * @param nowMs time of the monotonic clock, never less than in the call before
    */
   add(deadline: Deadline<One>, nowMs: number): void {
     if (!this.#timerIsSet) this.#setTimer(this.#afterMs);
@@ -31,21 +31,21 @@ export class Deadlines<One> {
     this.#list.push(deadline);
   }
 
-  /** Used by {@link Deadline.end}. */
+  /** Removes a deadline; used by {@link Deadline.end}. */
   remove(deadline: Deadline<One>): void {
     this.#list.remove(deadline);
   }
 
-  /** Whose deadline has not passed, the first due first. They may end meanwhile. */
+  /** Iterates over the owners of running deadlines, the first due first. Deadlines may end during the iteration. */
   *[Symbol.iterator](): Generator<One, void, void> {
     for (const { one } of this.#list) yield one;
   }
 
-  /** `#timerIsSet` stays true until the loop ends: what begins meanwhile needs no timer of its own. */
+  /** `#timerIsSet` stays true until the loop ends: deadlines that begin within it need no timer. */
   #onTimer(): void {
     const nowMs = performance.now();
     for (let deadline = this.#list.first; deadline !== undefined; deadline = this.#list.first) {
-      // Timers count in whole milliseconds, and may come a fraction of one early.
+      // Timers count in whole milliseconds, and may fire a fraction early.
       if (deadline.dueMs > nowMs) {
         this.#setTimer(Math.ceil(deadline.dueMs - nowMs));
         return;
@@ -56,30 +56,32 @@ export class Deadlines<One> {
     this.#timerIsSet = false;
   }
 
-  /** Does not keep the process alive: the socket that is waited for does. */
+  /** The timer does not keep the process alive: the socket does. */
   #setTimer(ms: number): void {
     this.#timerIsSet = true;
     setTimeout(() => this.#onTimer(), Math.min(ms, LONGEST_TIMER_MS)).unref();
   }
 }
 
-/** Beyond it Node's timers fire at once. */
+/** Node's timers fire at once if the delay is longer. */
 export const LONGEST_TIMER_MS: number = 2 ** 31 - 1;
 
-// More lengths than a configuration has; a resolver may invent one for each route that it makes.
+// More lengths than any configuration has; but a resolver may return a different one with each route.
 const MAX_LENGTHS = 1_000;
 
-/** {@link Deadlines} of every length that is asked for, each made once. */
+/** Creates {@link Deadlines} on demand, one per length. */
 export class DeadlinesByLength<One> {
   readonly #onExpired: (one: One) => void;
   readonly #known = new Map<number, Deadlines<One>>();
 
-  /** @param onExpired as that of {@link Deadlines} */
+  /**
+   * @param onExpired as in {@link Deadlines}
+   */
   constructor(onExpired: (one: One) => void) {
     this.#onExpired = onExpired;
   }
 
-  /** @param afterMs milliseconds; `Infinity`: never late */
+  /** Returns the deadlines of one length. @param afterMs milliseconds; `Infinity`: never expires */
   of(afterMs: number): Deadlines<One> {
     const known = this.#known.get(afterMs);
     if (known !== undefined) return known;
@@ -89,22 +91,24 @@ export class DeadlinesByLength<One> {
     return made;
   }
 
-  /** Whose deadline has not passed: for each length the first due first, lengths in the order in which they were first asked for. */
+  /**
+   * Iterates over the owners of running deadlines, by length, in order of the first use of the length; within a length the first due first.
+   */
   *[Symbol.iterator](): Generator<One, void, void> {
     for (const deadlines of this.#known.values()) yield* deadlines;
   }
 }
 
 /**
- * The one deadline that somebody may have at a time: made once, and used for one wait after the other. A class, because V8 guesses the age
- * of object literals, and not that of instances (docs/adr/0023).
+ * A reusable deadline: an owner has one running at a time. A class, because V8 predicts the lifetime of object literals, but not of class
+ * instances (docs/adr/0023).
  */
 export class Deadline<One> implements Linked<Deadline<One>> {
-  /** Whose it is. */
+  /** The owner of this deadline. */
   readonly one: One;
   earlier: Deadline<One> | undefined;
   later: Deadline<One> | undefined;
-  /** Milliseconds of the monotonic clock; set by {@link Deadlines}. */
+  /** Due time, in milliseconds of the monotonic clock; set by {@link Deadlines}. */
   dueMs = 0;
   #deadlines: Deadlines<One> | undefined;
 
@@ -112,15 +116,15 @@ export class Deadline<One> implements Linked<Deadline<One>> {
     this.one = one;
   }
 
-  /** Whether it has begun, and neither ended nor passed. */
+  /** Whether it has begun, and has neither ended nor expired. */
   get isRunning(): boolean {
     return this.#deadlines !== undefined;
   }
 
   /**
-   * Begins one of `deadlines`, and ends the one before.
+   * Begins a deadline, after ending the running one.
    *
-   * @param nowMs of the monotonic clock
+   * @param nowMs time of the monotonic clock
    */
   begin(deadlines: Deadlines<One>, nowMs: number): void {
     this.end();
@@ -128,7 +132,7 @@ export class Deadline<One> implements Linked<Deadline<One>> {
     deadlines.add(this, nowMs);
   }
 
-  /** It was in time. Idempotent. */
+  /** Ends the running deadline before it expires. Idempotent. */
   end(): void {
     this.#deadlines?.remove(this);
     this.#deadlines = undefined;

@@ -1,37 +1,37 @@
 import type { Observer } from '../observe.ts';
 import type { Backend, Failover, Route } from '../routes/route.ts';
 
-/** More routes than this are failed over at once only where all of the world is down: then the oldest are forgotten. */
+/** So many routes fail over at once only in a complete outage; beyond it, the oldest state is dropped. */
 const MAX_REMEMBERED = 10_000;
 
-/** One priority group of a route, as far as it was out of service. */
+/** State of a priority group that was out of service. */
 interface GroupState {
-  /** When it had enough healthy backends again, in milliseconds of the monotonic clock; absent while it has not. */
+  /** Time at which the group had enough healthy backends again, in milliseconds of the monotonic clock; absent until then. */
   goodSince: number | undefined;
 }
 
-/** What is remembered of a route, by its name: a reload makes a new route, and ends no failover. */
+/** State of a route, by its name: a reload replaces the route, but does not end a failover. */
 interface RouteState {
   readonly groups: Map<number, GroupState>;
-  /** The group that was last used. */
+  /** Priority of the group used last. */
   used: number;
-  /** How long a group that was out of service is held back, in milliseconds. */
+  /** How long a group is held back after its recovery, in milliseconds. */
   returnAfterMs: number;
 }
 
-/** A priority group that has failed, and is not used again before it has been well for long enough. */
+/** A priority group that was out of service and is still held back. */
 export interface HeldGroup {
   /** Name of the route. */
   readonly route: string;
-  /** Of its backends. */
+  /** Priority of the group. */
   readonly priority: number;
-  /** How much longer, in milliseconds; all of the time when no connection has found it well yet. */
+  /** Remaining time, in milliseconds; the full time if no connection has found the group recovered. */
   readonly forMs: number;
 }
 
 /**
- * Which priority group a route with `failover` uses: the lowest that has enough healthy backends, and has had them for long enough when it
- * was out of service before. When there is none, the order is as without `failover`.
+ * Selects the priority group of a route with `failover`: the lowest with enough healthy backends, and with enough time since its recovery
+ * if it was out of service. If no group qualifies, the order is the one without `failover`.
  */
 export class FailoverGroups {
   readonly #observer: Observer;
@@ -41,7 +41,7 @@ export class FailoverGroups {
     this.#observer = observer;
   }
 
-  /** Groups that are held back, whether or not they are well at the moment. */
+  /** Groups that are held back, whether recovered or not. */
   get held(): readonly HeldGroup[] {
     const now = performance.now();
     return Array.from(this.#routes, ([route, { groups, returnAfterMs }]) =>
@@ -52,7 +52,7 @@ export class FailoverGroups {
   }
 
   /**
-   * Priorities in the order in which they are to be used.
+   * Returns the priorities of a route in order of use.
    *
    * @param isTrusted whether a backend is healthy, up and not ejected
    */
@@ -65,7 +65,7 @@ export class FailoverGroups {
     return ordered;
   }
 
-  /** 0: to be used. 1: good, and held back since it was not. 2: too few healthy backends. */
+  /** 0: usable. 1: recovered, but held back. 2: too few healthy backends. */
   #rank({ name, failover }: Route, priority: number, group: PriorityGroup): 0 | 1 | 2 {
     const { returnAfterMs = 0 } = failover ?? {};
     const known = this.#routes.get(name)?.groups.get(priority);
@@ -104,15 +104,15 @@ export class FailoverGroups {
   }
 }
 
-/** The backends of one priority. */
+/** Size and health of one priority group. */
 export interface PriorityGroup {
-  /** How many there are. */
+  /** Number of backends. */
   readonly size: number;
-  /** How many of them can be trusted. */
+  /** Number of healthy backends. */
   readonly healthy: number;
 }
 
-/** `backends` by their priority, 0 when absent, in the order of their first. Pure. */
+/** Groups `backends` by priority (0 when absent), in order of first appearance. Pure. */
 export function priorityGroups<One extends Pick<Backend, 'priority'>>(
   backends: readonly One[],
   isTrusted: (backend: One) => boolean,
@@ -126,7 +126,7 @@ export function priorityGroups<One extends Pick<Backend, 'priority'>>(
   return groups;
 }
 
-/** Whether a group has as many healthy backends as its route wants, or all that it has. Pure. */
+/** Whether a group has the required number of healthy backends, or all backends of a smaller group. Pure. */
 export function isInService({ healthy, size }: PriorityGroup, { minHealthy = 1 }: Partial<Failover> = {}): boolean {
   return healthy >= Math.min(minHealthy, size);
 }

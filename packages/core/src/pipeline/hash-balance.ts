@@ -4,13 +4,13 @@ import type { BalancedClient, Picker, PickerOptions } from './picker.ts';
 import { readAddress } from './ip-address.ts';
 
 /**
- * A client's connections go to one backend: an IPv4 address is one client, and so is a /64 of IPv6, within which a machine changes its
- * address for privacy (RFC 8981). All processes and gateways with the same backends choose alike.
+ * Maps all connections of a client to one backend. A client is an IPv4 address or an IPv6 /64, within which a machine changes its address
+ * for privacy (RFC 8981). All processes and gateways with the same backends map alike.
  */
 export function clientHash(options: PickerOptions): Picker {
   const words = new Uint32Array(4);
   return hashed(options, ({ connection: { remote } }) => {
-    // A unix socket has no address: all of its clients are one.
+    // Unix sockets have no addresses: all of their clients count as one.
     if (!/^[\d:]|^[\da-f]+:/i.test(remote.host)) return hashOf(remote.host);
     readAddress(remote.host, words);
     const [a = 0, b = 0, c = 0, d = 0] = words;
@@ -19,20 +19,20 @@ export function clientHash(options: PickerOptions): Picker {
   });
 }
 
-/** All connections for one server name go to one backend. */
+/** Maps all connections for a server name to one backend. */
 export function nameHash(options: PickerOptions): Picker {
   return hashed(options, ({ hello }) => hashOf(hello.serverName ?? ''));
 }
 
-/** A backend may have a quarter more than its share of the connections: the usual factor of consistent hashing with bounded loads. */
+/** A backend may exceed its share of the connections by a quarter: the usual factor of consistent hashing with bounded loads. */
 const LOAD_FACTOR = 1.25;
-/** So few connections overload nobody; without this, the second connection of the first client would go elsewhere. */
+/** A load that overloads no backend; without this bound, the second connection of the first client would go elsewhere. */
 const ALWAYS_ALLOWED = 8;
 
 /**
- * Weighted rendezvous hashing (Thaler and Ravishankar, 1998) with bounded loads (Mirrokni, Thorup and Zadimoghaddam, 2016): the
- * backend with the highest score for the key wins, unless it has more than its share; then the next. A score depends on one backend
- * alone, so that a backend which comes or goes moves its own share of the keys and no other.
+ * Weighted rendezvous hashing (Thaler and Ravishankar, 1998) with bounded loads (Mirrokni, Thorup and Zadimoghaddam, 2016): the backend
+ * with the highest score for the key wins, unless it exceeds its share; then the next one. A score depends on one backend alone, so that
+ * adding or removing a backend only moves that backend's share of the keys.
  */
 function hashed({ load }: PickerOptions, keyOf: (client: BalancedClient) => number): Picker {
   const seeds = new WeakMap<Backend, number>();
@@ -60,7 +60,7 @@ function hashed({ load }: PickerOptions, keyOf: (client: BalancedClient) => numb
     return chosen;
   }
 
-  /** Whether one more connection is within a backend's share. At least one backend is always below it. */
+  /** Returns a test of whether a backend may take one more connection. At least one backend always may. */
   function bound(from: readonly Backend[]): (backend: Backend) => boolean {
     let [connections, weights] = [1, 0];
     for (const backend of from) {
@@ -88,7 +88,7 @@ function hashOf(text: string): number {
   return mixed(hash);
 }
 
-/** The finish of MurmurHash3: every bit of the value decides on every bit of the result. */
+/** The finalizer of MurmurHash3: every bit of the input affects every bit of the result. */
 function mixed(value: number): number {
   let hash = value;
   hash = Math.imul(hash ^ (hash >>> 16), 0x85_eb_ca_6b);
@@ -96,7 +96,7 @@ function mixed(value: number): number {
   return hash ^ (hash >>> 16);
 }
 
-/** In (0, 1), of a hash of 32 bits. */
+/** Maps a 32-bit hash to (0, 1). */
 function unit(hash: number): number {
   return ((hash >>> 0) + 0.5) / 0x1_00_00_00_00;
 }

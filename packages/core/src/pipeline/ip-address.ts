@@ -1,14 +1,14 @@
-/** An address in 128 bits takes so many 32-bit words, the most significant first. */
+/** Number of 32-bit words of a 128-bit address, the most significant first. */
 export const WORDS = 4;
 
-/** Which addresses an IP address is one of; 0: it is none. */
+/** Address family; 0: not an IP address. */
 export type Family = 4 | 6 | 0;
 
 /**
- * Reads an IP address into four words, IPv4 as IPv4 in IPv6 (RFC 4291, section 2.5.5.2). A zone (`%eth0`) is left out. Allocates nothing:
- * it runs for every connection where clients are counted or judged.
+ * Parses an IP address into four words, IPv4 in its IPv4-mapped form (RFC 4291, section 2.5.5.2). A zone (`%eth0`) is ignored. Allocates
+ * nothing: it runs for every connection when clients are counted or checked.
  *
- * @returns 4 also for IPv4 in IPv6; 0 for what is no address, `bits` are of no meaning then
+ * @returns 4 also for IPv4-mapped IPv6; 0 if `host` is not an address, and `bits` is then undefined
  */
 export function readAddress(host: string, bits: Uint32Array): Family {
   if (!host.includes(':')) return readV4(host, 0, bits) ? 4 : 0;
@@ -16,14 +16,16 @@ export function readAddress(host: string, bits: Uint32Array): Family {
   return bits[0] === 0 && bits[1] === 0 && bits[2] === MAPPED ? 4 : 6;
 }
 
-/** The third word of an IPv4 address in IPv6. */
+/** The third word of an IPv4-mapped address. */
 const MAPPED = 0xff_ff;
 
 const DOT = 46;
 const COLON = 58;
 const ZERO = 48;
 
-/** @param from where it begins in `text`: it may be the end of an IPv6 address */
+/**
+ * @param from start in `text`: an IPv4 address may end an IPv6 address
+ */
 function readV4(text: string, from: number, bits: Uint32Array): boolean {
   let address = 0;
   let part = -1;
@@ -38,7 +40,7 @@ function readV4(text: string, from: number, bits: Uint32Array): boolean {
     }
     const digit = code - ZERO;
     if (digit < 0 || digit > 9) return false;
-    // No leading zeros: to some they are octal.
+    // Leading zeros are refused: some parsers read them as octal.
     if (part === 0) return false;
     part = part < 0 ? digit : part * 10 + digit;
     if (part > 255) return false;
@@ -53,13 +55,13 @@ function readV4(text: string, from: number, bits: Uint32Array): boolean {
 
 const GROUPS = 8;
 
-/** The groups of the address that is being read: one address at a time is. */
+/** Groups of the address being parsed; shared, since parsing is synchronous. */
 const groups = new Uint16Array(GROUPS);
 const embedded = new Uint32Array(WORDS);
 
 function readV6(text: string, bits: Uint32Array): boolean {
   let count = 0;
-  /** How many groups stand before `::`; -1 while there was none. */
+  /** Number of groups before `::`; -1 if there is none so far. */
   let gap = -1;
   let at = 0;
   const zone = text.indexOf('%');
@@ -102,7 +104,7 @@ function readV6(text: string, bits: Uint32Array): boolean {
   return spread(count, gap, bits);
 }
 
-/** Puts the groups where they belong: those behind `::` at the end. */
+/** Places the groups, those behind `::` at the end. */
 function spread(count: number, gap: number, bits: Uint32Array): boolean {
   if (gap === -1 ? count !== GROUPS : count === GROUPS) return false;
   const behind = gap === -1 ? 0 : count - gap;
@@ -119,14 +121,14 @@ function groupAt(index: number, before: number, behind: number): number {
   return fromEnd <= behind ? (groups[before + behind - fromEnd] ?? 0) : 0;
 }
 
-/** The value of a hexadecimal digit; -1 when it is none. */
+/** Returns the value of a hexadecimal digit, or -1. */
 function digitOf(code: number): number {
   if (code >= ZERO && code <= 57) return code - ZERO;
   const letter = code | 32;
   return letter >= 97 && letter <= 102 ? letter - 87 : -1;
 }
 
-/** The first `count` of 128 bits set. */
+/** Returns a 128-bit mask with the first `count` bits set. */
 export function leadingBits(count: number): Uint32Array {
   const word = (index: number): number => {
     const own = Math.min(32, Math.max(0, count - index * 32));
@@ -135,10 +137,10 @@ export function leadingBits(count: number): Uint32Array {
   return Uint32Array.of(word(0), word(1), word(2), word(3));
 }
 
-// Seeded, so that nobody can choose addresses that all fall into one slot.
+// Random, so that nobody can choose addresses that all hash into one slot.
 const SEED = Math.trunc(Math.random() * 0x1_00_00_00_00);
 
-/** The four words at `at`, mixed: the finish of MurmurHash3 after each word. Differs from process to process. */
+/** Hashes the four words at `at`, with the finalizer of MurmurHash3 after each word. Differs between processes. */
 export function hashOf(keys: Uint32Array, at: number): number {
   let h = SEED;
   for (let word = 0; word < WORDS; word += 1) h = mixed(h ^ (keys[at + word] ?? 0));

@@ -1,12 +1,12 @@
 import type { Route } from '../routes/route.ts';
 import type { Limits } from './limits.ts';
 
-/** How long a connection that has reached its backend may go on. */
+/** Limits on the lifetime of a connection from its connect on. */
 export type Lifetimes = Pick<Limits, 'idleTimeoutMs' | 'halfCloseTimeoutMs' | 'maxAgeMs'>;
 
-/** Those of the proxy, and in place of them what `route` says. */
+/** Returns the limits of the proxy, with the overrides of `route`. */
 export function lifetimes(limits: Lifetimes, route: Route | undefined): Lifetimes {
-  // The usual case, and nothing is made for it.
+  // The usual case: no allocation.
   if (route?.limits === undefined) return limits;
   const { idleTimeoutMs, halfCloseTimeoutMs, maxAgeMs } = limits;
   const own = route.limits;

@@ -3,14 +3,14 @@ import type { Connection } from '../transport/transport.ts';
 import { destroyQuietly } from './connecting.ts';
 
 /**
- * Closes connections whose client has just been told why it is turned away. To close a socket with bytes unread is to reset it, and a
- * reset throws away what the client has not read yet: it would see no alert, and try again for ever. So what it still sends is read
- * and dropped for a moment (RFC 9112, section 9.6). A bounded number at a time: a flood is closed at once.
+ * Closes connections whose client has just been sent rejection bytes. Closing a socket with unread bytes resets it, and a reset discards
+ * data that the client has not read yet: it would not see the alert, and retry for ever. So the bytes that it still sends are read and
+ * dropped for a moment (RFC 9112, section 9.6). The number is bounded: in a flood, connections are closed at once.
  */
 export class LingeringClose {
   #count = 0;
 
-  /** Takes `connection` over. Never throws. */
+  /** Takes ownership of `connection` and closes it. Never throws. */
   close(connection: Connection): void {
     if (this.#count >= MAX_LINGERING) destroyQuietly(connection);
     else void this.#linger(connection);
@@ -24,7 +24,7 @@ export class LingeringClose {
   }
 }
 
-/** Until the client has closed, which is what it does after an alert, or has sent more than is worth reading. */
+/** Reads until the client closes, as it does after an alert, or has sent more than is worth reading. */
 async function drop(connection: Connection): Promise<void> {
   connection.onReset = undefined;
   for (let dropped = 0; dropped < MAX_DROPPED_BYTES;) {
@@ -34,9 +34,9 @@ async function drop(connection: Connection): Promise<void> {
   }
 }
 
-/** A round trip between continents. */
+/** An intercontinental round trip. */
 const LINGER_MS = 200;
-/** What is on its way within that time: early data, a request sent without waiting. */
+/** Data in flight within that time: early data, a pipelined request. */
 const MAX_DROPPED_BYTES = 256 * 1024;
-/** Descriptors that limits do not count. */
+/** Bounds the file descriptors, which no limit counts. */
 const MAX_LINGERING = 128;

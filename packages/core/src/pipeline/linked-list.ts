@@ -1,15 +1,15 @@
-/** What may stand in a {@link LinkedList}, in one at a time. Both fields are set by the list alone; `undefined` outside of it. */
+/** A member of at most one {@link LinkedList}. The list alone sets both fields; they are `undefined` outside of it. */
 export interface Linked<Node> {
   earlier: Node | undefined;
   later: Node | undefined;
 }
 
 /**
- * A doubly linked list in order of insertion, with removal in constant time. Its members hold the links: it allocates nothing.
+ * A doubly linked list in order of insertion, with removal in constant time. The members hold the links: the list allocates nothing.
  *
- * Not a `Map`: one that is written to and deleted from with each connection moves to a new table now and then, and the old table refers
- * to the new one. Once such a table is in V8's old generation, every later table, and all that it holds, survives until the next full
- * collection. Here, a removed member refers to no other.
+ * Not a `Map`: with an insertion and a deletion per connection it is rehashed now and then, and the old table refers to the new one. Once
+ * such a table is in V8's old generation, every later table, with all of its entries, survives until the next full garbage collection. A
+ * removed member of this list refers to no other.
  */
 export class LinkedList<Node extends Linked<Node>> {
   #first: Node | undefined;
@@ -20,12 +20,12 @@ export class LinkedList<Node extends Linked<Node>> {
     return this.#size;
   }
 
-  /** The oldest. */
+  /** The oldest member. */
   get first(): Node | undefined {
     return this.#first;
   }
 
-  /** Appends `node`, which must be in no list. */
+  /** Appends `node`, which must not be in any list. */
   push(node: Node): void {
     node.earlier = this.#last;
     if (this.#last === undefined) this.#first = node;
@@ -34,7 +34,7 @@ export class LinkedList<Node extends Linked<Node>> {
     this.#size += 1;
   }
 
-  /** Removes `node`, a member of this list. Idempotent. */
+  /** Removes `node`. Idempotent. */
   remove(node: Node): void {
     const { earlier, later } = node;
     if (earlier === undefined && this.#first !== node) return;
@@ -47,7 +47,7 @@ export class LinkedList<Node extends Linked<Node>> {
     this.#size -= 1;
   }
 
-  /** Oldest first. The one being looked at may be removed meanwhile. */
+  /** Iterates oldest first. The current member may be removed during the iteration. */
   *[Symbol.iterator](): Generator<Node, void, void> {
     for (let node = this.#first; node !== undefined;) {
       const { later } = node;

@@ -9,19 +9,21 @@ import type { Observer } from '../observe.ts';
 import type { KeepAlive, ListenAddress } from '../routes/route.ts';
 import type { Connection, HeldSockets, Listening, ListenOptions, Transport } from '../transport/transport.ts';
 
-/** What every listener of a proxy has in common. */
+/** Dependencies and settings shared by all listeners of a proxy. */
 export interface ListenerOptions {
   readonly transport: Pick<Transport, 'listen'>;
-  /** Read at each opening. */
+  /** Read each time a listener opens. */
   readonly listen: Omit<ListenOptions, 'onPause'>;
   readonly observer: Observer;
-  /** The listener of the same proxy that keeps another from its address; absent when there is none. */
+  /** Returns the listener of the same proxy that occupies the address, if there is one. */
   rivalOf?(listener: Listener): ListenAddress | undefined;
-  /** Takes over what was accepted. */
+  /** Takes ownership of an accepted connection. */
   accept(connection: Connection, listener: string): void;
 }
 
-/** @throws RangeError for a port that is none: a source may be plain JavaScript */
+/**
+ * @throws RangeError for an invalid port: a source may be plain JavaScript
+ */
 function listenable({ host, port }: Endpoint): Endpoint {
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
     throw new RangeError(`expected a port from 0 to 65535 to listen on, found ${port}`);
@@ -30,7 +32,6 @@ function listenable({ host, port }: Endpoint): Endpoint {
 
 /** One address on which the proxy accepts. */
 export class Listener {
-  /** Its name, and what it was asked to bind. */
   readonly #options: ListenerOptions;
   readonly #stopper = new AbortController();
   #listening: Listening | undefined;
@@ -44,17 +45,17 @@ export class Listener {
     this.#options = options;
   }
 
-  /** Its name, and the address that was asked for. */
+  /** The name and the requested address. */
   get at(): ListenAddress {
     return this.#at;
   }
 
-  /** The address in use; absent while it is not bound. */
+  /** The bound address; absent while the listener is not bound. */
   get address(): Endpoint | undefined {
     return this.#listening?.address;
   }
 
-  /** Binds, once. Rejects with the system's error. */
+  /** Binds the address, once. Rejects with the system's error. */
   async open(): Promise<void> {
     const { transport, listen, observer, accept } = this.#options;
     const endpoint = listenable(this.#at.endpoint);
@@ -72,9 +73,10 @@ export class Listener {
   }
 
   /**
-   * Goes on as `at`, of the same address, without a moment in which it does not accept. Connections keep the name that they came by.
+   * Changes the name, and the other settings of the same address, while the listener keeps accepting. Existing connections keep the former
+   * name.
    *
-   * @returns reports it under its new name: to be called when all names that change have been given up, since two may be swapped
+   * @returns reports the new name; call it after all changed names have been released, since two listeners may swap theirs
    */
   adopt(at: ListenAddress): () => void {
     const { observer } = this.#options;
@@ -86,7 +88,7 @@ export class Listener {
     return () => observer.observe({ type: 'listener.opened', listener: at.name, address });
   }
 
-  /** Whether a dial to `address` would end here. */
+  /** Whether a dial to `address` would reach this listener. */
   isAt(address: Endpoint): boolean {
     const bound = this.address;
     if (bound === undefined) return false;
@@ -94,30 +96,30 @@ export class Listener {
   }
 
   /**
-   * Binds, and tries again for as long as it takes: for addresses that are not ours to correct.
+   * Binds the address, and retries with back-off until it succeeds: for addresses that come from a source.
    *
-   * @param free resolves when listeners that stand in the way have closed
+   * @param free resolves when listeners that occupy the address have closed
    */
   openEventually(free: Promise<unknown>): void {
     this.#opening = free.then(() => this.#keepOpening());
   }
 
-  /** Connections that it accepts from now on have this TCP keepalive. */
+  /** Sets the TCP keepalive of connections accepted from now on. */
   keepAlive(keepAlive: KeepAlive): void {
     this.#listening?.keepAlive?.(keepAlive);
   }
 
-  /** Its sockets, for a successor to inherit; absent where they cannot be given away. */
+  /** The listening sockets, for a successor to inherit; absent if the transport cannot pass them on. */
   get held(): HeldSockets | undefined {
     return this.#listening?.held;
   }
 
-  /** Stops accepting; accepted connections live on. */
+  /** Stops accepting; existing connections continue. */
   close(): Promise<void> {
     return this.#end((listening) => listening.close());
   }
 
-  /** {@link close}, when a successor goes on with the socket. */
+  /** Like {@link close}, but a successor keeps accepting on the socket. */
   release(): Promise<void> {
     return this.#end((listening) => listening.held?.release() ?? listening.close());
   }
@@ -129,7 +131,7 @@ export class Listener {
     if (listening !== undefined) {
       this.#listening = undefined;
       const { name } = this.#at;
-      // Not before: a transport may take a turn to stop accepting.
+      // Reported afterwards: a transport may need a turn of the event loop to stop accepting.
       this.#ending = how(listening).then(() =>
         this.#options.observer.observe({ type: 'listener.closed', listener: name }),
       );
@@ -153,7 +155,7 @@ export class Listener {
     }
   }
 
-  /** An address that another listener of the proxy takes is in use by no other process. */
+  /** Replaces "address in use" by the name of the listener of this proxy that uses it. */
   #explained(error: Error): Error {
     const rival = 'code' in error && error.code === 'EADDRINUSE' ? this.#options.rivalOf?.(this) : undefined;
     if (rival === undefined) return error;

@@ -9,40 +9,40 @@ import type { Observer } from '../observe.ts';
 import type { AccessRules, KeepAlive, ListenAddress, ListenerSource } from '../routes/route.ts';
 import type { PreparedChange, Service } from '../lifecycle/service.ts';
 
-/** A listener as an operator sees it. */
+/** A listener in the operator's view. */
 export interface ListenerStatus {
   readonly name: string;
-  /** What was asked for. */
+  /** The requested address. */
   readonly endpoint: Endpoint;
-  /** What is bound; absent while it is not. */
+  /** The bound address; absent while the listener is not bound. */
   readonly address?: Endpoint;
-  /** Which clients may connect; absent when all may. */
+  /** Access rules; absent if all clients may connect. */
   readonly access?: AccessRules;
-  /** As {@link ListenAddress.advertised}. */
+  /** As in {@link ListenAddress.advertised}. */
   readonly advertised?: readonly Endpoint[];
 }
 
-/** A socket of a listener, for a successor. */
+/** A listening socket, for a successor. */
 export interface BoundSocket {
-  /** Of the listener. */
+  /** Name of the listener. */
   readonly name: string;
-  /** What was asked for, with the port in use in place of any free one. */
+  /** The requested address, with the bound port if port 0 was requested. */
   readonly endpoint: Endpoint;
-  /** Descriptor of the socket, which stays the listener's. */
+  /** File descriptor; the listener keeps its ownership. */
   readonly fd: number;
-  /** What `process.send` takes for it, where Node has that. */
+  /** The handle to pass to `process.send`, if Node has one. */
   readonly handle?: unknown;
 }
 
-/** What {@link Listeners} follows. */
+/** Settings of {@link Listeners}. */
 export interface ListenersOptions extends ListenerOptions {
-  /** Fixed by configuration: when one of them cannot be bound, the proxy does not start. */
+  /** Listeners fixed by configuration: if one of them cannot be bound, the proxy does not start. */
   readonly addresses: readonly ListenAddress[];
-  /** What these list may change at any time; an address that cannot be bound is tried again. */
+  /** Sources whose listeners may change at any time; an address that cannot be bound is retried. */
   readonly sources: readonly ListenerSource[];
 }
 
-/** Every address on which the proxy accepts: opens what is new, closes what is gone, leaves the rest alone. */
+/** All listeners of a proxy: opens new ones, closes removed ones, and keeps the rest unchanged. */
 export class Listeners implements Service {
   readonly name = 'listeners';
   readonly #options: ListenersOptions;
@@ -50,7 +50,7 @@ export class Listeners implements Service {
   readonly #sources: SourceSet<ListenerSource>;
   #prepared: readonly Listener[] = [];
   readonly #followed = new Map<ListenerSource, readonly Listener[]>();
-  /** What each source has listed last. */
+  /** The last list of each source. */
   readonly #listed = new Map<ListenerSource, readonly ListenAddress[]>();
 
   constructor(options: ListenersOptions) {
@@ -59,17 +59,17 @@ export class Listeners implements Service {
     this.#sources = listenerSources(options, (source, addresses) => this.#replace(source, addresses));
   }
 
-  /** Each listener as an operator sees it, those of the configuration first. */
+  /** State of each listener, those of the configuration first. */
   get status(): readonly ListenerStatus[] {
     return this.#all().map(statusOf);
   }
 
-  /** What the change that was prepared last has opened, or is about to. */
+  /** Listeners that the last prepared change has opened or will open. */
   get prepared(): readonly ListenerStatus[] {
     return this.#prepared.map(statusOf);
   }
 
-  /** The sockets that a successor can go on with. */
+  /** Sockets that a successor can inherit. */
   get sockets(): readonly BoundSocket[] {
     return this.#all().flatMap(({ at: { name, endpoint }, address, held }) => {
       const port = endpoint.port === 0 ? (address?.port ?? 0) : endpoint.port;
@@ -78,7 +78,7 @@ export class Listeners implements Service {
     });
   }
 
-  /** Whether a dial to `address` would come back to one of these listeners: by any address of this machine, or one that is advertised. */
+  /** Whether a dial to `address` would reach one of these listeners, through any address of this machine or an advertised one. */
   owns(address: Endpoint): boolean {
     for (const listener of this.#fixed) if (listener.isAt(address)) return true;
     for (const listeners of this.#followed.values())
@@ -86,7 +86,7 @@ export class Listeners implements Service {
     return false;
   }
 
-  /** All or none of the fixed ones. Does not wait for the sources. */
+  /** Opens all fixed listeners or none. Does not wait for the sources. */
   async start(): Promise<void> {
     const opened = await Promise.allSettled(this.#fixed.map((listener) => listener.open()));
     const failed = opened.find((result) => result.status === 'rejected');
@@ -98,12 +98,12 @@ export class Listeners implements Service {
   }
 
   /**
-   * Opens those of the fixed `addresses` that are not open yet, all or none; what they accept waits until the change is committed. Those
-   * of the same address go on, under another name perhaps. An address that overlaps with one that is to be closed is opened only then,
-   * as soon as it can be. A source that another of its name replaces leaves that one its listeners.
+   * Opens the new ones among the fixed `addresses`, all or none; the connections that they accept wait for the commit. Listeners of
+   * unchanged addresses continue, under a new name if it changed. An address that overlaps with a removed one is opened only after the
+   * commit, as soon as it is free. If a source is replaced by one with the same name, the new source takes over its listeners.
    *
-   * @param sources from then on; those that are followed already go on
-   * @throws the system's error when one cannot be bound; nothing has changed then
+   * @param sources the sources after the commit; those already followed continue
+   * @throws the system's error if an address cannot be bound; nothing has changed then
    */
   async prepare(
     addresses: readonly ListenAddress[],
@@ -133,7 +133,7 @@ export class Listeners implements Service {
       const report = adoptAll(kept);
       this.#fixed = addresses.flatMap((at) => kept.get(at) ?? added.get(at) ?? []);
       const closed = Promise.all(gone.map((listener) => listener.close()));
-      // Before another one takes its name: what is told last of a name is what holds.
+      // Close first: the last event about a name must describe its current listener.
       await closed;
       report();
       for (const [at, listener] of added) if (isBlocking(at)) listener.openEventually(closed);
@@ -144,18 +144,18 @@ export class Listeners implements Service {
     return { commit, discard };
   }
 
-  /** Connections accepted from now on have this TCP keepalive; `listen.keepAlive` of the options is for what is opened later. */
+  /** Sets the TCP keepalive of connections accepted from now on; `listen.keepAlive` of the options applies to listeners opened later. */
   keepAlive(keepAlive: KeepAlive): void {
     for (const listener of this.#all()) listener.keepAlive(keepAlive);
   }
 
-  /** Stops accepting, everywhere. Accepted connections live on. */
+  /** Closes all listeners. Existing connections continue. */
   async stop(): Promise<void> {
     await this.#sources.stop();
     await this.#closeAll();
   }
 
-  /** {@link stop}, when a successor goes on with the sockets. */
+  /** Like {@link stop}, but a successor keeps accepting on the sockets. */
   async release(): Promise<void> {
     await this.#sources.stop();
     await Promise.all(this.#all().map((listener) => listener.release()));
@@ -174,7 +174,10 @@ export class Listeners implements Service {
     this.#sources.start();
   }
 
-  /** The fixed ones have changed: what one of them has taken from a source is not the source's any more, what it leaves is again. */
+  /**
+   * Applies the last lists again after a change of the fixed listeners: an address may have moved from a source to the configuration, or
+   * back.
+   */
   #listAgain(): void {
     for (const [source, listeners] of this.#followed)
       this.#followed.set(
@@ -194,7 +197,7 @@ export class Listeners implements Service {
     const added = new Map(
       wanted.filter((at) => !kept.has(at)).map((at) => [at, new Listener(at, this.#options)] as const),
     );
-    // What stays by its address may have got another name.
+    // A listener of an unchanged address may have a new name.
     const report = adoptAll(kept);
     this.#followed.set(
       source,
@@ -208,7 +211,7 @@ export class Listeners implements Service {
     }
   }
 
-  /** Configuration goes first: an address that it has bound is served already, whatever a source calls it. */
+  /** Configuration takes precedence: a source cannot open an address that the configuration has bound. */
   #isFixed({ endpoint }: ListenAddress): boolean {
     return this.#fixed.some((listener) => formatEndpoint(listener.at.endpoint) === formatEndpoint(endpoint));
   }
@@ -229,10 +232,10 @@ export class Listeners implements Service {
 }
 
 /**
- * What names listeners while the proxy runs.
+ * Creates the set of sources that add listeners at run time.
  *
- * @param onList called with each list; what it throws counts as a failure of the source
- * @param outer ends all of them when it aborts
+ * @param onList called with each list; an exception counts as a failure of the source
+ * @param outer ends all watches when it aborts
  */
 export function listenerSources(
   { sources, observer }: Pick<ListenersOptions, 'sources' | 'observer'>,
@@ -258,7 +261,7 @@ function statusOf({ at: { name, endpoint, access, advertised }, address }: Liste
   };
 }
 
-/** Between listeners that are open already and everybody else: keeps what they accept and report until it is known whether they stay. */
+/** Holds back connections and events of new listeners until the change is committed or discarded. */
 class Gate {
   readonly #through: Pick<ListenerOptions, 'accept' | 'observer'>;
   readonly #held: HeldBack[] = [];
@@ -279,13 +282,13 @@ class Gate {
     observe: (event) => this.#arrived({ pass: () => this.#through.observer.observe(event), refuse: () => undefined }),
   };
 
-  /** Lets everything through, what has come first. */
+  /** Passes on what was held back, in order, and everything afterwards. */
   open(): void {
     this.#state = 'open';
     for (const one of this.#held.splice(0)) one.pass();
   }
 
-  /** Nothing gets through, then or later. */
+  /** Refuses what was held back and everything afterwards. */
   refuse(): void {
     this.#state = 'refusing';
     for (const one of this.#held.splice(0)) one.refuse();
@@ -298,7 +301,7 @@ class Gate {
   }
 }
 
-/** What has come to a closed gate. */
+/** A connection or an event held back by the gate. */
 interface HeldBack {
   pass(): void;
   refuse(): void;
@@ -306,7 +309,7 @@ interface HeldBack {
 
 const NO_LISTENERS: readonly Listener[] = [];
 
-/** Which listeners go on, and as what: those of the same name and address, and then those of the same address. */
+/** Returns the listeners that continue, by their new settings: those with the same name and address, then those with the same address. */
 function keptBy(before: readonly Listener[], wanted: readonly ListenAddress[]): ReadonlyMap<ListenAddress, Listener> {
   const kept = new Map<ListenAddress, Listener>();
   const free = new Set(before);
@@ -317,16 +320,16 @@ function keptBy(before: readonly Listener[], wanted: readonly ListenAddress[]): 
     free.delete(listener);
   };
   for (const at of wanted) keep(at, (one) => isListed(one, at));
-  // Of "any free port" there may be several, which have nothing in common.
+  // Several listeners may have port 0: they are different ports.
   for (const at of wanted)
     if (!kept.has(at) && at.endpoint.port !== 0) keep(at, (one) => isSameEndpoint(one.endpoint, at.endpoint));
   return kept;
 }
 
 /**
- * Has listeners go on under their new names.
+ * Gives listeners their new names.
  *
- * @returns reports these: to be called when whoever had one of them has given it up
+ * @returns reports the new names; call it after the former holders have released them
  */
 function adoptAll(kept: ReadonlyMap<ListenAddress, Listener>): () => void {
   const reports = Array.from(kept, ([at, listener]) => listener.adopt(at));
@@ -335,6 +338,6 @@ function adoptAll(kept: ReadonlyMap<ListenAddress, Listener>): () => void {
 
 function isListed(one: ListenAddress, wanted: ListenAddress): boolean {
   const isSameHost = one.name === wanted.name && one.endpoint.host === wanted.endpoint.host;
-  // Any free port is the one that it has.
+  // Port 0 keeps the bound port.
   return isSameHost && (wanted.endpoint.port === 0 || one.endpoint.port === wanted.endpoint.port);
 }

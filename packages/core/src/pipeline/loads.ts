@@ -2,19 +2,19 @@ import type { Backend } from '../routes/route.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
 
 /**
- * Connections by backend address, those that are being dialled among them, of the routes whose balance counts them: backends of equal address are one, over all of these routes
- * and over snapshots.
+ * Counts connections by backend address, including those being dialled, for routes whose balance uses the counts. Backends with the same
+ * address share the count, over all of these routes and across snapshots.
  */
 export class Loads {
   readonly #counts = new Map<string, number>();
-  /** To write an address down takes longer than to look it up. */
+  /** Formatting an address takes longer than this lookup. */
   readonly #keys = new WeakMap<Backend, string>();
 
   of(backend: Backend): number {
     return this.#counts.get(this.#keyOf(backend)) ?? 0;
   }
 
-  /** What one connection counts for, which is nothing yet. */
+  /** Creates the count of one connection, at no backend yet. */
   open(): Load {
     let key: string | undefined;
     const release = (): void => {
@@ -45,10 +45,10 @@ export class Loads {
   }
 }
 
-/** What one connection counts for. */
+/** The count of one connection. */
 export interface Load {
-  /** It is a connection of this backend now, and of no other. */
+  /** Moves the count to `backend`. */
   moveTo(backend: Backend): void;
-  /** It is a connection of none. Idempotent. */
+  /** Removes the count. Idempotent. */
   release(): void;
 }

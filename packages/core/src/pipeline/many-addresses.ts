@@ -6,14 +6,14 @@ import { Probes } from './probes.ts';
 import { SlowFamilies, StaggeredDials } from './staggered-dials.ts';
 import type { Reached } from './staggered-dials.ts';
 
-/** What one backend may cost. */
+/** Dials and time for one backend. */
 export interface BackendBudget {
   readonly dials: Dials;
-  /** When the last dial must have answered, in milliseconds of the monotonic clock. */
+  /** Deadline of the last dial, in milliseconds of the monotonic clock. */
   readonly endsAt: number;
 }
 
-/** Reaches backends that have several addresses, or one that is ejected. */
+/** Connects to backends with several addresses, or with an ejected one. */
 export class ManyAddresses {
   readonly #outliers: Outliers;
   readonly #slowFamilies = new SlowFamilies();
@@ -25,9 +25,9 @@ export class ManyAddresses {
   }
 
   /**
-   * Those that are not ejected first, staggered; then the others, one after the other.
+   * Dials the addresses that are not ejected first, staggered; then the others, one after the other.
    *
-   * @returns `undefined` when none was reached. Rejects when nobody is there to go on for
+   * @returns `undefined` if no address was reached. Rejects if the session no longer needs a backend
    */
   async reach(backend: Backend, addresses: readonly Endpoint[], budget: BackendBudget): Promise<Reached | undefined> {
     const { dials, endsAt } = budget;

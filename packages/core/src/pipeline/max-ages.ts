@@ -2,22 +2,22 @@ import { formatDuration } from '../duration.ts';
 import { ProxyError } from '../errors.ts';
 import { Deadline, DeadlinesByLength } from './deadlines.ts';
 
-/** A session, as far as it matters here. */
+/** The part of a session that {@link MaxAges} uses. */
 interface Aging {
   cut(reason: ProxyError): boolean;
 }
 
-/** Up to so much less than the whole age: clients that came together do not come back together. */
+/** Shortens ages by up to this share: clients that connected together do not reconnect together. */
 const JITTER = 0.1;
-/** So many different ages, and timers, for each that is set. */
+/** Number of different ages, and timers, per configured age. */
 const STEPS = 32;
 
-/** Ends sessions that have lasted for their maximum age: a few timers for all of them, and nothing for those without one. */
+/** Ends sessions at their maximum age: a few timers serve all sessions, and sessions without a maximum cost nothing. */
 export class MaxAges {
   readonly #deadlines = new DeadlinesByLength<Aging>((session) => this.#onExpired(session));
   readonly #live = new Map<Aging, { readonly deadline: Deadline<Aging>; readonly maxAgeMs: number }>();
 
-  /** Without effect when it has begun. @param maxAgeMs `Infinity`: none */
+  /** Starts the maximum age of `session`; no effect if it has started. @param maxAgeMs `Infinity`: no maximum */
   begin(session: Aging, maxAgeMs: number): void {
     if (!Number.isFinite(maxAgeMs) || this.#live.has(session)) return;
     const step = Math.floor(Math.random() * STEPS) / STEPS;
@@ -26,7 +26,7 @@ export class MaxAges {
     this.#live.set(session, { deadline, maxAgeMs });
   }
 
-  /** The session is over. */
+  /** Stops the maximum age of a session that has ended. */
   end(session: Aging): void {
     if (this.#live.size === 0) return;
     this.#live.get(session)?.deadline.end();

@@ -3,23 +3,26 @@ import type { Endpoint } from '../transport/endpoint.ts';
 import type { Observer } from '../observe.ts';
 import type { Service } from '../lifecycle/service.ts';
 
-/** When an address is ejected, and for how long. */
+/** Settings of ejections. */
 export interface OutlierOptions {
   /** Consecutive failures that eject an address. */
   readonly consecutiveFailures: number;
-  /** The first ejection lasts this long, in milliseconds, the n-th in a row n times as long. */
+  /** Duration of the first ejection, in milliseconds; the n-th consecutive one lasts n times as long. */
   readonly baseEjectionMs: number;
-  /** No ejection lasts longer, in milliseconds. */
+  /** Maximum duration of an ejection, in milliseconds. */
   readonly maxEjectionMs: number;
-  /** Ejections last whole multiples of it, in milliseconds; as long as the others say when absent. */
+  /** Durations are rounded up to multiples of this, in milliseconds; not rounded when absent. */
   readonly stepMs?: number;
-  /** In what part of the cases an address that has failed so often is ejected: 0 to 1; always when absent. */
+  /** Probability that an address with enough failures is ejected: 0 to 1; 1 when absent. */
   readonly enforced?: number;
-  /** Of the addresses judged here, as many may be ejected at a time as are this part of a route's backends, but always one: 0 to 1; all when absent. */
+  /**
+   * Maximum share of a route's backends that may be ejected at a time, but always at least one: 0 to 1; 1 when absent. Counts all addresses
+   * of this instance.
+   */
   readonly maxEjected?: number;
 }
 
-/** As Envoy's outlier detection has it, which operators of Consul are used to. */
+/** The defaults of Envoy's outlier detection, which operators of Consul know. */
 export const DEFAULT_OUTLIERS: OutlierOptions = {
   consecutiveFailures: 5,
   baseEjectionMs: 30_000,
@@ -34,13 +37,13 @@ interface Record {
   returns: NodeJS.Timeout | undefined;
 }
 
-// Only addresses that have failed are kept. Addresses come and go while the process lives, so old records are dropped.
+// Only addresses with failures are kept. Addresses come and go during the life of the process, so that old records are dropped.
 const PRUNE_ABOVE = 1_000;
 const FORGET_AFTER_MS = 600_000;
 
 /**
- * Passive health: counts failed dials by address and ejects an address after several in a row. Ejection changes the order of dials only: an
- * ejected address is dialled when nothing better is left, so a route always keeps a backend.
+ * Passive health checks: counts failed dials by address and ejects an address after several consecutive failures. Ejection only changes the
+ * order of dials: an ejected address is dialled when nothing better is left, so that a route always keeps a backend.
  */
 export class Outliers implements Service {
   readonly name = 'ejections';
@@ -56,7 +59,10 @@ export class Outliers implements Service {
     this.#options = options;
   }
 
-  /** Judges for itself, by settings of its own, until it {@link end | ends}. Whom it ejects counts as ejected here, too, and not the other way round. */
+  /**
+   * Creates a separate instance with its own settings, until it {@link end | ends}. Addresses that it ejects count as ejected here too, but
+   * not the other way round.
+   */
   apart(options: OutlierOptions = this.#options): Outliers {
     const part = new Outliers(this.#observer, options);
     this.#parts.add(part);
@@ -64,28 +70,28 @@ export class Outliers implements Service {
     return part;
   }
 
-  /** Nobody is judged by it any more: addresses that it has ejected are so no longer. */
+  /** Ends a separate instance: the addresses that it ejected return. */
   end(): void {
     for (const record of this.#records.values()) if (record.returns !== undefined) this.#return(record);
     this.#records.clear();
     this.#leaveWhole();
   }
 
-  /** How many addresses are ejected now. */
+  /** Number of ejected addresses. */
   get ejected(): number {
     let sum = this.#ejected;
     for (const part of this.#parts) sum += part.ejected;
     return sum;
   }
 
-  /** Whether `address` is ejected now. */
+  /** Whether `address` is ejected. */
   isEjected(address: Endpoint): boolean {
     if (this.#ejected > 0 && this.#records.get(formatEndpoint(address))?.returns !== undefined) return true;
     for (const part of this.#parts) if (part.isEjected(address)) return true;
     return false;
   }
 
-  /** A dial to `address` succeeded: its failures are forgotten, and an ejection ends. */
+  /** Records a successful dial: resets the failures of `address` and ends its ejection. */
   succeeded(address: Endpoint): void {
     if (this.#records.size === 0) return;
     const key = formatEndpoint(address);
@@ -96,9 +102,9 @@ export class Outliers implements Service {
   }
 
   /**
-   * A dial to `address` failed.
+   * Records a failed dial to `address`.
    *
-   * @param among how many backends the route has to which it belongs
+   * @param among number of backends of the route
    */
   failed(address: Endpoint, among: number = Infinity): void {
     const record = this.#record(address);
@@ -106,7 +112,7 @@ export class Outliers implements Service {
     record.lastFailureAt = performance.now();
     if (record.returns !== undefined || record.failures < this.#options.consecutiveFailures) return;
     const { enforced = 1, maxEjected } = this.#options;
-    // Without a bound, what is ejected of other routes does not count.
+    // Without a maximum, ejections of other routes do not matter.
     const mayEject = maxEjected === undefined || this.#ejected < Math.max(1, Math.floor(among * maxEjected));
     if (mayEject && Math.random() < enforced) this.#eject(record);
   }
@@ -115,12 +121,12 @@ export class Outliers implements Service {
     return Promise.resolve();
   }
 
-  /** As {@link clear}: ejections have timers. */
+  /** Calls {@link clear}, since ejections have timers. */
   stop(): Promise<void> {
     return Promise.resolve(this.clear());
   }
 
-  /** Forgets all addresses and stops all timers. */
+  /** Drops all records and stops all timers. */
   clear(): void {
     for (const { returns } of this.#records.values()) clearTimeout(returns);
     this.#records.clear();
@@ -148,7 +154,7 @@ export class Outliers implements Service {
     this.#observer.observe({ type: 'backend.ejected', address: record.address, forMs, failures: record.failures });
   }
 
-  /** The next failure ejects it again, for longer. */
+  /** Ends an ejection. The next failure ejects the address again, for longer. */
   #return(record: Record): void {
     clearTimeout(record.returns);
     record.returns = undefined;

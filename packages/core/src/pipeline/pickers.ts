@@ -4,20 +4,20 @@ import type { Backend, Balance, PartUse, Route } from '../routes/route.ts';
 import { drawn, picker } from './balance.ts';
 import type { BalancedClient, BalanceFactory, Picker, PickerOptions } from './picker.ts';
 
-/** What {@link Pickers} are made of. */
+/** Dependencies of {@link Pickers}. */
 export interface PickersOptions extends PickerOptions {
-  /** Balances of plugins, by name. */
+  /** Balances offered by plugins, by name. */
   readonly offered: ReadonlyMap<string, BalanceFactory>;
-  /** Told when a balance of a plugin fails. */
+  /** Receives `balance.failed`. */
   readonly observer: Observer;
 }
 
-/** Whether the balance looks at how many connections a backend has. A plugin's may. */
+/** Whether a balance uses connection counts of backends. A plugin's balance may. */
 export function countsConnections(balance: Balance | undefined): boolean {
   return balance !== undefined && balance !== 'round_robin' && balance !== 'random';
 }
 
-/** The pickers of routes, each made when its route first has to choose. */
+/** The pickers of routes, each created at the first choice of its route. */
 export class Pickers {
   readonly #options: PickersOptions;
   readonly #made = new WeakMap<Route, Picker>();
@@ -26,7 +26,7 @@ export class Pickers {
     this.#options = options;
   }
 
-  /** One of `from`, which has at least one. */
+  /** Selects one of `from`, which must not be empty. */
   pick(route: Route, from: readonly Backend[], client: BalancedClient): Backend {
     let known = this.#made.get(route);
     if (known === undefined) {
@@ -37,14 +37,14 @@ export class Pickers {
     return known.pick(from, client);
   }
 
-  /** A plugin's picker: where it fails, the backend is drawn at random, and the connection never knows. */
+  /** Wraps a plugin's picker: if it fails, a backend is drawn at random instead, and the connection continues. */
   #guarded(route: Route, use: PartUse): Picker {
     const { random, observer } = this.#options;
     let inner: Picker | undefined;
     const pick = (from: readonly Backend[], client: BalancedClient): Backend => {
       try {
         inner ??= this.#make(use);
-        // A copy: plugins may be JavaScript, and sort what they get.
+        // A copy: plugins may be plain JavaScript and sort the list.
         const chosen: unknown = inner.pick([...from], client);
         const known = from.find((backend) => backend === chosen);
         if (known !== undefined) return known;

@@ -6,21 +6,21 @@ import type { Connection } from '../transport/transport.ts';
 import type { Dials } from './dials.ts';
 import type { Outliers } from './outliers.ts';
 
-/** An ejected address, and the connection that it is dialled for. */
+/** An ejected address, and the dials of the connection that needs it. */
 export interface ProbeOptions {
   readonly backend: Backend;
   readonly address: Endpoint;
   readonly dials: Dials;
-  /** When the dial must have answered, in milliseconds of the monotonic clock. */
+  /** Deadline of the dial, in milliseconds of the monotonic clock. */
   readonly endsAt: number;
 }
 
-/** `unknown`: the connection that dialled ended before the dial did. */
+/** `unknown`: the dialling connection ended before its dial did. */
 type ProbeOutcome = 'reached' | 'unknown' | ProxyError;
 
 /**
- * Dials ejected addresses, one dial at a time for each; connections that wait for the same address share its outcome. A dead backend so costs
- * one dial however many clients come, and the first client finds a backend that has recovered.
+ * Dials ejected addresses, one dial at a time per address; connections that wait for the same address share its outcome. A dead backend
+ * thus costs one dial for any number of clients, and the first client detects a backend that has recovered.
  */
 export class Probes {
   readonly #outliers: Outliers;
@@ -30,7 +30,7 @@ export class Probes {
     this.#outliers = outliers;
   }
 
-  /** `undefined` when it was not reached, or not in time. Rejects when the client has left. */
+  /** Resolves with `undefined` if the address was not reached in time. Rejects if the session no longer needs a backend. */
   async reach(options: ProbeOptions): Promise<Connection | undefined> {
     const { address, dials, endsAt } = options;
     const key = formatEndpoint(address);
@@ -66,7 +66,9 @@ export class Probes {
     }
   }
 
-  /** @returns to be called once, with the outcome */
+  /**
+   * @returns call it once, with the outcome
+   */
   #announce(key: string): (outcome: ProbeOutcome) => void {
     let settle: (outcome: ProbeOutcome) => void = () => undefined;
     this.#inFlight.set(key, new Promise((resolve) => (settle = resolve)));
@@ -77,7 +79,7 @@ export class Probes {
   }
 }
 
-/** Another connection may have more time to dial with: to have waited in vain is a failure of this address, and the next is tried. */
+/** Another connection's dial may have a later deadline: waiting for it in vain is a failure of this address, and the next one is tried. */
 function timedOut(reason: unknown, { context }: Dials): ProxyError {
   if (context.abandoned !== undefined || !(reason instanceof ProxyError)) throw reason;
   return reason;

@@ -1,7 +1,7 @@
 import type { Observer, ProxyEvent } from '../observe.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
 
-/** Beyond it nobody needs to act: it is over, or is heard of again soon. A name that cannot be resolved is asked for twice a minute. */
+/** Older problems are over, or are reported again soon: a name that cannot be resolved is queried twice a minute. */
 const REMEMBERED_MS = 60_000;
 
 interface Trouble {
@@ -10,17 +10,17 @@ interface Trouble {
 }
 
 /**
- * What this machine and its name system have lacked within the last minute: file descriptors, local ports, memory, permissions,
- * addresses of backends, a network that passes everything on. For readiness to warn of; an observer among others.
+ * Problems of this machine and its name servers within the last minute: shortages of file descriptors, local ports, memory or permissions,
+ * names without an address, impaired network paths. An observer that provides warnings for readiness.
  */
 export class RecentTroubles implements Observer {
   readonly name = 'recent-troubles';
-  /** By what it is about. Bounded by configuration: one for dials, a few for networks, one for each name of a backend. */
+  /** By subject. Bounded by configuration: one for dials, a few for networks, one for each backend name. */
   readonly #troubles = new Map<string, Trouble>();
-  /** By listener: why it does not accept. */
+  /** The reasons of paused listeners, by name. */
   readonly #paused = new Map<string, string>();
 
-  /** One sentence for each; empty when nothing lacks. */
+  /** One sentence per problem; empty if there is none. */
   get warnings(): readonly string[] {
     const oldest = performance.now() - REMEMBERED_MS;
     for (const [key, { at }] of this.#troubles) if (at <= oldest) this.#troubles.delete(key);

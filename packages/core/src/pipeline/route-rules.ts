@@ -7,17 +7,17 @@ import type { Upstream } from './connection.ts';
 import type { ConnectContext, Connector, Layer } from './stages.ts';
 import { formatRate, TokenBucket } from './token-bucket.ts';
 
-/** What {@link routeRules} go by. */
+/** Settings of {@link routeRules}. */
 export interface RouteRulesOptions {
-  /** For the files that access rules name. */
+  /** Files that access rules name. */
   readonly lists?: AddressLists;
-  /** The part of each limit that this process may use, above 0 and up to 1; all of it when absent. */
+  /** This process's share of each limit, greater than 0, up to 1; 1 when absent. */
   readonly share?: number;
 }
 
 /**
- * Puts connectors behind the access rules and limits of each route. A route that has none goes straight on. Counts are kept by the name of a
- * route, for all connectors together, so that they hold over snapshots and over whatever a reload puts in place of a connector.
+ * Enforces the access rules and limits of routes before a connector. Routes without them have no overhead. Counts are kept by route name
+ * and shared by all connectors, so that they persist across snapshots and reloads.
  */
 export function routeRules({ lists, share = 1 }: RouteRulesOptions = {}): Layer<Connector> {
   const access = new WeakMap<Route, Access>();
@@ -58,16 +58,16 @@ export function routeRules({ lists, share = 1 }: RouteRulesOptions = {}): Layer<
   }
 }
 
-/** What is used of one route. */
+/** Usage of one route's limits. */
 interface Usage {
   connections: number;
-  /** When its bucket will be full again, in monotonic milliseconds. */
+  /** Time at which the bucket will be full again, in monotonic milliseconds. */
   fullAt: number;
-  /** That of the rate which was last asked for; absent before there was one. */
+  /** Bucket of the current rate; absent before the first use. */
   bucket: TokenBucket | undefined;
 }
 
-/** Routes come and go for as long as the process lives: those that nobody uses are forgotten above this number. */
+/** Number of routes above which unused ones are dropped: routes come and go during the life of the process. */
 const PRUNE_ABOVE = 1_000;
 
 class RouteUsage {
@@ -81,7 +81,7 @@ class RouteUsage {
   /**
    * Counts one more connection of `route`.
    *
-   * @returns gives its place back; idempotent
+   * @returns uncounts the connection; idempotent
    * @throws ProxyError `LIMIT_REACHED` that names the limit
    */
   take(route: Route, nowMs: number): () => void {
@@ -102,7 +102,7 @@ class RouteUsage {
     };
   }
 
-  /** A reload may have changed the rate: what was spent is spent. */
+  /** Returns the bucket of a rate. A reload may have changed the rate: tokens already spent stay spent. */
   #bucketOf(usage: Usage, { count, perMs }: Rate, nowMs: number): TokenBucket {
     const rate = { count: count * this.#share, perMs };
     const known = usage.bucket;

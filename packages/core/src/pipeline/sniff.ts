@@ -6,29 +6,29 @@ import { inspected } from './stages.ts';
 import type { RejectionBytes, Sniffer } from './stages.ts';
 import type { Connection } from '../transport/transport.ts';
 
-/** A hello, and every byte received so far: it owes them to the upstream. */
+/** A hello, and all bytes received so far, which must be sent to the backend. */
 export interface Sniffed {
   readonly hello: Hello;
   readonly head: Uint8Array;
-  /** How to refuse the client in its own protocol; absent when nothing is to be said. */
+  /** Rejection bytes in the client's protocol; absent if it has none. */
   readonly rejections?: RejectionBytes | undefined;
-  /** Present when no sniffer knows the protocol: what the connection ends with, unless a route takes such clients. */
+  /** Present if no sniffer recognises the protocol: the error of the connection, unless a route takes such clients. */
   readonly unrecognised?: ProxyError;
 }
 
-/** What reading a hello takes. */
+/** The parts used to read a hello. */
 export interface HelloStages {
   readonly sniffer: Sniffer;
   readonly limits: Pick<Limits, 'helloMaxBytes'>;
 }
 
 /**
- * Reads until the sniffer has decided. Each byte is received, copied and judged a bounded number of times, however small the
- * pieces. The deadline is the caller's: it destroys the connection, and the pending read rejects with its reason.
+ * Reads until the sniffer has decided. Each byte is received, copied and inspected a bounded number of times, however small the pieces. The
+ * caller enforces the deadline: it destroys the connection, and the pending read rejects with the reason.
  *
- * @param first bytes of `connection` that have been read already
- * @returns `undefined` when the client leaves without a word, as health checks do: nothing was asked, and nothing has failed
- * @throws ProxyError `SNIFF_MALFORMED`, `SNIFF_TOO_LONG`, or `DOWNSTREAM_RESET` when the client leaves in the middle of its hello
+ * @param first bytes of `connection` that have already been read
+ * @returns `undefined` if the client closes without sending a byte, as TCP health checks do: a normal end
+ * @throws ProxyError `SNIFF_MALFORMED`, `SNIFF_TOO_LONG`, or `DOWNSTREAM_RESET` if the client closes in the middle of its hello
  */
 export async function readHello(
   connection: Connection,
@@ -44,7 +44,7 @@ export async function readHello(
       if (bytes.length === 0) continue;
       received.append(bytes);
       const head = received.bytes;
-      // What is above the limit is not shown: else it would hang on how the client's bytes were cut on their way.
+      // The sniffer only gets bytes within the limit: otherwise the result would depend on how the network segmented them.
       const verdict = inspected(
         sniffer,
         head.length > helloMaxBytes ? head.subarray(0, helloMaxBytes) : head,
@@ -57,7 +57,7 @@ export async function readHello(
       progress = verdict.progress;
     }
   } catch (reason) {
-    // Some health checks finish, others reset: to be gone without a byte is no failure either way.
+    // Some health checks close, others reset: without a byte, both are a normal end.
     if (received.length === 0 && reason instanceof ProxyError && reason.code === 'DOWNSTREAM_RESET') return undefined;
     throw reason;
   }
@@ -85,10 +85,10 @@ function unrecognised(head: Uint8Array): ProxyError {
   );
 }
 
-/** SSLRequest and GSSENCRequest: the length, and a number that no version has. */
+/** SSLRequest and GSSENCRequest: the length, and a code that no protocol version uses. */
 const POSTGRES_REQUESTS = ['\0\0\0\u0008\u0004\u00d2\u0016/', '\0\0\0\u0008\u0004\u00d2\u00160'];
 
-/** What the bytes most likely are, and what is missing for it. */
+/** Returns a hint at the probable protocol, and at the setting that is missing for it. */
 function hintOf(head: Uint8Array): string {
   const text = Buffer.from(head.subarray(0, 12)).toString('latin1');
   if (text.startsWith('PROXY ') || text.startsWith('\r\n\r\n\0\r\nQUIT'))
@@ -103,5 +103,5 @@ function hintOf(head: Uint8Array): string {
   return '';
 }
 
-/** What is known of a client whose protocol no sniffer knows. */
+/** The hello of a client whose protocol no sniffer recognises. */
 const UNKNOWN_PROTOCOL: Hello = { protocol: 'unknown', alpn: [], supportedVersions: [], ech: false, earlyData: false };

@@ -1,15 +1,15 @@
 import type { Observer } from '../observe.ts';
 import type { Session } from './session.ts';
 
-/** Long enough for four retransmissions of the kernel, as long as a client that waits is still there. */
+/** Long enough for four retransmissions by the kernel, short enough that a waiting client is still there. */
 const SILENT_MS = 3_000;
 
-/** A look goes through all sessions: a hundred thousand take five milliseconds. */
+/** Each scan visits all sessions: 5 ms for 100,000. */
 const LOOK_EVERY_MS = 5_000;
 
 /**
- * Looks, once in each silence, whether a connection waits for a network that loses what it sends: nothing fails then, and nobody else would tell.
- * Asks nothing of connections that go on, or have been silent for long.
+ * Detects connections that wait for a network which silently drops their segments: nothing fails then, and nothing else would report it.
+ * Each silence is checked once; connections that are active, or have been silent for long, are skipped.
  */
 export class StallWatch {
   readonly #sessions: Iterable<Session>;
@@ -17,20 +17,22 @@ export class StallWatch {
   #timer: NodeJS.Timeout | undefined;
   #lookedAt = 0;
 
-  /** @param observer told of what is found */
+  /**
+   * @param observer receives `path.impaired`
+   */
   constructor(sessions: Iterable<Session>, observer: () => Observer) {
     this.#sessions = sessions;
     this.#observer = observer;
   }
 
-  /** There are sessions. Idempotent. */
+  /** Starts the scans. Idempotent. */
   begin(): void {
     if (this.#timer !== undefined) return;
     this.#lookedAt = performance.now();
     this.#timer = setInterval(() => this.#look(), LOOK_EVERY_MS).unref();
   }
 
-  /** There are none any more. Idempotent. */
+  /** Stops the scans. Idempotent. */
   end(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;

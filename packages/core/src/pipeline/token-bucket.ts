@@ -2,33 +2,33 @@ import { formatDuration } from '../duration.ts';
 import type { Rate } from '../routes/route.ts';
 
 /**
- * A token bucket in one number and without a timer: the time at which it would be full again. To take a token moves that time on by what one
- * token takes to come back (the "generic cell rate algorithm" of ATM, ITU-T I.371).
+ * A token bucket as a single number, without a timer: the time at which it will be full again. Taking a token moves that time by the refill
+ * time of one token (the "generic cell rate algorithm" of ATM, ITU-T I.371).
  */
 export class TokenBucket {
   readonly #rate: Rate;
-  /** What one token takes to come back, in milliseconds. */
+  /** Refill time of one token, in milliseconds. */
   readonly #tokenMs: number;
-  /** What all of them take. */
+  /** Refill time of all tokens, in milliseconds. */
   readonly #fullMs: number;
 
   constructor(rate: Rate) {
     const { count, perMs } = rate;
     this.#rate = rate;
     this.#tokenMs = perMs / count;
-    // Of less than one token in the time, as a small rate over many processes has, one can be taken at a time.
+    // A small rate shared by many processes may be less than one token: one can still be taken at a time.
     this.#fullMs = Math.max(perMs, this.#tokenMs);
   }
 
-  /** Whether that is its rate. */
+  /** Whether the bucket has this rate. */
   hasRate({ count, perMs }: Rate): boolean {
     return this.#rate.count === count && this.#rate.perMs === perMs;
   }
 
   /**
-   * When a bucket will be full again that takes the place of one of another rate: what was spent is spent, at most everything.
+   * Returns when this bucket will be full if it replaces `other`, which has another rate: spent tokens stay spent, up to all of them.
    *
-   * @param fullAtMs when the other one would have been full
+   * @param fullAtMs time at which `other` would have been full
    */
   fullAtAfter(other: TokenBucket, fullAtMs: number, nowMs: number): number {
     const spent = Math.max(0, fullAtMs - nowMs) / other.#tokenMs;
@@ -36,9 +36,9 @@ export class TokenBucket {
   }
 
   /**
-   * When a bucket will be full again from which a token has been taken; `undefined` when there is none to take.
+   * Returns when the bucket will be full after a token is taken, or `undefined` if it is empty.
    *
-   * @param fullAtMs when it would have been full without that; in the past when it is
+   * @param fullAtMs time at which it would have been full otherwise; in the past if it is full
    */
   fullAtAfterTake(fullAtMs: number, nowMs: number): number | undefined {
     const fullAt = Math.max(fullAtMs, nowMs) + this.#tokenMs;
@@ -46,10 +46,10 @@ export class TokenBucket {
   }
 }
 
-/** Sums of fractions come out a little above: less than any clock tells apart. */
+/** Tolerance for rounding errors in sums: below the resolution of any clock. */
 const ROUNDING_MS = 1e-6;
 
-/** A rate as an operator writes it: `100/s`. */
+/** Formats a rate in the notation of the configuration: `100/s`. */
 export function formatRate({ count, perMs }: Rate): string {
   const unit = UNITS.find(([, ms]) => ms === perMs)?.[0] ?? formatDuration(perMs);
   return `${Math.round(count * 100) / 100}/${unit}`;

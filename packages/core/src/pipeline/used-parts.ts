@@ -6,8 +6,8 @@ import { layered } from './stages.ts';
 import type { Connector, Layer, Resolver } from './stages.ts';
 
 /**
- * `inner`, wrapped for each route in the layers that it uses. They are made once for a route, when it is first connected. A route that
- * uses a part which nobody offers, or which refuses its settings, reaches no backend: `INTERNAL` says why.
+ * Wraps `inner`, for each route, in the layers that the route uses. They are created once per route, at its first connection. If a route
+ * uses a part that no plugin offers, or one that refuses its settings, its connections fail with `INTERNAL` and the reason.
  */
 export function withUsedLayers(inner: Connector, offered: OfferedParts): Connector {
   const made = new WeakMap<Route, Connector>();
@@ -38,8 +38,8 @@ export function withUsedLayers(inner: Connector, offered: OfferedParts): Connect
 }
 
 /**
- * `inner`; when the route that it finds uses resolvers, they are asked next, and what the first of them knows takes its place. They are
- * made once for a route. Throws `INTERNAL` when one refuses its settings.
+ * Wraps `inner`: if the resolved route uses resolvers, they are called in order, and the first route that one of them returns replaces it.
+ * They are created once per route. Throws `INTERNAL` if one refuses its settings.
  */
 export function withUsedResolvers(inner: Resolver, offered: OfferedParts): Resolver {
   if (!Array.from(offered.values()).some(({ kind }) => kind === 'resolver')) return inner;
@@ -68,7 +68,7 @@ export function withUsedResolvers(inner: Resolver, offered: OfferedParts): Resol
   }
 }
 
-/** Makers of pickers by the names that routes give in `balance`. */
+/** Returns the offered balance factories, by the name that routes give in `balance`. */
 export function offeredBalances(offered: OfferedParts): ReadonlyMap<string, BalanceFactory> {
   return new Map(
     Array.from(offered).flatMap(([name, part]) => (part.kind === 'balance' ? [[name, part.make] as const] : [])),
