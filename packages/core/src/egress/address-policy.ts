@@ -4,13 +4,13 @@ import { isLocalAddress } from '../transport/own-addresses.ts';
 import { addressSet } from '../pipeline/address-set.ts';
 import type { AddressSet } from '../pipeline/address-set.ts';
 
-/** Addresses that are not the public internet, and what they are. */
+/** A group of non-public addresses, with its description. */
 interface Refused {
   readonly what: string;
   readonly addresses: AddressSet;
 }
 
-/** Of IPv4, from IANA's registry of special-purpose addresses (RFC 6890). */
+/** IPv4, from IANA's registry of special-purpose addresses (RFC 6890). */
 const REFUSED_IPV4: readonly Refused[] = [
   { what: 'this network', addresses: addressSet(['0.0.0.0/8']) },
   { what: 'loopback', addresses: addressSet(['127.0.0.0/8']) },
@@ -24,7 +24,7 @@ const REFUSED_IPV4: readonly Refused[] = [
 
 const GLOBAL_UNICAST = addressSet(['2000::/3']);
 
-/** Of the global unicast addresses of IPv6: what is not the public internet, or stands for an IPv4 address. */
+/** Global unicast addresses of IPv6 that are not public, or that embed an IPv4 address. */
 const REFUSED_IPV6: readonly Refused[] = [
   { what: 'reserved for protocols, Teredo among them', addresses: addressSet(['2001::/23']) },
   { what: 'for documentation', addresses: addressSet(['2001:db8::/32', '3fff::/20']) },
@@ -32,12 +32,12 @@ const REFUSED_IPV6: readonly Refused[] = [
 ];
 
 /**
- * Why a connection to `host`, an IP address, must not leave by a route that leads to wherever a client asks; `undefined` when it may. What
- * is not known to be public is refused: of IPv6 everything outside of 2000::/3, and so loopback, unique local (fd00:ec2::254), link-local,
- * multicast, and the forms that stand for IPv4 (::ffff:0:0/96, 64:ff9b::/96).
+ * Returns the reason for refusing a dial to `host`, an IP address, on a route with `egress`, or `undefined`. Everything not known to be
+ * public is refused: of IPv6 everything outside of 2000::/3, which includes loopback, unique local (fd00:ec2::254), link-local, multicast,
+ * and the forms that embed IPv4 (::ffff:0:0/96, 64:ff9b::/96).
  *
- * @param allowed addresses that are let through all the same
- * @param isLocal whether an address is one of this machine, whose services may trust it; those of its interfaces when absent
+ * @param allowed addresses that are exempt
+ * @param isLocal whether an address belongs to this machine, whose services may trust it; compares with the interfaces when absent
  */
 export function refusedAddress(
   host: string,
@@ -53,7 +53,7 @@ export function refusedAddress(
   return refused?.what ?? (isLocal(host) ? 'an address of this machine' : undefined);
 }
 
-/** Of an address that is allowed and stands for one of IPv4, that one: whoever allows a translator does not allow what is behind it. */
+/** Checks the IPv4 address embedded in an allowed IPv6 address: allowing a translator does not allow the addresses behind it. */
 function refusedInside(host: string, allowed: AddressSet, isLocal: (host: string) => boolean): string | undefined {
   const words = new Uint32Array(WORDS);
   if (!EMBEDS_IPV4.has(host) || readAddress(host, words) !== 6) return undefined;
@@ -65,5 +65,5 @@ function refusedInside(host: string, allowed: AddressSet, isLocal: (host: string
   return what === undefined ? undefined : `it stands for ${address}: ${what}`;
 }
 
-/** NAT64 by the well-known prefix (RFC 6052), whose IPv4 address stands at the end, and 6to4 (RFC 3056), whose stands behind the prefix. */
+/** NAT64 with the well-known prefix (RFC 6052), where the IPv4 address is at the end, and 6to4 (RFC 3056), where it follows the prefix. */
 const EMBEDS_IPV4 = addressSet(['64:ff9b::/96', '2002::/16']);

@@ -11,22 +11,22 @@ import type { ConnectContext } from '../pipeline/stages.ts';
 import type { Route } from '../routes/route.ts';
 import { refusedAddress } from './address-policy.ts';
 
-/** What {@link egressConnector} needs. */
+/** Dependencies of {@link egressConnector}. */
 export interface EgressOptions extends Omit<
   ConnectorOptions,
   'addresses' | 'balances' | 'prefer' | 'health' | 'failover'
 > {
-  /** Where addresses of names come from; the system when absent. */
+  /** Resolves names; the system's resolver when absent. */
   readonly addresses?: AddressBook;
 }
 
-/** Clients choose these names, within what their routes allow: so many are remembered. */
+/** Bounds the cache: clients choose the names, within what their routes allow. */
 const MAX_NAMES = 10_000;
 const NO_OBSERVER = { observe: () => undefined };
 
 /**
- * `inner`; routes with `egress` lead to the server name that the client asks for, as the name system resolves it. Each address is judged
- * when it is dialled, so that a name whose addresses change between two looks gains nothing.
+ * Adds egress to `inner`: routes with `egress` lead to the server name that the client requests, resolved by the name system. Each address
+ * is checked when it is dialled, so that a name whose addresses change between two lookups (DNS rebinding) gains nothing.
  */
 export function egressConnector(inner: BalancedConnector, options: EgressOptions): BalancedConnector {
   let outward: BalancedConnector | undefined;
@@ -40,14 +40,14 @@ export function egressConnector(inner: BalancedConnector, options: EgressOptions
     if (serverName === undefined) return Promise.reject(new ProxyError('NO_SERVER_NAME', 'egress needs a server name'));
     if (!isAllowedName(serverName, route.serverNames)) return Promise.reject(refused(`${serverName} is not allowed`));
     outward ??= outwardOf(options);
-    // The dot at its end keeps search domains out.
+    // The trailing dot excludes search domains.
     const address = { host: `${serverName}.`, port: egress.port };
     const { egress: _followed, ...rest } = route;
     const towards: Route = { ...rest, backends: [{ address, weight: 1, healthy: true }] };
     return outward.connect(towards, judged(context, towards, allowedBy(route)), withinMs);
   }
 
-  /** An address that is refused is a dial that has failed: metrics and the log have it. */
+  /** A refused address counts as a failed dial, so that metrics and the log include it. */
   function judged(context: ConnectContext, route: Route, networks: AddressSet): ConnectContext {
     return withDial(context, (backend, address, dialOptions) => {
       const what = refusedAddress(address.host, networks);
@@ -69,20 +69,22 @@ export function egressConnector(inner: BalancedConnector, options: EgressOptions
   }
 }
 
-/** A name that nobody has asked for before is no event: clients could fill the log with them. */
+/** Failed lookups emit no events: clients could flood the log with names. */
 function outwardOf(options: EgressOptions): BalancedConnector {
   const { addresses = new AddressBook(NO_OBSERVER, undefined, MAX_NAMES), ...rest } = options;
   return balancedConnector({ ...rest, addresses });
 }
 
-/** Asked here once more, whatever the resolver went by: an exact name, or a name below a suffix; never any name. */
+/**
+ * Whether a server name is an allowed name, or below an allowed suffix; `*` does not count. Checked here again, regardless of the resolver.
+ */
 export function isAllowedName(serverName: string, allowed: readonly string[]): boolean {
   if (!HOST_NAME.test(serverName) || NUMBER_AT_END.test(serverName)) return false;
   return allowed.some((one) => (one.startsWith('*.') ? serverName.endsWith(one.slice(1)) : one === serverName));
 }
 
 const HOST_NAME = /^[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*$/;
-/** What system libraries read as an IPv4 address: 2130706433, 0x7f000001, 127.1 (inet_aton(3)). */
+/** Numbers that system libraries parse as IPv4 addresses: 2130706433, 0x7f000001, 127.1 (inet_aton(3)). */
 const NUMBER_AT_END = /(?:^|\.)(?:\d+|0x[\da-f]*)$/;
 
 function refused(why: string): ProxyError {

@@ -1,26 +1,26 @@
 import type { HealthCheck } from '../routes/route.ts';
 import type { CheckOutcome } from './check-once.ts';
 
-/** `unknown`: not checked yet, which counts as up. */
+/** `unknown`: not checked yet; counts as up. */
 export type CheckState = 'unknown' | 'up' | 'down';
 
-/** What checks have found out of one address. */
+/** Check results of one address. */
 export class AddressState {
   state: CheckState = 'unknown';
-  /** Since when. */
+  /** Time of the last change of state. */
   since: Date = new Date();
   /** The same in milliseconds of the monotonic clock. */
   sinceMs: number = performance.now();
-  /** When it was last checked; absent before the first check. */
+  /** Time of the last check; absent before the first. */
   checkedAt: Date | undefined;
-  /** Why the last check failed; absent when it passed. */
+  /** Why the last check failed; absent if it passed. */
   failure: string | undefined;
-  /** It is up, and was down before. */
+  /** Whether the address is up after having been down. */
   hasRecovered = false;
-  /** Results in a row that speak against the state. */
+  /** Number of consecutive results that contradict the state. */
   #against = 0;
 
-  /** @returns the state before, when this result has changed it */
+  /** Records a check result. @returns the former state if the result changed it */
   took(outcome: Exclude<CheckOutcome, { kind: 'shortage' }>, { rise, fall }: HealthCheck): CheckState | undefined {
     const before = this.state;
     const isUp = outcome.kind === 'passed';
@@ -28,7 +28,7 @@ export class AddressState {
     this.failure = outcome.kind === 'failed' ? outcome.reason : undefined;
     const agrees = before === (isUp ? 'up' : 'down');
     this.#against = agrees ? 0 : this.#against + 1;
-    // The first result decides: until then nothing is known.
+    // The first result decides alone.
     const needed = before === 'unknown' ? 1 : isUp ? rise : fall;
     if (agrees || this.#against < needed) return undefined;
     this.state = isUp ? 'up' : 'down';

@@ -2,17 +2,17 @@ import type { HealthCheck } from '../routes/route.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 
-/** What checks have found out of one address: plain data, for other processes too. */
+/** Health of one address: plain data that is also sent to other processes. */
 export interface HealthMark {
-  /** Made by {@link healthKey}. */
+  /** A key of {@link healthKey}. */
   readonly key: string;
-  /** `up` after it was down; `none`: as if it had never been checked. */
+  /** `up`: after having been down. `none`: as if never checked. */
   readonly state: 'down' | 'up' | 'none';
-  /** For how long, in milliseconds: clocks of processes differ. 0: it has just been found out. */
+  /** Duration of the state, in milliseconds, since the clocks of processes differ. 0: a new result. */
   readonly forMs: number;
 }
 
-/** Routes with equal checks of one address share them. */
+/** Returns the key of a check and an address. Routes with equal checks of one address share it. */
 export function healthKey(check: HealthCheck, address: Endpoint): string {
   return `${checkKey(check)} ${formatEndpoint(address)}`;
 }
@@ -29,45 +29,45 @@ function checkKey(check: HealthCheck): string {
   return key;
 }
 
-/** The least part of its share that a backend has at the beginning of a slow start: with none, it would never be tried. */
+/** Minimum share of a backend at the beginning of its slow start: with a share of 0, it would never be tried. */
 const FIRST_SHARE = 0.1;
 
 /**
- * What health checks have found out, for whoever chooses backends. It holds what is down, or was: while all is well it is empty, and asking
- * costs nothing. An address that was never checked is up.
+ * Health check results for the selection of backends. Only holds addresses that are or were down: if none is, it is empty, and lookups cost
+ * nothing. An address that was never checked is up.
  */
 export class BackendHealth {
-  /** Told of each address that is down from now on, by its key; nobody when absent. */
+  /** Called with the key of each address that goes down. */
   onDown: ((key: string) => void) | undefined;
   readonly #marks = new Map<string, { readonly state: 'down' | 'up'; readonly since: number }>();
 
-  /** Everything that is known, for a process that starts. */
+  /** All marks, for a process that starts. */
   get marks(): readonly HealthMark[] {
     const now = performance.now();
     return Array.from(this.#marks, ([key, { state, since }]) => ({ key, state, forMs: now - since }));
   }
 
-  /** From now on this is known. */
+  /** Adds or replaces a mark. */
   mark({ key, state, forMs }: HealthMark): void {
     if (state === 'none') this.#marks.delete(key);
     else this.#marks.set(key, { state, since: performance.now() - forMs });
-    // What was down before, by a check that a reload has changed, is no news.
+    // An address that was down before, under a check that a reload has changed, has not gone down now.
     if (state === 'down' && forMs === 0) this.onDown?.(key);
   }
 
-  /** Whether its checks have failed. A name is down when all of its addresses are. */
+  /** Whether the checks of `address` have failed. A DNS name is down when all of its addresses are. */
   isDown(check: HealthCheck, address: Endpoint): boolean {
     return this.#marks.size > 0 && this.#marks.get(healthKey(check, address))?.state === 'down';
   }
 
-  /** Of several addresses of a backend those that are up; all of them when none is. */
+  /** Returns those of a backend's addresses that are up, or all if none is. */
   usable(check: HealthCheck, addresses: readonly Endpoint[]): readonly Endpoint[] {
     if (this.#marks.size === 0 || addresses.length < 2) return addresses;
     const up = addresses.filter((address) => !this.isDown(check, address));
     return up.length > 0 ? up : addresses;
   }
 
-  /** The part of its share that a backend may have now: below 1 while it starts slowly, after it was down. */
+  /** Returns the share of its load that a backend may have: less than 1 during the slow start after it was down. */
   share(check: HealthCheck, address: Endpoint): number {
     const { slowStartMs } = check;
     if (slowStartMs === undefined || this.#marks.size === 0) return 1;

@@ -10,17 +10,17 @@ import { judgeResponse, probeHello } from './client-hello.ts';
 export interface CheckOptions {
   readonly transport: Pick<Transport, 'dial'>;
   readonly check: HealthCheck;
-  /** Where to connect: no name. */
+  /** The address to connect to; not a DNS name. */
   readonly address: Endpoint;
-  /** Give up. */
+  /** Aborts the check. */
   readonly signal: AbortSignal;
 }
 
-/** How a check ended: `shortage`: it could not be made, and says nothing of the address. */
+/** Result of a check. `shortage`: it could not be made, and says nothing about the address. */
 export type CheckOutcome =
   { readonly kind: 'passed' } | { readonly kind: 'failed'; readonly reason: string } | { readonly kind: 'shortage' };
 
-/** Checks `address`: that it accepts a connection, and answers a ClientHello where that is asked for. Never rejects. */
+/** Checks that `address` accepts a connection and, if the check is of kind `tls`, answers a ClientHello. Never rejects. */
 export async function checkOnce({ transport, check, address, signal }: CheckOptions): Promise<CheckOutcome> {
   const { kind, timeoutMs } = check;
   const endsAt = performance.now() + timeoutMs;
@@ -28,7 +28,7 @@ export async function checkOnce({ transport, check, address, signal }: CheckOpti
   try {
     dial = transport.dial(address, { timeoutMs, keepAlive: KEEP_ALIVE });
   } catch {
-    // A bug of the transport, which connections report.
+    // A bug in the transport, which connections report.
     return { kind: 'shortage' };
   }
   const release = onAbort(signal, () => dial.cut(STOPPED));
@@ -45,9 +45,9 @@ export async function checkOnce({ transport, check, address, signal }: CheckOpti
   }
 }
 
-/** A few warnings may come before a ServerHello, which is judged by its first bytes. */
+/** The first bytes of a ServerHello decide; a few warnings may precede it. */
 const MAX_RESPONSE_BYTES = 4_096;
-/** A check is over long before the first probe would be due. */
+/** A check ends long before the first keepalive probe. */
 const KEEP_ALIVE = { idleMs: 60_000 };
 const STOPPED = new ProxyError('CLOSED_BY_DRAIN', 'health checks stop');
 

@@ -11,47 +11,47 @@ import { healthKey } from './backend-health.ts';
 import type { HealthMark } from './backend-health.ts';
 import type { CheckOutcome } from './check-once.ts';
 
-/** A backend, and how it is checked. */
+/** A backend, its check, and the dependencies of {@link CheckedBackend}. */
 export interface CheckedOptions {
-  /** As the route has it: its host may be a name. */
+  /** The backend of the route; the host may be a DNS name. */
   readonly backend: Endpoint;
   readonly check: HealthCheck;
   readonly addresses: Pick<AddressBook, 'find'>;
   readonly observer: Observer;
-  /** One check of one address, when there is room for it. */
+  /** Runs one check of one address when a slot is free. */
   run(check: HealthCheck, address: Endpoint): Promise<CheckOutcome>;
-  /** Told of what connections should know. */
+  /** Receives changes that affect connections. */
   onMark(mark: HealthMark): void;
 }
 
-/** What is known of a backend that is checked. */
+/** Check results of a backend. */
 export interface CheckReport {
-  /** A name is up when one of its addresses is. */
+  /** A DNS name is up if one of its addresses is. */
   readonly state: CheckState;
-  /** Each address by itself: several, when the backend is a name. */
+  /** Results by address: several if the backend is a DNS name. */
   readonly addresses: readonly AddressReport[];
 }
 
-/** What is known of one address of it. */
+/** Check results of one address. */
 export interface AddressReport {
   readonly address: Endpoint;
   readonly state: CheckState;
-  /** Since when. */
+  /** Time of the last change of state. */
   readonly since: Date;
-  /** When it was last checked; absent before the first check. */
+  /** Time of the last check; absent before the first. */
   readonly checkedAt?: Date;
-  /** Why the last check failed; absent when it passed. */
+  /** Why the last check failed; absent if it passed. */
   readonly failure?: string;
 }
 
-/** A backend that is checked again and again: all of its addresses, when it is a name. */
+/** A backend that is checked periodically, with all of its addresses if it is a DNS name. */
 export class CheckedBackend {
   readonly #options: CheckedOptions;
   readonly #isName: boolean;
   readonly #states = new Map<string, { readonly address: Endpoint; readonly state: AddressState }>();
-  /** Of a name that has no address. */
+  /** State of a name without an address. */
   #unresolved: AddressState | undefined;
-  /** What a check that is still under way finds out is of no interest. */
+  /** Set by `forget`: results of checks in progress are ignored from then on. */
   #isForgotten = false;
 
   constructor(options: CheckedOptions) {
@@ -64,7 +64,7 @@ export class CheckedBackend {
     return healthKey(this.#options.check, this.#options.backend);
   }
 
-  /** As the route has it. */
+  /** The backend of the route. */
   get backend(): Endpoint {
     return this.#options.backend;
   }
@@ -79,14 +79,14 @@ export class CheckedBackend {
     return { state: this.#state(), addresses };
   }
 
-  /** Goes on with what `other` has found out, of the same backend, by a check that asks it the same. */
+  /** Takes over the results of `other`: the same backend, with an equivalent check. */
   inherit(other: CheckedBackend): void {
     for (const [key, known] of other.#states) {
       this.#states.set(key, known);
       this.#markInherited(known.address, known.state);
     }
     this.#unresolved = other.#unresolved;
-    // A name is down since its last address is.
+    // A name is down since its last address went down.
     const [last = this.#unresolved] = Array.from(this.#states.values(), ({ state }) => state).toSorted(
       (one, another) => another.sinceMs - one.sinceMs,
     );
@@ -104,7 +104,7 @@ export class CheckedBackend {
     if (this.#isName && after !== before) this.#mark(this.#options.backend, after, before);
   }
 
-  /** No route has it any more. */
+  /** Ends the checks and removes their results: no route needs them any more. */
   forget(): void {
     this.#isForgotten = true;
     this.#keep([]);
@@ -118,7 +118,9 @@ export class CheckedBackend {
     return states.includes('unknown') || states.length === 0 ? 'unknown' : 'down';
   }
 
-  /** The addresses to check; `undefined` when the name has none, which is a failure of its own, and when nothing is to be checked any more. */
+  /**
+   * Returns the addresses to check; `undefined` if the name has none, which counts as a failed check, or if the backend has been forgotten.
+   */
   async #find(): Promise<readonly Endpoint[] | undefined> {
     const { backend, addresses } = this.#options;
     try {
@@ -136,7 +138,7 @@ export class CheckedBackend {
     }
   }
 
-  /** Addresses that the name does not have any more are forgotten. */
+  /** Removes addresses that the name no longer has. */
   #keep(found: readonly Endpoint[]): void {
     const { backend, check, observer } = this.#options;
     const keys = new Set(found.map(formatEndpoint));
@@ -158,7 +160,7 @@ export class CheckedBackend {
     const known = this.#states.get(key);
     const beganAt = performance.now();
     const outcome = await run(check, address);
-    // A shortage of our own says nothing of the backend, and nobody asks for an address that is gone.
+    // A local shortage says nothing about the backend, and a removed address has no state.
     if (known === undefined || this.#states.get(key) !== known || outcome.kind === 'shortage') return;
     observer.observe({
       type: 'backend.checked',
@@ -182,7 +184,7 @@ export class CheckedBackend {
       observer.observe({ type: 'backend.up', backend, address, check, downMs: state.sinceMs - sinceMs });
   }
 
-  /** What was never down needs no slow start, and no mark. */
+  /** A backend that was never down needs neither a slow start nor a mark. */
   #mark(address: Endpoint, state: CheckState, before: CheckState): void {
     const { check, onMark } = this.#options;
     const key = healthKey(check, address);
@@ -190,7 +192,7 @@ export class CheckedBackend {
     else if (before === 'down') onMark({ key, state: 'up', forMs: 0 });
   }
 
-  /** For as long as it has been so: what it means for connections, these know already. */
+  /** Marks an inherited state with its real duration, since connections already know it. */
   #markInherited(address: Endpoint, { state, sinceMs, hasRecovered }: AddressState): void {
     const { check, onMark } = this.#options;
     const forMs = performance.now() - sinceMs;

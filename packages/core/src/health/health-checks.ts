@@ -13,34 +13,34 @@ import { CheckedBackend } from './checked-backend.ts';
 import type { CheckedOptions, CheckReport } from './checked-backend.ts';
 import { Slots } from './slots.ts';
 
-/** What {@link HealthChecks} need. */
+/** Dependencies of {@link HealthChecks}. */
 export interface HealthChecksOptions {
   readonly transport: Pick<Transport, 'dial'>;
   readonly addresses: Pick<AddressBook, 'find'>;
-  /** Told of each check, and when a backend goes down or comes back. */
+  /** Receives each check, and changes of state. */
   readonly observer: Observer;
-  /** Told of what those who choose backends should know: in this process, and in others. */
+  /** Receives changes that affect the selection of backends, for this process and others. */
   onMark(mark: HealthMark): void;
-  /** In [0, 1); `Math.random` when absent. */
+  /** Returns a random number in [0, 1); `Math.random` when absent. */
   readonly random?: () => number;
 }
 
-/** More descriptors than this are never used for checks: of those that `limits.connections: auto` leaves free, most stay free. */
+/** Bounds the file descriptors for checks: most of those that `limits.connections: auto` leaves free stay free. */
 const MAX_IN_FLIGHT = 100;
-/** The first checks of many backends are spread, at a pace that no network notices. */
+/** Spreads the first checks of many backends, so that no network notices them. */
 const FIRST_CHECK_SPACING_MS = 5;
-/** Checks that began together drift apart. */
+/** Makes checks that began together drift apart. */
 const JITTER = 0.2;
 
-/** A backend that is checked, and when next. */
+/** A checked backend, and the timer of its next check. */
 interface Scheduled {
   readonly checked: CheckedBackend;
   timer: NodeJS.Timeout | undefined;
 }
 
 /**
- * Checks the backends of routes that ask for it, whether or not anybody uses them. Backends of several routes with equal checks are checked
- * once. Runs in one process: what it finds out goes to all of them.
+ * Checks the backends of routes with health checks, whether or not there are connections. Identical checks of several routes are made once.
+ * Runs in one process, which passes the results on to the others.
  */
 export class HealthChecks implements Service, Observer {
   readonly name = 'health checks';
@@ -48,7 +48,7 @@ export class HealthChecks implements Service, Observer {
   readonly #random: () => number;
   readonly #slots = new Slots(MAX_IN_FLIGHT);
   readonly #leaving = openScope();
-  /** What each source wants to have checked. */
+  /** The checks that each source's routes need. */
   readonly #wanted = new Map<string, ReadonlyMap<string, Wanted>>();
   readonly #scheduled = new Map<string, Scheduled>();
   readonly #inFlight = new Set<Promise<void>>();
@@ -59,12 +59,12 @@ export class HealthChecks implements Service, Observer {
     this.#random = options.random ?? Math.random;
   }
 
-  /** What is known of a backend of `route`; `undefined` when it is not checked. */
+  /** Returns the check results of a backend of `route`, or `undefined` if it is not checked. */
   reportOf({ healthCheck }: Route, backend: Endpoint): CheckReport | undefined {
     return healthCheck && this.#scheduled.get(healthKey(healthCheck, backend))?.checked.report;
   }
 
-  /** Whether every backend has been checked once: one that has not counts as up. */
+  /** Whether every backend has been checked once; unchecked ones count as up. */
   get isSettled(): boolean {
     for (const { checked } of this.#scheduled.values()) if (checked.report.state === 'unknown') return false;
     return true;
@@ -107,7 +107,7 @@ export class HealthChecks implements Service, Observer {
     for (const [key, { backend, check }] of wanted) {
       if (this.#scheduled.has(key)) continue;
       const checked = this.#checked(backend, check);
-      // A reload that changes how often it is asked leaves it as it is known to be.
+      // A reload that only changes the timing of a check keeps its results.
       const before = known.get(checkKeyOf(checked));
       if (before !== undefined) checked.inherit(before);
       const scheduled = { checked, timer: undefined };
@@ -151,7 +151,7 @@ export class HealthChecks implements Service, Observer {
   }
 }
 
-/** What a check asks, however often and patiently. */
+/** Identifies a check without its timing. */
 function checkKeyOf({ backend, check: { kind, serverName = '' } }: CheckedBackend): string {
   return `${kind} ${serverName} ${formatEndpoint(backend)}`;
 }

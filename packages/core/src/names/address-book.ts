@@ -13,28 +13,28 @@ import type { Reading } from '../watch/reading.ts';
 import { RecentlyUsed } from '../watch/recently-used.ts';
 import { settlesWithin } from '../watch/scope.ts';
 
-// A TTL of 0 would mean a query for each connection, one of days that a service which has moved is not found again.
+// A TTL of 0 would cause a query per connection; one of days would hide that a service has moved.
 const MIN_TTL_SECONDS = 1;
 const MAX_TTL_SECONDS = 300;
-// After a failure: not again with each connection; while there is an address to use, after growing pauses.
+// After a failure, no query per connection; while there is an address to use, the pauses grow.
 const RETRY_PAUSES: BackoffOptions = { firstMs: 1_000, maxMs: 30_000 };
-// How long a client waits for a slow name server before the expired addresses are used.
+// How long a client waits for a slow name server before expired addresses are used.
 const STALE_PATIENCE_MS = 250;
-// NXDOMAIN may come in the middle of a zone change: the last addresses are used this much longer.
+// NXDOMAIN may occur in the middle of a zone change: the last addresses stay in use for this long.
 const ABSENCE_DOUBTED_MS = 30_000;
-// How often the system's files are checked at most.
+// Minimum interval of checks of the system's files.
 const CHECK_EVERY_MS = 1_000;
 
 interface KnownName {
-  /** Its addresses: at least one, as soon as there is a value. */
+  /** Its addresses: at least one if there is a value. */
   reading: Reading<readonly string[]>;
   freshUntil: number;
-  /** Which address comes first next time. */
+  /** Rotation offset of the next connection. */
   turn: number;
   resolving: Promise<void> | undefined;
-  /** Of queries that fail in a row. */
+  /** Back-off of consecutive failing queries. */
   pauses: Generator<number, never>;
-  /** Since when name servers answer NXDOMAIN; absent while they do not. */
+  /** Time since which name servers answer NXDOMAIN; absent otherwise. */
   absentSince: number | undefined;
 }
 
@@ -46,9 +46,9 @@ function pauses(): Generator<number, never> {
 }
 
 /**
- * The addresses of backends' host names. All addresses of a name are used, each connection starting with the next one. A name is
- * resolved again when its TTL has expired, or when the system's files have changed. While resolution fails, the last good answer stays in
- * use; when the name does not exist any more, for half a minute.
+ * Resolves the host names of backends. All addresses of a name are used, in rotation. A name is resolved again when its TTL has expired, or
+ * when the system's files have changed. While resolution fails, the last good answer stays in use; if the name no longer exists, for half a
+ * minute.
  */
 export class AddressBook {
   readonly #names: NameSystem;
@@ -56,21 +56,23 @@ export class AddressBook {
   readonly #entries: RecentlyUsed<KnownName>;
   #checkedAt = 0;
 
-  /** @param maxNames how many names are remembered: when one more comes, the oldest is forgotten */
+  /**
+   * @param maxNames maximum number of names: the oldest is evicted for a new one
+   */
   constructor(observer: Observer, names: NameSystem = systemNames(), maxNames: number = Infinity) {
     this.#observer = observer;
     this.#names = names;
     this.#entries = new RecentlyUsed({ max: maxNames });
   }
 
-  /** How many names are known. */
+  /** Number of known names. */
   get size(): number {
     return this.#entries.size;
   }
 
   /**
-   * Where to dial for `endpoint`, in the order to try: one address for an IP, with or without brackets, or a unix socket, at once; all of
-   * a name's, rotated. Rejects with `CONNECT_FAILED` when no address of the name is known.
+   * Returns the addresses to dial for `endpoint`, in order: synchronously a single one for an IP address, with or without brackets, or a
+   * unix socket; otherwise all addresses of the name, rotated. Rejects with `CONNECT_FAILED` if no address of the name is known.
    */
   find(endpoint: Endpoint): readonly Endpoint[] | Promise<readonly Endpoint[]> {
     if (isIP(endpoint.host) !== 0 || unixPath(endpoint) !== undefined) return [endpoint];
@@ -83,7 +85,7 @@ export class AddressBook {
     if (entry.reading.value === undefined)
       return this.#firstAnswer(endpoint.host, entry).then(() => this.#known(entry, endpoint));
     const resolving = this.#refresh(endpoint.host, entry);
-    // Resolution has failed before, or is slow now: later connections do not wait for it.
+    // Resolution has failed before, or is slow: later connections do not wait for it.
     if (entry.reading.state === 'failing') return this.#known(entry, endpoint);
     return this.#answeredSoon(entry, resolving).then(() => this.#known(entry, endpoint));
   }
@@ -94,18 +96,18 @@ export class AddressBook {
   }
 
   async #firstAnswer(host: string, entry: KnownName): Promise<void> {
-    // Again when the system's files have changed meanwhile: the answer came from the old ones.
+    // Repeated if the system's files have changed in the meantime: the answer was based on the old ones.
     do await this.#refresh(host, entry);
     while (entry.reading.state === 'waiting');
   }
 
   async #answeredSoon(entry: KnownName, resolving: Promise<void>): Promise<void> {
     if (await settlesWithin(resolving, STALE_PATIENCE_MS)) return;
-    // Connections that come while the answer is pending use the known addresses.
+    // Further connections use the known addresses while the answer is pending.
     if (entry.resolving === resolving) entry.freshUntil = performance.now() + STALE_PATIENCE_MS;
   }
 
-  /** One query at a time for each name, however many connections wait for its answer. */
+  /** One query at a time per name, shared by all connections that wait for its answer. */
   #refresh(host: string, entry: KnownName): Promise<void> {
     if (entry.resolving !== undefined) return entry.resolving;
     const resolving: Promise<void> = this.#resolve(host, entry, () => entry.resolving === resolving).finally(() => {
@@ -119,7 +121,9 @@ export class AddressBook {
     return this.#entries.use(host) ?? this.#entries.add(host, { ...UNKNOWN, pauses: pauses() });
   }
 
-  /** @param isWanted false once a newer query has replaced this one, since the system's files have changed */
+  /**
+   * @param isWanted false once a newer query has replaced this one because the system's files have changed
+   */
   async #resolve(host: string, entry: KnownName, isWanted: () => boolean): Promise<void> {
     try {
       const resolution = await this.#names.resolve(host);
@@ -150,7 +154,7 @@ export class AddressBook {
     this.#observer.observe({ type: 'resolution.failed', host, error, lastGood });
   }
 
-  /** Does not wait: the next connection has the new answers. */
+  /** Does not wait: the next connection gets the new answers. */
   #checkForChanges(now: number): void {
     if (this.#names.hasChanged === undefined || now - this.#checkedAt < CHECK_EVERY_MS) return;
     this.#checkedAt = now;
@@ -163,14 +167,14 @@ export class AddressBook {
     for (const entry of this.#entries.values) {
       const { reading } = entry;
       entry.freshUntil = 0;
-      // The last failure says nothing of the changed system: a name without an address is queried, and waited for.
+      // After a change of the system's files, the last failure means nothing: a name without an address is queried and waited for.
       entry.reading = reading.value === undefined ? NO_READING : answered(reading, reading.value, reading.asOf);
       entry.resolving = undefined;
     }
   }
 }
 
-/** The address in `[::1]`: brackets belong round it in a URL, and are often copied with it. */
+/** Returns the address in `[::1]`: the brackets belong to URLs, and are often copied along. */
 function unbracketed(host: string): string | undefined {
   const literal = host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : '';
   return isIP(literal) === 6 ? literal : undefined;

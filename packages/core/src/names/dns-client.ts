@@ -6,7 +6,7 @@ import { settlesWithin } from '../watch/scope.ts';
 
 type AddressFamily = 4 | 6;
 
-/** The answer for one address family of one name. */
+/** Answer for one address family of a name. */
 type FamilyAnswer =
   | {
       readonly kind: 'addresses';
@@ -14,24 +14,24 @@ type FamilyAnswer =
       readonly hosts: readonly string[];
       readonly ttlSeconds: number;
     }
-  /** The name exists and has no address of this family. */
+  /** The name exists but has no address of this family. */
   | { readonly kind: 'none'; readonly family: AddressFamily }
   | { readonly kind: 'absent'; readonly family: AddressFamily }
   | { readonly kind: 'unavailable'; readonly family: AddressFamily; readonly code: string };
 
-// RFC 8305, section 3: how long the answer that came first waits for the other family's.
+// How long the first answer waits for that of the other family (RFC 8305, section 3).
 const RESOLUTION_DELAY_MS = 50;
 // A middlebox that drops AAAA queries does so until it is repaired.
 const SILENCE_REMEMBERED_MS = 300_000;
 
-/** Queries the name servers of one resolv.conf, search domains included. */
+/** Queries the name servers of a resolv.conf, with its search domains. */
 export class DnsClient {
   readonly #conf: ResolvConf;
-  /** One for each server. */
+  /** One resolver per server. */
   readonly #resolvers: readonly Resolver[];
-  /** Which server is queried first: the one that answered last. */
+  /** Index of the server to query first: the last one that answered. */
   #preferred = 0;
-  /** Until when a family whose queries are not answered is not waited for. */
+  /** Time until which the answers of a silent family are not waited for. */
   readonly #silentUntil: Record<AddressFamily, number> = { 4: 0, 6: 0 };
 
   constructor(conf: ResolvConf) {
@@ -39,7 +39,7 @@ export class DnsClient {
     this.#resolvers = conf.servers.map((server) => resolverOf(server, conf));
   }
 
-  /** Tries `host` as it is and with the search domains, in the order that `ndots` says. Rejects with a `ResolutionError`. */
+  /** Resolves `host` as it is and with the search domains, in the order defined by `ndots`. Rejects with a `ResolutionError`. */
   async resolve(host: string): Promise<Resolution> {
     let trouble: ResolutionError | undefined;
     for (const name of this.#candidates(host)) {
@@ -49,7 +49,7 @@ export class DnsClient {
         if (!(reason instanceof ResolutionError)) throw reason;
         if (reason.kind === 'absent') continue;
         trouble ??= reason;
-        // A server that answers may know the next name; one that does not would only use up the time.
+        // A server that responds with an error may know the next name; waiting for a silent one would use up the time.
         if (!ANSWERED_WITHOUT_AN_ANSWER.has(codeOf(reason.cause))) break;
       }
     }
@@ -63,7 +63,7 @@ export class DnsClient {
     return dots >= this.#conf.ndots ? [host, ...searched] : [...searched, host];
   }
 
-  /** Both families at once; the first addresses wait a moment for the others. */
+  /** Queries both families concurrently; the first answer waits a moment for the other. */
   async #resolveName(name: string): Promise<Resolution> {
     const four = this.#query(name, 4);
     const six = this.#query(name, 6);
@@ -75,7 +75,7 @@ export class DnsClient {
     return { ...first, rest: other.then((late) => this.#merged(first, late)) };
   }
 
-  /** `undefined` when it is not worth waiting for. */
+  /** Returns the answer of the other family, or `undefined` if it does not arrive in time. */
   async #second(first: FamilyAnswer, other: Promise<FamilyAnswer>): Promise<FamilyAnswer | undefined> {
     if (first.kind === 'none' || first.kind === 'unavailable') return other;
     const family = first.family === 4 ? 6 : 4;
@@ -109,7 +109,7 @@ export class DnsClient {
     return `name server ${this.#conf.servers.join(', ')}`;
   }
 
-  /** One server after the other, for as many rounds as the configuration says, until one of them knows. Never rejects. */
+  /** Queries the servers in turn, for the configured number of attempts, until one has an answer. Never rejects. */
   async #query(name: string, family: AddressFamily): Promise<FamilyAnswer> {
     const { attempts } = this.#conf;
     const count = this.#resolvers.length;
@@ -126,7 +126,7 @@ export class DnsClient {
   }
 }
 
-/** Node reports what one server answers, failures included: trying the next one is ours. */
+/** Limited to one server and one try: the retries on other servers are done here. */
 function resolverOf(server: string, { timeoutMs }: ResolvConf): Resolver {
   const resolver = new Resolver({ timeout: timeoutMs, tries: 1 });
   resolver.setServers([server]);

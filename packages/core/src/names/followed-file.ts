@@ -3,8 +3,8 @@ import { readRegularFile } from '../regular-file.ts';
 import { Refreshed } from '../watch/refreshed.ts';
 
 /**
- * A small system file that is read again when it has changed. One that is missing is an empty one, as it is to the C library; one that
- * cannot be read leaves what it held before.
+ * A small system file that is loaded again when it has changed. A missing file counts as empty, as in the C library; if it cannot be read,
+ * the former content stays.
  */
 export class FollowedFile<T> {
   readonly #parse: (text: string) => T;
@@ -18,17 +18,17 @@ export class FollowedFile<T> {
     });
   }
 
-  /** The value of the last successful reading; that of an empty file before. */
+  /** The parsed content of the last successful load; that of an empty file before. */
   get value(): T {
     return this.#content.reading.value ?? this.#parse('');
   }
 
-  /** Grows with each change that was seen. */
+  /** Increases with each change. */
   get version(): number {
     return this.#content.version;
   }
 
-  /** Looks at the file. Never rejects. */
+  /** Checks the file for changes. Never rejects. */
   async refresh(): Promise<void> {
     await this.#content.refresh();
   }
@@ -36,7 +36,7 @@ export class FollowedFile<T> {
 
 const MISSING = '';
 
-/** Differs when the file has been written to or replaced, also by one of the same size within one tick of the clock. */
+/** Returns a stamp that changes when the file is written or replaced, even by one of the same size within one clock tick. */
 async function stampOf(path: string): Promise<string> {
   try {
     const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });

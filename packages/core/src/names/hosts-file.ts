@@ -1,9 +1,9 @@
 import { isIP } from 'node:net';
 
-/** Addresses by name in lower case, in the order of the file. */
+/** Addresses by lower-case name, in the order of the file. */
 export type Hosts = ReadonlyMap<string, readonly string[]>;
 
-/** Reads the text of a hosts file (hosts(5)). What is no address with names is skipped, as the system skips it. Pure. */
+/** Parses a hosts file (hosts(5)). Invalid lines are skipped, as by the system. Pure. */
 export function parseHosts(text: string): Hosts {
   const hosts = new Map<string, string[]>();
   for (const line of text.split('\n')) {

@@ -1,18 +1,18 @@
-/** One of the services that know names, in the order in which the system asks them. */
+/** A name service, in the order of nsswitch.conf(5). */
 export interface NameService {
   /** `files`, `dns`, `resolve`, `mdns4_minimal` … */
   readonly name: string;
-  /** Later services are not queried when it says that the name does not exist. */
+  /** Whether later services are skipped if this one reports that the name does not exist. */
   readonly isFinal: boolean;
 }
 
-/** What the C libraries do without a file. */
+/** Default of the C libraries without a file. */
 const DEFAULT_SERVICES: readonly NameService[] = [
   { name: 'files', isFinal: false },
   { name: 'dns', isFinal: false },
 ];
 
-/** The `hosts` line of an nsswitch.conf(5). Pure. */
+/** Parses the `hosts` line of an nsswitch.conf(5). Pure. */
 export function parseNsswitch(text: string): readonly NameService[] {
   const line = text.split('\n').find((one) => /^\s*hosts\s*:/.test(one));
   if (line === undefined) return DEFAULT_SERVICES;
@@ -27,7 +27,7 @@ export function parseNsswitch(text: string): readonly NameService[] {
   return services.length === 0 ? DEFAULT_SERVICES : services;
 }
 
-/** `[NOTFOUND=return]`, also among others, and `[!UNAVAIL=return]`: whatever it says counts, unless it is not there. */
+/** Whether an action is `[NOTFOUND=return]`, also among others, or a negation that includes it, such as `[!UNAVAIL=return]`. */
 function endsAtNotFound(action: string | undefined): boolean {
   if (action?.startsWith('[') !== true) return false;
   return action

@@ -2,24 +2,22 @@
 export interface Resolution {
   /** IPv4 and IPv6 addresses; at least one. */
   readonly hosts: readonly string[];
-  /** How long they may be used, in seconds. */
+  /** Time to live, in seconds. */
   readonly ttlSeconds: number;
   /**
-   * All addresses, when those of one family were still to come: the slower one is not waited for (RFC 8305, section 3). Never rejects;
-   * `undefined` when nothing came.
+   * All addresses, if the answer for one family was late and not waited for (RFC 8305, section 3). Never rejects; `undefined` if that
+   * answer brought nothing.
    */
   readonly rest?: Promise<Resolution | undefined>;
 }
 
-/**
- * `absent`: the name does not exist, or has no address. `unavailable`: there was no authoritative answer; it may well exist.
- */
+/** `absent`: the name does not exist or has no address. `unavailable`: there was no authoritative answer; the name may exist. */
 export type ResolutionFailure = 'absent' | 'unavailable';
 
-/** A name that led to no address. */
+/** A failed resolution of a name. */
 export class ResolutionError extends Error {
   override readonly name = 'ResolutionError';
-  /** Why: the name does not exist, or there was no authoritative answer. */
+  /** Reason of the failure. */
   readonly kind: ResolutionFailure;
 
   constructor(kind: ResolutionFailure, message: string, options?: ErrorOptions) {
@@ -28,10 +26,10 @@ export class ResolutionError extends Error {
   }
 }
 
-/** Knows the addresses behind names. */
+/** Resolves names to addresses. */
 export interface NameSystem {
-  /** Rejects with a {@link ResolutionError}; any other error counts as `unavailable`. Settles within seconds. */
+  /** Resolves a name. Rejects with a {@link ResolutionError}; any other error counts as `unavailable`. Settles within seconds. */
   resolve(host: string): Promise<Resolution>;
-  /** Whether earlier answers should be queried again, since what they depend on has changed. Never rejects. */
+  /** Whether earlier answers are outdated because the files they depend on have changed. Never rejects. */
   hasChanged?(): Promise<boolean>;
 }

@@ -1,31 +1,28 @@
 import { isIP } from 'node:net';
 
-/** How the name servers are asked (resolv.conf(5)). */
+/** Settings for queries to name servers (resolv.conf(5)). */
 export interface ResolvConf {
-  /** In order of preference, with the port where it is not 53: `[127.0.0.1]:5353`. At least one. */
+  /** In order of preference, with a port if it is not 53: `[127.0.0.1]:5353`. At least one. */
   readonly servers: readonly string[];
-  /** Domains that are appended to a name, in order. */
+  /** Domains appended to names, in order. */
   readonly search: readonly string[];
-  /** A name with fewer dots is tried with the search domains first. */
+  /** Names with fewer dots are tried with the search domains first. */
   readonly ndots: number;
-  /** For each try, in milliseconds. */
+  /** Timeout of each attempt, in milliseconds. */
   readonly timeoutMs: number;
-  /** How often each server is asked. */
+  /** Attempts per server. */
   readonly attempts: number;
 }
 
-// resolv.conf(5): without a name server the one of this machine is asked; the C library looks at no more than three.
+// resolv.conf(5): the default is the name server on this machine; the C library uses at most three.
 const LOCAL_SERVER = '127.0.0.1';
 const MAX_SERVERS = 3;
 const MAX_NDOTS = 15;
-// The C library waits for 5 s, which is all the time that a connection has by default.
+// The C library waits for 5 s, which is the whole default connect timeout.
 const MAX_TIMEOUT_MS = 2_000;
 const MAX_ATTEMPTS = 5;
 
-/**
- * Reads the text of a resolv.conf. Lines that are not understood are skipped, as the system skips them. The last of several `search` and
- * `domain` lines counts. Pure.
- */
+/** Parses a resolv.conf. Unknown lines are skipped, as by the system. Of several `search` and `domain` lines the last one counts. Pure. */
 export function parseResolvConf(text: string): ResolvConf {
   const servers: string[] = [];
   let search: readonly string[] = [];
@@ -49,7 +46,7 @@ export function parseResolvConf(text: string): ResolvConf {
   };
 }
 
-/** An address, or one in brackets with a port: what other resolvers than the C library's read as well. */
+/** Whether a value is an address, or one in brackets with a port: an extension that other resolvers share. */
 function isServer(text: string): boolean {
   const bracketed = /^\[([^\]]+)\]:(\d{1,5})$/.exec(text);
   return isIP(bracketed?.[1] ?? text) !== 0;

@@ -9,7 +9,7 @@ import type { NameSystem, Resolution } from './resolution.ts';
 import { parseResolvConf } from './resolv-conf.ts';
 import { settlesWithin } from '../watch/scope.ts';
 
-/** Where the system keeps what it knows of names. */
+/** The system's files for name resolution. */
 export interface SystemNamesOptions {
   /** `/etc/hosts` when absent. */
   readonly hostsFile?: string;
@@ -18,13 +18,13 @@ export interface SystemNamesOptions {
   /** `/etc/nsswitch.conf` when absent. */
   readonly nsswitch?: string;
   /**
-   * Elsewhere than on Linux names are resolved by a daemon of the system, which `getaddrinfo` queries; the system that runs when
-   * absent.
+   * The platform; that of this process when absent. On other platforms than Linux, names are resolved with `getaddrinfo`, which queries a
+   * system daemon.
    */
   readonly platform?: NodeJS.Platform;
 }
 
-// The hosts file has no TTL. Envoy refreshes every 5 s, Consul's own default is 10 s.
+// The hosts file has no TTL. Envoy refreshes every 5 s; Consul's default is 10 s.
 const DEFAULT_TTL_SECONDS = 10;
 // RFC 6761, section 6.3.
 const LOOPBACK: Resolution = { hosts: ['127.0.0.1', '::1'], ttlSeconds: DEFAULT_TTL_SECONDS };
@@ -32,9 +32,9 @@ const LOOPBACK: Resolution = { hosts: ['127.0.0.1', '::1'], ttlSeconds: DEFAULT_
 const DEADLINE_MS = 10_000;
 
 /**
- * Names as the system resolves them: in the order of nsswitch.conf, the hosts file and the name servers of resolv.conf, all three
- * followed while they change; A and AAAA by RFC 8305; `localhost` and names below it always this machine (RFC 6761). `getaddrinfo`,
- * which has no TTL and cannot be cancelled, is used where the order names a service that only the C library knows.
+ * Resolves names as the system does: in the order of nsswitch.conf, with the hosts file and the name servers of resolv.conf, all three
+ * followed for changes; A and AAAA as in RFC 8305; `localhost` and its subdomains always as this machine (RFC 6761). `getaddrinfo`, which
+ * has no TTL and cannot be cancelled, is only used if the order includes a service that only the C library knows.
  */
 export function systemNames(options: SystemNamesOptions = {}): NameSystem {
   const system = new SystemNames(options);
@@ -46,7 +46,7 @@ class SystemNames {
   readonly #services: FollowedFile<readonly NameService[]>;
   readonly #dns: FollowedFile<DnsClient>;
   readonly #isLinux: boolean;
-  /** The versions of the files, added up, when {@link hasChanged} was last asked. */
+  /** Sum of the file versions at the last call of {@link hasChanged}. */
   #reported: number | undefined;
 
   constructor(options: SystemNamesOptions) {
@@ -91,17 +91,17 @@ class SystemNames {
       else if (failure?.kind !== 'unavailable') failure = found;
       if (isFinal && found instanceof ResolutionError && found.kind === 'absent') break;
     }
-    // Last, since it queries every service once more and blocks a thread meanwhile.
+    // Last, since it queries every service again and blocks a thread.
     if (hasOthers && failure?.kind !== 'unavailable') return resolveBySystem(name);
     throw failure ?? new ResolutionError('absent', 'no service of nsswitch.conf knows the name');
   }
 
-  /** `undefined` when only the C library knows the service. */
+  /** Queries one service; `undefined` if only the C library knows it. */
   async #query(service: string, name: string, host: string): Promise<Resolution | ResolutionError | undefined> {
     if (service === 'files') return this.#fromFile(name) ?? new ResolutionError('absent', 'not in the hosts file');
-    // RFC 6762, section 3: multicast DNS answers for names below local, and only it does.
+    // RFC 6762, section 3: names below `.local` are resolved by multicast DNS only.
     const isMulticast = service.startsWith('mdns') && name.endsWith('.local');
-    // systemd-resolved serves its stub as a name server, which resolv.conf names.
+    // systemd-resolved provides a stub name server, which resolv.conf lists.
     if (!isMulticast && service !== 'dns' && service !== 'resolve') return undefined;
     try {
       return await (isMulticast ? resolveBySystem(name) : this.#dns.value.resolve(host));

@@ -77,7 +77,7 @@ function emptyBlock(): Block {
   return { bits: new Uint32Array(WORDS), family: 4, prefix: 0 };
 }
 
-/** Parses an entry into `block`. @returns whether it is valid; `block` is undefined otherwise */
+/** Parses an entry into `block`. @returns whether it is valid; the content of `block` is unspecified otherwise */
 function readBlock(entry: string, block: Block): boolean {
   const slash = entry.indexOf('/');
   const host = slash === -1 ? entry : entry.slice(0, slash);

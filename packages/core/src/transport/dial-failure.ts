@@ -4,7 +4,7 @@ import { formatEndpoint } from './endpoint.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { Dial } from './transport.ts';
 
-/** What a dial to `to` rejects with when the system has reported `cause`, of which only `code` (`ECONNREFUSED` …) is looked at. */
+/** Returns the error of a failed dial to `to`. Only `code` of the system's error `cause` is used (`ECONNREFUSED` …). */
 export function dialFailure(to: Endpoint, cause: NodeJS.ErrnoException): ProxyError {
   const { code: name = '' } = cause;
   const shortage = shortageOf(to, name);
@@ -13,12 +13,12 @@ export function dialFailure(to: Endpoint, cause: NodeJS.ErrnoException): ProxyEr
   return new ProxyError(DIAL_FAILURES[name] ?? 'CONNECT_FAILED', detail, { cause });
 }
 
-/** A unix socket has no port to run out of: what connect(2) reports by the same code is that nobody accepts there. */
+/** EAGAIN means no free port, except for unix sockets: there connect(2) reports a full accept queue. */
 function shortageOf({ host }: Endpoint, code: string): string | undefined {
   return code === 'EAGAIN' && host.startsWith('unix:') ? undefined : LOCAL_SHORTAGES[code];
 }
 
-/** `error`, or what it should have been: a transport may know less of shortages than this package. */
+/** Returns `error`, corrected to `LOCAL_RESOURCE` if its cause is a local shortage that the transport did not recognise. */
 export function recognisedShortage(error: ProxyError): ProxyError {
   const { cause } = error;
   if (error.code === 'LOCAL_RESOURCE' || !(cause instanceof Error) || !('code' in cause)) return error;
@@ -26,7 +26,7 @@ export function recognisedShortage(error: ProxyError): ProxyError {
   return shortage === undefined ? error : new ProxyError('LOCAL_RESOURCE', `${error.message}, ${shortage}`, { cause });
 }
 
-/** What a dial rejects with when nobody has answered for `timeoutMs` milliseconds. */
+/** Returns the error of a dial without an answer within `timeoutMs` milliseconds. */
 export function dialTimeout(to: Endpoint, timeoutMs: number): ProxyError {
   return new ProxyError(
     'CONNECT_TIMEOUT',
@@ -34,19 +34,19 @@ export function dialTimeout(to: Endpoint, timeoutMs: number): ProxyError {
   );
 }
 
-/** What a dial rejects with when `to` is no address at all, as `problem` says in one clause. */
+/** Returns the error of a dial to an invalid address; `problem` describes it in one clause. */
 export function undiallable(to: Endpoint, problem: string): ProxyError {
   return new ProxyError('CONNECT_FAILED', `dial ${formatEndpoint(to)}: ${problem}`);
 }
 
-/** A dial that has failed before it began. */
+/** Returns a dial that has failed before it began. */
 export function failedDial(reason: ProxyError): Dial {
   return { done: Promise.reject(reason), cut: () => undefined };
 }
 
 const NO_PORT = 'no local port or address left for it (net.ipv4.ip_local_port_range)';
 
-/** What this machine lacks, by errno(3): nobody else is to blame. connect(2), socket(2), ip(7). */
+/** Local shortages, by errno(3); no peer is at fault. Sources: connect(2), socket(2), ip(7). */
 const LOCAL_SHORTAGES: Readonly<Record<string, string>> = {
   EMFILE: 'no file descriptor left in this process (ulimit -n)',
   ENFILE: 'no file descriptor left on this machine (fs.file-max)',
@@ -63,8 +63,8 @@ const LOCAL_SHORTAGES: Readonly<Record<string, string>> = {
 
 const DIAL_FAILURES: Readonly<Record<string, 'CONNECT_REFUSED' | 'CONNECT_TIMEOUT'>> = {
   ECONNREFUSED: 'CONNECT_REFUSED',
-  // A unix socket that nobody listens on any more, or that is not there.
+  // A unix socket without a listener, or without a file.
   ENOENT: 'CONNECT_REFUSED',
-  // The kernel gave up before our own deadline.
+  // The kernel gave up before the dial's own timeout.
   ETIMEDOUT: 'CONNECT_TIMEOUT',
 };

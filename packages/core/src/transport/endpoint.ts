@@ -5,9 +5,9 @@
  * a unix socket written `unix:/run/app.sock`, in which case `port` is 0.
  */
 export interface Endpoint {
-  /** An address, a DNS name or `unix:` and a path; see above. */
+  /** An address, a DNS name, or `unix:` and a path; see above. */
   readonly host: string;
-  /** 0 to 65535. 0 means "any free port" when listening, and "not applicable" for a unix socket. */
+  /** 0 to 65535. 0 means any free port for a listener, and is the port of every unix socket. */
   readonly port: number;
 }
 
@@ -15,32 +15,37 @@ const UNIX_PREFIX = 'unix:';
 
 const HIGHEST_PORT = 65_535;
 
-/** The path of the unix socket that `endpoint` names, or `undefined` when it is a TCP endpoint. */
+/** Returns the path of a unix socket, or `undefined` for a TCP endpoint. */
 export function unixPath(endpoint: Endpoint): string | undefined {
   return endpoint.host.startsWith(UNIX_PREFIX) ? endpoint.host.slice(UNIX_PREFIX.length) : undefined;
 }
 
-/** `host:port`, with brackets round an IPv6 address (RFC 3986, section 3.2.2); a unix socket as it is written. */
+/**
+ * Formats an endpoint: `host:port`, with brackets around an IPv6 address (RFC 3986, section 3.2.2); a unix socket as `unix:` and its path.
+ */
 export function formatEndpoint({ host, port }: Endpoint): string {
   if (host.startsWith(UNIX_PREFIX)) return host;
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** Whether two endpoints are written alike. */
+/** Whether two endpoints are equal, in this notation. */
 export function isSameEndpoint(one: Endpoint, other: Endpoint): boolean {
   return one.port === other.port && one.host === other.host;
 }
 
-/** What is wrong with the port of `endpoint`, as one clause; `undefined` when it is one: the kernel would silently cut others to 16 bits. */
+/**
+ * Returns the problem with the port of `endpoint`, as one clause, or `undefined`: the kernel would silently truncate an invalid one to 16
+ * bits.
+ */
 export function portProblem({ port }: Endpoint): string | undefined {
   const isPort = Number.isInteger(port) && port >= 0 && port <= HIGHEST_PORT;
   return isPort ? undefined : `expected a port from 0 to ${HIGHEST_PORT}, found ${port}`;
 }
 
 /**
- * Reads `host:port`, `[v6]:port` or `unix:/path`. The inverse of {@link formatEndpoint}.
+ * Parses `host:port`, `[v6]:port` or `unix:/path`. The inverse of {@link formatEndpoint}.
  *
- * @returns `undefined` when the text is none of these or the port is outside 0 to 65535. The host is not looked up.
+ * @returns `undefined` if the text has another form, or the port is not within 0 to 65535. The host is not resolved.
  */
 export function parseEndpoint(text: string): Endpoint | undefined {
   if (text.startsWith(UNIX_PREFIX)) return text.length > UNIX_PREFIX.length ? { host: text, port: 0 } : undefined;

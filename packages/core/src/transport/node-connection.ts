@@ -7,55 +7,55 @@ import { isPassedOn, RESET_OF } from './passed-reset.ts';
 import type { ConnectionEnd } from './passed-reset.ts';
 import type { Connection } from './transport.ts';
 
-/** Takes over what a connection receives, from one call on until the connection is closed or given back. */
+/** Receives the bytes and events of a connection, until the connection is closed or handed back. */
 export interface Sink {
-  /** `from` received bytes. @returns whether nobody needs them any more: otherwise they are the sink's */
+  /** `from` received bytes. @returns whether they are no longer needed; otherwise the sink owns them */
   onBytes(from: NodeConnection, bytes: Uint8Array): boolean;
-  /** `from`'s peer has finished sending. */
+  /** The peer of `from` has finished sending. */
   onEnd(from: NodeConnection): void;
-  /** The kernel has taken all that was written to `to`. */
+  /** The kernel has taken everything written to `to`. */
   onDrained(to: NodeConnection): void;
   /** `connection` was lost. `onClosed` follows. */
   onLost(connection: NodeConnection, error: ProxyError): void;
-  /** `connection` is closed: nothing follows. */
+  /** `connection` is closed; no further call follows. */
   onClosed(connection: NodeConnection): void;
 }
 
 const RESOLVED = Promise.resolve();
 const NOTHING = new Uint8Array(0);
 
-// What libuv reads at most at a time.
+// The maximum that libuv reads at a time.
 const READ_BYTES = 64 * 1024;
 
-// One for all: an error takes a stack trace with it, which would be a tenth of what a whole connection costs.
+// Shared: the stack trace of an error would be a tenth of the cost of a connection.
 const USED_AFTER_CLOSE = new ProxyError('INTERNAL', 'a connection was used after it was closed');
 
-/** What comes instead of a socket when another is put over it. */
+/** Options of an upgrade. */
 export interface UpgradeOptions {
-  /** What may lie behind the loss of the connection, for the end of its error message, as long as nothing has been received over it. */
+  /** Returns the probable cause of a loss, appended to the error message, as long as nothing has been received over the connection. */
   explainLoss?(): string;
 }
 
 const OWNER = Symbol('connection');
 
-/** A socket that knows whose it is: so that one set of listeners serves all sockets, and none has to be made for each. */
+/** A socket with a reference to its connection, so that one set of listeners serves all sockets. */
 interface OwnedSocket extends Socket {
   [OWNER]: NodeConnection;
 }
 
-/** Newer releases of Node take all of it; older ones probe ten times, a second apart, whatever is asked for. */
+/** Newer Node versions accept all arguments; older ones always send ten probes, a second apart. */
 interface ProbedSocket {
   setKeepAlive(enable: boolean, idleMs: number, intervalMs?: number, probes?: number): unknown;
 }
 
-/** What a connection is made of. */
+/** The parts of a connection. */
 interface SocketParts {
   readonly socket: Socket;
-  /** The socket of the system: another one than `socket` where TLS runs between the two. */
+  /** The system's socket; differs from `socket` if TLS runs between the two. */
   readonly bottom: Socket;
   readonly side: ConnectionEnd;
   readonly remote: Endpoint;
-  /** Asked of the system when somebody wants to know, if absent. */
+  /** Read from the system on demand when absent. */
   readonly local: Endpoint | undefined;
   /** Absent for unix sockets. */
   readonly keepAlive: KeepAlive | undefined;
@@ -67,8 +67,8 @@ interface Waiter<T> {
 }
 
 /**
- * A `net.Socket` as a {@link Connection}. It listens to the socket for its whole life: what differs is who is told, first a
- * reader, then a {@link Sink}. Received bytes that nobody has asked for are held, one read at most, and reading pauses.
+ * A `net.Socket` as a {@link Connection}. It listens to the socket for its whole life; first a reader gets the bytes, then a {@link Sink}.
+ * Received bytes without a reader are held, at most one read, and reading pauses.
  */
 export class NodeConnection implements Connection {
   readonly remote: Endpoint;
@@ -82,7 +82,7 @@ export class NodeConnection implements Connection {
   readonly #held: Uint8Array[] = [];
   #ended = false;
   #carried: number | undefined;
-  /** Written by its owner, before a splice. */
+  /** Number of bytes written by the owner before a splice. */
   #ownBytes = 0;
   #lost: ProxyError | undefined;
   #reader: Waiter<Uint8Array | undefined> | undefined;
@@ -119,7 +119,7 @@ export class NodeConnection implements Connection {
     socket.on('data', data).on('end', end).on('drain', drain).on('error', error).on('close', close);
   }
 
-  /** `undefined` when the client was gone before it could be asked for its address. */
+  /** Returns the connection of an accepted socket, or `undefined` if the client has closed before its address could be read. */
   static accepted(socket: Socket, listening: Endpoint, keepAlive: KeepAlive): NodeConnection | undefined {
     const bottom = socket;
     const side = 'downstream';
@@ -136,7 +136,7 @@ export class NodeConnection implements Connection {
     return new NodeConnection({ socket, bottom, side, remote, local, keepAlive });
   }
 
-  /** For sockets that are dialled: they all read into one buffer. */
+  /** For dialled sockets: all of them read into one buffer. */
   static readonly onread: OnReadOpts = {
     buffer: () => NodeConnection.#readBuffer,
     callback(this: OwnedSocket, length: number, buffer: Uint8Array): boolean {
@@ -154,17 +154,17 @@ export class NodeConnection implements Connection {
       : new NodeConnection({ socket, bottom, side: 'upstream', remote: to, local: to, keepAlive: undefined });
   }
 
-  /** Narrows what this transport handed out; a connection of another transport is a bug of the caller. */
+  /** Narrows a connection of this transport; one of another transport is a bug in the caller. */
   static own(connection: Connection): NodeConnection {
     if (connection instanceof NodeConnection) return connection;
     throw new ProxyError('INTERNAL', 'the node transport can only splice connections of its own');
   }
 
   /**
-   * A connection whose bytes go through another socket from now on: `upgrade` gets the present one, with what it has received
-   * and nobody has read, and gives the one that is put over it. `connection` can only be destroyed afterwards, which ends both.
+   * Replaces a connection's socket: `upgrade` gets the present one, with all bytes received and not read, and returns the one to use
+   * instead. `connection` can then only be destroyed, which closes both sockets.
    *
-   * @throws what `upgrade` rejects with, both sockets destroyed; ProxyError when the connection is lost or has ended already
+   * @throws the error of `upgrade`, with both sockets destroyed; ProxyError if the connection is lost or has ended
    */
   static async over(
     connection: Connection,
@@ -193,21 +193,21 @@ export class NodeConnection implements Connection {
     }
   }
 
-  /** Asked of the system when somebody wants to know: few do, and it is a system call. */
+  /** Read from the system on demand: it is rarely needed, and takes a system call. */
   get local(): Endpoint {
     this.#local ??= { host: unmapped(this.#bottom.localAddress ?? ''), port: this.#bottom.localPort ?? 0 };
     return this.#local;
   }
 
   /**
-   * Bytes of a splice that the kernel has taken: what was written less what still waits here, and less what its owner has written before.
-   * Stands still once the connection is lost.
+   * Bytes of a splice that the kernel has taken: those written, without those still in Node's buffer, and without those that the owner
+   * wrote before. Does not change once the connection is lost.
    */
   get bytesCarried(): number {
     return this.#carried ?? Math.max(0, this.#socket.bytesWritten - this.#socket.writableLength - this.#ownBytes);
   }
 
-  /** Both directions have finished by themselves. */
+  /** Whether both directions have finished normally. */
   get finished(): boolean {
     return this.#ended && this.#socket.writableFinished;
   }
@@ -237,14 +237,14 @@ export class NodeConnection implements Connection {
   destroy(reason?: ProxyError): void {
     if (this.#socket.destroyed) return;
     this.#lose(reason ?? USED_AFTER_CLOSE);
-    // TLS that is cut short must not look finished to its peer, either.
+    // TLS that is cut off must not look finished to its peer either.
     const reset = isPassedOn(reason, this.#side) || (reason !== undefined && this.#bottom !== this.#socket);
-    // Only TCP has resets; on a unix socket the peer sees the end of the stream.
+    // Only TCP has resets; the peer of a unix socket sees the end of the stream.
     if (reset && unixPath(this.remote) === undefined) this.#reset();
     else this.#socket.destroy();
   }
 
-  /** Has the system look after it while it is silent. A unix socket needs no looking after. */
+  /** Enables TCP keepalive. No effect on unix sockets, which do not need it. */
   keepAlive(): void {
     if (this.#keepAlive === undefined || this.#bottom.destroyed) return;
     const { idleMs, intervalMs, probes } = this.#keepAlive;
@@ -252,7 +252,7 @@ export class NodeConnection implements Connection {
     bottom.setKeepAlive(true, idleMs, intervalMs, probes);
   }
 
-  /** Hands everything received, and all that follows, to `sink`. */
+  /** Passes everything received so far, and from now on, to `sink`. */
   pipeInto(sink: Sink): void {
     this.#sink = sink;
     this.onReset = undefined;
@@ -263,24 +263,24 @@ export class NodeConnection implements Connection {
     else this.#socket.resume();
   }
 
-  /** Undoes {@link pipeInto}: what comes from now on is held for whoever reads next. */
+  /** Undoes {@link pipeInto}: received bytes are held for the next reader. */
   unpipe(): void {
     this.#sink = undefined;
   }
 
-  /** Writes, and says whether more is welcome; when not, `onDrained` of the sink tells. */
+  /** Writes bytes. @returns whether more may be written; if not, wait for `onDrained` of the sink */
   push(bytes: Uint8Array): boolean {
     return this.#socket.write(bytes) || this.isDrained;
   }
 
-  /** The kernel has taken all that was written. */
+  /** Whether the kernel has taken everything written. */
   get isDrained(): boolean {
     return this.#socket.writableLength === 0;
   }
 
   /**
-   * Finishes the sending direction once everything written has gone. Node is told only then: a socket whose shutdown waits behind
-   * bytes cannot be reset (libuv refuses, `uv_tcp_close_reset`), and Node would never close it.
+   * Finishes the sending direction after everything written. Node's `end` is only called then: a socket whose shutdown waits behind bytes
+   * cannot be reset (libuv refuses, `uv_tcp_close_reset`), and Node would never close it.
    */
   end(): void {
     const socket = this.#socket;
@@ -296,7 +296,10 @@ export class NodeConnection implements Connection {
     this.#socket.resume();
   }
 
-  /** A shutdown with no bytes before it is over within a turn. Below TLS there may be some: that its stream is cut short TLS shows by itself. */
+  /**
+   * Resets the connection. A shutdown without pending bytes completes within a turn. Below TLS there may be pending bytes; TLS itself shows
+   * that its stream was cut off.
+   */
   #reset(): void {
     const bottom = this.#bottom;
     if (!bottom.writableEnded || bottom.writableFinished) bottom.resetAndDestroy();
@@ -304,7 +307,7 @@ export class NodeConnection implements Connection {
     else bottom.once('finish', () => bottom.resetAndDestroy());
   }
 
-  /** Gives the socket away, quiet and with all that it has received. */
+  /** Releases the socket, paused, without listeners, and with everything that it has received. */
   #release(): Socket {
     if (this.#lost !== undefined) throw this.#lost;
     if (this.#ended) throw this.#gone();
@@ -320,7 +323,7 @@ export class NodeConnection implements Connection {
     return new ProxyError(RESET_OF[this.#side], `${this.#side} connection closed before anything could be put over it`);
   }
 
-  /** `bytes` lie in the buffer of all: it is used again when the kernel has taken them, else there is another. */
+  /** `bytes` are in the shared buffer: it is reused if the kernel has taken them, otherwise replaced. */
   #onRead(bytes: Uint8Array): void {
     if (this.#sink === undefined) this.#onBytes(Buffer.from(bytes));
     else if (!this.#sink.onBytes(this, bytes)) NodeConnection.#readBuffer = new Uint8Array(READ_BYTES);
@@ -353,9 +356,9 @@ export class NodeConnection implements Connection {
   }
 
   /**
-   * Whether what Node reports as the end of an upstream was a reset: libuv takes one that is right behind bytes for the end, with
-   * which a refusal or half a response would look whole. A connection that was reset has no peer any more (getpeername(2)).
-   * Cannot be told of one on which we have finished, too, nor of a downstream, of whose address Node keeps what it once was.
+   * Whether the end of an upstream that Node reports was a reset: libuv takes a reset right behind bytes for an end, which would make a
+   * refusal or half a response look complete. A reset connection has no peer address any more (getpeername(2)). Cannot be detected once
+   * this side has finished sending too, or on a downstream, whose address Node caches.
    */
   get #isReset(): boolean {
     if (this.#side === 'downstream' || this.#socket.writableEnded || unixPath(this.remote) !== undefined) return false;
@@ -385,7 +388,7 @@ export class NodeConnection implements Connection {
   }
 
   #lose(reason: ProxyError): void {
-    // Destroying a socket discards what waits in it, and with that the difference we count by.
+    // Destroying a socket discards its buffer, on which the count depends.
     this.#carried ??= this.bytesCarried;
     this.#lost ??= reason;
     this.#reader?.reject(this.#lost);
@@ -395,12 +398,12 @@ export class NodeConnection implements Connection {
   }
 }
 
-/** Every address of the machine: which of them a client used is then the connection's to say. */
+/** Whether a listener uses every address of the machine: its connections then have different local addresses. */
 function isWildcard({ host }: Endpoint): boolean {
   return host === '::' || host === '0.0.0.0';
 }
 
-/** A dual-stack listener shows IPv4 clients as `::ffff:192.0.2.1` (RFC 4291, section 2.5.5.2); people know them as `192.0.2.1`. */
+/** Returns IPv4 addresses without the `::ffff:` prefix that a dual-stack listener adds (RFC 4291, section 2.5.5.2). */
 function unmapped(host: string): string {
   return host.startsWith('::ffff:') && host.includes('.') ? host.slice('::ffff:'.length) : host;
 }

@@ -10,24 +10,24 @@ import type { Connection, Dial, DialOptions } from './transport.ts';
 
 const OWNER = Symbol('dial');
 
-/** A socket that knows its dial: one set of listeners then serves all dials. */
+/** A socket with a reference to its dial, so that one set of listeners serves all dials. */
 interface DialSocket extends Socket {
   [OWNER]: NodeDial;
 }
 
-/** What all dials of a transport share. */
+/** State shared by all dials of a transport. */
 export interface DialShared {
-  /** Calls {@link NodeDial.onTimeout}. */
+  /** Deadlines that call {@link NodeDial.onTimeout}. */
   readonly deadlines: DeadlinesByLength<NodeDial>;
-  /** Of the sockets. */
+  /** High-water mark of the sockets, in bytes. */
   readonly highWaterMark: number;
-  /** Told of each socket that is connected. */
+  /** Called for each connected socket. */
   onConnected(socket: Socket): void;
-  /** Told of each failure of the system's. */
+  /** Called for each error of the system. */
   onFailure(cause: NodeJS.ErrnoException): void;
 }
 
-/** Dials once. Owns the socket until `done` resolves. */
+/** One dial. Owns its socket until `done` resolves. */
 export class NodeDial implements Dial {
   readonly done: Promise<Connection>;
   readonly #to: Endpoint;
@@ -48,7 +48,9 @@ export class NodeDial implements Dial {
     },
   };
 
-  /** @param path of a unix socket, instead of the host and port of `to` */
+  /**
+   * @param path path of a unix socket, instead of the host and port of `to`
+   */
   constructor(to: Endpoint, path: string | undefined, options: DialOptions, shared: DialShared) {
     this.#to = to;
     this.#options = options;
@@ -59,7 +61,7 @@ export class NodeDial implements Dial {
     });
     this.#socket = Object.assign(connect(socketOptions(to, path, shared.highWaterMark)), { [OWNER]: this });
     this.#socket.on('connect', NodeDial.#listeners.connect).on('error', NodeDial.#listeners.error);
-    // Whole milliseconds: dials of one timeout share a timer.
+    // Whole milliseconds: dials with the same timeout share a timer.
     this.#deadline.begin(shared.deadlines.of(Math.ceil(options.timeoutMs)), performance.now());
   }
 
@@ -70,7 +72,7 @@ export class NodeDial implements Dial {
   cut(reason: ProxyError): void {
     if (this.#isOver) return;
     this.#end();
-    // Its last error, if any, has no reader any more; without a listener it would end the process.
+    // Without a listener, a last error of the socket would end the process.
     this.#socket.on('error', () => undefined);
     this.#socket.destroy();
     this.#reject(reason);

@@ -8,10 +8,10 @@ import { getSystemErrorName } from 'node:util';
 import { replacingStale } from './stale-socket.ts';
 
 /**
- * Has `listen` bind `path`, so that closing the server does not take the path away: Node removes the path that it has bound, also when
- * another process goes on with the socket. It is therefore bound under another name in the same folder, and linked to its own.
+ * Calls `listen` so that `path` is bound, but survives the close of the server: Node removes the path that it has bound, even if another
+ * process continues with the socket. The socket is therefore bound under another name in the same folder, and then linked to `path`.
  *
- * @throws the system's error; `EADDRINUSE` when the path is taken
+ * @throws the system's error; `EADDRINUSE` if the path is in use
  */
 export async function bindPath(
   path: string,
@@ -31,20 +31,20 @@ export async function bindPath(
 
 let bound = 0;
 
-/** A unix socket for other processes to accept on: this one never does. */
+/** A unix socket that other processes accept on, and this one never does. */
 export interface SharedSocket {
-  /** Its descriptor, which stays this object's. */
+  /** File descriptor, owned by this object. */
   readonly fd: number;
-  /** What `process.send` takes for it. */
+  /** The handle to pass to `process.send`. */
   readonly handle: object;
-  /** Closes it here. The path stays. */
+  /** Closes the socket in this process. The path stays. */
   close(): void;
 }
 
 /**
  * Binds `path` for other processes, since a path cannot be bound twice.
  *
- * @throws the system's error; `EADDRINUSE` when the path is taken
+ * @throws the system's error; `EADDRINUSE` if the path is in use
  */
 export async function sharedPath(path: string): Promise<SharedSocket> {
   const create = Reflect.get(net, CREATE_HANDLE) as (path: string, port: -1, family: -1) => PathHandle | number;
@@ -65,7 +65,7 @@ interface PathHandle {
   close(): void;
 }
 
-/** By which Node binds for the workers of a cluster. It keeps it from its types. */
+/** Node's internal function to bind for the workers of a cluster; not in its types. */
 const CREATE_HANDLE = '_createServerHandle';
 
 function bindError(code: string, path: string, cause?: unknown): Error {
@@ -73,10 +73,10 @@ function bindError(code: string, path: string, cause?: unknown): Error {
   return Object.assign(new Error(`listen ${words} ${path}`, { cause }), { code, syscall: 'listen', address: path });
 }
 
-/** `sun_path` of unix(7) holds 108, 104 on other systems: with room for the other name. */
+/** `sun_path` holds 108 bytes (unix(7)), 104 on other systems: leaves room for the other name. */
 const MAX_FOLDER_BYTES = 84;
 
-/** A link fails where there is something already; not every file system knows links. */
+/** link(2) fails if the target exists; not every file system supports it. */
 function linkOrMove(from: string, to: string): void {
   try {
     linkSync(from, to);
@@ -89,34 +89,34 @@ function linkOrMove(from: string, to: string): void {
 }
 
 /**
- * Whether Node removes the path with the server: where the primary of a cluster binds it for all workers, or there is no room for another
- * name.
+ * Whether Node removes the path when the server closes: in the worker of a cluster, whose primary binds it, or if there is no room for
+ * another name.
  */
 export function isRemovedByNode(path: string | undefined): boolean {
   return path !== undefined && (cluster.isWorker || !canBeShared(path));
 }
 
-/** Whether there is room in the folder of a unix socket for the other name under which it is bound. */
+/** Whether the folder's path leaves room for the temporary name that a unix socket is bound under. */
 export function canBeShared(path: string): boolean {
   return Buffer.byteLength(dirname(path)) <= MAX_FOLDER_BYTES;
 }
 
-/** Left behind, it would keep the next listener from binding. */
+/** Removes the path of a unix socket, which would keep the next listener from binding. */
 export function removePath(path: string): void {
   try {
     unlinkSync(path);
   } catch {
-    // Node has removed it, or somebody else.
+    // Already removed.
   }
 }
 
-/** The descriptor that a server listens on; `undefined` where the system has none. */
+/** Returns the file descriptor of a listening server, or `undefined` on systems without one. */
 export function descriptorOf(server: Server): number | undefined {
   const fd = handleOf(server)?.fd ?? -1;
   return fd >= 0 ? fd : undefined;
 }
 
-/** What the system says when it has no other descriptor for us; `undefined` when it has one. */
+/** Returns the system's error if no file descriptor is left, otherwise `undefined`. */
 export function whyNoDescriptor(): NodeJS.ErrnoException | undefined {
   try {
     closeSync(openSync(devNull, 'r'));
@@ -126,7 +126,7 @@ export function whyNoDescriptor(): NodeJS.ErrnoException | undefined {
   }
 }
 
-/** What Node listens or connects by. It keeps it from its types. */
+/** Returns Node's internal handle of a server or socket; not in its types. */
 export function handleOf(socket: Server | Socket): { readonly fd?: number } | undefined {
   return (Reflect.get(socket, HANDLE) as { readonly fd?: number } | null) ?? undefined;
 }
@@ -134,18 +134,18 @@ export function handleOf(socket: Server | Socket): { readonly fd?: number } | un
 const HANDLE = '_handle';
 
 /**
- * Has `server` listen on an inherited descriptor. In a worker of a cluster Node asks the primary for any descriptor, for whom it is another
- * one, unless it is told that the server has a handle already.
+ * Makes `server` listen on an inherited descriptor. In a worker of a cluster, `Server.listen` would send the descriptor's number to the
+ * primary, where it is another one; the internal function called here does not.
  */
 export function listenOnDescriptor(server: Server, fd: number, backlog: number): void {
   const listen = Reflect.get(server, LISTEN) as (...where: readonly [null, null, null, number, number]) => void;
   listen.call(server, null, null, null, backlog, fd);
 }
 
-/** The part of `listen` that comes behind the question to the primary. */
+/** The internal part of `listen` behind the request to the primary. */
 const LISTEN = '_listen2';
 
-/** What Node can listen by, and send to another process, of a descriptor that it knows nothing of yet. */
+/** Returns a handle for an inherited descriptor, to listen on or to send to another process. */
 export function inheritedHandle(fd: number): object {
   const socket = new Socket({ fd, readable: false, writable: false });
   const handle = Reflect.get(socket, HANDLE) as object | null | undefined;
@@ -154,14 +154,14 @@ export function inheritedHandle(fd: number): object {
   return handle;
 }
 
-// A dial asks, and files are replaced now and then.
+// Dials use the result, and files are replaced now and then.
 const FILE_REMEMBERED_MS = 5_000;
-// Paths come from configuration and sources, and there are few.
+// Paths come from configuration and sources, so there are few.
 const MAX_FILES = 100;
 
 const files = new Map<string, { readonly file: string | undefined; readonly until: number }>();
 
-/** Which file is at a path, through whatever links, as of five seconds ago at most; `undefined` when there is none. */
+/** Returns the identity of the file at a path, through links, at most five seconds old; `undefined` if there is none. */
 export function socketFileAt(path: string): string | undefined {
   const now = performance.now();
   const seen = files.get(path);
@@ -177,7 +177,7 @@ function identityOf(path: string): string | undefined {
     const { dev, ino } = statSync(path, { bigint: true });
     return `${dev}:${ino}`;
   } catch {
-    // It is not there, or nobody may look.
+    // Missing, or not accessible.
     return undefined;
   }
 }

@@ -6,51 +6,51 @@ import { isHarmlessLoss } from './harmless-loss.ts';
 import { longestSilenceMs, silenceError } from './silence.ts';
 import type { Splice, SpliceOptions, Transfer } from './transport.ts';
 
-/** What all splices of a transport share. */
+/** State shared by all splices of a transport. */
 export interface SpliceTimers {
-  /** Calls {@link NodeSplice.keepAlive} of those that have gone on for a while. */
+  /** Deadlines that call {@link NodeSplice.keepAlive} of splices that have lasted for a while. */
   readonly lasting: Deadlines<NodeSplice>;
-  /** Calls {@link NodeSplice.onQuiet}. */
+  /** Deadlines that call {@link NodeSplice.onQuiet}. */
   readonly silence: DeadlinesByLength<NodeSplice>;
 }
 
-/** How a splice may leave its downstream to the caller, once its upstream has ended. */
+/** State of a splice that may hand its downstream back to the caller when its upstream ends. */
 interface Returning {
-  /** In milliseconds of the monotonic clock. */
+  /** Deadline for handing back, in milliseconds of the monotonic clock. */
   readonly untilMs: number;
-  /** It is the caller's as soon as the upstream is closed. */
+  /** Whether the downstream is the caller's as soon as the upstream is closed. */
   isHandedBack: boolean;
 }
 
-/** Carries bytes between two sockets until both have ended. Owns both from its construction on. */
+/** Carries bytes between two sockets until both directions have ended. Owns both sockets from its construction on. */
 export class NodeSplice implements Splice, Sink {
   readonly done: Promise<Transfer>;
   readonly #down: NodeConnection;
   readonly #up: NodeConnection;
-  /** Not the options themselves: they would live as long, head and all. */
+  /** Copied, since the options object would keep the head in memory. */
   readonly idleTimeoutMs: number;
   readonly halfCloseTimeoutMs: number | undefined;
   readonly #timers: SpliceTimers;
   readonly #lasts = new Deadline<NodeSplice>(this);
-  /** Until somebody has to look whether it is silent. */
+  /** Deadline of the first check for silence. */
   readonly #silence = new Deadline<NodeSplice>(this);
   #resolve: (transfer: Transfer) => void = () => undefined;
-  /** Instead of `#silence`, once that has passed: most connections have ended by then. */
+  /** Replaces `#silence` once that has expired: most connections have ended by then. */
   #quietTimer: NodeJS.Timeout | undefined;
   #firstByteAt: number | undefined;
   #lastByteAt = performance.now();
-  /** When one side had finished sending. */
+  /** Time at which one side finished sending. */
   #halfClosedAt: number | undefined;
-  /** That side. */
+  /** The side that finished sending first. */
   #finishedFirst: NodeConnection | undefined;
-  /** Received from the client and from the backend: cheaper to ask for than what the kernel has taken. */
+  /** Bytes received from the client and from the backend: cheaper to read than the bytes that the kernel has taken. */
   #receivedUp = 0;
   #receivedDown = 0;
-  /** The same by the time that one side had finished. */
+  /** The same counts at the time at which one side finished. */
   #upAtEnd = 0;
   #downAtEnd = 0;
   #error: ProxyError | undefined;
-  /** Absent once the downstream cannot be handed back any more. */
+  /** Absent once the downstream can no longer be handed back. */
   #returning: Returning | undefined;
   #open = 2;
 
@@ -84,7 +84,7 @@ export class NodeSplice implements Splice, Sink {
     return this.#lastByteAt;
   }
 
-  /** From now on the system asks peers that are silent whether they are still there. */
+  /** Enables TCP keepalive on both sides. */
   keepAlive(): void {
     this.#down.keepAlive();
     this.#up.keepAlive();
@@ -123,7 +123,7 @@ export class NodeSplice implements Splice, Sink {
   }
 
   onLost(connection: NodeConnection, error: ProxyError): void {
-    // A reset after both directions had finished takes nothing away from anybody.
+    // A reset after both directions have finished is harmless.
     if (connection.finished || (connection === this.#up && this.#handBack(error))) return;
     if (connection !== this.#finishedFirst || !this.#isHarmless) this.cut(error);
     else this.#otherThan(connection).destroy();
@@ -140,7 +140,7 @@ export class NodeSplice implements Splice, Sink {
     this.#resolve(this.#returning?.isHandedBack === true ? { ...transfer, handedBack: true } : transfer);
   }
 
-  /** @returns `false` when the downstream has to go the way of the upstream */
+  /** Hands the downstream back if possible. @returns `false` if the downstream must be closed with the upstream */
   #handBack(error?: ProxyError): boolean {
     const returning = this.#returning;
     if (returning === undefined || performance.now() >= returning.untilMs) return false;
@@ -171,7 +171,7 @@ export class NodeSplice implements Splice, Sink {
     this.#silence.begin(this.#timers.silence.of(longestSilenceMs(this, true)), now);
   }
 
-  /** Looks whether it has been silent for too long, once a period and not once a read; a byte that came meanwhile postpones that. */
+  /** Checks for silence once per period instead of once per read; a byte in the meantime postpones the next check. */
   onQuiet(): void {
     const halfClosed = this.#halfClosedAt !== undefined;
     const quietSince = Math.max(this.#lastByteAt, this.#halfClosedAt ?? 0);

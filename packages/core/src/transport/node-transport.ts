@@ -22,7 +22,7 @@ import {
 } from './node-listening.ts';
 import type { Connection, Dial, DialOptions, HeldSockets, Listening, ListenOptions, Transport } from './transport.ts';
 
-/** The transport over `node:net`: runs everywhere, and is the reference for every other. */
+/** Creates the transport over `node:net`: it runs everywhere, and is the reference for all others. */
 export function nodeTransport(): Transport {
   warmUpSockets();
   const shortage = new Shortage();
@@ -45,11 +45,11 @@ export function nodeTransport(): Transport {
 }
 
 /**
- * Puts another socket over the one of a connection of this transport: TLS that the proxy itself ends or begins. From the call on
- * `connection` can only be destroyed, which ends both; what comes of it goes through the pipeline in its place.
+ * Replaces the socket of a connection of this transport, for TLS that the proxy itself terminates or originates. `connection` can then only
+ * be destroyed, which closes both sockets; use the result in its place.
  *
- * @param upgrade gets the socket with all that it has received; answers for both sockets' errors until its promise settles
- * @throws what `upgrade` rejects with, the connection closed; ProxyError when it is of another transport, lost or ended
+ * @param upgrade gets the socket with all bytes it has received; handles errors of both sockets until its promise settles
+ * @throws the error of `upgrade`, with the connection closed; ProxyError if the connection is of another transport, lost or ended
  */
 export function upgradeConnection(
   connection: Connection,
@@ -60,16 +60,16 @@ export function upgradeConnection(
 }
 
 /**
- * Who must know when file descriptors have run out. Node never says so of an accept: libuv then accepts and closes at once
- * whatever waits, unseen by anybody. What we do get to know is a dial that cannot have a descriptor, and the number of each that a
- * socket has: the system gives the lowest that is free, so that the last one is the highest.
+ * Detects that file descriptors have run out, and notifies listeners. Node does not report it for accepts: libuv then silently accepts and
+ * closes pending connections. Detectable are dials without a descriptor, and descriptor numbers: the system assigns the lowest free number,
+ * so that the last descriptor is the highest.
  */
 class Shortage {
   readonly #listeners = new Set<(reason: Error) => void>();
-  /** Below it none has been the last one. */
+  /** No descriptor below this number can be the last one. */
   #lowestPossible = 0;
 
-  /** `socket` is open: was that the last descriptor? */
+  /** Checks whether the open `socket` has the last descriptor. */
   check(socket: Socket): void {
     const fd = handleOf(socket)?.fd ?? -1;
     if (fd < this.#lowestPossible) return;
@@ -86,7 +86,9 @@ class Shortage {
     for (const listener of this.#listeners) listener(cause);
   }
 
-  /** @returns ends the subscription */
+  /**
+   * @returns a function that ends the subscription
+   */
   onShortage(listener: (reason: Error) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -97,14 +99,14 @@ function isShortage({ code }: NodeJS.ErrnoException): boolean {
   return code === 'EMFILE' || code === 'ENFILE';
 }
 
-// Keepalive is for connections that last: those that are over within the second are spared its four system calls for each side.
+// Keepalive is for connections that last: shorter ones are spared its four system calls per side.
 const KEEP_ALIVE_AFTER_MS = 1_000;
 
-// Of a slow receiver at most two reads of libuv wait, 64 KiB each: one that was written, one that came before reading had stopped. With more,
-// buffers that V8's collector takes for old ones have it go through the whole heap again and again.
+// For a slow receiver, at most two reads of libuv of 64 KiB each are buffered: one being written, and one that came before reading paused.
+// With more, V8 moves the buffers to its old generation, which causes one full garbage collection after another.
 const HIGH_WATER_MARK_BYTES = 16 * 1024;
 
-/** {@link ListenOptions}, of which {@link Listening.keepAlive} changes one. */
+/** {@link ListenOptions} with a mutable keepalive, for {@link Listening.keepAlive}. */
 type OwnOptions = Omit<ListenOptions, 'keepAlive'> & { keepAlive: KeepAlive };
 
 async function listen(
@@ -128,13 +130,13 @@ async function listen(
   return pausing(server, address, options, shortage);
 }
 
-/** Rejects with the system's error when the address cannot be bound. */
+/** Binds the address. Rejects with the system's error. */
 async function bind(server: Server, at: Endpoint, { backlog, reusePort, socket }: ListenOptions): Promise<void> {
   if (socket !== undefined) return listening(server, () => listenOnDescriptor(server, socket, backlog));
   const path = unixPath(at);
   if (path !== undefined)
     return bindPath(path, (bound) => listening(server, () => server.listen({ path: bound, backlog })), server);
-  // `reusePort` is newer than the oldest Node supported, whose types do not know it and whose listen ignores it.
+  // `reusePort` is newer than the oldest supported Node, whose types lack it and whose `listen` ignores it.
   const options: NetListenOptions & { reusePort?: boolean } = { host: at.host, port: at.port, backlog };
   if (reusePort === true) options.reusePort = true;
   await listening(server, () => server.listen(options));
@@ -162,12 +164,12 @@ function boundAddress(server: Server, requested: Endpoint): Endpoint {
   return address === null || typeof address === 'string' ? requested : { host: address.address, port: address.port };
 }
 
-// Long enough for other connections to give their descriptors back, short enough that a client's own retry finds us.
+// Long enough for other connections to free descriptors, short enough that a client's own retry succeeds.
 const RELISTEN_AFTER_MS = 250;
 
 /**
- * Node has no way to stop accepting but to close the listening socket, so that is how we pause: clients are refused, which they
- * can tell from a broken service, instead of being accepted and dropped; the port is bound again a little later.
+ * Pauses accepts by closing the listening socket, since Node has no other way: clients are refused instead of being accepted and dropped,
+ * and can tell that from a broken service; the port is bound again a little later.
  */
 function pausing(server: Server, address: Endpoint, options: OwnOptions, shortage: Shortage): Listening {
   let closed = false;
@@ -188,7 +190,7 @@ function pausing(server: Server, address: Endpoint, options: OwnOptions, shortag
   };
 
   function pause(reason: Error): void {
-    // One that was inherited cannot be bound again for as long as somebody else has it, a service manager for example.
+    // An inherited socket cannot be bound again while another process holds it, such as a service manager.
     if (closed || retry !== undefined || options.socket !== undefined) return;
     server.close();
     if (path !== undefined) removePath(path);
@@ -210,7 +212,7 @@ function pausing(server: Server, address: Endpoint, options: OwnOptions, shortag
 
   async function close(): Promise<void> {
     closed = true;
-    // Bound again in this very moment, perhaps.
+    // A pause may be ending right now.
     await binding;
     const hasPath = server.listening;
     await end();
@@ -221,10 +223,10 @@ function pausing(server: Server, address: Endpoint, options: OwnOptions, shortag
     closed = true;
     unsubscribe();
     clearTimeout(retry);
-    // Bound again in this very moment, perhaps: the port is free only once that has been undone.
+    // A pause may be ending right now: the port is free only after that socket is closed as well.
     await binding;
     if (!server.listening) return;
-    // Not waited for through its callback: that one also waits for every accepted connection, and these live on.
+    // The callback of `close` would also wait for every accepted connection, and these continue.
     server.close();
     await new Promise((resolve) => setImmediate(resolve));
   }

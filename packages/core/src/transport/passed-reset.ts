@@ -3,13 +3,13 @@ import type { ProxyError, ProxyErrorCode } from '../errors.ts';
 /** The side of the proxy that a connection is on. */
 export type ConnectionEnd = 'downstream' | 'upstream';
 
-/** The code of a connection that its own peer reset. */
+/** Error code of a connection that its own peer reset. */
 export const RESET_OF: Readonly<Record<ConnectionEnd, ProxyErrorCode>> = {
   downstream: 'DOWNSTREAM_RESET',
   upstream: 'UPSTREAM_RESET',
 };
 
-/** Whether a connection on `side` that is closed for `reason` is to be reset, because the peer on the other side has reset its own. */
+/** Whether a connection on `side`, closed for `reason`, must be reset because the peer on the other side reset its connection. */
 export function isPassedOn(reason: ProxyError | undefined, side: ConnectionEnd): boolean {
   return reason?.code === RESET_OF[side === 'downstream' ? 'upstream' : 'downstream'];
 }

@@ -5,15 +5,15 @@ import type { SpliceOptions } from './transport.ts';
 type SilenceLimits = Pick<SpliceOptions, 'idleTimeoutMs' | 'halfCloseTimeoutMs'>;
 
 /**
- * How long nothing may come from either side of a splice, in milliseconds; `Infinity`: for ever.
+ * Returns the timeout for a splice without a byte from either side, in milliseconds; `Infinity`: none.
  *
- * @param halfClosed one side has finished sending
+ * @param halfClosed whether one side has finished sending
  */
 export function longestSilenceMs({ idleTimeoutMs, halfCloseTimeoutMs }: SilenceLimits, halfClosed: boolean): number {
   return halfClosed ? Math.min(idleTimeoutMs, halfCloseTimeoutMs ?? Infinity) : idleTimeoutMs;
 }
 
-/** What a splice ends with that has been silent for so long. */
+/** Returns the error of a splice that exceeded this timeout. */
 export function silenceError(limits: SilenceLimits, halfClosed: boolean): ProxyError {
   const limitMs = longestSilenceMs(limits, halfClosed);
   return limitMs < limits.idleTimeoutMs

@@ -2,10 +2,9 @@ import { lstat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
 
 /**
- * Binds the unix socket at `path` by `bind`. A socket that nobody listens on any more, left behind by a process that was killed, is replaced;
- * anything else at this path is not touched.
+ * Binds the unix socket at `path` with `bind`. Replaces a stale socket, left behind by a killed process; any other file is left alone.
  *
- * Rejects with the system's error, `EADDRINUSE` when somebody listens there, or there is something else.
+ * Rejects with the system's error: `EADDRINUSE` if there is a listener or another file.
  */
 export async function replacingStale<Bound>(path: string, bind: () => Promise<Bound>): Promise<Bound> {
   try {
@@ -16,7 +15,10 @@ export async function replacingStale<Bound>(path: string, bind: () => Promise<Bo
   }
 }
 
-/** Whether there was one, and it is gone. It must be the same file before and after the look: another process may have replaced it. */
+/**
+ * Removes a stale socket. @returns whether there was one. The file must be the same before and after the check: another process may have
+ * replaced it.
+ */
 async function removeStale(path: string): Promise<boolean> {
   const before = await lstat(path).catch(() => undefined);
   if (before?.isSocket() !== true || !(await isRefused(path))) return false;
@@ -26,7 +28,7 @@ async function removeStale(path: string): Promise<boolean> {
   return true;
 }
 
-/** Whether a connection is refused: the file is there, and nobody listens (connect(2), `ECONNREFUSED`). */
+/** Whether connections are refused: the file exists, but nothing listens (connect(2), `ECONNREFUSED`). */
 function isRefused(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ path });

@@ -1,10 +1,10 @@
 import type { Transport } from './transport.ts';
 
 /**
- * `inner` with another way of listening. Works for transports of any make: members of a class are on its prototype, where a copy
- * by spreading does not find them, and they may rely on being called on their own object.
+ * Returns `inner` with another `listen`. Works with class instances too: their methods are on the prototype, which an object spread does
+ * not copy, and may depend on `this`.
  *
- * @param wrap gets the `listen` of `inner` and gives the one to use
+ * @param wrap gets the `listen` of `inner` and returns the one to use
  */
 export function withListen(inner: Transport, wrap: (listen: Transport['listen']) => Transport['listen']): Transport {
   return {

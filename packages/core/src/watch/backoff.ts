@@ -1,17 +1,17 @@
-/** Bounds of a growing pause, in milliseconds. */
+/** Bounds of the pauses of a back-off, in milliseconds. */
 export interface BackoffOptions {
   /** The first pause. */
   readonly firstMs: number;
-  /** No pause is longer. */
+  /** The longest pause. */
   readonly maxMs: number;
 }
 
-/** A source that fails at once must not spin; one that has been away for an hour should be asked again within half a minute. */
+/** Keeps a source that fails at once from spinning, and retries one that was away for an hour within half a minute. */
 export const RETRY_PAUSES: BackoffOptions = { firstMs: 250, maxMs: 30_000 };
 
 /**
- * Pauses that double from `firstMs` to `maxMs`, each shortened at random by up to a half, so that many who failed together do
- * not come back together. Endless.
+ * Generates pauses in milliseconds that double from `firstMs` to `maxMs`, each shortened at random by up to half, so that clients that
+ * failed together do not retry together. Endless.
  */
 export function* backoff(
   { firstMs, maxMs }: BackoffOptions,

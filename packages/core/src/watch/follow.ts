@@ -4,37 +4,36 @@ import type { BackoffOptions } from './backoff.ts';
 import { errorOf } from '../errors.ts';
 import { aborted, pause, settlesWithin } from './scope.ts';
 
-/** What {@link follow} reports of the sequence it follows. */
+/** Callbacks of {@link follow}. */
 export interface Follower<T> {
-  /** The sequence has yielded. What this throws counts as a failure of the sequence. */
+  /** Called for each value. An exception counts as a failure of the sequence. */
   onValue(value: T): void;
-  /** The sequence threw, or ended by itself; it is started again in `retryInMs` milliseconds. */
+  /** Called when the sequence throws or ends by itself; it is restarted in `retryInMs` milliseconds. */
   onFailure(error: Error, retryInMs: number): void;
-  /** Pauses between tries; 250 ms to 30 s when absent. */
+  /** Pauses between restarts; 250 ms to 30 s when absent. */
   readonly pauses?: BackoffOptions;
 }
 
-/** How following ended: in time, or by abandoning a sequence that did not stop after its signal had aborted. */
+/** `ended`: the sequence ended in time. `left-behind`: it did not stop after its signal aborted, and was abandoned. */
 export type FollowEnd = 'ended' | 'left-behind';
 
 /**
- * A sequence that has run this long after its first value was a success: the next failure starts the back-off anew. A value
- * alone is none: an agent without servers answers from its cache, and fails a moment later. Longer than a blocking query and its
- * time-out together.
+ * A sequence that has run this long after its first value resets the back-off. A value alone does not: an agent without servers responds
+ * from its cache and fails a moment later. Longer than a blocking query and its timeout together.
  */
 const LASTING_MS = 60_000;
 
-// The longest that a sequence which yields without ever waiting may keep the event loop.
+// Longest time without yielding to the event loop, for a sequence that yields without waiting.
 const TURN_MS = 5;
 
-/** Sources promise to return at once after the signal: one that takes longer than this will not. */
+/** Sources must return soon after the signal aborts: one that takes longer will not. */
 const STOP_MS = 2_000;
 
 /**
- * Follows an endless sequence until `signal` aborts: restarted after a growing pause whenever it throws, or ends before the
- * signal aborts. A sequence that yields without ever waiting yields the event loop every 5 ms all the same.
+ * Follows an endless sequence until `signal` aborts: restarts it, with back-off, whenever it throws or ends before that. Yields to the
+ * event loop every 5 ms even if the sequence never waits.
  *
- * Resolves two seconds after the signal at the latest, whatever the sequence does. Never rejects.
+ * Resolves at most two seconds after the signal, whatever the sequence does. Never rejects.
  */
 export async function follow<T>(
   watch: (signal: AbortSignal) => AsyncIterable<T>,
@@ -77,11 +76,11 @@ async function followUntil<T>(
   }
 }
 
-/** An observer that throws must not end the following. */
+/** An observer that throws must not stop `follow`. */
 function report(follower: Follower<never>, error: Error, retryInMs: number): void {
   try {
     follower.onFailure(error, retryInMs);
   } catch {
-    // There is nobody else to report this to.
+    // Nothing else could report it.
   }
 }

@@ -2,13 +2,13 @@ import { pause } from './scope.ts';
 
 /** A rate limit. */
 export interface PaceOptions {
-  /** How many may happen at once after a quiet period. */
+  /** Number of events allowed at once after a quiet period. */
   readonly burst: number;
-  /** How many a second may happen in the long run. */
+  /** Long-term rate, in events per second. */
   readonly perSecond: number;
 }
 
-/** A token bucket: lets a burst through, then so many a second. */
+/** A token bucket: allows a burst, then a constant rate. */
 export class Pace {
   readonly #options: PaceOptions;
   readonly #now: () => number;
@@ -23,7 +23,7 @@ export class Pace {
     this.#filledAt = now();
   }
 
-  /** Takes a token: how long to wait for it, in milliseconds. */
+  /** Takes a token. @returns how long to wait for it, in milliseconds */
   take(): number {
     const { burst, perSecond } = this.#options;
     const now = this.#now();

@@ -6,38 +6,35 @@ import type { Reading } from './reading.ts';
 
 /** One query of a {@link QuerySet}. */
 export interface Query<T> {
-  /** Identifies everything that the response depends on: when it changes, the query is sent again. `undefined`: each time it is set. */
+  /** Identifies everything that the response depends on: the query is sent again when it changes. `undefined`: sent again at each `set`. */
   readonly stamp: string | undefined;
-  /** Sends the query once. Rejects when there is no response. */
+  /** Sends the query once. Rejects if there is no response. */
   send(signal: AbortSignal): Promise<T>;
 }
 
 /** Options of a {@link QuerySet}. */
 export interface QuerySetOptions {
-  /** Called whenever the reading of any key changes, and when all have converged. */
+  /** Called when any reading changes, and when all have converged. */
   readonly changed: () => void;
-  /** Queries in flight at a time. */
+  /** Maximum number of queries in flight. */
   readonly atATime: number;
-  /**
-   * Whether a failure means that there are too many queries (a rate limit): all queries then pause, and this one is repeated as if it
-   * had not been sent.
-   */
+  /** Whether a failure is due to a rate limit: all queries then pause, and this one is repeated as if it had not been sent. */
   readonly isOverload: (error: Error) => boolean;
-  /** Pauses of a query that fails; 250 ms to 30 s when absent. */
+  /** Back-off of a failing query; 250 ms to 30 s when absent. */
   readonly pauses?: BackoffOptions;
 }
 
 /**
- * Queries by key, each sent once for each stamp, few at a time: thousands of them converge over a handful of sockets, also when the
- * server limits their rate. One that fails leaves the others alone: its last response stays in use, its reading says why there is no newer
- * one, and it is retried after growing pauses.
+ * Queries by key, each sent once per stamp, with bounded concurrency: thousands converge over a handful of sockets, even if the server
+ * limits their rate. A failing query does not affect the others: its last response stays in use, its reading has the error, and it is
+ * retried with back-off.
  *
- * Queries are sent only while it {@link run}s; readings are kept beyond that.
+ * Queries are only sent during {@link run}; readings are kept between runs.
  */
 export class QuerySet<T> {
   readonly #options: QuerySetOptions;
   readonly #entries = new Map<string, QueryEntry<T>>();
-  /** Keys to query, first come, first served. */
+  /** Keys to query, in order of arrival. */
   readonly #due = new Set<string>();
   #signal: AbortSignal | undefined;
   #inFlight = 0;
@@ -48,7 +45,7 @@ export class QuerySet<T> {
     this.#options = options;
   }
 
-  /** Sets the keys to query. Those whose stamp has changed are queried again. */
+  /** Replaces the queries. Those with a new stamp are sent again. */
   set(wanted: ReadonlyMap<string, Query<T>>): void {
     for (const [key, entry] of this.#entries) {
       if (wanted.has(key)) continue;
@@ -65,7 +62,7 @@ export class QuerySet<T> {
     this.#sendDue();
   }
 
-  /** What is known of `key`; `undefined` when it is not wanted. */
+  /** Returns the reading of `key`, or `undefined` if the key is not in the set. */
   get(key: string): Reading<T> | undefined {
     return this.#entries.get(key)?.reading;
   }
@@ -75,21 +72,21 @@ export class QuerySet<T> {
     return Array.from(this.#entries.values(), ({ reading }) => reading);
   }
 
-  /** Whether each query has been answered, or has failed, since its stamp last changed. */
+  /** Whether each query has a response or a failure since its stamp last changed. */
   get converged(): boolean {
     return this.#inFlight === 0 && this.#due.size === 0;
   }
 
-  /** Sends queries until `signal` aborts. One run at a time. */
+  /** Sends queries until `signal` aborts. Only one run at a time. */
   run(signal: AbortSignal): void {
     this.#signal = signal;
     this.#overload = backoff(OVERLOAD_PAUSES);
-    // What failed in an earlier run need not wait for its pause.
+    // Queries that failed in an earlier run are retried at once.
     for (const [key, entry] of this.#entries) if (entry.reading.state === 'failing') this.#enqueue(key, entry);
     this.#sendDue();
   }
 
-  /** Stops all timers; readings are kept, and what is due is queried in the next run. */
+  /** Stops all timers. Readings are kept, and due queries are sent in the next run. */
   rest(): void {
     this.#signal = undefined;
     clearTimeout(this.#pausedUntil);
@@ -128,7 +125,7 @@ export class QuerySet<T> {
     for (const key of this.#due) {
       if (this.#inFlight >= this.#options.atATime) return;
       const entry = this.#entries.get(key);
-      // One at a time for each key: of two answers the older could arrive last.
+      // One query at a time per key: otherwise an older response could arrive last.
       if (entry?.isInFlight === true) continue;
       this.#due.delete(key);
       if (entry !== undefined) void this.#send(key, entry, signal);
@@ -152,7 +149,7 @@ export class QuerySet<T> {
 
   #onOutcome(key: string, entry: QueryEntry<T>, outcome: QueryOutcome<T>, signal: AbortSignal): void {
     if ('value' in outcome) this.#onResponse(entry, outcome.value);
-    // The run is over, and that is why it failed.
+    // The query failed because the run has ended.
     else if (signal.aborted) return void this.#due.add(key);
     else if (this.#options.isOverload(outcome.error)) this.#onOverload(key);
     else this.#onFailure(key, entry, outcome.error);
@@ -184,7 +181,7 @@ export class QuerySet<T> {
   }
 }
 
-// Rate limits count by the second: soon after there is room again, and queries sent meanwhile only prolong the wait.
+// Rate limits count per second: there is capacity again soon, and queries sent in the meantime only prolong the wait.
 const OVERLOAD_PAUSES: BackoffOptions = { firstMs: 100, maxMs: 1_000 };
 
 type QueryOutcome<T> = { readonly value: T } | { readonly error: Error };

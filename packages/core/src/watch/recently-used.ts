@@ -1,12 +1,12 @@
 /** Settings of {@link RecentlyUsed}. */
 export interface RecentlyUsedOptions<T> {
-  /** Called with what is forgotten. */
+  /** Called with each evicted value. */
   readonly onForgotten?: (value: T) => void;
-  /** How many are kept: when one more comes, the oldest is forgotten. No limit when absent. */
+  /** Maximum number of values: the oldest is evicted for a new one. No limit when absent. */
   readonly max?: number;
 }
 
-// Not used for this long: the backend, or whatever else it belongs to, is gone.
+// Unused for this long, the backend or other owner of the value is gone.
 const FORGET_AFTER_MS = 3_600_000;
 const SWEEP_EVERY_MS = 60_000;
 
@@ -15,7 +15,7 @@ interface Kept<T> {
   usedAt: number;
 }
 
-/** Values by key, made when they are first used and forgotten when they were not used in an hour: what comes and goes leaves nothing behind. */
+/** Values by key, evicted after an hour without use, so that keys that come and go do not accumulate. */
 export class RecentlyUsed<T> {
   readonly #options: RecentlyUsedOptions<T>;
   readonly #kept = new Map<string, Kept<T>>();
@@ -25,24 +25,24 @@ export class RecentlyUsed<T> {
     this.#options = options;
   }
 
-  /** How many are kept. */
+  /** Number of values. */
   get size(): number {
     return this.#kept.size;
   }
 
-  /** All of them, which are not used by that. */
+  /** All values. Reading them does not count as a use. */
   get values(): readonly T[] {
     return Array.from(this.#kept.values(), ({ value }) => value);
   }
 
-  /** The value of `key`, if it is known. */
+  /** Returns the value of `key`, if there is one, and marks it as used. */
   use(key: string): T | undefined {
     const kept = this.#kept.get(key);
     if (kept !== undefined) kept.usedAt = performance.now();
     return kept?.value;
   }
 
-  /** Keeps `value`, which `key` did not have yet. */
+  /** Adds `value` under `key`, which must be new. */
   add(key: string, value: T): T {
     const now = performance.now();
     this.#sweep(now);

@@ -2,39 +2,41 @@ import { errorOf } from '../errors.ts';
 import { answered, failed, NO_READING } from './reading.ts';
 import type { Reading } from './reading.ts';
 
-/** What a value is loaded from, as it is at one moment, with a stamp that tells whether it has changed. */
+/** The origin of a value at one moment, with a stamp that changes with it. */
 export interface Stamped<T> {
-  /** Equal stamps mean an equal value: there is nothing to load. */
+  /** Equal stamps mean equal values: there is nothing to load. */
   readonly stamp: string;
-  /** Throws or rejects when there is no value in it. */
+  /** Loads the value. Throws or rejects if the origin has none. */
   load(): T | Promise<T>;
 }
 
-/** A value that is loaded again, whenever it is asked for, once its origin has changed. One that cannot be loaded leaves the one before. */
+/** A value that is loaded again, on request, if its origin has changed. If loading fails, the former value stays. */
 export class Refreshed<T> {
   readonly #look: () => Stamped<T> | Promise<Stamped<T>>;
-  /** Of what was loaded last. */
+  /** Stamp of the last value. */
   #stamp: string | undefined;
   #reading: Reading<T> = NO_READING;
   #version = 0;
   #refreshing: Promise<Reading<T>> | undefined;
 
-  /** @param look called by {@link refresh}; throws or rejects when the origin cannot be seen */
+  /**
+   * @param look called by {@link refresh}; throws or rejects if the origin cannot be inspected
+   */
   constructor(look: () => Stamped<T> | Promise<Stamped<T>>) {
     this.#look = look;
   }
 
-  /** As it was refreshed last. */
+  /** The result of the last refresh. */
   get reading(): Reading<T> {
     return this.#reading;
   }
 
-  /** Grows with each value. */
+  /** Increases with each new value. */
   get version(): number {
     return this.#version;
   }
 
-  /** Looks at the origin, once for all who ask meanwhile. Never rejects. */
+  /** Inspects the origin; concurrent calls share one inspection. Never rejects. */
   refresh(): Promise<Reading<T>> {
     this.#refreshing ??= this.#refresh().finally(() => {
       this.#refreshing = undefined;
@@ -51,7 +53,7 @@ export class Refreshed<T> {
       if (!isUnchanged) this.#version += 1;
       this.#stamp = stamp;
     } catch (reason) {
-      // Tried again at the next look: a shortage of descriptors, for one, says nothing of the origin.
+      // Retried at the next refresh: a shortage of file descriptors, for example, says nothing about the origin.
       this.#reading = failed(this.#reading, errorOf(reason));
     }
     return this.#reading;

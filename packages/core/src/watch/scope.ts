@@ -1,20 +1,20 @@
 import { setMaxListeners } from 'node:events';
 
-/** A lifetime: what is started within it gets its signal, which aborts when the scope ends. */
+/** A lifetime: work started within it gets its signal, which aborts when the scope ends. */
 export interface Scope {
   /** Aborts when this scope or the outer one ends. Any number of listeners may be added. */
   readonly signal: AbortSignal;
-  /** Ends it, and stops listening to the outer scope. Idempotent. `reason` becomes the signal's reason. */
+  /** Ends the scope, and removes its listener from the outer one. Idempotent. `reason` becomes the signal's reason. */
   end(reason?: unknown): void;
 }
 
 /**
- * Begins a scope, within `outer` when that is given. Once ended it leaves no listener behind: `outer` may live as long as the
+ * Opens a scope, within `outer` if it is given. A scope that has ended leaves no listener on `outer`, which may live as long as the
  * process.
  */
 export function openScope(outer?: AbortSignal): Scope {
   const inner = new AbortController();
-  // Each query under way listens to it: many listeners are intended, and no leak.
+  // Each pending query listens to the signal: many listeners are intended, not a leak.
   setMaxListeners(0, inner.signal);
   let release = nothing;
   if (outer !== undefined) release = onAbort(outer, () => end(outer.reason));
@@ -27,9 +27,9 @@ export function openScope(outer?: AbortSignal): Scope {
 }
 
 /**
- * Calls `listener` when `signal` aborts: at once when it has already.
+ * Calls `listener` when `signal` aborts, or at once if it already has.
  *
- * @returns stops listening
+ * @returns a function that removes the listener
  */
 export function onAbort(signal: AbortSignal, listener: () => void): () => void {
   if (signal.aborted) {
@@ -46,10 +46,10 @@ export function aborted(signal: AbortSignal): Promise<void> {
 }
 
 /**
- * Whether `work` settles within `ms`, resolved or rejected: the caller still awaits `work` for its value or error. `false` early when `signal` aborts.
- * Leaves no timer behind.
+ * Resolves with whether `work` settles within `ms`, resolved or rejected; await `work` for its value or error. Resolves with `false` early
+ * if `signal` aborts. Leaves no timer behind.
  *
- * @param ms no limit when `undefined`
+ * @param ms no limit if `undefined`
  */
 export function settlesWithin(work: Promise<unknown>, ms: number | undefined, signal?: AbortSignal): Promise<boolean> {
   return endsWithin(
@@ -62,13 +62,13 @@ export function settlesWithin(work: Promise<unknown>, ms: number | undefined, si
   );
 }
 
-/** The result of `work`. Rejects with the reason of `signal` when that aborts first; a later result is dropped. */
+/** Resolves with the result of `work`. Rejects with the reason of `signal` if it aborts first; a later result is dropped. */
 export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   if (await settlesWithin(work, undefined, signal)) return work;
   throw signal.reason;
 }
 
-/** Whether `work` settles within `ms`; once `force` has aborted, within `forcedMs` of that, which is never the longer time. */
+/** Resolves with whether `work` settles within `ms`, or within `forcedMs` (not longer than `ms`) after `signal` has aborted. */
 export async function settlesInTime(
   work: Promise<unknown>,
   ms: number,
@@ -77,16 +77,16 @@ export async function settlesInTime(
   return (await settlesWithin(work, ms, signal)) || (signal.aborted && settlesWithin(work, forcedMs));
 }
 
-/** Waits `ms`, or until `signal` aborts: then it resolves early rather than rejects, and leaves no timer behind. */
+/** Waits `ms` milliseconds, or until `signal` aborts: it then resolves early instead of rejecting. Leaves no timer behind. */
 export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   if (!signal.aborted) await endsWithin(() => nothing, ms, signal);
 }
 
 /**
- * Whether what `begin` starts ends within `ms`, and before `signal` aborts. Leaves no timer behind.
+ * Resolves with whether the work started by `begin` ends within `ms` and before `signal` aborts. Leaves no timer behind.
  *
- * @param begin gets what to call at the end, later than it returns; what it returns is called at the end, whichever it was
- * @param ms no limit when `undefined`
+ * @param begin gets a callback to call at the end of the work, not before `begin` returns; returns a clean-up function, called in any case
+ * @param ms no limit if `undefined`
  */
 export function endsWithin(
   begin: (end: () => void) => () => void,

@@ -14,37 +14,38 @@ import { answered, failed, NO_READING } from './reading.ts';
 import type { Freshness, Reading } from './reading.ts';
 import { inTurns } from './turns.ts';
 
-/** How far a source's routes can be trusted; see {@link Freshness}. `failing` also when its last snapshot was refused. */
+/** State of a source's routes, see {@link Freshness}. Also `failing` if its last snapshot was refused. */
 export type SourceState = Freshness;
 
-/** How a source is doing. */
+/** Status of a source. */
 export interface SourceStatus {
   readonly name: string;
-  /** Whether its routes are current. */
+  /** State of its routes. */
   readonly state: SourceState;
-  /** Routes of it in use. */
+  /** Number of its routes in use. */
   readonly routes: number;
-  /** When what is in use of it was last known to be right; absent when it has yielded nothing of use. */
+  /** Time at which the routes in use were last known to be correct; absent if there has been no valid snapshot. */
   readonly lastSuccess?: Date;
-  /** Its last failure, or why its last snapshot was refused; absent once it has yielded a good one again. */
+  /** The last failure, or the reason for refusing the last snapshot; absent after the next valid snapshot. */
   readonly error?: Error;
-  /** What is wrong with it although it serves, in its own words. */
+  /** The source's own warnings: problems although it serves. */
   readonly warnings: readonly string[];
 }
 
-// More changes than an operator makes, and a bound for a source that changes without pause: each change is a new table, an event, a log line.
+// More changes than an operator makes, and a bound for a source that changes constantly: each change builds a table, emits an event and
+// logs a line.
 const PACE: PaceOptions = { burst: 20, perSecond: 5 };
 
-// More warnings say no more: a log line should stay one.
+// Keeps the log entry on one line.
 const MAX_SHOWN = 10;
 
 /**
- * Follows one source: validates and indexes what it yields, the newest snapshot only, and reports its state. A snapshot that is refused
- * leaves the last good one in use, as a failure does.
+ * Follows one source: validates and indexes its newest snapshot, skipping older ones, and reports its state. If a snapshot is refused, the
+ * last good one stays in use, as after a failure.
  */
 export class SourceFollower {
   readonly source: RouteSource;
-  /** Resolves when the source's first snapshot is in use, or it has failed for the first time. */
+  /** Resolves when the source's first snapshot is in use, or when the source has failed for the first time. */
   readonly firstSnapshot: Promise<void>;
   readonly #observer: Observer;
   readonly #onIndexed: (follower: SourceFollower) => void;
@@ -52,11 +53,13 @@ export class SourceFollower {
   readonly #pace = new Pace(PACE);
   #onFirst: () => void = () => undefined;
   #reading: Reading<RouteIndex> = NO_READING;
-  /** The last failure, and what had been yielded before it. */
+  /** The last failure, and the last value yielded before it. */
   #failure: { readonly error: Error; readonly after: Yielded | undefined } | undefined;
   #indexMs = 0;
 
-  /** @param onIndexed called with this follower each time a new index is ready */
+  /**
+   * @param onIndexed called with this follower when a new index is ready
+   */
   constructor(source: RouteSource, observer: Observer, onIndexed: (follower: SourceFollower) => void) {
     this.source = source;
     this.#observer = observer;
@@ -66,12 +69,12 @@ export class SourceFollower {
     });
   }
 
-  /** What of the source is in use; absent until it has yielded something of use. */
+  /** The index in use; absent before the first valid snapshot. */
   get index(): RouteIndex | undefined {
     return this.#reading.value;
   }
 
-  /** How long the last indexing took, its pauses included, in milliseconds. */
+  /** Duration of the last indexing, including its yields to the event loop, in milliseconds. */
   get indexMs(): number {
     return this.#indexMs;
   }
@@ -89,9 +92,9 @@ export class SourceFollower {
   }
 
   /**
-   * Until `signal` aborts; then nothing is left behind.
+   * Follows the source until `signal` aborts; nothing is left behind then.
    *
-   * @throws Error that names the source, when it does not stop although the signal has aborted
+   * @throws Error that names the source if it does not stop after the signal has aborted
    */
   async follow(signal: AbortSignal): Promise<void> {
     const { name } = this.source;
@@ -102,7 +105,7 @@ export class SourceFollower {
         const after = this.#latest.value;
         this.#failure = { error, after };
         this.#reading = failed(this.#reading, error);
-        // What was yielded before it is about to be used, and comes first.
+        // A snapshot yielded before the failure is about to be used, and counts as first.
         if (after === undefined) this.#onFirst();
         this.#observer.observe({ type: 'source.failed', source: name, error, retryInMs });
       },
@@ -113,7 +116,7 @@ export class SourceFollower {
 
   async #useSnapshots(signal: AbortSignal): Promise<void> {
     for await (const yielded of this.#latest.watch(signal)) {
-      // Plugins are JavaScript: whatever is wrong with a snapshot, a getter that throws included, is wrong with that snapshot alone.
+      // Sources may be plain JavaScript: any error in a snapshot, such as a getter that throws, only affects that snapshot.
       await this.#use(yielded).catch((reason: unknown) => this.#refuse(errorOf(reason)));
       await this.#pace.next(signal);
     }
@@ -129,13 +132,13 @@ export class SourceFollower {
     const index = changed ? await inTurns(indexing(name, snapshot)) : before;
     this.#indexMs = performance.now() - start;
     const reading = answered(this.#reading, index, snapshot.asOf);
-    // A source that has failed since: its last snapshot is in use, and the failure is the newer fact.
+    // If the source has failed since, its last snapshot is in use, and the failure is the newer state.
     this.#reading = this.#failure?.after === yielded ? failed(reading, this.#failure.error) : reading;
     if (changed) this.#onIndexed(this);
     this.#onFirst();
   }
 
-  /** Reported once for each reason: a source may repeat itself. */
+  /** Reports each reason once: a source may yield the same snapshot again. */
   #refuse(reason: Error): void {
     const error = new Error(`snapshot refused: ${reason.message}`, { cause: reason });
     const hasChanged = this.#reading.error?.message !== error.message;
@@ -145,16 +148,16 @@ export class SourceFollower {
   }
 }
 
-/** What a source has yielded, whatever that is. */
+/** A value that a source has yielded, not yet validated. */
 interface Yielded {
   readonly snapshot: unknown;
 }
 
 /**
- * The snapshot, if connections can be routed by it; what is odd about it joins its own warnings. One of the version in use is not
- * looked at: equal versions mean equal routes.
+ * Validates a snapshot and adds the problems found to its warnings. A snapshot with the version in use is not checked: equal versions mean
+ * equal routes.
  *
- * @throws Error that says why it is refused
+ * @throws Error with the reason for refusing it
  */
 function* judged(yielded: unknown, versionInUse: string | undefined): Generator<void, RouteSnapshot> {
   const isRepeated = versionInUse !== undefined && versionOf(yielded) === versionInUse;
@@ -167,17 +170,17 @@ function* judged(yielded: unknown, versionInUse: string | undefined): Generator<
   return { ...snapshot, warnings: [...bounded(own), ...shown(problems)] };
 }
 
-/** The first ones, and the last, which sums up what is wrong in many places. */
+/** Keeps the first warnings and the last, which summarises problems in many places. */
 function bounded(warnings: readonly string[]): readonly string[] {
   const more = warnings.length - MAX_WARNINGS;
   if (more <= 0) return warnings;
   return [...warnings.slice(0, MAX_WARNINGS - 2), `and ${more + 1} more warnings`, ...warnings.slice(-1)];
 }
 
-/** Each is a line of the log, and stands in every response of `/ready`. */
+/** Each warning is a log line, and is part of every response of `/ready`. */
 const MAX_WARNINGS = 100;
 
-/** Of a snapshot, whatever that is. */
+/** Returns the version of a snapshot that has not been validated. */
 export function versionOf(yielded: unknown): unknown {
   return typeof yielded === 'object' && yielded !== null && 'version' in yielded ? yielded.version : undefined;
 }

@@ -2,17 +2,17 @@ import { errorOf } from '../errors.ts';
 import { openScope } from './scope.ts';
 import type { Scope } from './scope.ts';
 
-/** What has changed with {@link SourceSet.replace}. */
+/** The result of {@link SourceSet.replace}. */
 export interface Replaced<Source> {
-  /** Not followed yet, unless they were started before. */
+  /** New sources: not followed yet, unless they were started before. */
   readonly added: readonly Source[];
-  /** Followed still, until they are stopped. */
+  /** Removed sources: still followed, until they are stopped. */
   readonly gone: readonly Source[];
 }
 
 /**
- * Sources, in their order of precedence, that may be replaced while they are followed. Who replaces them says when the new ones are
- * started, and when those that are gone are stopped: before or after, together or not at all.
+ * Sources in order of precedence, replaceable while they are followed. The caller decides when new ones are started and when removed ones
+ * are stopped.
  */
 export class SourceSet<Source> {
   readonly #follow: (source: Source, signal: AbortSignal) => Promise<unknown>;
@@ -21,8 +21,8 @@ export class SourceSet<Source> {
   #current: readonly Source[];
 
   /**
-   * @param follow follows one until the signal aborts, and settles soon after; a rejection is for whoever stops it
-   * @param outer ends all of them when it aborts
+   * @param follow follows one source until the signal aborts, and settles soon after; a rejection is passed on by `stop`
+   * @param outer ends all sources when it aborts
    */
   constructor(
     sources: readonly Source[],
@@ -34,7 +34,7 @@ export class SourceSet<Source> {
     this.#outer = outer;
   }
 
-  /** Those that count, in their order. */
+  /** The current sources, in order of precedence. */
   get current(): readonly Source[] {
     return this.#current;
   }
@@ -50,7 +50,7 @@ export class SourceSet<Source> {
     }
   }
 
-  /** From now on these count. Starts and stops nothing. */
+  /** Replaces the current sources. Starts and stops nothing. */
   replace(sources: readonly Source[]): Replaced<Source> {
     const before = this.#current;
     this.#current = sources;
@@ -60,7 +60,7 @@ export class SourceSet<Source> {
     };
   }
 
-  /** Stops those of `sources` that are followed. Rejects with what following them has rejected with; all have ended then. */
+  /** Stops those of `sources` that are followed. Resolves or rejects after all have ended; rejects with the errors of those that failed. */
   async stop(sources: readonly Source[] = this.#current): Promise<void> {
     const followed = sources.flatMap((source) => this.#followed.get(source) ?? []);
     for (const { scope } of followed) scope.end(new Error('the source is followed no more'));

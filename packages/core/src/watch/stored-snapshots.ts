@@ -6,51 +6,53 @@ import { versionOf } from './source-follower.ts';
 import { inTurns } from './turns.ts';
 import type { ListenAddress, ListenerSource, RouteSnapshot, RouteSource } from '../routes/route.ts';
 
-/** A snapshot as it was kept. */
+/** A stored snapshot. */
 export interface StoredSnapshot {
-  /** What the source yielded last. */
+  /** The source's last snapshot. */
   readonly snapshot: RouteSnapshot;
-  /** When it was kept. */
+  /** Time of the save. */
   readonly savedAt: Date;
 }
 
-/** Remembers each source's last snapshot beyond the life of the process. */
+/** Persistent storage for the last snapshot of each source. */
 export interface SnapshotStore {
-  /** `undefined` when nothing is kept. Rejects when what is kept cannot be read. */
+  /** Loads the stored snapshot, or `undefined` if there is none. Rejects if it cannot be read. */
   load(source: string): Promise<StoredSnapshot | undefined>;
-  /** Replaces what is kept, whole or not at all. One call at a time for each source. */
+  /** Replaces the stored snapshot, atomically. One call at a time per source. */
   save(source: string, snapshot: RouteSnapshot): Promise<void>;
-  /** Whether something is kept still: its folder may have been deleted. Absent: what was kept stays. Never rejects. */
+  /**
+   * Whether the stored snapshot still exists: its folder may have been deleted. Never rejects. Omit it if stored snapshots cannot
+   * disappear.
+   */
   isKept?(source: string): Promise<boolean>;
 }
 
-/** Remembers what each listener source listed last. The same obligations as {@link SnapshotStore}. */
+/** Persistent storage for the last list of each listener source. The contract is that of {@link SnapshotStore}. */
 export interface ListenerStore {
-  /** `undefined` when nothing is kept. */
+  /** Loads the stored list, or `undefined` if there is none. */
   load(source: string): Promise<readonly ListenAddress[] | undefined>;
-  /** Replaces what is kept. */
+  /** Replaces the stored list. */
   save(source: string, addresses: readonly ListenAddress[]): Promise<void>;
-  /** Whether something is kept still. */
+  /** Whether the stored list still exists. */
   isKept?(source: string): Promise<boolean>;
 }
 
-// A healthy local agent or disk answers in a fraction of this.
+// A healthy local agent or disk responds in a fraction of this.
 const PATIENCE_MS = 1_000;
-// Room is made, or a folder mounted again, by people.
+// Operators free disk space or mount a folder again by hand.
 const KEEP_AGAIN_MS = 5_000;
 
-/** How patient a source with a memory is, in milliseconds. */
+/** Timing of a source with storage, in milliseconds. */
 export interface StoreTimes {
-  /** Until a source that is silent at the start is replaced by what was kept; 1 s when absent. */
+  /** How long a source may be silent at the start before the stored data is used; 1 s when absent. */
   readonly patienceMs?: number;
-  /** Between looks at whether everything is kept; 5 s when absent. */
+  /** Interval of checks that the last data is stored; 5 s when absent. */
   readonly keepAgainMs?: number;
 }
 
 /**
- * `source` with a memory: when it fails or is silent at the start, what `store` kept is used meanwhile, and says so as a warning. Every
- * new snapshot that can be used is kept. A store that cannot be written is a warning too, for as long as that is so, one that cannot be
- * read a failure of the source: neither takes routes away.
+ * Adds storage to `source`: if it fails or is silent at the start, the stored snapshot is used in the meantime, with a warning. Every new
+ * valid snapshot is stored. While saving fails, a warning reports it; a failure to load is a failure of the source. Neither removes routes.
  */
 export function lastKnownGood(source: RouteSource, store: SnapshotStore, times: StoreTimes = {}): RouteSource {
   return {
@@ -66,7 +68,7 @@ export function lastKnownGood(source: RouteSource, store: SnapshotStore, times: 
     }),
   };
 
-  /** Throws when what is kept cannot be read. */
+  /** Throws if the stored snapshot cannot be read. */
   async function* restore(): AsyncGenerator<RouteSnapshot> {
     const stored = await store.load(source.name).catch((cause: unknown) => {
       throw new Error(`no response yet, and the routes kept cannot be read: ${errorOf(cause).message}`, { cause });
@@ -78,13 +80,13 @@ export function lastKnownGood(source: RouteSource, store: SnapshotStore, times: 
   }
 }
 
-/** Keeps the snapshots of one source, and shows the last of them with a warning while it cannot be kept. */
+/** Stores the snapshots of one source, and adds a warning to the last one while it cannot be stored. */
 class SnapshotKeeper {
   readonly #source: string;
   readonly #store: SnapshotStore;
-  /** The last one that should be kept. */
+  /** The last snapshot to store. */
   #last: RouteSnapshot | undefined;
-  /** Why it is not. */
+  /** Why it is not stored. */
   #failure: Error | undefined;
 
   constructor(source: string, store: SnapshotStore) {
@@ -92,11 +94,11 @@ class SnapshotKeeper {
     this.#store = store;
   }
 
-  /** A source may repeat itself to say that it is alive: the disk need not hear of that. */
+  /** Yields and stores a snapshot. A source may repeat a snapshot as a sign of life: that needs no save. */
   async *keep(snapshot: RouteSnapshot): AsyncGenerator<RouteSnapshot> {
     const isRepeated = this.#last !== undefined && versionOf(snapshot) === this.#last.version;
     yield isRepeated ? this.#shown(snapshot) : snapshot;
-    // What is refused is not kept.
+    // Snapshots that will be refused are not stored.
     if (isRepeated || !(await isUsable(snapshot)) || snapshot.asOf !== undefined) return;
     this.#last = snapshot;
     this.#failure = undefined;
@@ -109,7 +111,7 @@ class SnapshotKeeper {
     if (!isKept && (await this.#hasChanged())) yield this.#shown(this.#last);
   }
 
-  /** Keeps the last one. Whether it can be has changed, or why not. */
+  /** Stores the last snapshot. @returns whether success, or the reason for the failure, has changed */
   async #hasChanged(): Promise<boolean> {
     if (this.#last === undefined) return false;
     const before = this.#failure?.message;
@@ -129,8 +131,8 @@ class SnapshotKeeper {
 }
 
 /**
- * The same for listeners, without which routes kept are of no use. What goes wrong with the store is for the routes' source to report:
- * here a list that cannot be kept or read is as good as none.
+ * Adds storage to a listener source: stored routes are useless without listeners. Errors of the store are reported by the route source;
+ * here a list that cannot be saved or loaded counts as absent.
  */
 export function lastKnownListeners(
   source: ListenerSource,
@@ -170,19 +172,19 @@ export function lastKnownListeners(
 }
 
 interface StoredCopy<T> {
-  /** What to yield as long as the source itself yields nothing. Throws when that cannot be read, to be called again. */
+  /** Yields the stored value while the source yields nothing. Throws if it cannot be read; it is called again then. */
   restore(): AsyncIterable<T>;
-  /** Who is to hear of that: for once the source has failed. Nobody when absent. */
+  /** Whether an unreadable store counts as a failure of the source, once; otherwise it is ignored. */
   readonly reportsUnreadable?: true;
-  /** Keeps a value of the source. Yields it, and what follows from whether it could be kept. */
+  /** Stores a value of the source. Yields it, and again if a failure to store it changes its warnings. */
   keep(value: T): AsyncIterable<T>;
-  /** Keeps the last value once more where that failed, or where it is kept no longer; what to yield then. */
+  /** Stores the last value again if that failed, or if the stored one has disappeared; yields it if its warnings change. */
   keepAgain(): AsyncIterable<T>;
 }
 
 /**
- * How to watch `source` with a memory. What it kept is yielded once in the life of the process, before the first value of the source,
- * and never replaces one.
+ * Returns a `watch` with storage for `source`. The stored value is yielded once in the life of the process, before the first value of the
+ * source, and never replaces one.
  *
  * @param copy called for each watch
  */
@@ -220,7 +222,10 @@ function withStoredCopy<T>(
       await values.return?.(undefined);
     }
 
-    /** A store that could not be read is read again later: its failure is one of the source only once, which is not restarted for it. */
+    /**
+     * Loads again later if the store could not be read. The failure counts as one of the source only once, since the source is not
+     * restarted for it.
+     */
     async function* restored(): AsyncGenerator<T> {
       try {
         yield* restore();
@@ -234,7 +239,7 @@ function withStoredCopy<T>(
   };
 }
 
-/** Set once `work` has settled: it may be waited for any number of times, of which a promise would remember each. */
+/** Returns a cell that is set once `work` has settled: unlike a promise, it does not retain each of many waits. */
 function whenSettled(work: Promise<unknown>): Cell<true> {
   const cell = new Cell<true>();
   const settle = (): void => cell.set(true);
@@ -242,7 +247,7 @@ function whenSettled(work: Promise<unknown>): Cell<true> {
   return cell;
 }
 
-/** Whether the source answers in time; a failure is no response, and is thrown later by whoever awaits it for its value. */
+/** Whether the source yields in time. A failure is not a response; awaiting the value throws it later. */
 async function responses(first: Promise<unknown>, patienceMs: number): Promise<boolean> {
   const isSettled = await settlesWithin(first, patienceMs);
   return (
@@ -254,7 +259,7 @@ async function responses(first: Promise<unknown>, patienceMs: number): Promise<b
   );
 }
 
-/** Sources are JavaScript: a snapshot that cannot be routed by, or that throws when it is read, is not stored. */
+/** Whether a snapshot can be stored: sources may be plain JavaScript, and yield an invalid snapshot or one that throws when it is read. */
 async function isUsable(snapshot: unknown): Promise<boolean> {
   try {
     return (await inTurns(judgingSnapshot(snapshot))).every(({ severity }) => severity !== 'error');
@@ -263,7 +268,9 @@ async function isUsable(snapshot: unknown): Promise<boolean> {
   }
 }
 
-/** @param mark tells it from the snapshot without the warning, which has the same routes */
+/**
+ * @param mark distinguishes its version from that of the snapshot without the warning, which has the same routes
+ */
 function warned(snapshot: RouteSnapshot, warning: string, mark: string): RouteSnapshot {
   return {
     ...snapshot,
@@ -272,7 +279,7 @@ function warned(snapshot: RouteSnapshot, warning: string, mark: string): RouteSn
   };
 }
 
-/** Of the system, such as `ENOSPC`. */
+/** Returns the system's error code, such as `ENOSPC`. */
 function codeOf(error: Error): string {
   return 'code' in error ? String(error.code) : error.name;
 }

@@ -1,9 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-// A connection that arrives meanwhile waits no longer than this: a tenth of what people notice.
+// The delay of a connection that arrives in the meantime: a tenth of what people notice.
 const TURN_MS = 5;
 
-/** Runs `steps` to their end in one go. */
+/** Runs `steps` to the end, without yielding to the event loop. */
 export function atOnce<T>(steps: Generator<unknown, T>): T {
   for (;;) {
     const step = steps.next();
@@ -11,7 +11,7 @@ export function atOnce<T>(steps: Generator<unknown, T>): T {
   }
 }
 
-/** Runs `steps` to their end and returns their result, yielding the event loop after each 5 ms. */
+/** Runs `steps` to the end and returns their result, yielding to the event loop every 5 ms. */
 export async function inTurns<T>(steps: Generator<unknown, T>): Promise<T> {
   let turnEndsAt = performance.now() + TURN_MS;
   for (;;) {

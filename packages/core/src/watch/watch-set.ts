@@ -4,26 +4,28 @@ import { answered, failed, NO_READING } from './reading.ts';
 import type { Reading } from './reading.ts';
 import { openScope } from './scope.ts';
 
-/** Options of a {@link Watched} and a {@link WatchSet}. */
+/** Options of {@link Watched} and {@link WatchSet}. */
 export interface WatchOptions {
-  /** Called whenever a reading changes. */
+  /** Called when a reading changes. */
   readonly changed: () => void;
   /** Ends all watches. */
   readonly signal: AbortSignal;
-  /** Pauses of a watch that fails; 250 ms to 30 s when absent. */
+  /** Back-off of a failing watch; 250 ms to 30 s when absent. */
   readonly pauses?: BackoffOptions;
 }
 
-/** Starts one watch. As a source does, it returns when the signal aborts, and throws to be restarted. */
+/** Starts one watch. Like a source, it returns when the signal aborts, and throws to be restarted. */
 export type Watch<T> = (signal: AbortSignal) => AsyncIterable<T>;
 
-/** One thing that is watched, from its construction on: what it gave last stays while it fails, and it is restarted by itself. */
+/** A watch that runs from its construction on: while it fails, its last value stays in use, and it is restarted with back-off. */
 export class Watched<T> {
   readonly #scope: ReturnType<typeof openScope>;
   readonly #following: Promise<unknown>;
   #reading: Reading<T>;
 
-  /** @param kept what an earlier watch of the same gave: in use until this one gives something */
+  /**
+   * @param kept last value of an earlier watch of the same thing: in use until this one has a value
+   */
   constructor(watch: Watch<T>, { changed, signal, pauses }: WatchOptions, kept?: T) {
     this.#scope = openScope(signal);
     this.#reading = kept === undefined ? NO_READING : { ...NO_READING, value: kept };
@@ -42,14 +44,14 @@ export class Watched<T> {
     return this.#reading;
   }
 
-  /** Resolves when it is watched no more: soon, also when the watch does not stop. */
+  /** Ends the watch. Resolves soon, even if the watch does not stop. */
   async end(): Promise<void> {
     this.#scope.end();
     await this.#following;
   }
 }
 
-/** Watches that come and go by key, each followed for as long as it is wanted. One that fails leaves the others alone. */
+/** Watches by key, each running while its key is in the set. A failing watch does not affect the others. */
 export class WatchSet<T> {
   readonly #options: WatchOptions;
   readonly #watched = new Map<string, Watched<T>>();
@@ -58,7 +60,7 @@ export class WatchSet<T> {
     this.#options = options;
   }
 
-  /** Sets the keys to watch. A key that is watched already keeps its watch. */
+  /** Replaces the watches. A key that stays keeps its running watch. */
   set(wanted: ReadonlyMap<string, Watch<T>>): void {
     for (const [key, watched] of this.#watched) {
       if (wanted.has(key)) continue;
@@ -69,17 +71,17 @@ export class WatchSet<T> {
       if (!this.#watched.has(key)) this.#watched.set(key, new Watched(watch, this.#options));
   }
 
-  /** What is known of `key`; `undefined` when it is not wanted. */
+  /** Returns the reading of `key`, or `undefined` if the key is not in the set. */
   get(key: string): Reading<T> | undefined {
     return this.#watched.get(key)?.reading;
   }
 
-  /** All readings, in the order in which their keys were wanted first. */
+  /** All readings, in the order in which their keys were added. */
   get readings(): readonly Reading<T>[] {
     return Array.from(this.#watched.values(), ({ reading }) => reading);
   }
 
-  /** Resolves when nothing is watched any more: soon, also when a watch does not stop. */
+  /** Ends all watches. Resolves soon, even if a watch does not stop. */
   async end(): Promise<void> {
     await Promise.all(Array.from(this.#watched.values(), (watched) => watched.end()));
     this.#watched.clear();
