@@ -22,9 +22,9 @@ export default defineConfig({
     pool: 'forks',
     // Most tests wait for other processes: also where there are two processors, two files run at a time.
     maxWorkers: Math.max(2, availableParallelism() - 1),
-    // A test that needs longer is waiting for something that will not come.
-    testTimeout: 15_000,
-    hookTimeout: 30_000,
+    // Tests take seconds. One that needs longer, also beside other work on the machine, waits for what will not come.
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
     projects: [
       {
         extends: true,

@@ -24,7 +24,7 @@ function files(backend: Endpoint, workers: number) {
 }
 
 describe.each([1, 2])('live connections of a gateway with %i workers', (workers) => {
-  it('are listed and closed by their properties', { timeout: 40_000 }, async () => {
+  it('are listed and closed by their properties', { timeout: 80_000 }, async () => {
     await using backend = await tcpBackend('api');
     await using at = await folder(files(backend.address, workers));
     await using gateway = await startGateway(join(at.path, 'meshgate.yaml'));

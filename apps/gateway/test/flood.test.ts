@@ -91,7 +91,7 @@ needs('netns', namespacesAvailable())('a flood from 100,000 addresses', () => {
       );
       try {
         await expect
-          .poll(() => metrics(admin).catch(() => ''), { timeout: 20_000 })
+          .poll(() => metrics(admin).catch(() => ''), { timeout: 40_000 })
           .toContain('meshgate_listener_up{listener="main"} 1');
         const responses = linesOf(clients);
         const flood = async (from: number): Promise<string> => {

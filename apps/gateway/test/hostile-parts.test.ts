@@ -257,7 +257,7 @@ describe.each(WORKERS)('with workers: %d,', (workers) => {
     expect(new Set(reported.map(({ service }) => service))).toEqual(
       new Set(['throws', 'rejects', 'hangs'].flatMap((how) => [`${how} in carrier`, `${how} in primary`])),
     );
-  }, 30_000);
+  }, 60_000);
 
   it.each(['throws', 'rejects'])(
     'a service whose stop %s keeps no other from stopping; the status is 1',

@@ -47,7 +47,7 @@ async function statusOf(url: string, request: string): Promise<string> {
 }
 
 describe('the admin API, asked by somebody who means no good', () => {
-  it('answers or closes, each within its time, and changes nothing', { timeout: 30_000 }, async () => {
+  it('answers or closes, each within its time, and changes nothing', { timeout: 60_000 }, async () => {
     await using files = await gatewayFolder([]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     const found = await Promise.all(

@@ -21,7 +21,7 @@ async function listenersOf(gateway: ReadyDaemon): Promise<Readonly<Record<string
 describe('a dial that would come back', () => {
   it(
     'is refused by any address of the listener, its other listeners, and the admin API',
-    { timeout: 40_000 },
+    { timeout: 80_000 },
     async () => {
       const sockets = { unix: 'gateway.sock', admin: 'admin.sock' };
       await using files = await folder({ 'routes.yaml': { routes: [] } });

@@ -396,7 +396,7 @@ describe('a gateway that drains', () => {
 });
 
 describe.each([1, 2])('a reload whose last part fails, with workers: %i', (workers) => {
-  it('leaves everything as it was: new sockets are closed, and no limit applies', { timeout: 30_000 }, async () => {
+  it('leaves everything as it was: new sockets are closed, and no limit applies', { timeout: 60_000 }, async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api], { workers });
     await files.write('silent.mjs', SILENT_SOURCE);

@@ -61,7 +61,7 @@ needs('epoll', typeof libc !== 'string' || libc)('a notification', () => {
 needs('epoll', typeof libc !== 'string' || libc)('a gateway that systemd starts', () => {
   it(
     'accepts on the socket that systemd has opened, notifies when it is ready, and names its successor',
-    { timeout: 30_000 },
+    { timeout: 60_000 },
     async () => {
       if (typeof libc === 'string') throw new Error(libc);
       await using api = await tlsBackend('api.example.com');
@@ -104,7 +104,7 @@ needs('epoll', typeof libc !== 'string' || libc)('a gateway that systemd starts'
 needs('epoll', typeof libc !== 'string' || libc)('a gateway whose sockets systemd keeps', () => {
   it(
     'stores them by name, gets them back after a crash, in which clients wait, and removes those it no longer listens on',
-    { timeout: 30_000 },
+    { timeout: 60_000 },
     async () => {
       if (typeof libc === 'string') throw new Error(libc);
       await using api = await tlsBackend('api.example.com');

@@ -28,7 +28,7 @@ const KINDS = TRANSPORTS.flatMap((transport) => SHAPES.map((shape) => ({ ...tran
 
 for (const { transport, declare, shape, workers, isUnix, rounds } of KINDS) {
   declare(`an upgrade with ${shape} and the transport ${transport}`, () => {
-    it('drops no connection, new or live, again and again', { timeout: 30_000 + rounds * 30_000 }, async () => {
+    it('drops no connection, new or live, again and again', { timeout: 60_000 + rounds * 30_000 }, async () => {
       await using api = await tlsBackend('api.example.com');
       await using files = await gatewayFolder([api]);
       const edge = isUnix ? { address: `unix:${files.path}/edge.sock` } : { address: '127.0.0.1', port: 0 };
@@ -76,7 +76,7 @@ describe('an upgrade', () => {
     }
   });
 
-  it('hands over unix sockets, of a listener and of the admin API, whose paths stay', { timeout: 40_000 }, async () => {
+  it('hands over unix sockets, of a listener and of the admin API, whose paths stay', { timeout: 80_000 }, async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api]);
     const taken = { name: 'taken', address: '127.0.0.1', port: api.address.port };

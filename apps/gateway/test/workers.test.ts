@@ -223,7 +223,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
 
     it(
       'know every route before they listen, also in the place of one that was killed',
-      { timeout: 40_000 },
+      { timeout: 80_000 },
       async () => {
         await using api = await tlsBackend('api.example.com');
         const others = Array.from({ length: 2_000 }, (_, index) => ({ ...api, name: `s${index}.example.com` }));

@@ -47,7 +47,7 @@ describe.each<ConsulVersion>(['1.13', '1.15', '1.16', '1.17'])('peering with an 
     expect(warningsOf(first)).toEqual([]);
   });
 
-  it('takes all names of a peering away at once when its deletion begins', { timeout: 15_000 }, async () => {
+  it('takes all names of a peering away at once when its deletion begins', { timeout: 30_000 }, async () => {
     await using agent = await standInAgent({ version, mesh: MESH });
     await using routes = new Watched(consulSource({ address: agent.address }));
     await routes.until((at) => at.routes.length === 6);
@@ -141,7 +141,7 @@ describe('peering', () => {
     ]);
   });
 
-  it('keeps its routes while it is failing, and reports it', { timeout: 15_000 }, async () => {
+  it('keeps its routes while it is failing, and reports it', { timeout: 30_000 }, async () => {
     await using agent = await standInAgent({ mesh: MESH });
     await using routes = new Watched(consulSource({ address: agent.address }));
     await routes.until((at) => at.routes.length === 6);
@@ -203,7 +203,7 @@ describe('peering', () => {
     expect(warningsOf(after)).toEqual([]);
   });
 
-  it('queries exports of many peers over few connections', { timeout: 20_000 }, async () => {
+  it('queries exports of many peers over few connections', { timeout: 40_000 }, async () => {
     const peers = Array.from({ length: 40 }, (_, index) => `peer-${index}`);
     const mesh = {
       ...MESH,

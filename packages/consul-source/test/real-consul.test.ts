@@ -57,7 +57,7 @@ describeWithConsul('with a real agent', () => {
     await becomes(undefined);
   });
 
-  it('odd names and addresses cost their own service only: the others still change', { timeout: 30_000 }, async () => {
+  it('odd names and addresses cost their own service only: the others still change', { timeout: 60_000 }, async () => {
     const odd = ['..', '.', '/a', 'a//b', '*', 'a\u0007b', 'team/web', 'x'.repeat(70)];
     const native = (Name: string, ID: string, Address?: string): object => {
       return { Name, ID, Port: 80, Connect: { Native: true }, ...(Address === undefined ? {} : { Address }) };

@@ -199,7 +199,7 @@ describeWithConsul('a registered gateway', () => {
     const first = consulParts({ address: consul.address, register: { ...REGISTER, address: `127.0.0.1:${port}` } });
     await first.registration.start(forced);
     const isPassing = async () => Object.values((await consul.get('agent/checks')) as object)[0] as { Status: string };
-    await expect.poll(isPassing, { timeout: 15_000 }).toMatchObject({ Status: 'passing' });
+    await expect.poll(isPassing, { timeout: 30_000 }).toMatchObject({ Status: 'passing' });
     const second = consulParts({ address: consul.address, register: REGISTER });
     await second.registration.start(forced);
     await using routes = new Watched(second.routes);
@@ -208,7 +208,7 @@ describeWithConsul('a registered gateway', () => {
     await second.registration.stop(forced);
     expect(await consul.get('agent/service/edge')).toMatchObject({ Port: port });
     await first.registration.stop(forced);
-  }, 30_000);
+  }, 60_000);
 
   it('is checked by whether it is ready where a URL for that is set', () => {
     const check = bodyOf({ address: '127.0.0.1:8443', readyUrl: 'http://127.0.0.1:19000/ready' })['Check'];
@@ -231,7 +231,7 @@ describeWithConsul('a registered gateway', () => {
     const isQueried = expect.stringContaining('503 Service Unavailable Output: {"ready":false}');
     await expect.poll(check, CHECKED).toMatchObject({ Status: 'critical', Output: isQueried });
     await registration.stop(forced);
-  }, 40_000);
+  }, 80_000);
 
   it('comes back from a drain that was cut short without its own maintenance, but with an operator’s', async () => {
     await using consul = await Consul.start();

@@ -124,7 +124,7 @@ needs('netns', namespaces())('local ports that are used up', () => {
     const script = fileURLToPath(new URL('fixtures/port-shortage.mjs', import.meta.url));
     const setUp = 'ip link set lo up && echo "50000 50015" > /proc/sys/net/ipv4/ip_local_port_range && exec "$@"';
     const command = ['-n', 'sh', '-c', setUp, 'sh', process.execPath, script, '16'];
-    const { stdout } = await promisify(execFile)(TOOL, command, { timeout: 30_000 });
+    const { stdout } = await promisify(execFile)(TOOL, command, { timeout: 60_000 });
     expect(JSON.parse(stdout)).toEqual({
       codes: ['LOCAL_RESOURCE'],
       sides: ['proxy'],

@@ -102,11 +102,11 @@ needs('netns', mountsAvailable())('a bad night on a machine of its own', () => {
   }
 
   describe.concurrent('has many causes at a time', () => {
-    it(CAUSES.nameServerFails.cause, { timeout: 45_000 }, () =>
+    it(CAUSES.nameServerFails.cause, { timeout: 90_000 }, () =>
       nameFault('fails.internal', { A: 'SERVFAIL', AAAA: 'SERVFAIL' }, /keeping last addresses.*SERVFAIL/i),
     );
 
-    it(CAUSES.nameServerSilent.cause, { timeout: 45_000 }, () =>
+    it(CAUSES.nameServerSilent.cause, { timeout: 90_000 }, () =>
       nameFault(
         'silent.internal',
         { A: 'drop', AAAA: 'drop' },
@@ -114,11 +114,11 @@ needs('netns', mountsAvailable())('a bad night on a machine of its own', () => {
       ),
     );
 
-    it(CAUSES.nameGone.cause, { timeout: 45_000 }, () =>
+    it(CAUSES.nameGone.cause, { timeout: 90_000 }, () =>
       nameFault('gone.internal', undefined, /keeping last addresses.*know no address/),
     );
 
-    it(CAUSES.stateDirFull.cause, { timeout: 20_000 }, async () => {
+    it(CAUSES.stateDirFull.cause, { timeout: 40_000 }, async () => {
       const since = night.gateway.lines.length;
       const filler = `/proc/${night.gateway.pid}/root${night.files.path}/state/filler`;
       expect(() => writeFileSync(filler, Buffer.alloc(128 * 1024))).toThrow('ENOSPC');
@@ -144,7 +144,7 @@ needs('netns', mountsAvailable())('a bad night on a machine of its own', () => {
 });
 
 needs('netns', mountsAvailable())('a gateway with workers', () => {
-  it('has in its readiness what only its workers lack', { timeout: 45_000 }, async () => {
+  it('has in its readiness what only its workers lack', { timeout: 90_000 }, async () => {
     await using names = await nameServer({ 'ill.internal': { A: 'SERVFAIL', AAAA: 'SERVFAIL' } });
     await using night = await startNight(
       {
@@ -184,7 +184,7 @@ function limitsAvailable(): true | string {
 needs('netns', limitsAvailable())('a gateway', () => {
   it(
     `continues when ${CAUSES.noDescriptors.cause}, reports it, and accepts again when there are some`,
-    { timeout: 20_000 },
+    { timeout: 40_000 },
     async () => {
       await using night = await startNight(
         { ...TEST_CONFIG, sources: [{ use: 'file', path: 'well.yaml' }] },

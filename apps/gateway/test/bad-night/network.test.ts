@@ -174,7 +174,7 @@ needs('netns', networksAvailable())('a bad night in a network of its own', () =>
 
   afterAll(() => (night as Night | undefined)?.[Symbol.asyncDispose]());
 
-  it(CAUSES.portsUsedUp.cause, { timeout: 45_000 }, async () => {
+  it(CAUSES.portsUsedUp.cause, { timeout: 90_000 }, async () => {
     const range = '/proc/sys/net/ipv4/ip_local_port_range';
     const limit = (from: number, to: number): void => night.inside('sh', '-c', `echo ${from} ${to} > ${range}`);
     limit(50_000, 50_003);
@@ -197,7 +197,7 @@ needs('netns', networksAvailable())('a bad night in a network of its own', () =>
   });
 
   describe.concurrent('has several causes at a time', () => {
-    it(CAUSES.noRoute.cause, { timeout: 45_000 }, async () => {
+    it(CAUSES.noRoute.cause, { timeout: 90_000 }, async () => {
       await expect(night.serve('no-route.example')).rejects.toThrow();
       const line = await night.gateway.line(({ serverName }) => serverName === 'no-route.example');
       expect(line).toMatchObject({ code: 'CONNECT_FAILED', reason: expect.stringContaining('ENETUNREACH') as string });
@@ -208,7 +208,7 @@ needs('netns', networksAvailable())('a bad night in a network of its own', () =>
       expect(await night.serve('no-route.example')).toBe('through the night');
     });
 
-    it(CAUSES.ipv6Swallows.cause, { timeout: 45_000 }, async () => {
+    it(CAUSES.ipv6Swallows.cause, { timeout: 90_000 }, async () => {
       const fires = night.fires('MeshgatePathImpaired', /problem="family".*side="upstream"/);
       const line = night.gateway.line(({ problem }) => problem === 'family');
       // The first client waits for a quarter of a second, later ones for nothing.
@@ -225,7 +225,7 @@ needs('netns', networksAvailable())('a bad night in a network of its own', () =>
       expect(slow).toEqual([]);
     });
 
-    it(CAUSES.gatewayHangs.cause, { timeout: 45_000 }, async () => {
+    it(CAUSES.gatewayHangs.cause, { timeout: 90_000 }, async () => {
       await expect(night.serve('hung.example')).rejects.toThrow();
       const line = await night.gateway.line(({ serverName }) => serverName === 'hung.example');
       expect(line).toMatchObject({
@@ -241,7 +241,7 @@ needs('netns', networksAvailable())('a bad night in a network of its own', () =>
     });
   });
 
-  it(CAUSES.mtuBlackHole.cause, { timeout: 45_000 }, async () => {
+  it(CAUSES.mtuBlackHole.cause, { timeout: 90_000 }, async () => {
     await using client = await night.open('far.example');
     expect(await client.echo('small')).toBe('small');
     night.far('ip', 'route', 'replace', '10.8.0.0/24', 'dev', 'vb', 'advmss', '1460');

@@ -49,7 +49,7 @@ async function inOwnNetwork(prepare: string, ...program: readonly string[]): Pro
   );
   if (!possible) return undefined;
   const { stdout } = await run('unshare', [...inside, `${ready} && exec "$0" "$@"`, process.execPath, ...program], {
-    timeout: 20_000,
+    timeout: 40_000,
   });
   return JSON.parse(stdout);
 }
