@@ -10,7 +10,7 @@ export interface Cause {
 /** Every cause that the suite injects. A test takes its name from here, and the page its rows. */
 export const CAUSES = {
   agentCuts: { cause: 'the agent resets every connection', alert: 'MeshgateSourceFailing' },
-  agentBreaksOff: { cause: 'the agent breaks off in the middle of its answers', alert: 'MeshgateSourceFailing' },
+  agentBreaksOff: { cause: 'the agent breaks off in the middle of its responses', alert: 'MeshgateSourceFailing' },
   noLeader: { cause: 'the Consul servers have no leader', alert: 'MeshgateSourceFailing' },
   tokenDeleted: { cause: 'the ACL token is deleted', alert: 'MeshgateSourceFailing' },
   nodeReadLost: { cause: 'the token loses node:read', alert: 'MeshgateSourceWarns' },
