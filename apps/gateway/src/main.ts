@@ -1,22 +1,9 @@
 #!/usr/bin/env node
+// No other module here: those that are imported together are opened together, which takes more descriptors than a low
+// limit has.
 import { descriptorLimit, MIN_DESCRIPTORS } from './run/descriptor-limit.ts';
-import { strayError } from './run/stray-error.ts';
-import { disablePretenuring } from './run/v8-flags.ts';
 import type { Signals } from './run/serve.ts';
 
-const signals: Signals = {
-  onStop(listener) {
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const) process.on(signal, listener);
-  },
-  onReload: (listener) => void process.on('SIGHUP', listener),
-  onUpgrade: (listener) => void process.on('SIGUSR2', listener),
-  onStray(listener) {
-    process.on('uncaughtException', (reason) => listener(strayError(reason), 'exception'));
-    process.on('unhandledRejection', (reason) => listener(strayError(reason), 'rejection'));
-  },
-};
-
-disablePretenuring();
 // By default Node opens its inspector on SIGUSR1: remote access to a process that holds a token.
 for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => undefined);
 
@@ -34,7 +21,21 @@ if (descriptors < MIN_DESCRIPTORS) {
   );
   process.exit(1);
 }
-// Loaded only now: with fewer descriptors its modules cannot be opened.
+// Loaded only now: with fewer descriptors the modules cannot be opened.
+const { disablePretenuring } = await import('./run/v8-flags.ts');
+disablePretenuring();
+const { strayError } = await import('./run/stray-error.ts');
+const signals: Signals = {
+  onStop(listener) {
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const) process.on(signal, listener);
+  },
+  onReload: (listener) => void process.on('SIGHUP', listener),
+  onUpgrade: (listener) => void process.on('SIGUSR2', listener),
+  onStray(listener) {
+    process.on('uncaughtException', (reason) => listener(strayError(reason), 'exception'));
+    process.on('unhandledRejection', (reason) => listener(strayError(reason), 'rejection'));
+  },
+};
 const { runCommand } = await import('./cli/cli.ts');
 // Timers or handles left by a plugin must not keep the process running.
 const terminal = {

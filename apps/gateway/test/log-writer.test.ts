@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, constants, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, readSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { LogWriter, nonBlocking } from '../src/log/log-writer.ts';
+import { LogWriter, ownDescriptor } from '../src/log/log-writer.ts';
 import type { LogWriterOptions } from '../src/log/log-writer.ts';
 import { folder } from './daemon.ts';
 
@@ -47,7 +47,7 @@ async function fifo(): Promise<{ readonly path: string; openReader(): number; wr
     openReader: () => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK),
     writeEnd: () => {
       const fd = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
-      const own = nonBlocking(fd);
+      const own = ownDescriptor(fd);
       onTestFinished(() => {
         closeSync(fd);
         if (own !== fd) closeSync(own);
@@ -95,6 +95,21 @@ describe('a log writer', () => {
     await writer.flush(PATIENCE_MS);
     expect(readFileSync(path, 'utf8')).toBe(lines.join(''));
     expect(writer.health).toEqual({ dropped: 0 });
+  });
+
+  it.runIf(process.platform === 'linux')('goes on at the start of a file that was truncated', async () => {
+    await using files = await folder();
+    const path = join(files.path, 'log');
+    const fd = openSync(path, 'w');
+    const own = ownDescriptor(fd);
+    onTestFinished(() => [fd, own].forEach(closeSync));
+    const { writer } = writerTo(own);
+    writer.write('before\n');
+    await writer.flush(PATIENCE_MS);
+    truncateSync(path);
+    writer.write('after\n');
+    await writer.flush(PATIENCE_MS);
+    expect(readFileSync(path, 'utf8')).toBe('after\n');
   });
 
   it.runIf(process.platform === 'linux')('reports a full disk and keeps a bounded number of lines', async () => {

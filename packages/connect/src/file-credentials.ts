@@ -76,21 +76,29 @@ async function readContents({ ca, cert, key, peers = {} }: CredentialFiles): Pro
   return { ca: root, cert: certificate, key: privateKey, peers: await Promise.all(trust) };
 }
 
-/** Every file of a folder. Hidden names are skipped: Kubernetes keeps the targets of its links there. */
+/**
+ * Every file of a folder. Hidden names are skipped: Kubernetes keeps the targets of its links there. So are folders and dangling links, but
+ * no file that cannot be read: it may be the root that is needed.
+ */
 async function rootsAt(path: string): Promise<string> {
-  const isFolder = (name: string): Promise<boolean> =>
-    stat(name)
-      .then((one) => one.isDirectory())
-      .catch(() => false);
-  if (!(await isFolder(path))) return textOf(path);
+  if ((await kindOf(path)) !== 'folder') return textOf(path);
   const names = (await readdir(path)).filter((name) => !name.startsWith('.')).toSorted();
-  const contents = await Promise.all(names.map((name) => readRegularFile(join(path, name)).catch(() => '')));
+  const contents = await Promise.all(
+    names.map(async (name) => ((await kindOf(join(path, name))) === 'file' ? textOf(join(path, name)) : '')),
+  );
   return contents.filter((text) => text.includes('-----BEGIN')).join('\n');
+}
+
+async function kindOf(path: string): Promise<'file' | 'folder' | 'other'> {
+  const status = await stat(path, { bigint: true }).catch(() => undefined);
+  if (status?.isDirectory() === true) return 'folder';
+  return status?.isFile() === true ? 'file' : 'other';
 }
 
 async function textOf(file: string): Promise<string> {
   try {
-    return await readRegularFile(file);
+    // Comments between the certificates, such as names of their holders, may be in any encoding.
+    return await readRegularFile(file, { otherBytes: 'replace' });
   } catch (reason) {
     throw problem(file, `cannot be read: ${errorOf(reason).message}`);
   }

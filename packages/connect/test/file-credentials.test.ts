@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { certificateAuthority } from '@meshgate/testkit';
@@ -102,6 +102,30 @@ describe('credentials in files', () => {
     await expect(readCredentials(files)).rejects.toThrow(`${files.key}:1:1: cannot be read: ENOENT`);
     await expect(readCredentials({ ...files, key: tmpdir() })).rejects.toThrow(
       `${tmpdir()}:1:1: cannot be read: expected a regular file, found a folder`,
+    );
+  });
+
+  it('may have comments in another encoding than UTF-8, also in a folder of roots', async () => {
+    const files = await filesWith({});
+    const folder = join(files.ca, '..', 'roots');
+    await mkdir(folder);
+    const commented = (pem: string): Buffer => Buffer.from(`friendlyName: M\u{FC}ller\n${pem}`, 'latin1');
+    await writeFile(join(folder, 'root.pem'), commented(root.certificate));
+    await writeFile(files.cert, commented(web.chain));
+    await writeFile(files.key, commented(web.privateKey));
+    const { roots } = await readCredentials({ ...files, ca: folder });
+    expect(roots.join('')).toContain(root.certificate.trim());
+  });
+
+  it('are refused where a root in a folder cannot be read, rather than used without it', async () => {
+    const files = await filesWith({});
+    const folder = join(files.ca, '..', 'roots');
+    await mkdir(folder);
+    await writeFile(join(folder, 'root.pem'), root.certificate);
+    await truncate(join(folder, 'root.pem'), 2 ** 30);
+    await writeFile(join(folder, 'old.pem'), certificateAuthority('old').certificate);
+    await expect(readCredentials({ ...files, ca: folder })).rejects.toThrow(
+      `${join(folder, 'root.pem')}:1:1: cannot be read: expected at most`,
     );
   });
 

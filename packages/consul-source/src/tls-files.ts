@@ -1,4 +1,5 @@
 import { readdirSync, statSync } from 'node:fs';
+import type { BigIntStats } from 'node:fs';
 import { join } from 'node:path';
 import { errorOf, readRegularFileSync, Refreshed } from '@meshgate/core/parts';
 import { certificatesIn, privateKeyIn } from '@meshgate/mesh';
@@ -71,7 +72,7 @@ function whyNot(
 
 /** Returns each certificate separately: OpenSSL only reads certificates that begin on a new line. */
 function certificatesOf(file: string): readonly string[] {
-  const certificates = readableIn(readRegularFileSync(file), file);
+  const certificates = readableIn(pemIn(file), file);
   if (certificates.length > 0) return certificates;
   throw new Error(`expected a certificate in PEM in ${file}, found none`);
 }
@@ -90,7 +91,7 @@ export function readableIn(pem: string, file: string): readonly string[] {
 }
 
 function privateKeyOf(file: string): string {
-  const key = privateKeyIn(readRegularFileSync(file));
+  const key = privateKeyIn(pemIn(file));
   if (key !== undefined) return key;
   throw new Error(`expected a private key in PEM in ${file}, found none`);
 }
@@ -107,10 +108,10 @@ function someAuthoritiesIn(folder: string): readonly string[] {
  */
 export function followingConnector(files: TlsFiles, options: buildConnector.BuildOptions): buildConnector.connector {
   // A connector caches TLS sessions, so it is reused until the files change.
-  const current = new Refreshed(() => {
-    const material = readTlsFiles(files);
-    return { stamp: JSON.stringify(material), load: () => connectorWith(material, options) };
-  });
+  const current = new Refreshed(() => ({
+    stamp: stampOf(files),
+    load: () => connectorWith(readTlsFiles(files), options),
+  }));
   return (target, callback) => void connect(target, callback);
 
   async function connect(...[target, callback]: Parameters<buildConnector.connector>): Promise<void> {
@@ -118,6 +119,24 @@ export function followingConnector(files: TlsFiles, options: buildConnector.Buil
     if (connector === undefined) callback(errorOf(error), null);
     else connector(target, callback);
   }
+}
+
+/**
+ * Returns a stamp that changes when one of the files is written or replaced. Cheaper than reading them: a folder like the system's
+ * has hundreds of authorities.
+ *
+ * @throws Error of the system when one of them is missing
+ */
+function stampOf({ caFile, caPath, certFile, keyFile }: TlsFiles): string {
+  const paths = [caFile, certFile, keyFile].filter((path) => path !== undefined);
+  const inFolder = caPath === undefined ? [] : candidatesIn(caPath);
+  return JSON.stringify(
+    [...paths.map((path) => [path, statSync(path, { bigint: true })] as const), ...inFolder].map(lineOf),
+  );
+}
+
+function lineOf([path, { dev, ino, size, mtimeNs, ctimeNs }]: readonly [string, BigIntStats]): string {
+  return `${path} ${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}`;
 }
 
 /** @throws Error of OpenSSL when certificate and key do not match */
@@ -140,7 +159,7 @@ interface AuthorityFile {
  * @throws Error of the system when the path cannot be read
  */
 export function authoritiesAt(path: string): readonly AuthorityFile[] {
-  return statSync(path).isDirectory() ? authoritiesIn(path) : [{ file: path, text: readRegularFileSync(path) }];
+  return statSync(path).isDirectory() ? authoritiesIn(path) : [{ file: path, text: pemIn(path) }];
 }
 
 /**
@@ -148,22 +167,23 @@ export function authoritiesAt(path: string): readonly AuthorityFile[] {
  * as the same certificates in DER.
  */
 function authoritiesIn(folder: string): readonly AuthorityFile[] {
-  const names = readdirSync(folder).filter((name) => !name.startsWith('.'));
-  const paths = names.toSorted().map((name) => join(folder, name));
-  return paths
-    .filter((path) => statSync(path, { bigint: true, throwIfNoEntry: false })?.isFile() === true)
-    .map((file) => ({ file, text: textOf(file) }))
+  return candidatesIn(folder)
+    .map(([file]) => ({ file, text: pemIn(file) }))
     .filter(({ text }) => text.includes('-----BEGIN'));
 }
 
-/** Returns the text of a file; fails for an unreadable file, which may hold the required authority, but not for a binary one. */
-function textOf(path: string): string {
-  try {
-    return readRegularFileSync(path);
-  } catch (reason) {
-    if (reason instanceof Error && reason.message.startsWith('expected UTF-8')) return '';
-    throw reason;
-  }
+function candidatesIn(folder: string): readonly (readonly [string, BigIntStats])[] {
+  const names = readdirSync(folder).filter((name) => !name.startsWith('.'));
+  return names.toSorted().flatMap((name): readonly (readonly [string, BigIntStats])[] => {
+    const path = join(folder, name);
+    const status = statSync(path, { bigint: true, throwIfNoEntry: false });
+    return status?.isFile() === true ? [[path, status]] : [];
+  });
+}
+
+/** Comments between the certificates, such as names of their holders, may be in any encoding. */
+function pemIn(path: string): string {
+  return readRegularFileSync(path, { otherBytes: 'replace' });
 }
 
 /** Wraps `connector` to report, at each new connection, when the certificates of both sides expire, as far as there are any. */

@@ -108,6 +108,30 @@ describe('TLS files towards the agent', () => {
     const server = await tlsAgent(authority);
     expect(await whoAmI(open(server.port, { caPath: folder }))).toBe('nobody');
   });
+
+  it('may have names of their holders in another encoding than UTF-8 beside the certificates', async () => {
+    const folder = newFolder();
+    const authority = certificateAuthority('agents');
+    const commented = (pem: string): Buffer => Buffer.from(`friendlyName: M\u{FC}ller\n${pem}`, 'latin1');
+    const client = authority.issue({ commonName: 'client' });
+    writeFileSync(join(folder, 'ca.pem'), commented(authority.certificate));
+    writeFileSync(join(folder, 'cert.pem'), commented(client.chain));
+    writeFileSync(join(folder, 'key.pem'), commented(client.privateKey));
+    const server = await tlsAgent(authority);
+    expect(await whoAmI(open(server.port, filesIn(folder)))).toBe('client');
+    expect(await whoAmI(open(server.port, { caPath: folder }))).toBe('nobody');
+  });
+
+  it('in a folder are followed: an authority that is added is used by the next connection', async () => {
+    const folder = newFolder();
+    const [first, second] = [certificateAuthority('first'), certificateAuthority('second')];
+    write(folder, { 'first.pem': first.certificate });
+    const server = await tlsAgent(second);
+    const agent = open(server.port, { caPath: folder });
+    await expect(whoAmI(agent)).rejects.toThrow(/unable to verify|self.signed|issuer/);
+    write(folder, { 'second.pem': second.certificate });
+    expect(await whoAmI(agent)).toBe('nobody');
+  });
 });
 
 function newFolder(): string {

@@ -162,16 +162,28 @@ describe('a client that does not behave', () => {
     for (const received of await Promise.all(clients)) expect(received).toEqual([21, 3, 1, 0, 2, 2, 112]);
   });
 
-  it('is closed when its ClientHello is incomplete after the timeout', async () => {
-    await using proxy = await startProxy({ routes: [], limits: { helloTimeoutMs: 50 } });
-    await using client = await rawClient(proxy.address);
-    await client.closed;
-    const { closed } = await proxy.events.until('connection.closed');
-    expect(closed.error).toMatchObject({
-      code: 'SNIFF_TIMEOUT',
-      message: 'hello incomplete after 50 ms; a client waits where its server is to speak first',
-    });
-  });
+  it.each([
+    [
+      'missing',
+      0,
+      'no hello within 200 ms: the client waits where its server is to speak first, or its packets are lost on the way (MTU)',
+    ],
+    [
+      'incomplete',
+      100,
+      'hello incomplete after 200 ms: 100 bytes received; the client is slow, or larger packets are lost on the way (MTU)',
+    ],
+  ])(
+    'is closed when its ClientHello is %s after the timeout, and the reason says what came',
+    async (_what, bytes, message) => {
+      await using proxy = await startProxy({ routes: [], limits: { helloTimeoutMs: 200 } });
+      await using client = await rawClient(proxy.address);
+      await client.send(HELLO.subarray(0, bytes));
+      await client.closed;
+      const { closed } = await proxy.events.until('connection.closed');
+      expect(closed.error).toMatchObject({ code: 'SNIFF_TIMEOUT', message });
+    },
+  );
 
   it('is closed when it sends its ClientHello byte by byte: no byte extends the deadline', async () => {
     await using proxy = await startProxy({ routes: [], limits: { helloTimeoutMs: 200 } });

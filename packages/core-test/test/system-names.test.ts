@@ -1,4 +1,4 @@
-import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AddressBook, systemNames } from '@meshgate/core/parts';
@@ -94,6 +94,33 @@ describe('the order of the system', () => {
   });
 });
 
+describe('files as people write them', () => {
+  const LATIN_1 = Buffer.from('# B\u{FC}ro M\u{FC}nchen\n', 'latin1');
+
+  it('may have comments in another encoding than UTF-8', async () => {
+    await using at = await system([{ 'web.internal': { A: A('127.0.0.2') } }]);
+    await writeFile(at.hostsFile, Buffer.concat([LATIN_1, Buffer.from('127.0.0.5 db.internal\n')]));
+    await writeFile(at.resolvConf, Buffer.concat([LATIN_1, Buffer.from(serverLines([at.server]))]));
+    expect(await at.resolve('db.internal')).toEqual(['127.0.0.5']);
+    expect(await at.resolve('web.internal')).toEqual(['127.0.0.2']);
+  });
+
+  it('are named by the failure when they cannot be read', async () => {
+    await using at = await system([{}]);
+    await rm(at.hostsFile);
+    await mkdir(at.hostsFile);
+    await expect(at.resolve('db.internal')).rejects.toThrow(
+      `; ${at.hostsFile} cannot be read: expected a regular file, found a folder`,
+    );
+  });
+
+  it('may name only link-local servers, which the C library queries', async () => {
+    await using at = await system([{}]);
+    await writeFile(at.resolvConf, 'nameserver fe80::1%lo\n');
+    await expect(at.resolve('nobody.invalid')).rejects.toThrow(/^getaddrinfo E/);
+  });
+});
+
 describe('search domains', () => {
   const zone: Zone = {
     'db.b.example': { A: A('10.0.0.1') },
@@ -150,6 +177,12 @@ describe('two families', () => {
   it.each(['none', 'NXDOMAIN', 'SERVFAIL', 'REFUSED'] as const)('are one when the other answers %s', async (AAAA) => {
     await using at = await system([{ 'db.internal': { A: A('127.0.0.1'), AAAA } }]);
     expect(await at.resolve('db.internal')).toEqual(['127.0.0.1']);
+  });
+
+  it('may be a thousand, which keep their time to live', async () => {
+    const addresses = Array.from({ length: 1_000 }, (_, index) => `127.0.${index >> 8}.${index % 256}`);
+    await using at = await system([{ 'db.internal': { A: { addresses, ttl: 90, truncated: true } } }]);
+    expect(await at.names.resolve('db.internal')).toMatchObject({ hosts: addresses, ttlSeconds: 90 });
   });
 
   it('give addresses that fit into no packet, over TCP', async () => {

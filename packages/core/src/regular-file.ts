@@ -9,31 +9,41 @@ import { TextDecoder } from 'node:util';
  */
 const DEFAULT_MAX_BYTES = 16 * 1024 * 1024;
 
+/** Options of {@link readRegularFile}. */
+export interface ReadOptions {
+  /** Larger files are refused; 16 MiB when absent. */
+  readonly maxBytes?: number;
+  /**
+   * What to do with bytes that are not UTF-8; `refuse` when absent. `replace` is for ASCII formats whose readers skip comments in any
+   * encoding: system files, PEM.
+   */
+  readonly otherBytes?: 'refuse' | 'replace';
+}
+
 /**
  * Reads a whole regular file as UTF-8, without its byte order mark.
  *
  * Other kinds of files are refused: opening a pipe blocks until there is a writer, and a device such as `/dev/zero` has no end. Rejects,
- * with a message in the style of the system's, for anything but a regular file, for bytes that are not UTF-8, and for more than `maxBytes`
- * (16 MiB when absent).
+ * with a message in the style of the system's, for anything but a regular file, and for what `options` refuse.
  */
-export async function readRegularFile(path: string, maxBytes: number = DEFAULT_MAX_BYTES): Promise<string> {
+export async function readRegularFile(path: string, options: ReadOptions = {}): Promise<string> {
   const handle = await open(path, LOOK_FIRST).catch((reason: unknown) => {
     throw refusedOpen(reason, path);
   });
   try {
-    refuseIrregular(await handle.stat(), path, maxBytes);
-    return decode(await handle.readFile(), path);
+    refuseIrregular(await handle.stat(), path, options);
+    return decode(await handle.readFile(), path, options);
   } finally {
     await handle.close();
   }
 }
 
 /** Synchronous {@link readRegularFile}: throws the errors that it rejects with. */
-export function readRegularFileSync(path: string, maxBytes: number = DEFAULT_MAX_BYTES): string {
+export function readRegularFileSync(path: string, options: ReadOptions = {}): string {
   const descriptor = openAt(path);
   try {
-    refuseIrregular(fstatSync(descriptor), path, maxBytes);
-    return decode(readFileSync(descriptor), path);
+    refuseIrregular(fstatSync(descriptor), path, options);
+    return decode(readFileSync(descriptor), path, options);
   } finally {
     closeSync(descriptor);
   }
@@ -56,7 +66,7 @@ function refusedOpen(reason: unknown, path: string): unknown {
 /** Does not block on a pipe without a writer (open(2)); no effect on regular files. */
 const LOOK_FIRST = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
-function refuseIrregular(status: Stats, path: string, maxBytes: number): void {
+function refuseIrregular(status: Stats, path: string, { maxBytes = DEFAULT_MAX_BYTES }: ReadOptions): void {
   // The message ends as those of the system do, so that callers that print the path elsewhere can cut it off.
   if (!status.isFile()) throw new Error(`expected a regular file, found ${kindOf(status)}, open '${path}'`);
   if (status.size > maxBytes)
@@ -64,9 +74,9 @@ function refuseIrregular(status: Stats, path: string, maxBytes: number): void {
 }
 
 /** `TextDecoder` drops the byte order mark that Windows editors add. */
-function decode(bytes: Uint8Array, path: string): string {
+function decode(bytes: Uint8Array, path: string, { otherBytes = 'refuse' }: ReadOptions): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return new TextDecoder('utf-8', { fatal: otherBytes === 'refuse' }).decode(bytes);
   } catch {
     throw new Error(`expected UTF-8, found other bytes, open '${path}'`);
   }

@@ -32,6 +32,15 @@ describe('an address book', () => {
     expect(hosts(await book.find(endpoint))).toEqual(['::1', '10.0.0.1', '10.0.0.2']);
   });
 
+  it('gives one connection at most 256 of the addresses of a name, and others to the next', async () => {
+    const all = Array.from({ length: 3_000 }, (_, index) => `10.0.${index >> 8}.${index % 256}`);
+    const book = bookOf(() => Promise.resolve({ hosts: all, ttlSeconds: 60 }));
+    expect(hosts(await book.find(endpoint))).toEqual(all.slice(0, 256));
+    expect(hosts(await book.find(endpoint))).toEqual(all.slice(1, 257));
+    for (let turn = 2; turn < 2_999; turn += 1) await book.find(endpoint);
+    expect(hosts(await book.find(endpoint))).toEqual([...all.slice(2_999), ...all.slice(0, 255)]);
+  });
+
   it('resolves once for many waiters, and again after the time to live', async () => {
     vi.useFakeTimers();
     let queried = 0;

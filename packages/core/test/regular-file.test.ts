@@ -46,6 +46,14 @@ describe('in the place of a file', () => {
     expect(() => readRegularFileSync(path)).toThrow(words);
   });
 
+  it('one with comments in another encoding is read where the caller allows it, its ASCII as it is', async () => {
+    const path = join(folder, 'latin-1');
+    writeFileSync(path, Buffer.from('\u{FFFD}# B\u{FC}ro\n10.0.0.1 db\n', 'latin1'));
+    const read = await readRegularFile(path, { otherBytes: 'replace' });
+    expect(read.split('\n')[1]).toBe('10.0.0.1 db');
+    await expect(readRegularFile(path)).rejects.toThrow(/^expected UTF-8/);
+  });
+
   it('a regular one is read, without the mark of its byte order', async () => {
     const path = join(folder, 'regular');
     writeFileSync(path, '\uFEFFa: b\n');

@@ -84,7 +84,7 @@ const MAX_FILE_BYTES = 64 * 1024 * 1024;
 
 async function readOne(file: string): Promise<ReadOutcome> {
   try {
-    return { file, text: await readRegularFile(file, MAX_FILE_BYTES) };
+    return { file, text: await readRegularFile(file, { maxBytes: MAX_FILE_BYTES }) };
   } catch (reason) {
     return unreadable(file, reason);
   }

@@ -12,7 +12,7 @@ export interface LogHealth {
 
 /** Options of a {@link LogWriter}. */
 export interface LogWriterOptions {
-  /** Remains the caller's, and open. Preferably one from {@link nonBlocking}. */
+  /** Remains the caller's, and open. Preferably one from {@link ownDescriptor}. */
   readonly fd: number;
   /** Maximum bytes of one write. A shorter line is never split between two writes. */
   readonly maxWriteBytes?: number;
@@ -175,17 +175,18 @@ type WriterState =
   | { readonly kind: 'waiting'; readonly timer: NodeJS.Timeout };
 
 /**
- * A descriptor for the same file as `fd` whose writes fail with `EAGAIN` where those of `fd` might block a thread, as
- * for a pipe or a terminal. It is opened anew, since `fd` shares its mode with every process that has inherited it.
+ * A descriptor for the same file as `fd`, opened anew, since `fd` shares its mode with every process that has inherited
+ * it. Writes to a pipe or a terminal fail with `EAGAIN` where those to `fd` might block a thread. Writes to a file go to
+ * its end, also after it was truncated: logrotate's `copytruncate` would otherwise leave a hole of zeros in front.
  * Returns `fd` where that is not possible: for sockets, on systems other than Linux, or without permission.
  */
-export function nonBlocking(fd: number): number {
+export function ownDescriptor(fd: number): number {
   // Accessed for its side effect: Node makes a pipe or socket on standard output non-blocking. Nothing more is possible
   // elsewhere.
   void process.stdout;
   try {
-    if (process.platform !== 'linux' || (!isPipe(fd) && !isatty(fd))) return fd;
-    return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+    const mode = process.platform === 'linux' ? modeFor(fd) : undefined;
+    return mode === undefined ? fd : openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NOCTTY | mode);
   } catch {
     return fd;
   }
@@ -195,8 +196,10 @@ export function nonBlocking(fd: number): number {
  * As bigints, because Node caches the result of its last numeric stat: with that of a pipe, its `realpathSync` misreads
  * links, and later imports resolve dependencies in the wrong folder.
  */
-function isPipe(fd: number): boolean {
-  return fstatSync(fd, { bigint: true }).isFIFO();
+function modeFor(fd: number): number | undefined {
+  const status = fstatSync(fd, { bigint: true });
+  if (status.isFile()) return constants.O_APPEND;
+  return status.isFIFO() || isatty(fd) ? constants.O_NONBLOCK : undefined;
 }
 
 const EMPTY = Buffer.alloc(0);

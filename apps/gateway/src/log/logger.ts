@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import type { DestinationStream, Logger } from 'pino';
 import type { LogLevel, LogSettings } from '../config/config-schema.ts';
-import { LogWriter, nonBlocking } from './log-writer.ts';
+import { LogWriter, ownDescriptor } from './log-writer.ts';
 import type { LogHealth } from './log-writer.ts';
 import { logMessage } from './messages.ts';
 import { printable, printableJson, withoutControls } from './printable.ts';
@@ -72,7 +72,7 @@ export async function openLog({ level, format }: LogSettings, target: LogTarget)
   const { fd, isTerminal, hasColors = isTerminal, isShared = false, onTrouble } = target;
   const forPeople = format === 'pretty' || (format === 'auto' && isTerminal);
   const writer = new LogWriter({
-    fd: nonBlocking(fd),
+    fd: ownDescriptor(fd),
     ...(isShared && ATOMIC),
     onRecovered: (dropped, reason) =>
       logMessage(logger, 'linesDropped', { dropped: String(dropped), reason }, { dropped }),

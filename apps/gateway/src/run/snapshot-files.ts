@@ -62,7 +62,7 @@ function* snapshotText(source: string, { version, routes }: RouteSnapshot): Gene
 
 /** `undefined` when there is no such file; rejects, naming it, when it does not match `schema`. */
 async function read<T>(file: string, schema: z.ZodType<T>): Promise<T | undefined> {
-  const text = await readRegularFile(file, MAX_STORED_BYTES).catch((reason: unknown) => {
+  const text = await readRegularFile(file, { maxBytes: MAX_STORED_BYTES }).catch((reason: unknown) => {
     if (reason instanceof Error && 'code' in reason && reason.code === 'ENOENT') return undefined;
     throw reason;
   });

@@ -22,6 +22,8 @@ const RETRY_PAUSES: BackoffOptions = { firstMs: 1_000, maxMs: 30_000 };
 const STALE_PATIENCE_MS = 250;
 // NXDOMAIN may occur in the middle of a zone change: the last addresses stay in use for this long.
 const ABSENCE_DOUBTED_MS = 30_000;
+// Addresses of a name for one connection: more than it can dial, and than a response over UDP has.
+const MAX_CANDIDATES = 256;
 // Minimum interval of checks of the system's files.
 const CHECK_EVERY_MS = 1_000;
 
@@ -72,7 +74,7 @@ export class AddressBook {
 
   /**
    * Returns the addresses to dial for `endpoint`, in order: synchronously a single one for an IP address, with or without brackets, or a
-   * unix socket; otherwise all addresses of the name, rotated. Rejects with `CONNECT_FAILED` if no address of the name is known.
+   * unix socket; otherwise those of the name, rotated, at most 256. Rejects with `CONNECT_FAILED` if no address of the name is known.
    */
   find(endpoint: Endpoint): readonly Endpoint[] | Promise<readonly Endpoint[]> {
     if (isIP(endpoint.host) !== 0 || unixPath(endpoint) !== undefined) return [endpoint];
@@ -193,5 +195,9 @@ function unresolved(host: string, cause: Error | undefined): ProxyError {
 function rotated(hosts: readonly string[], entry: KnownName, { port }: Endpoint): readonly Endpoint[] {
   const start = entry.turn % hosts.length;
   entry.turn += 1;
-  return [...hosts.slice(start), ...hosts.slice(0, start)].map((host) => ({ host, port }));
+  const candidates = [
+    ...hosts.slice(start, start + MAX_CANDIDATES),
+    ...hosts.slice(0, Math.min(start, MAX_CANDIDATES)),
+  ];
+  return candidates.slice(0, MAX_CANDIDATES).map((host) => ({ host, port }));
 }

@@ -39,6 +39,11 @@ export class DnsClient {
     this.#resolvers = conf.servers.map((server) => resolverOf(server, conf));
   }
 
+  /** Whether there is a server that it can query. */
+  get hasServers(): boolean {
+    return this.#resolvers.length > 0;
+  }
+
   /** Resolves `host` as it is and with the search domains, in the order defined by `ndots`. Rejects with a `ResolutionError`. */
   async resolve(host: string): Promise<Resolution> {
     let trouble: ResolutionError | undefined;
@@ -141,10 +146,15 @@ async function queryServer(resolver: Resolver | undefined, name: string, family:
       : resolver?.resolve6(name, { ttl: true }));
     if (records === undefined || records.length === 0) return { kind: 'none', family };
     const hosts = [...new Set(records.map(({ address }) => address))];
-    return { kind: 'addresses', family, hosts, ttlSeconds: Math.min(...records.map(({ ttl }) => ttl)) };
+    return { kind: 'addresses', family, hosts, ttlSeconds: shortestTtl(records) };
   } catch (reason) {
     return failed(codeOf(reason), family);
   }
+}
+
+/** Of long responses Node reports those of the first 256 records only. */
+function shortestTtl(records: readonly { readonly ttl: number | undefined }[]): number {
+  return Math.min(...records.flatMap(({ ttl }) => (ttl === undefined ? [] : [ttl])));
 }
 
 function failed(code: string, family: AddressFamily): FamilyAnswer {

@@ -7,20 +7,28 @@ import { Refreshed } from '../watch/refreshed.ts';
  * the former content stays.
  */
 export class FollowedFile<T> {
+  readonly #path: string;
   readonly #parse: (text: string) => T;
   readonly #content: Refreshed<T>;
 
   constructor(path: string, parse: (text: string) => T) {
+    this.#path = path;
     this.#parse = parse;
     this.#content = new Refreshed(async () => {
       const stamp = await stampOf(path);
-      return { stamp, load: async () => parse(stamp === MISSING ? '' : await readRegularFile(path)) };
+      return { stamp, load: async () => parse(stamp === MISSING ? '' : await readRegularFile(path, ANY_COMMENTS)) };
     });
   }
 
   /** The parsed content of the last successful load; that of an empty file before. */
   get value(): T {
     return this.#content.reading.value ?? this.#parse('');
+  }
+
+  /** Why its current content is not in use; `undefined` while it is. */
+  get trouble(): string | undefined {
+    const { state, error } = this.#content.reading;
+    return state === 'failing' ? `${this.#path} cannot be read: ${error?.message ?? ''}` : undefined;
   }
 
   /** Increases with each change. */
@@ -35,6 +43,9 @@ export class FollowedFile<T> {
 }
 
 const MISSING = '';
+
+/** The C library skips comments in any encoding. */
+const ANY_COMMENTS = { otherBytes: 'replace' } as const;
 
 /** Returns a stamp that changes when the file is written or replaced, even by one of the same size within one clock tick. */
 async function stampOf(path: string): Promise<string> {

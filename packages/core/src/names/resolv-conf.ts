@@ -2,7 +2,10 @@ import { isIP } from 'node:net';
 
 /** Settings for queries to name servers (resolv.conf(5)). */
 export interface ResolvConf {
-  /** In order of preference, with a port if it is not 53: `[127.0.0.1]:5353`. At least one. */
+  /**
+   * In order of preference, with a port if it is not 53: `[127.0.0.1]:5353`. Without servers that only the C library can query, link-local
+   * ones with a zone (`fe80::1%eth0`). Empty if there are no others.
+   */
   readonly servers: readonly string[];
   /** Domains appended to names, in order. */
   readonly search: readonly string[];
@@ -20,11 +23,13 @@ const MAX_SERVERS = 3;
 const MAX_NDOTS = 15;
 // The C library waits for 5 s, which is the whole default connect timeout.
 const MAX_TIMEOUT_MS = 2_000;
+// What it takes a timeout of 0 for.
+const MIN_TIMEOUT_MS = 1_000;
 const MAX_ATTEMPTS = 5;
 
 /** Parses a resolv.conf. Unknown lines are skipped, as by the system. Of several `search` and `domain` lines the last one counts. Pure. */
 export function parseResolvConf(text: string): ResolvConf {
-  const servers: string[] = [];
+  const listed: string[] = [];
   let search: readonly string[] = [];
   const options = new Map<string, number>();
   for (const line of text.split('\n')) {
@@ -32,16 +37,17 @@ export function parseResolvConf(text: string): ResolvConf {
       .replace(/[#;].*$/, '')
       .trim()
       .split(/\s+/);
-    if (key === 'nameserver') servers.push(...values.slice(0, 1).filter(isServer));
+    if (key === 'nameserver') listed.push(...values.slice(0, 1).filter(isServer));
     else if (key === 'search') search = values.map(domain);
     else if (key === 'domain') search = values.slice(0, 1).map(domain);
     else if (key === 'options') for (const value of values) addOption(options, value);
   }
+  const servers = listed.length === 0 ? [LOCAL_SERVER] : listed.slice(0, MAX_SERVERS);
   return {
-    servers: servers.length === 0 ? [LOCAL_SERVER] : servers.slice(0, MAX_SERVERS),
+    servers: servers.filter((server) => !server.includes('%')),
     search: search.filter((name) => name !== ''),
     ndots: Math.min(options.get('ndots') ?? 1, MAX_NDOTS),
-    timeoutMs: Math.min(Math.max((options.get('timeout') ?? 2) * 1_000, 1), MAX_TIMEOUT_MS),
+    timeoutMs: Math.min(Math.max((options.get('timeout') ?? 2) * 1_000, MIN_TIMEOUT_MS), MAX_TIMEOUT_MS),
     attempts: Math.min(Math.max(options.get('attempts') ?? 2, 1), MAX_ATTEMPTS),
   };
 }

@@ -93,7 +93,7 @@ class SystemNames {
     }
     // Last, since it queries every service again and blocks a thread.
     if (hasOthers && failure?.kind !== 'unavailable') return resolveBySystem(name);
-    throw failure ?? new ResolutionError('absent', 'no service of nsswitch.conf knows the name');
+    throw this.#explained(failure ?? new ResolutionError('absent', 'no service of nsswitch.conf knows the name'));
   }
 
   /** Queries one service; `undefined` if only the C library knows it. */
@@ -103,12 +103,21 @@ class SystemNames {
     const isMulticast = service.startsWith('mdns') && name.endsWith('.local');
     // systemd-resolved provides a stub name server, which resolv.conf lists.
     if (!isMulticast && service !== 'dns' && service !== 'resolve') return undefined;
+    const dns = this.#dns.value;
+    if (!isMulticast && !dns.hasServers) return undefined;
     try {
-      return await (isMulticast ? resolveBySystem(name) : this.#dns.value.resolve(host));
+      return await (isMulticast ? resolveBySystem(name) : dns.resolve(host));
     } catch (reason) {
       if (reason instanceof ResolutionError) return reason;
       throw reason;
     }
+  }
+
+  /** A file that cannot be read may be the one that knows the name. */
+  #explained(failure: ResolutionError): ResolutionError {
+    const troubles = [this.#hosts, this.#services, this.#dns].flatMap(({ trouble }) => trouble ?? []);
+    if (troubles.length === 0) return failure;
+    return new ResolutionError(failure.kind, [failure.message, ...troubles].join('; '), { cause: failure.cause });
   }
 
   #fromFile(name: string): Resolution | undefined {

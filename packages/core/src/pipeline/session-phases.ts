@@ -1,5 +1,6 @@
 import type { Connecting } from './connecting.ts';
 import type { Hello, Retry, Upstream } from './connection.ts';
+import { Head } from './head.ts';
 import type { Splice } from '../transport/transport.ts';
 
 // The phases are classes: V8 predicts the lifetime of object literals, and allocates those it considers long-lived directly in the old
@@ -10,6 +11,8 @@ export class Opening {
   kind: 'filtering' | 'sniffing' = 'sniffing';
   /** Whether the client's connection count includes this one: only after its filters have run. */
   isCounted = true;
+  /** Of the hello, behind what filters have taken. */
+  readonly received: Head = new Head();
 }
 
 /** Phase from the hello until a backend is connected. */

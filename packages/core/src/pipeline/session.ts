@@ -6,7 +6,6 @@ import { withPreface } from './connection.ts';
 import type { Accepted, Hello, Upstream } from './connection.ts';
 import { Deadline } from './deadlines.ts';
 import type { Deadlines } from './deadlines.ts';
-import { formatDuration } from '../duration.ts';
 import { ProxyError } from '../errors.ts';
 import { FilteredClient } from './filter.ts';
 import type { ConnectionFilter } from './filter.ts';
@@ -18,7 +17,7 @@ import type { ClosedConnection, Observer } from '../observe.ts';
 import type { Route } from '../routes/route.ts';
 import { CLOSED, connectingOf, Opening, Reaching, resendOf, Splicing } from './session-phases.ts';
 import type { Resend, SessionPhase } from './session-phases.ts';
-import { readHello } from './sniff.ts';
+import { helloLate, readHello } from './sniff.ts';
 import type { Sniffed } from './sniff.ts';
 import type { Connector, Resolver, Sniffer } from './stages.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
@@ -184,13 +183,9 @@ export class Session implements Linked<Session> {
 
   /** Ends a session whose hello is incomplete at its deadline. */
   onHelloTimeout(): void {
-    const { helloTimeoutMs } = this.#control.stages.limits;
-    this.cut(
-      new ProxyError(
-        'SNIFF_TIMEOUT',
-        `hello incomplete after ${formatDuration(helloTimeoutMs)}; a client waits where its server is to speak first`,
-      ),
-    );
+    const phase = this.#phase;
+    const received = phase.kind === 'sniffing' ? phase.received.length : 0;
+    this.cut(helloLate(this.#control.stages.limits.helloTimeoutMs, received));
   }
 
   /**
@@ -316,14 +311,14 @@ export class Session implements Linked<Session> {
 
   #readHello(): Promise<Sniffed | undefined> {
     const { stages } = this.#control;
+    const opening = this.#phase;
+    if (opening.kind !== 'sniffing') return Promise.resolve(undefined);
     const filters = stages.filtersOf?.(this.connection.listener);
-    if (filters === undefined || filters.length === 0) return readHello(this.#downstream, stages);
-    return this.#filtered(filters);
+    if (filters === undefined || filters.length === 0) return readHello(this.#downstream, stages, opening.received);
+    return this.#filtered(filters, opening);
   }
 
-  async #filtered(filters: readonly ConnectionFilter[]): Promise<Sniffed | undefined> {
-    const opening = this.#phase;
-    if (opening.kind !== 'sniffing') return undefined;
+  async #filtered(filters: readonly ConnectionFilter[], opening: Opening): Promise<Sniffed | undefined> {
     opening.kind = 'filtering';
     opening.isCounted = false;
     const client = new FilteredClient(this.#downstream, this.connection);
@@ -336,7 +331,8 @@ export class Session implements Linked<Session> {
     opening.isCounted = true;
     if (hello !== undefined) return { hello, head: client.rest };
     opening.kind = 'sniffing';
-    return readHello(this.#downstream, this.#control.stages, client.rest);
+    if (client.rest.length > 0) opening.received.append(client.rest);
+    return readHello(this.#downstream, this.#control.stages, opening.received);
   }
 
   #helloComplete(hello: Hello): Reaching {

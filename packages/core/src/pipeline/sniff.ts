@@ -1,3 +1,4 @@
+import { formatDuration } from '../duration.ts';
 import type { Hello } from './connection.ts';
 import { ProxyError } from '../errors.ts';
 import { Head } from './head.ts';
@@ -26,23 +27,27 @@ export interface HelloStages {
  * Reads until the sniffer has decided. Each byte is received, copied and inspected a bounded number of times, however small the pieces. The
  * caller enforces the deadline: it destroys the connection, and the pending read rejects with the reason.
  *
- * @param first bytes of `connection` that have already been read
+ * @param received bytes of `connection` that have already been read; later ones are appended
  * @returns `undefined` if the client closes without sending a byte, as TCP health checks do: a normal end
  * @throws ProxyError `SNIFF_MALFORMED`, `SNIFF_TOO_LONG`, or `DOWNSTREAM_RESET` if the client closes in the middle of its hello
  */
 export async function readHello(
   connection: Connection,
   { sniffer, limits }: HelloStages,
-  first: Uint8Array = NOTHING,
+  received: Head = new Head(),
 ): Promise<Sniffed | undefined> {
   const { helloMaxBytes } = limits;
-  const received = new Head();
   let progress: unknown;
+  let inspectedBytes = 0;
   try {
-    for (let bytes: Uint8Array | undefined = first; ; bytes = await connection.read()) {
-      if (bytes === undefined) break;
-      if (bytes.length === 0) continue;
-      received.append(bytes);
+    for (;;) {
+      if (received.length === inspectedBytes) {
+        const bytes = await connection.read();
+        if (bytes === undefined) break;
+        if (bytes.length > 0) received.append(bytes);
+        continue;
+      }
+      inspectedBytes = received.length;
       const head = received.bytes;
       // The sniffer only gets bytes within the limit: otherwise the result would depend on how the network segmented them.
       const verdict = inspected(
@@ -65,14 +70,23 @@ export async function readHello(
   throw gone(received.length);
 }
 
-const NOTHING = new Uint8Array(0);
-
 function tooLong(maxBytes: number): ProxyError {
   return new ProxyError('SNIFF_TOO_LONG', `hello incomplete after ${maxBytes} bytes`);
 }
 
 function gone(received: number): ProxyError {
   return new ProxyError('DOWNSTREAM_RESET', `the client closed after ${received} bytes, before its hello was complete`);
+}
+
+/** The hello is not complete in time. */
+export function helloLate(timeoutMs: number, received: number): ProxyError {
+  const waited = formatDuration(timeoutMs);
+  return new ProxyError(
+    'SNIFF_TIMEOUT',
+    received === 0
+      ? `no hello within ${waited}: the client waits where its server is to speak first, or its packets are lost on the way (MTU)`
+      : `hello incomplete after ${waited}: ${received} bytes received; the client is slow, or larger packets are lost on the way (MTU)`,
+  );
 }
 
 const SHOWN_BYTES = 8;
