@@ -26,8 +26,8 @@ export type AgentAddress =
     };
 
 /**
- * Parses `http://HOST:PORT`, `https://…` or `HOST:PORT`, each with an optional path or `user:password@`, or `unix:///PATH`. As in
- * Consul's own commands, `:PORT` is a port of the local host. Pure.
+ * Parses `http://HOST:PORT`, `https://…` or `HOST:PORT`, each with an optional path or `user:password@`, or
+ * `unix:///PATH`. As in Consul's own commands, `:PORT` is a port of the local host. Pure.
  */
 export function parseAgentAddress(address: string): AgentAddress {
   if (address === 'unix://') return invalid(address, '');

@@ -27,7 +27,8 @@ export interface NeededRight {
 }
 
 /**
- * Returns the permissions for a mesh gateway's token. `service` is the name under which the gateway registers itself, if it does.
+ * Returns the permissions for a mesh gateway's token. `service` is the name under which the gateway registers itself,
+ * if it does.
  */
 export function rightsOfGateway(service?: string): readonly NeededRight[] {
   const own: NeededRight = { resource: 'service', access: 'write', ...(service !== undefined && { name: service }) };
@@ -41,8 +42,8 @@ export const RIGHTS_OF_READERS: readonly NeededRight[] = [
 ];
 
 /**
- * Checks an agent for what a proxy needs: its response, its leader, its release, its certificates, its clock, and the token's
- * permissions. Read-only. Never rejects; takes 15 s at most.
+ * Checks an agent for what a proxy needs: its response, its leader, its release, its certificates, its clock, and the
+ * token's permissions. Read-only. Never rejects; takes 15 s at most.
  */
 export async function checkAgent(
   options: AgentOptions,
@@ -169,8 +170,8 @@ function adviceFor(found: string): string {
 }
 
 /**
- * Compares the clocks of agent and machine: with a large offset, one side rejects the other's certificates as not yet valid, or
- * expired. Pure.
+ * Compares the clocks of agent and machine: with a large offset, one side rejects the other's certificates as not yet
+ * valid, or expired. Pure.
  *
  * @param queriedAt by the local clock, as `answeredAt`; all in milliseconds of Unix time
  * @param agentAt by the agent's clock, whole seconds
@@ -251,8 +252,9 @@ export async function intentionsTo(options: AgentOptions, service: string): Prom
 }
 
 /**
- * Returns the checks of a service's instances that do not pass, such as `application critical (dial tcp 127.0.0.1:9: connect:
- * connection refused)`. Read-only. Never rejects; returns none when the query fails.
+ * Returns the checks of a service's instances that do not pass, such as
+ * `application critical (dial tcp 127.0.0.1:9: connect: connection refused)`. Read-only. Never rejects; returns none
+ * when the query fails.
  */
 export async function failingChecks(options: AgentOptions, service: string): Promise<readonly string[]> {
   const agent = openAgent(options, 1);

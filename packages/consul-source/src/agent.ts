@@ -14,8 +14,8 @@ import type { TokenOptions } from './token.ts';
 /** How to connect to the local Consul agent. */
 export interface AgentOptions extends TokenOptions {
   /**
-   * `http://127.0.0.1:8500`, `https://…`, `127.0.0.1:8500`, or `unix:///run/consul.sock`; the HTTP forms may have a path, or
-   * `user:password@` for a reverse proxy in front of the agent. {@link DEFAULT_ADDRESS} when absent.
+   * `http://127.0.0.1:8500`, `https://…`, `127.0.0.1:8500`, or `unix:///run/consul.sock`; the HTTP forms may have a
+   * path, or `user:password@` for a reverse proxy in front of the agent. {@link DEFAULT_ADDRESS} when absent.
    */
   readonly address?: string;
   /** `user:password` for HTTP basic authentication; takes precedence over credentials in `address`. */
@@ -29,8 +29,8 @@ export interface AgentOptions extends TokenOptions {
   /** Private key (PEM) of `cert`. */
   readonly key?: string;
   /**
-   * Called at each new connection with the expiry of the agent's certificate, and with that of the client certificate if one is
-   * used.
+   * Called at each new connection with the expiry of the agent's certificate, and with that of the client certificate
+   * if one is used.
    */
   onCertificate?(whose: 'agent' | 'client', validUntil: Date): void;
   /** Server name to send and to verify in the agent's certificate; the host of `address` when absent. */
@@ -91,7 +91,9 @@ export class AgentError extends Error {
   readonly status: number | undefined;
   /** The agent's own message, shortened; `''` without a response. */
   readonly complaint: string;
-  /** The message without the request, when there was no response: equal for all requests, so that it is reported once. */
+  /**
+   * The message without the request, when there was no response: equal for all requests, so that it is reported once.
+   */
   readonly unreachable: string | undefined;
 
   constructor(message: string, options: ErrorOptions & AgentErrorDetails = {}) {
@@ -128,7 +130,9 @@ export interface Agent {
   request(request: AgentRequest, signal: AbortSignal): Promise<AgentResponse>;
   /** Time of the last response, in milliseconds of the monotonic clock; 0 before the first. */
   readonly lastResponseAt: number;
-  /** Why entries missing from the last response may still exist: the response was stale. `undefined` when it was fresh. */
+  /**
+   * Why entries missing from the last response may still exist: the response was stale. `undefined` when it was fresh.
+   */
   readonly incompleteReason: string | undefined;
   /** Closes all sockets at once; requests in flight reject. */
   close(): Promise<void>;
@@ -196,8 +200,8 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
         signal,
       });
     return attempt().catch((reason: unknown) => {
-      // Retries once when the agent closed an idle connection as it was reused, which does not mean that the agent is unhealthy.
-      // Blocking queries are not retried: that could take a minute without a response.
+      // Retries once when the agent closed an idle connection as it was reused, which does not mean that the agent is
+      // unhealthy. Blocking queries are not retried: that could take a minute without a response.
       if (signal.aborted || holdMs > 0 || !isReset(reason)) throw reason;
       return attempt();
     });
@@ -303,8 +307,8 @@ function whyUnreachable(reason: unknown, { address = '', cert, tls }: AgentOptio
   if (inWords !== undefined) return inWords;
   const words = reason instanceof Error ? reason.message || reason.name : String(reason);
   const isWithoutCertificate = address.startsWith('https:') && cert === undefined && tls?.certFile === undefined;
-  // With TLS 1.3, a server rejects a missing client certificate after the handshake, and may close before the client reads the
-  // alert.
+  // With TLS 1.3, a server rejects a missing client certificate after the handshake, and may close before the client
+  // reads the alert.
   const mayWantOne = isWithoutCertificate && (isReset(reason) || code.startsWith('ERR_SSL_'));
   return mayWantOne ? `${words}: the agent may require a client certificate (certFile, keyFile)` : words;
 }

@@ -24,14 +24,14 @@ export interface Change extends AgentResponse {
 }
 
 /**
- * Follows a response by its index: yields the first response, then each one with another content. Ends when `signal` aborts; throws
- * the agent's errors.
+ * Follows a response by its index: yields the first response, then each one with another content. Ends when `signal`
+ * aborts; throws the agent's errors.
  *
- * A blocking query may return without a change, even with a new index: an index covers whole tables, goes backwards when servers
- * are restored, and is never sent below 1, since 0 would return at once.
+ * A blocking query may return without a change, even with a new index: an index covers whole tables, goes backwards
+ * when servers are restored, and is never sent below 1, since 0 would return at once.
  *
- * A response with a lower index may come from a server that lags behind, for example after a leader election: before it is
- * accepted, the query is repeated once after a pause. So is a query whose response has become empty.
+ * A response with a lower index may come from a server that lags behind, for example after a leader election: before it
+ * is accepted, the query is repeated once after a pause. So is a query whose response has become empty.
  */
 export async function* blockingQuery(agent: Agent, watched: WatchedPath, signal: AbortSignal): AsyncGenerator<Change> {
   let index = 0;
@@ -63,13 +63,15 @@ export async function* blockingQuery(agent: Agent, watched: WatchedPath, signal:
 export interface HashQuery {
   /** Below `/v1/`. */
   readonly path: string;
-  /** Whether to yield at every poll while the object is missing, for callers that recreate it; only once when absent. */
+  /**
+   * Whether to yield at every poll while the object is missing, for callers that recreate it; only once when absent.
+   */
   readonly repeatsMissing?: boolean;
 }
 
 /**
- * Follows a response by its content hash, as {@link blockingQuery} does by index. A missing object has no hash: it is polled, at
- * most once a second once the back-off has grown.
+ * Follows a response by its content hash, as {@link blockingQuery} does by index. A missing object has no hash: it is
+ * polled, at most once a second once the back-off has grown.
  */
 export async function* hashQuery(
   agent: Agent,
@@ -118,8 +120,8 @@ const FIRST_MISSING_REST_MS = 50;
 const LONGEST_MISSING_REST_MS = 1_000;
 // Limits the rate of one query: writes to a table often come in bursts.
 const MIN_REST_MS = 20;
-// An agent produces about 70 MB of such responses per second and core, so that one query takes less than half a core at worst: in a
-// datacenter with thousands of services and constant changes.
+// An agent produces about 70 MB of such responses per second and core, so that one query takes less than half a core at
+// worst: in a datacenter with thousands of services and constant changes.
 const MAX_BYTES_PER_MS = 40_000;
 
 function requestAt({ query = {}, body, path, without, mayBeMissing }: WatchedPath, index: number): AgentRequest {

@@ -2,7 +2,10 @@ import type { PluginMetrics } from '@meshgate/core';
 import type { AgentOptions } from './agent.ts';
 import type { OnRoots } from './roots.ts';
 
-/** Creates a metric for the expiry of the certificates between a proxy and its agent. Merge the result into the agent options. */
+/**
+ * Creates a metric for the expiry of the certificates between a proxy and its agent. Merge the result into the agent
+ * options.
+ */
 export function agentCertificates(metrics: PluginMetrics): Required<Pick<AgentOptions, 'onCertificate'>> {
   const expiry = metrics.gauge({
     name: 'agent_certificate_expiry_timestamp_seconds',

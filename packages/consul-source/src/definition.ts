@@ -3,7 +3,10 @@ import type { GatewayDefinition } from '@meshgate/mesh';
 import { object, number, text, strings } from './json.ts';
 import { taggedAddressesOf } from './records.ts';
 
-/** Parses a registration from `agent/service/:id`, merged with central configuration. Returns `undefined` for anything else. */
+/**
+ * Parses a registration from `agent/service/:id`, merged with central configuration. Returns `undefined` for anything
+ * else.
+ */
 export function definitionOf(json: unknown): GatewayDefinition | undefined {
   const service = object(json);
   if (service === undefined || text(service['Service']) === '') return undefined;

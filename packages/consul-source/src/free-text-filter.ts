@@ -1,6 +1,6 @@
 /**
- * Replaces the values of some fields in streamed JSON with `""`: the output of a check is free text of up to 4 KiB, makes up most
- * of a response about thousands of services, and is not needed for routing.
+ * Replaces the values of some fields in streamed JSON with `""`: the output of a check is free text of up to 4 KiB,
+ * makes up most of a response about thousands of services, and is not needed for routing.
  *
  * Looks only at strings and the colons between them, and passes invalid JSON through unchanged.
  */

@@ -16,7 +16,9 @@ import { routeSource } from './route-watch.ts';
 
 /** The agent, and the identity of a mesh gateway in Consul. */
 export interface ConsulOptions extends AgentOptions, ExportRules {
-  /** Registers the gateway, and deregisters it at the end. When absent, the gateway's registration is managed elsewhere. */
+  /**
+   * Registers the gateway, and deregisters it at the end. When absent, the gateway's registration is managed elsewhere.
+   */
   readonly register?: RegisterOptions;
   /** Service id of a registration that is managed elsewhere; the only mesh gateway of the agent when absent. */
   readonly proxyId?: string;
@@ -24,7 +26,10 @@ export interface ConsulOptions extends AgentOptions, ExportRules {
   readonly datacenter?: string;
   /** DNS domain of the agents. When absent it is queried from the agent, which needs `agent:read`, else `consul`. */
   readonly dnsDomain?: string;
-  /** Called with the expiry of this cluster's last root, and of each peer's; `undefined` for a peer that is gone or has no root. */
+  /**
+   * Called with the expiry of this cluster's last root, and of each peer's; `undefined` for a peer that is gone or has
+   * no root.
+   */
   readonly onRoots?: OnRoots;
   /** Settings of all routes that Consul itself does not define; none when absent. */
   readonly routes?: RouteDefaults;

@@ -17,8 +17,8 @@ const BELIEVED_AFTER_MS = 600;
 const SHOWS_WITHIN_MS = 35_000;
 
 /**
- * Keeps responses by key, and delays those that become empty: always for a moment, and for the duration of the hold while Consul
- * may have lost its state.
+ * Keeps responses by key, and delays those that become empty: always for a moment, and for the duration of the hold
+ * while Consul may have lost its state.
  */
 export class HeldResponses<T> {
   readonly #last = new Map<string, LastResponse<T>>();
@@ -31,14 +31,17 @@ export class HeldResponses<T> {
     return this.#dueAt;
   }
 
-  /** Whether a response became empty in the last call, or a held one came back: the caller checks for a loss, or for its end. */
+  /**
+   * Whether a response became empty in the last call, or a held one came back: the caller checks for a loss, or for its
+   * end.
+   */
   get hasChange(): boolean {
     return this.#hasChange;
   }
 
   /**
-   * Returns `responses`, with the previous value in place of each empty one that does not take effect yet. A missing key counts as
-   * empty.
+   * Returns `responses`, with the previous value in place of each empty one that does not take effect yet. A missing
+   * key counts as empty.
    *
    * @param isEmpty whether a response is empty
    */
@@ -62,7 +65,8 @@ export class HeldResponses<T> {
   }
 
   /**
-   * Stores `responses` as the known state. To be called once all of them have arrived, since until then each call sees only some.
+   * Stores `responses` as the known state. To be called once all of them have arrived, since until then each call sees
+   * only some.
    */
   keep(responses: ReadonlyMap<string, T>, isEmpty: (response: T) => boolean, now: number): void {
     for (const [key, value] of responses) {
@@ -88,7 +92,8 @@ export class HeldResponses<T> {
       this.#hasChange = true;
       last.believedAt = now + BELIEVED_AFTER_MS;
     }
-    // A response that came back after this loss, and becomes empty when nothing indicates incomplete responses, is a removal.
+    // A response that came back after this loss, and becomes empty when nothing indicates incomplete responses, is a
+    // removal.
     const isOver = hold !== undefined && last.cameBackFrom === hold.since && hold.isDoubted === false;
     if (!last.isHeld && !isOver && hold !== undefined && isAtRisk(last.cameAt, hold, now)) {
       last.isHeld = true;

@@ -1,5 +1,5 @@
-// Everything registered in the datacenter, from one coarse query. It shows which services have changed, so that the precise,
-// documented health query is repeated for those services only.
+// Everything registered in the datacenter, from one coarse query. It shows which services have changed, so that the
+// precise, documented health query is repeated for those services only.
 import { createHash } from 'node:crypto';
 import type { ImportedService } from '@meshgate/mesh';
 import { elementsOf, list, number, object, objects, text } from './json.ts';
@@ -12,8 +12,8 @@ export interface ListedService {
   readonly name: string;
   readonly namespace: string;
   /**
-   * Digest of everything that determines the service's Connect health, except gateway links: equal digests mean equal results.
-   * Empty without a Connect instance. `undefined` when it is not known, so that the service must be queried.
+   * Digest of everything that determines the service's Connect health, except gateway links: equal digests mean equal
+   * results. Empty without a Connect instance. `undefined` when it is not known, so that the service must be queried.
    */
   readonly digest: string | undefined;
 }
@@ -34,7 +34,10 @@ export interface Inventory {
   readonly imports: readonly ImportedService[];
 }
 
-/** Parses `internal/ui/nodes`, the list of all nodes with their services and checks. Returns `undefined` for another format. */
+/**
+ * Parses `internal/ui/nodes`, the list of all nodes with their services and checks. Returns `undefined` for another
+ * format.
+ */
 export function inventoryOfNodes(json: unknown): Inventory | undefined {
   if (!Array.isArray(json)) return undefined;
   const inventory = new InventoryBuilder();
@@ -43,8 +46,8 @@ export function inventoryOfNodes(json: unknown): Inventory | undefined {
 }
 
 /**
- * Like {@link inventoryOfNodes}, but reads the body of a response node by node, so that the caller can yield in between: a response
- * for thousands of services has millions of characters.
+ * Like {@link inventoryOfNodes}, but reads the body of a response node by node, so that the caller can yield in
+ * between: a response for thousands of services has millions of characters.
  */
 export function* readingNodes(json: string): Generator<void, Inventory | undefined> {
   if (!json.trimStart().startsWith('[')) return undefined;
@@ -111,7 +114,10 @@ export function inventoryOfNames(json: unknown): Inventory | undefined {
   return { ...unknown, services: new Map(services), blind: false, partial: !(CONSUL in names), imports: [] };
 }
 
-/** Parses the list of terminating-gateway entries: the linked services of each gateway (`*` for all), by {@link indexKey}. */
+/**
+ * Parses the list of terminating-gateway entries: the linked services of each gateway (`*` for all), by
+ * {@link indexKey}.
+ */
 export function linksOf(json: unknown): ReadonlyMap<string, readonly string[]> | undefined {
   if (!Array.isArray(json)) return undefined;
   return new Map(
@@ -123,8 +129,8 @@ export function linksOf(json: unknown): ReadonlyMap<string, readonly string[]> |
 }
 
 /**
- * Returns a digest of everything that determines each service's result: its own digest, and those of linked terminating gateways
- * with the link, since Consul decides which names a wildcard covers.
+ * Returns a digest of everything that determines each service's result: its own digest, and those of linked terminating
+ * gateways with the link, since Consul decides which names a wildcard covers.
  */
 export function digestsOf(
   { services, terminatingGateways }: Inventory,
@@ -143,8 +149,8 @@ export function digestsOf(
 }
 
 /**
- * Returns the name in the form of Consul's own indexes, which ignore case: the result for a name depends on registrations under
- * every spelling.
+ * Returns the name in the form of Consul's own indexes, which ignore case: the result for a name depends on
+ * registrations under every spelling.
  */
 function indexKey(service: string, namespace: string): string {
   return serviceKey(service, namespace).toLowerCase();

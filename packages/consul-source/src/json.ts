@@ -1,5 +1,5 @@
-// Lenient reading of foreign JSON. A field that is missing or has another type counts as absent, so that changes in a later Consul
-// release are never fatal; callers that require a field check for it and report it.
+// Lenient reading of foreign JSON. A field that is missing or has another type counts as absent, so that changes in a
+// later Consul release are never fatal; callers that require a field check for it and report it.
 
 /** An object of unknown fields. */
 export type JsonObject = Readonly<Record<string, unknown>>;
@@ -43,8 +43,8 @@ export function mapped<T>(value: unknown, turn: (value: unknown, key: string) =>
 }
 
 /**
- * Yields the elements of a JSON list as strings, in order. Looks only at brackets and strings; errors inside an element are left to
- * its parser.
+ * Yields the elements of a JSON list as strings, in order. Looks only at brackets and strings; errors inside an element
+ * are left to its parser.
  */
 export function* elementsOf(json: string): Generator<string, void, void> {
   let depth = 0;

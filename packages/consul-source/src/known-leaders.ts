@@ -1,9 +1,9 @@
 import type { Dispatcher } from 'undici';
 
 /**
- * Detects that the responding server has lost its leader. `X-Consul-KnownLeader: false` alone proves nothing: an agent also sends
- * it with responses from its cache and from its streaming backend (1.10 and newer). So the header counts only in responses from a
- * server, and only for endpoints that have sent `true` before.
+ * Detects that the responding server has lost its leader. `X-Consul-KnownLeader: false` alone proves nothing: an agent
+ * also sends it with responses from its cache and from its streaming backend (1.10 and newer). So the header counts
+ * only in responses from a server, and only for endpoints that have sent `true` before.
  */
 export class KnownLeaders {
   readonly #reportedTrue = new Set<string>();

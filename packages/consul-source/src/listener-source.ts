@@ -14,8 +14,8 @@ export interface ListenerSourceOptions {
 }
 
 /**
- * Follows the listen addresses in the gateway's own registration. When the registration is missing the last addresses remain, since
- * the agent may have lost it.
+ * Follows the listen addresses in the gateway's own registration. When the registration is missing the last addresses
+ * remain, since the agent may have lost it.
  */
 export function listenerSource({ agent: options, id, meanwhile = [] }: ListenerSourceOptions): ListenerSource {
   let known = false;
@@ -51,8 +51,8 @@ const SOCKETS = 1;
 const PATIENCE_MS = 1_000;
 
 /**
- * Whether the agent reports the gateway as registered within {@link PATIENCE_MS}. Never rejects; the caller awaits the same
- * response and sees its failure.
+ * Whether the agent reports the gateway as registered within {@link PATIENCE_MS}. Never rejects; the caller awaits the
+ * same response and sees its failure.
  */
 async function isRegistered(
   response: Promise<IteratorResult<{ readonly kind: string }, unknown>>,

@@ -27,8 +27,8 @@ export interface MeshView extends Registered {
   /** Consul's own servers were visible, and no longer are: other responses are incomplete as well. */
   readonly serversVanished: boolean;
   /**
-   * When the servers last became invisible, in monotonic milliseconds; 0 for never. They may be visible again by the time this is
-   * read.
+   * When the servers last became invisible, in monotonic milliseconds; 0 for never. They may be visible again by the
+   * time this is read.
    */
   readonly serversVanishedAt: number;
   readonly gateways: readonly GatewayGroup[];
@@ -77,8 +77,8 @@ export type KnownParts = { readonly [Name in keyof MeshParts]?: MeshParts[Name] 
 const ESSENTIAL = ['roots', 'inventory', 'resolvers', 'servers'] as const;
 
 /**
- * Watches the parts of the mesh independently. A part that fails keeps its last value, with a warning, and is retried with a
- * growing back-off.
+ * Watches the parts of the mesh independently. A part that fails keeps its last value, with a warning, and is retried
+ * with a growing back-off.
  */
 export class MeshWatch {
   readonly #preset: Preset;
@@ -178,7 +178,10 @@ export class MeshWatch {
 const DEFAULT_DNS_DOMAIN = 'consul';
 const NO_LINKS: MeshParts['links'] = new Map();
 
-/** Yields the inventory from the coarse query of all nodes; from the list of names where the agent does not have that query. */
+/**
+ * Yields the inventory from the coarse query of all nodes; from the list of names where the agent does not have that
+ * query.
+ */
 async function* inventories(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['inventory']> {
   try {
     for await (const response of blockingQuery(agent, { path: NODES, without: FREE_TEXT }, signal)) {
@@ -221,9 +224,9 @@ async function* resolvers(agent: Agent, signal: AbortSignal): AsyncGenerator<Mes
 }
 
 /**
- * Follows Consul's own servers: part of the mesh in a WAN federation, and the most reliable source of the datacenter's name. Every
- * datacenter has servers: an empty list means that the token may not read them, or that Consul has lost its state, so the last
- * servers remain.
+ * Follows Consul's own servers: part of the mesh in a WAN federation, and the most reliable source of the datacenter's
+ * name. Every datacenter has servers: an empty list means that the token may not read them, or that Consul has lost its
+ * state, so the last servers remain.
  */
 async function* servers(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['servers']> {
   const path = `health/service/${CONSUL}`;

@@ -27,15 +27,17 @@ import { isToken, readToken, TOKEN_FORM } from './token.ts';
 export interface ConsulSettings extends ExportRules {
   /** Address of the agent, as in `AgentOptions.address`; `http://127.0.0.1:8500` when absent. */
   readonly address?: string;
-  /** `user:password` for the basic authentication of a reverse proxy in front of the agent; see `AgentOptions.httpAuth`. */
+  /**
+   * `user:password` for the basic authentication of a reverse proxy in front of the agent; see `AgentOptions.httpAuth`.
+   */
   readonly httpAuth?: string;
   /** ACL token; excludes `tokenFile`. When neither is set, the agent uses its own default token. */
   readonly token?: string;
   /** File with the ACL token, relative to the configuration file like all files. Reloaded when it changes. */
   readonly tokenFile?: string;
   /**
-   * Certificate authorities (PEM), one of which must have issued the agent's certificate, in addition to `caPath`; the system's
-   * when neither is set.
+   * Certificate authorities (PEM), one of which must have issued the agent's certificate, in addition to `caPath`; the
+   * system's when neither is set.
    */
   readonly caFile?: string;
   /** Folder with certificate authorities (PEM). */
@@ -48,19 +50,22 @@ export interface ConsulSettings extends ExportRules {
   readonly tlsServerName?: string;
   /** Sent as `ns` with every query; Consul's community edition rejects it. */
   readonly namespace?: string;
-  /** Admin partition of the gateway (Consul Enterprise), sent with every query; `default`, and not sent, when absent. */
+  /**
+   * Admin partition of the gateway (Consul Enterprise), sent with every query; `default`, and not sent, when absent.
+   */
   readonly partition?: string;
   /** Name of the local datacenter; queried from Consul when absent. */
   readonly datacenter?: string;
   /** DNS domain of the agents. When absent it is queried from the agent, which needs `agent:read`, else `consul`. */
   readonly dnsDomain?: string;
   /**
-   * Service id of a registration that is managed elsewhere; the only mesh gateway of the agent when absent. Ignored with
-   * `register`.
+   * Service id of a registration that is managed elsewhere; the only mesh gateway of the agent when absent. Ignored
+   * with `register`.
    */
   readonly proxyId?: string;
   /**
-   * Sidecars only: files or folders with the roots of peers, by peer, for a token without `peering:read`; see `CredentialOptions`.
+   * Sidecars only: files or folders with the roots of peers, by peer, for a token without `peering:read`; see
+   * `CredentialOptions`.
    */
   readonly trustBundles?: TrustBundles;
   /** Settings of all routes of the gateway that Consul itself does not define; none when absent. */
@@ -149,8 +154,8 @@ function withAbsoluteLists({ ofKind, ...ofAll }: RouteDefaults, baseDir: string)
 }
 
 /**
- * Returns the problems of files that cannot be used at the moment, by the setting that names each. A running source waits for such
- * a file and reports the reason in its state; a check before the start fails.
+ * Returns the problems of files that cannot be used at the moment, by the setting that names each. A running source
+ * waits for such a file and reports the reason in its state; a check before the start fails.
  */
 export async function fileProblems({
   tls = {},

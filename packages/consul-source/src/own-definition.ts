@@ -17,7 +17,10 @@ export type OwnDefinition =
       readonly instance: OwnInstance;
       /** Mark of the process that registered it, see {@link instanceMark}; `''` when no Meshgate process did. */
       readonly mark: string;
-      /** Mark of the process that registered it first, before others took over from it; `''` when no Meshgate process did. */
+      /**
+       * Mark of the process that registered it first, before others took over from it; `''` when no Meshgate process
+       * did.
+       */
       readonly lineage: string;
     }
   | { readonly kind: 'missing' };
@@ -36,7 +39,8 @@ export interface OwnQuery {
 /**
  * Follows the gateway's own registration by hash. Ends when `signal` aborts; throws the agent's errors.
  *
- * @throws NotAGateway when the id belongs to another kind of service, whose port and maintenance mode must not be touched
+ * @throws NotAGateway when the id belongs to another kind of service, whose port and maintenance mode must not be
+ * touched
  */
 export async function* ownDefinition(
   agent: Agent,
@@ -68,7 +72,8 @@ const MARK = 'meshgate-process';
 const LINEAGE = 'meshgate-lineage';
 
 /**
- * Returns the metadata of a registration that identifies the process that made it, and the first process in its line of takeovers.
+ * Returns the metadata of a registration that identifies the process that made it, and the first process in its line of
+ * takeovers.
  */
 export function instanceMark(mark: string, lineage: string): JsonObject {
   return { [MARK]: mark, [LINEAGE]: lineage };

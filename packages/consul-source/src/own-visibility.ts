@@ -6,8 +6,9 @@ export interface OwnInstance {
 }
 
 /**
- * Tracks whether the servers show the registration of the local agent. When they no longer do, other responses are incomplete, too:
- * the agent has left the cluster for a moment, the servers have lost their state, or the token may no longer read nodes.
+ * Tracks whether the servers show the registration of the local agent. When they no longer do, other responses are
+ * incomplete, too: the agent has left the cluster for a moment, the servers have lost their state, or the token may no
+ * longer read nodes.
  */
 export class OwnVisibility {
   readonly #what: string;

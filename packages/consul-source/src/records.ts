@@ -88,7 +88,10 @@ export function serviceKey(service: string, namespace: string): string {
   return `${namespace || 'default'}/${service}`;
 }
 
-/** Parses a duration in Go's notation (`1m30s`, `250ms`) or in nanoseconds. Returns milliseconds; `undefined` for other values. */
+/**
+ * Parses a duration in Go's notation (`1m30s`, `250ms`) or in nanoseconds. Returns milliseconds; `undefined` for other
+ * values.
+ */
 export function durationMs(value: unknown): number | undefined {
   const ms = writtenMs(value);
   return ms === undefined ? undefined : Math.min(ms, MAX_TIMER_MS);

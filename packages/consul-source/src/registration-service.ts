@@ -23,12 +23,12 @@ export interface RegistrationServiceOptions {
 }
 
 /**
- * Keeps the gateway registered with its agent: registers it at the start and again whenever the agent has lost it, enables
- * maintenance mode from the start of a drain to its end so that no new clients are sent, and deregisters it.
+ * Keeps the gateway registered with its agent: registers it at the start and again whenever the agent has lost it,
+ * enables maintenance mode from the start of a drain to its end so that no new clients are sent, and deregisters it.
  *
- * A registration belongs to its creator. When another process has taken over the id, its registration is left alone; a registration
- * that is managed elsewhere gets back its previous maintenance mode; and anything that is not a mesh gateway is rejected. An
- * unreachable agent never prevents the gateway from starting or stopping.
+ * A registration belongs to its creator. When another process has taken over the id, its registration is left alone; a
+ * registration that is managed elsewhere gets back its previous maintenance mode; and anything that is not a mesh
+ * gateway is rejected. An unreachable agent never prevents the gateway from starting or stopping.
  */
 export function registrationService(options: RegistrationServiceOptions): Service {
   return new KeptRegistration(options);
@@ -97,16 +97,16 @@ class KeptRegistration implements Service {
   }
 
   /**
-   * Deregisters the gateway. If its registration has disappeared before, several agents may share the address, and a leftover
-   * registration at one of them would remain for hours: so it repeats the attempt.
+   * Deregisters the gateway. If its registration has disappeared before, several agents may share the address, and a
+   * leftover registration at one of them would remain for hours: so it repeats the attempt.
    */
   async #takeBack(signal: AbortSignal): Promise<void> {
     const rounds = this.#hasLost ? ROUNDS : 1;
     for (let round = 0; round < rounds; round += 1) {
       const own = await this.#own(signal);
       if (own === undefined) continue;
-      // One, two, then three requests: with a round-robin balancer in front of the agents, a constant number could miss the right
-      // agent in every round.
+      // One, two, then three requests: with a round-robin balancer in front of the agents, a constant number could miss
+      // the right agent in every round.
       for (let turn = 0; turn <= round % 3; turn += 1) await this.#deregister(own.id, signal);
     }
   }
@@ -162,10 +162,10 @@ class KeptRegistration implements Service {
   }
 
   /**
-   * Returns the lineage of the gateway that this process takes over from; `''` when there is none. A gateway with the same id,
-   * another address and a passing check is a different one, whose traffic would be lost. With the same address it is the
-   * predecessor of this process. A registration without our mark was made by other software, and is replaced as Consul's own
-   * command would.
+   * Returns the lineage of the gateway that this process takes over from; `''` when there is none. A gateway with the
+   * same id, another address and a passing check is a different one, whose traffic would be lost. With the same address
+   * it is the predecessor of this process. A registration without our mark was made by other software, and is replaced
+   * as Consul's own command would.
    *
    * @throws AgentError when another live gateway has the id
    */
@@ -183,7 +183,10 @@ class KeptRegistration implements Service {
     );
   }
 
-  /** Returns the registration of this process; `undefined` when there is none, or when another process has taken it over. */
+  /**
+   * Returns the registration of this process; `undefined` when there is none, or when another process has taken it
+   * over.
+   */
   async #own(signal: AbortSignal): Promise<{ readonly id: string } | undefined> {
     const { body } = this.#options;
     const id = await this.#serviceId(signal);

@@ -11,8 +11,8 @@ export interface RegisterOptions {
   /** Service id; the service's name when absent. */
   readonly id?: string;
   /**
-   * `IP:PORT` at which this datacenter reaches the gateway. An IPv4 address without a port has port 443; `:PORT` has the agent's
-   * own address; both defaults apply when absent.
+   * `IP:PORT` at which this datacenter reaches the gateway. An IPv4 address without a port has port 443; `:PORT` has
+   * the agent's own address; both defaults apply when absent.
    */
   readonly address?: string;
   /** `HOST:PORT` at which other datacenters reach the gateway. */
@@ -22,8 +22,8 @@ export interface RegisterOptions {
   /** The gateway also carries the traffic of Consul's own servers (WAN federation through gateways). */
   readonly exposeServers?: boolean;
   /**
-   * URL that the agent checks for readiness, `http://127.0.0.1:19000/ready`: any status other than 2xx is critical. When absent the
-   * agent checks whether the port is open, as for Consul's own command.
+   * URL that the agent checks for readiness, `http://127.0.0.1:19000/ready`: any status other than 2xx is critical.
+   * When absent the agent checks whether the port is open, as for Consul's own command.
    */
   readonly readyUrl?: string;
   /** Duration for which a check may fail before the agent deregisters the gateway, such as `6h`, the default. */
@@ -39,7 +39,8 @@ export type Registration =
   | { readonly kind: 'invalid'; readonly problems: readonly Problem[] };
 
 /**
- * Builds the registration of a mesh gateway, identical to the one of Consul's own command, so that the two can replace each other.
+ * Builds the registration of a mesh gateway, identical to the one of Consul's own command, so that the two can replace
+ * each other.
  *
  * @param isLocal whether an IP address is assigned to an interface of this host
  */
@@ -134,8 +135,8 @@ function portAlone(text = ''): Endpoint | undefined {
 }
 
 /**
- * Returns the addresses to bind: the named bind addresses; else lan and wan when both belong to this host; else the registered
- * address, which must belong to this host.
+ * Returns the addresses to bind: the named bind addresses; else lan and wan when both belong to this host; else the
+ * registered address, which must belong to this host.
  */
 function bindConfig({ lan, wan, bind }: Addresses, isLocal: (ip: string) => boolean): object | undefined {
   if (Object.keys(bind).length > 0) {
@@ -149,7 +150,9 @@ function bindConfig({ lan, wan, bind }: Addresses, isLocal: (ip: string) => bool
   return { envoy_gateway_no_default_bind: true, envoy_gateway_bind_tagged_addresses: true };
 }
 
-/** Accepts any address of the IPv4 loopback network, unlike Consul's command: it can be bound without being assigned. */
+/**
+ * Accepts any address of the IPv4 loopback network, unlike Consul's command: it can be bound without being assigned.
+ */
 function bindProblems({ lan, bind }: Addresses, isLocal: (ip: string) => boolean): readonly Problem[] {
   if (lan === undefined || lan.host === '' || Object.keys(bind).length > 0) return [];
   if (isLocal(lan.host) || lan.host.startsWith('127.')) return [];
@@ -158,8 +161,8 @@ function bindProblems({ lan, bind }: Addresses, isLocal: (ip: string) => boolean
 }
 
 /**
- * Rejects a wildcard address: connecting to it reaches the dialling host itself (ip(7)), so gateways of other datacenters would
- * dial themselves.
+ * Rejects a wildcard address: connecting to it reaches the dialling host itself (ip(7)), so gateways of other
+ * datacenters would dial themselves.
  */
 function wanProblems({ wan }: Addresses): readonly Problem[] {
   if (wan === undefined || !WILDCARDS.has(wan.host)) return [];

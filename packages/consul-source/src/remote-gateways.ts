@@ -10,11 +10,13 @@ import { gatewayGroupsOf, instancesOf } from './records.ts';
 
 /** Options of {@link gatewayGroups}. */
 export interface GatewayGroupsOptions {
-  /** Whether to query datacenters with a federation state directly, too: their state may be older than their catalog. */
+  /**
+   * Whether to query datacenters with a federation state directly, too: their state may be older than their catalog.
+   */
   readonly checksStates: boolean;
   /**
-   * Whether to yield nothing before all datacenters have responded, for at most half a second; otherwise their gateways follow as
-   * they arrive.
+   * Whether to yield nothing before all datacenters have responded, for at most half a second; otherwise their gateways
+   * follow as they arrive.
    */
   readonly awaitsAll: boolean;
 }
@@ -22,10 +24,10 @@ export interface GatewayGroupsOptions {
 /**
  * Follows the mesh gateways of all datacenters. Gateways are found by their kind, whatever the name of their service.
  *
- * Federation states are replicated to every datacenter: one local query that works while remote datacenters are unreachable. They
- * may be missing (an agent that is too old, a token that may not read them, a datacenter without a replication token) or older than
- * the catalog there, so each datacenter is also queried directly: every ten seconds without a state; with one, every minute and
- * whenever it changes. The newer registrations are used.
+ * Federation states are replicated to every datacenter: one local query that works while remote datacenters are
+ * unreachable. They may be missing (an agent that is too old, a token that may not read them, a datacenter without a
+ * replication token) or older than the catalog there, so each datacenter is also queried directly: every ten seconds
+ * without a state; with one, every minute and whenever it changes. The newer registrations are used.
  *
  * A datacenter without a known gateway is part of the result, without gateways.
  */
@@ -122,9 +124,10 @@ class GatewayWatch {
   }
 
   /**
-   * Combines a datacenter's federation state with its direct query. With a state, the result of a failing query is dropped, since
-   * it is older. Without a state, the last result remains, or else the last state. A datacenter that has never responded is omitted
-   * for {@link SILENT_MS}, as it may be far away; after that it is listed without gateways, and with the reason.
+   * Combines a datacenter's federation state with its direct query. With a state, the result of a failing query is
+   * dropped, since it is older. Without a state, the last result remains, or else the last state. A datacenter that has
+   * never responded is omitted for {@link SILENT_MS}, as it may be far away; after that it is listed without gateways,
+   * and with the reason.
    */
   #groupsOf(datacenter: string, state: GatewayGroup | undefined): readonly GatewayGroup[] {
     const { value, error } = this.#direct.get(datacenter) ?? {};

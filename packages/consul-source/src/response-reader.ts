@@ -18,8 +18,8 @@ export interface Body {
 }
 
 /**
- * Reads the response bodies of one agent within limits, so that no server at its address can exhaust the memory or keep a request
- * open for ever.
+ * Reads the response bodies of one agent within limits, so that no server at its address can exhaust the memory or keep
+ * a request open for ever.
  */
 export class ResponseReader {
   #inFlightBytes = 0;

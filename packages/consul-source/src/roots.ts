@@ -35,8 +35,8 @@ function rootsOf(json: unknown): Roots {
 export type RootOwner = 'mesh' | `peer ${string}`;
 
 /**
- * Called with the expiry of an owner's last root: once it is known, and at each change; `undefined` when the owner no longer has a
- * root.
+ * Called with the expiry of an owner's last root: once it is known, and at each change; `undefined` when the owner no
+ * longer has a root.
  */
 export type OnRoots = (owner: RootOwner, validUntil: Date | undefined) => void;
 
@@ -59,7 +59,10 @@ export class RootExpiries {
   }
 }
 
-/** Returns the latest expiry of the certificates in `pem`; `undefined` when there is none. Ignores unreadable certificates. */
+/**
+ * Returns the latest expiry of the certificates in `pem`; `undefined` when there is none. Ignores unreadable
+ * certificates.
+ */
 export function lastExpiry(pem: string): Date | undefined {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
   const ends = blocks.map(expiryOf).filter((end) => !Number.isNaN(end));

@@ -38,9 +38,9 @@ export interface RouteSourceOptions extends ExportRules {
 }
 
 /**
- * Follows the routes of a mesh gateway, as the local Consul agent reports them. A query that fails keeps its last value, with a
- * warning that names it. The source throws only when the agent does not respond at all: its follower then keeps the last routes and
- * restarts it. The known state survives a restart.
+ * Follows the routes of a mesh gateway, as the local Consul agent reports them. A query that fails keeps its last
+ * value, with a warning that names it. The source throws only when the agent does not respond at all: its follower then
+ * keeps the last routes and restarts it. The known state survives a restart.
  */
 export function routeSource(options: RouteSourceOptions): RouteSource {
   // A second concurrent watch starts without known state.
@@ -81,8 +81,8 @@ interface Seen extends Pick<Look, 'view' | 'stale'> {
 }
 
 /**
- * Turns the agent's responses into snapshots, by way of the watched parts, the health of each service, derived routes, and the
- * state loss guard.
+ * Turns the agent's responses into snapshots, by way of the watched parts, the health of each service, derived routes,
+ * and the state loss guard.
  */
 class ConsulRouteWatch {
   readonly #options: RouteSourceOptions;
@@ -132,8 +132,8 @@ class ConsulRouteWatch {
   }
 
   /**
-   * Yields each snapshot that differs from the previous one, and repeats it while the agent responds, so that it does not count as
-   * outdated.
+   * Yields each snapshot that differs from the previous one, and repeats it while the agent responds, so that it does
+   * not count as outdated.
    */
   async *#changed(
     agent: Agent,
@@ -237,10 +237,11 @@ class ConsulRouteWatch {
   }
 }
 
-// Peerings and their exports take several queries in sequence; an agent that does not answer them must not delay all other routes.
+// Peerings and their exports take several queries in sequence; an agent that does not answer them must not delay all
+// other routes.
 const PEERING_PATIENCE_MS = 5_000;
-// At most eight watches of the mesh and eight of peering block; the rest serves other queries, and a third more sockets are not
-// faster.
+// At most eight watches of the mesh and eight of peering block; the rest serves other queries, and a third more sockets
+// are not faster.
 const SOCKETS = 24;
 // Limit for the delay of local services by remote datacenters and other non-essential parts.
 const PATIENCE_MS = 700;

@@ -17,9 +17,9 @@ export interface Registered {
 }
 
 /**
- * Queries the Connect health of every service in the datacenter, once for each change that concerns it, over few sockets: one query
- * per service, and one for each of its subsets, since Consul itself evaluates the filters. A service whose query fails keeps its
- * last result. Results survive a reconnect to the agent.
+ * Queries the Connect health of every service in the datacenter, once for each change that concerns it, over few
+ * sockets: one query per service, and one for each of its subsets, since Consul itself evaluates the filters. A service
+ * whose query fails keeps its last result. Results survive a reconnect to the agent.
  */
 export class ServiceHealth {
   readonly #queries: QuerySet<ServiceResponse>;
@@ -55,7 +55,10 @@ export class ServiceHealth {
     return this.#queries.converged;
   }
 
-  /** Whether every result is confirmed. A result that may be newer than the inventory is queried again after {@link CONFIRM_MS}. */
+  /**
+   * Whether every result is confirmed. A result that may be newer than the inventory is queried again after
+   * {@link CONFIRM_MS}.
+   */
   get confirmed(): boolean {
     return this.#unconfirmed.size === 0;
   }
@@ -118,9 +121,10 @@ export class ServiceHealth {
   }
 
   /**
-   * Queries one service. A result that is newer than the inventory may reflect a change that is reverted before the inventory is
-   * read again, with the same digests as before: so the query is repeated, unless the result equals the previous one. So is a query
-   * with a result older than the previous one: a server may lag behind, for example after a leader election.
+   * Queries one service. A result that is newer than the inventory may reflect a change that is reverted before the
+   * inventory is read again, with the same digests as before: so the query is repeated, unless the result equals the
+   * previous one. So is a query with a result older than the previous one: a server may lag behind, for example after a
+   * leader election.
    */
   async #query(key: string, { listed, resolver, index }: ServiceQuery, signal: AbortSignal): Promise<ServiceResponse> {
     const before = this.#queries.get(key)?.value;
@@ -184,8 +188,8 @@ interface ServiceResponse extends HealthResponse {
 }
 
 /**
- * Whether the agent cannot handle the name itself: it redirects a name that does not fit into a path (`..`, in older releases
- * `a//b`), and rejects one with unprintable characters. A retry would not help.
+ * Whether the agent cannot handle the name itself: it redirects a name that does not fit into a path (`..`, in older
+ * releases `a//b`), and rejects one with unprintable characters. A retry would not help.
  */
 function isAboutName(reason: unknown): reason is AgentError {
   return reason instanceof AgentError && reason.status !== undefined && NAME_STATUSES.has(reason.status);
@@ -206,12 +210,13 @@ function rejected({ name, namespace }: ListedService, { message }: AgentError): 
 
 // Number of older responses after which the server is not lagging: it was restored.
 const MAX_BEHIND = 3;
-// About a minute of repeated queries. A server without a leader has nothing newer, and the inventory shows a removal within a
-// second.
+// About a minute of repeated queries. A server without a leader has nothing newer, and the inventory shows a removal
+// within a second.
 const MAX_DOUBTED = 60;
 // More connections do not speed up a sweep over thousands of services, and leave less capacity for everything else.
 const AT_A_TIME = 12;
-// Interval at which all services are queried again: it limits the duration of errors that the coarse query does not show.
+// Interval at which all services are queried again: it limits the duration of errors that the coarse query does not
+// show.
 const REQUERY_ALL_MS = 300_000;
 
 /** Longer than the coarse query of a large datacenter takes to show a change. */
@@ -268,8 +273,8 @@ async function selectionOf(
 }
 
 /**
- * Consul accepts any string as a filter, and reports only at the query that it is invalid: with 400 or 500, depending on the
- * version.
+ * Consul accepts any string as a filter, and reports only at the query that it is invalid: with 400 or 500, depending
+ * on the version.
  */
 function isRefusedFilter(reason: unknown): reason is AgentError {
   if (!(reason instanceof AgentError) || (reason.status !== 400 && reason.status !== 500)) return false;

@@ -25,17 +25,17 @@ export interface Hold {
   readonly isDoubted?: boolean;
 }
 
-// Agents register services again that their servers have lost: within a minute, or up to seven in datacenters with thousands of
-// nodes.
+// Agents register services again that their servers have lost: within a minute, or up to seven in datacenters with
+// thousands of nodes.
 const HOLD_MS = 600_000;
-// Entries lost with the state disappear shortly before the first sign of the loss, or after the last; entries that disappear at
-// other times were removed.
+// Entries lost with the state disappear shortly before the first sign of the loss, or after the last; entries that
+// disappear at other times were removed.
 const SHOWS_WITHIN_MS = 2_000;
 
 /**
- * Distinguishes a loss from a removal. A loss means: servers come back empty or from an older snapshot, an agent loses its
- * registrations or leaves the cluster for a moment, or a token has fewer permissions than before. A deregistration changes none of
- * index, trust domain, own registration and visibility. Gateway and sidecar share this detector.
+ * Distinguishes a loss from a removal. A loss means: servers come back empty or from an older snapshot, an agent loses
+ * its registrations or leaves the cluster for a moment, or a token has fewer permissions than before. A deregistration
+ * changes none of index, trust domain, own registration and visibility. Gateway and sidecar share this detector.
  */
 export class LossDetector {
   #last: Observation | undefined;
@@ -74,8 +74,8 @@ export interface Guarded {
 }
 
 /**
- * Holds routes that Consul has lost rather than removed. The services themselves keep running and register again one by one. Routes
- * without a confirmation are dropped at the end of the hold, ten minutes after the loss.
+ * Holds routes that Consul has lost rather than removed. The services themselves keep running and register again one by
+ * one. Routes without a confirmation are dropped at the end of the hold, ten minutes after the loss.
  */
 export class StateLossGuard {
   readonly #detector = new LossDetector();

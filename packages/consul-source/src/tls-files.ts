@@ -6,7 +6,10 @@ import { certificatesIn, privateKeyIn } from '@meshgate/mesh';
 import { createSecureContext, TLSSocket } from 'node:tls';
 import { buildConnector } from 'undici';
 
-/** PEM files for the connection to the agent, with absolute paths. Read at each new connection, so that they can be renewed. */
+/**
+ * PEM files for the connection to the agent, with absolute paths. Read at each new connection, so that they can be
+ * renewed.
+ */
 export interface TlsFiles {
   /** Certificate authorities of the agent. */
   readonly caFile?: string;
@@ -43,7 +46,8 @@ function readTlsFiles({ caFile, caPath, certFile, keyFile }: TlsFiles): TlsMater
 }
 
 /**
- * Returns the current problems of the files, by setting; for a certificate and a key that are each valid, also whether they match.
+ * Returns the current problems of the files, by setting; for a certificate and a key that are each valid, also whether
+ * they match.
  */
 export function tlsProblems(files: TlsFiles): readonly { readonly key: keyof TlsFiles; readonly message: string }[] {
   const keys = ['caFile', 'caPath', 'certFile', 'keyFile'] as const;
@@ -103,8 +107,8 @@ function someAuthoritiesIn(folder: string): readonly string[] {
 }
 
 /**
- * Connects with the current files. Ignores files that are unreadable, or do not match because only some have been replaced: the
- * last usable material remains in use.
+ * Connects with the current files. Ignores files that are unreadable, or do not match because only some have been
+ * replaced: the last usable material remains in use.
  */
 export function followingConnector(files: TlsFiles, options: buildConnector.BuildOptions): buildConnector.connector {
   // A connector caches TLS sessions, so it is reused until the files change.
@@ -122,8 +126,8 @@ export function followingConnector(files: TlsFiles, options: buildConnector.Buil
 }
 
 /**
- * Returns a stamp that changes when one of the files is written or replaced. Cheaper than reading them: a folder like the system's
- * has hundreds of authorities.
+ * Returns a stamp that changes when one of the files is written or replaced. Cheaper than reading them: a folder like
+ * the system's has hundreds of authorities.
  *
  * @throws Error of the system when one of them is missing
  */
@@ -163,8 +167,8 @@ export function authoritiesAt(path: string): readonly AuthorityFile[] {
 }
 
 /**
- * Skips hidden names (Kubernetes keeps the targets of its links there), folders, dangling links, and files that are not PEM, such
- * as the same certificates in DER.
+ * Skips hidden names (Kubernetes keeps the targets of its links there), folders, dangling links, and files that are not
+ * PEM, such as the same certificates in DER.
  */
 function authoritiesIn(folder: string): readonly AuthorityFile[] {
   return candidatesIn(folder)
@@ -181,12 +185,15 @@ function candidatesIn(folder: string): readonly (readonly [string, BigIntStats])
   });
 }
 
-/** Comments between the certificates, such as names of their holders, may be in any encoding. */
+/** Replaces other bytes: text between the certificates, such as the names of their holders, may be in any encoding. */
 function pemIn(path: string): string {
   return readRegularFileSync(path, { otherBytes: 'replace' });
 }
 
-/** Wraps `connector` to report, at each new connection, when the certificates of both sides expire, as far as there are any. */
+/**
+ * Wraps `connector` to report, at each new connection, when the certificates of both sides expire, as far as there are
+ * any.
+ */
 export function informingConnector(
   connector: buildConnector.connector,
   onCertificate: (whose: 'agent' | 'client', validUntil: Date) => void,

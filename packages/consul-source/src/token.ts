@@ -1,10 +1,15 @@
 import { errorOf, readRegularFile } from '@meshgate/core/parts';
 
-/** The ACL token for the agent. When neither field is set, the agent uses its own default token, or the anonymous one. */
+/**
+ * The ACL token for the agent. When neither field is set, the agent uses its own default token, or the anonymous one.
+ */
 export interface TokenOptions {
   /** The secret, sent as `X-Consul-Token` without surrounding white space. An empty one counts as absent. */
   readonly token?: string;
-  /** A file with the token, reloaded at run time, so that a rotated token needs no restart. Takes precedence over `token`. */
+  /**
+   * A file with the token, reloaded at run time, so that a rotated token needs no restart. Takes precedence over
+   * `token`.
+   */
   readonly tokenFile?: string;
 }
 

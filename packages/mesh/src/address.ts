@@ -7,12 +7,12 @@ export type Reach = 'lan' | 'wan';
 /**
  * Returns the address at which to dial an instance, by the rules of Consul.
  *
- * From outside its datacenter, the first that is set of: the service's `wan` address, the service's own address, the node's `wan`
- * address, the node's own address. Inside: the service's own address, else the node's; a `lan` tag is never used. The `wan` tag may
- * have its own port.
+ * From outside its datacenter, the first that is set of: the service's `wan` address, the service's own address, the
+ * node's `wan` address, the node's own address. Inside: the service's own address, else the node's; a `lan` tag is
+ * never used. The `wan` tag may have its own port.
  *
- * Consul accepts any string as an address. Only IP addresses and host names are dialled: `unix:/run/docker.sock` would connect
- * clients to a socket of the gateway's own host.
+ * Consul accepts any string as an address. Only IP addresses and host names are dialled: `unix:/run/docker.sock` would
+ * connect clients to a socket of the gateway's own host.
  *
  * @returns `undefined` when no address is set, or when it cannot be dialled
  */

@@ -13,8 +13,8 @@ export interface Backends {
 }
 
 /**
- * Converts instances to backends with health and weight, sorted by address. Reports a problem at `path` for each instance that
- * cannot be dialled.
+ * Converts instances to backends with health and weight, sorted by address. Reports a problem at `path` for each
+ * instance that cannot be dialled.
  */
 export function backendsOf(
   instances: readonly Instance[],
@@ -43,8 +43,8 @@ export function backendsOf(
 }
 
 /**
- * Orders backends by all their fields, since gateways behind a load balancer share its address: equal catalogs give equal lists,
- * whatever the order of their instances.
+ * Orders backends by all their fields, since gateways behind a load balancer share its address: equal catalogs give
+ * equal lists, whatever the order of their instances.
  */
 function byAddress(a: Backend, b: Backend): number {
   const byPosition = compare(a.address.host, b.address.host) || a.address.port - b.address.port;

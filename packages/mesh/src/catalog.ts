@@ -1,6 +1,6 @@
 /**
- * The status of one health check. Only peers report `maintenance`: within a cluster, maintenance is a critical check. Any status
- * that a later Consul release adds is `unknown`: neither passing, warning nor critical.
+ * The status of one health check. Only peers report `maintenance`: within a cluster, maintenance is a critical check.
+ * Any status that a later Consul release adds is `unknown`: neither passing, warning nor critical.
  */
 export type CheckStatus = 'passing' | 'warning' | 'critical' | 'maintenance' | 'unknown';
 
@@ -44,7 +44,9 @@ export interface Instance {
   readonly weights?: { readonly passing: number; readonly warning: number };
   /** Metadata of the registration, including a gateway's `consul-wan-federation`. */
   readonly meta: Readonly<Record<string, string>>;
-  /** Raft index at which the registration last changed; the higher one is the newer of two lists of the same gateways. */
+  /**
+   * Raft index at which the registration last changed; the higher one is the newer of two lists of the same gateways.
+   */
   readonly modifyIndex: number;
   /** Node checks and service checks together. */
   readonly checks: readonly Check[];
@@ -93,7 +95,10 @@ export interface CatalogService {
   readonly name: string;
   /** `default` when absent. */
   readonly namespace?: string;
-  /** Sidecars, connect-native instances and terminating gateways, regardless of health. A service without any gets no route. */
+  /**
+   * Sidecars, connect-native instances and terminating gateways, regardless of health. A service without any gets no
+   * route.
+   */
   readonly instances: readonly Instance[];
   /** Its `service-resolver`; absent when there is none. */
   readonly resolver?: GatewayResolver;
@@ -176,8 +181,8 @@ export interface ImportedService {
   /** One for each mesh gateway of the peer, with the gateway's addresses and health. */
   readonly instances: readonly Instance[];
   /**
-   * True when the peer sent proxies but no instance of the service itself, which then gets no route (as in Consul). False when
-   * absent.
+   * True when the peer sent proxies but no instance of the service itself, which then gets no route (as in Consul).
+   * False when absent.
    */
   readonly proxiesOnly?: boolean;
 }
@@ -206,7 +211,10 @@ export interface Catalog {
   readonly dnsDomain: string;
   /** All services of the local datacenter, in every namespace and partition. */
   readonly services: readonly CatalogService[];
-  /** Gateways of all datacenters; those of the local one are ignored. Of two lists for one datacenter, the newer one is used. */
+  /**
+   * Gateways of all datacenters; those of the local one are ignored. Of two lists for one datacenter, the newer one is
+   * used.
+   */
   readonly gateways: readonly GatewayGroup[];
   /** The Consul servers of the local datacenter, for WAN federation and for the control plane of peerings. */
   readonly servers: readonly Instance[];

@@ -71,8 +71,8 @@ export interface UpstreamSettings {
 }
 
 /**
- * `PassiveHealthCheck`, the ejection of an upstream's addresses. A dial fails when its connection or its TLS handshake fails. An
- * absent field has the proxy's default.
+ * `PassiveHealthCheck`, the ejection of an upstream's addresses. A dial fails when its connection or its TLS handshake
+ * fails. An absent field has the proxy's default.
  */
 export interface PassiveHealthCheck {
   /** Consecutive failed dials after which an address is ejected; 1 or more. */
@@ -102,13 +102,16 @@ export interface ServiceResolver extends GatewayResolver {
   /** Redirects the whole service to another destination. */
   readonly redirect?: Destination;
   /**
-   * Failover targets by subset, for a subset without a healthy instance; `*` covers subsets that are not listed, and the whole
-   * service.
+   * Failover targets by subset, for a subset without a healthy instance; `*` covers subsets that are not listed, and
+   * the whole service.
    */
   readonly failover: ReadonlyMap<string, readonly Destination[]>;
 }
 
-/** Another destination for a service. An absent field keeps its value; an absent subset is kept only for the same service. */
+/**
+ * Another destination for a service. An absent field keeps its value; an absent subset is kept only for the same
+ * service.
+ */
 export interface Destination {
   /** The same service when absent. */
   readonly service?: string;

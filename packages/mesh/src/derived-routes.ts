@@ -16,14 +16,15 @@ export interface RoutingGateway extends ExportRules {
 /** Rules for services exported to peers, where Consul leaves the decision to its gateways. */
 export interface ExportRules {
   /**
-   * Treatment of a service exported to a peer with protocol `http`, `http2` or `grpc`. Consul's own gateway decrypts such
-   * connections; when they are forwarded without decrypting, an intention that denies the peer's callers has no effect at an Envoy
-   * destination (observed with Consul 1.16.4). `refuse` when absent.
+   * Treatment of a service exported to a peer with protocol `http`, `http2` or `grpc`. Consul's own gateway decrypts
+   * such connections; when they are forwarded without decrypting, an intention that denies the peer's callers has no
+   * effect at an Envoy destination (observed with Consul 1.16.4). `refuse` when absent.
    */
   readonly httpExports?: HttpExports;
   /**
-   * Whether a route of an exported `tcp` service also has the failover targets of its discovery chain as backups: those in this
-   * datacenter and partition, whose identities the importers accept. `false` when absent, as in Consul since 1.14.
+   * Whether a route of an exported `tcp` service also has the failover targets of its discovery chain as backups: those
+   * in this datacenter and partition, whose identities the importers accept. `false` when absent, as in Consul since
+   * 1.14.
    */
   readonly exportFailover?: boolean;
 }
@@ -100,9 +101,9 @@ export function* routeTableOf(parts: readonly DerivedRoutes[]): Generator<void, 
 }
 
 /**
- * Finds the route that already has a name of `route`, and describes the clash. Names are free text: service `v1.db` and subset `v1`
- * of `db` have the same server name, and so do `Db` and `db`. The first by kind and name keeps it; the other one is skipped and
- * reported, not merged, because the operator did not configure a merge.
+ * Finds the route that already has a name of `route`, and describes the clash. Names are free text: service `v1.db` and
+ * subset `v1` of `db` have the same server name, and so do `Db` and `db`. The first by kind and name keeps it; the
+ * other one is skipped and reported, not merged, because the operator did not configure a merge.
  */
 function clashWith(owners: Map<string, Route>, route: Route): Problem | undefined {
   const keys = [route.name, ...route.serverNames];
@@ -114,8 +115,8 @@ function clashWith(owners: Map<string, Route>, route: Route): Problem | undefine
 }
 
 /**
- * Reports server names that no TLS client can send; the route stays, so that `explain` can report the problem. A service named `*`
- * gets no route, since it would match every other name.
+ * Reports server names that no TLS client can send; the route stays, so that `explain` can report the problem. A
+ * service named `*` gets no route, since it would match every other name.
  */
 function withCheckedNames(route: Route): { readonly route: Route; readonly problems: readonly Problem[] } {
   const isPattern = !HAVE_PATTERNS.has(route.kind ?? '') && route.serverNames.some((name) => name.startsWith('*'));
@@ -127,7 +128,9 @@ function withCheckedNames(route: Route): { readonly route: Route; readonly probl
   return { route: { ...route, ...(isPattern ? { serverNames: [] } : {}), origin }, problems };
 }
 
-/** Kinds of routes with wildcard names: every name below a datacenter's or its servers' suffix leads to its gateways. */
+/**
+ * Kinds of routes with wildcard names: every name below a datacenter's or its servers' suffix leads to its gateways.
+ */
 const HAVE_PATTERNS: ReadonlySet<string> = new Set(['remote-datacenter', 'remote-servers'] satisfies MeshRouteKind[]);
 const STAR = 'expected letters, digits, hyphens and underscores, found "*"';
 

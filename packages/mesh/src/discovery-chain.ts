@@ -8,8 +8,8 @@ import { serviceServerName } from './server-names.ts';
 import { formatSpiffeId } from './spiffe.ts';
 
 /**
- * The destinations of one upstream, compiled from all configuration entries about it: Consul's discovery chain, reduced to TCP.
- * Made by {@link compileChain} from configuration entries, or read from an agent's response.
+ * The destinations of one upstream, compiled from all configuration entries about it: Consul's discovery chain, reduced
+ * to TCP. Made by {@link compileChain} from configuration entries, or read from an agent's response.
  */
 export interface DiscoveryChain {
   /** The upstream for which the chain was requested. */
@@ -21,8 +21,8 @@ export interface DiscoveryChain {
 /** One destination of a chain. */
 export interface ChainTarget {
   /**
-   * Unique in the chain, in Consul's notation: `v1.db.default.default.dc2`, or `db.default.default.external.cloud` for a peer's
-   * service.
+   * Unique in the chain, in Consul's notation: `v1.db.default.default.dc2`, or `db.default.default.external.cloud` for
+   * a peer's service.
    */
   readonly id: string;
   /** Name of the service, after redirects. */
@@ -73,8 +73,8 @@ export type CompiledChain =
   | { readonly kind: 'refused'; readonly path: readonly string[]; readonly message: string };
 
 /**
- * Follows redirects, default subsets and failover through the service-resolvers, as Consul's servers do: a redirect is followed to
- * its end, failover comes from the service at that end, and the failover of a failover target is ignored.
+ * Follows redirects, default subsets and failover through the service-resolvers, as Consul's servers do: a redirect is
+ * followed to its end, failover comes from the service at that end, and the failover of a failover target is ignored.
  */
 export function compileChain(
   request: ChainRequest,
@@ -85,8 +85,8 @@ export function compileChain(
   const { service, datacenter, namespace, peer } = request;
   const first = settle({ service, datacenter, ...defined({ namespace, peer }) }, scope);
   if (first.kind === 'refused') return first;
-  // A peer resolves its exports itself. After a redirect to a peer, the resolver of the service's local name defines the failover
-  // (as in Consul).
+  // A peer resolves its exports itself. After a redirect to a peer, the resolver of the service's local name defines
+  // the failover (as in Consul).
   const failover = peer === undefined ? failoverOf(first.spot, entries) : [];
   const others = failover.map((spot) => settle(spot, scope));
   const refused = others.find((other) => other.kind === 'refused');
@@ -97,8 +97,8 @@ export function compileChain(
 }
 
 /**
- * Returns Consul's name of a destination: `SUBSET.SERVICE.NAMESPACE.PARTITION.DATACENTER`, or `….PARTITION.external.PEER` for a
- * peer's service.
+ * Returns Consul's name of a destination: `SUBSET.SERVICE.NAMESPACE.PARTITION.DATACENTER`, or
+ * `….PARTITION.external.PEER` for a peer's service.
  */
 export function targetId(
   spot: Pick<ChainTarget, 'service' | 'subset' | 'namespace' | 'partition' | 'datacenter' | 'peer'>,
@@ -192,7 +192,9 @@ function circular({ service }: Spot, passed: readonly string[]): ResolvedSpot {
   return { kind: 'refused', path: ['service-resolver', service, 'Redirect'], message };
 }
 
-/** Drops the subset when the service changes, unless the destination names a new one: a subset belongs to its service. */
+/**
+ * Drops the subset when the service changes, unless the destination names a new one: a subset belongs to its service.
+ */
 function moved(spot: Spot, to: Destination): Spot {
   const service = to.service || spot.service;
   const { peer } = to;

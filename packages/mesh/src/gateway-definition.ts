@@ -21,8 +21,8 @@ export interface GatewayRegistration extends Pick<Instance, 'address' | 'port' |
 }
 
 /**
- * Reads a mesh gateway's registration as Consul's own gateways do: `Proxy.Config` is weakly typed (`"8443"` for a number, `"true"`
- * for a boolean, a list of one for its element), and keys of other proxies are ignored.
+ * Reads a mesh gateway's registration as Consul's own gateways do: `Proxy.Config` is weakly typed (`"8443"` for a
+ * number, `"true"` for a boolean, a list of one for its element), and keys of other proxies are ignored.
  *
  * @param anyAddress host to listen on when the registration has no address: `0.0.0.0` with Consul
  */
@@ -64,7 +64,8 @@ function listenersOf(registration: GatewayRegistration, config: WeakReader, any:
 }
 
 /**
- * Turns `localhost` into `127.0.0.1`, since a listener needs an address (RFC 6761, section 6.3: the name always means loopback).
+ * Turns `localhost` into `127.0.0.1`, since a listener needs an address (RFC 6761, section 6.3: the name always means
+ * loopback).
  */
 function bindHost(host: string): string {
   return host.toLowerCase() === 'localhost' ? '127.0.0.1' : withoutBrackets(host);
@@ -75,7 +76,9 @@ function addressesOf({ taggedAddresses, port: own }: GatewayRegistration): reado
   return tagged.map(([name, { address, port }]) => ({ name, endpoint: { host: address, port: port || own } }));
 }
 
-/** Returns the `wan` address, which NAT may translate. When it is not set, the agent reports the service's own address. */
+/**
+ * Returns the `wan` address, which NAT may translate. When it is not set, the agent reports the service's own address.
+ */
 function advertisedOf(registration: GatewayRegistration): readonly Endpoint[] {
   return addressesOf(registration)
     .filter(({ name, endpoint }) => name === 'wan' && endpoint.host !== registration.address)
@@ -159,7 +162,8 @@ interface ConfigField {
 }
 
 /**
- * Returns the set fields of an object by lower-case key, since Consul's decoder ignores the case of keys. `null` counts as not set.
+ * Returns the set fields of an object by lower-case key, since Consul's decoder ignores the case of keys. `null` counts
+ * as not set.
  */
 function foldedFields(value: unknown): ReadonlyMap<string, ConfigField> {
   const fields = Object.entries(isObject(value) ? value : {}).filter(([, field]) => field !== null);

@@ -10,10 +10,10 @@ export type GatewayMode =
 /**
  * The scopes in which a mode can be set, in order of precedence.
  *
- * Four of them are as old as mesh gateways: `upstream` (`Proxy.Upstreams[].MeshGateway`), `service-instance` (`Proxy.MeshGateway`),
- * `service-defaults` and `proxy-defaults`. Consul 1.10 added `UpstreamConfig` to the own service's defaults: an override for one
- * upstream precedes the instance, the defaults for all upstreams follow it. The discovery chain (the defaults of the destination)
- * applies only when the dialling side sets none.
+ * Four of them are as old as mesh gateways: `upstream` (`Proxy.Upstreams[].MeshGateway`), `service-instance`
+ * (`Proxy.MeshGateway`), `service-defaults` and `proxy-defaults`. Consul 1.10 added `UpstreamConfig` to the own
+ * service's defaults: an override for one upstream precedes the instance, the defaults for all upstreams follow it. The
+ * discovery chain (the defaults of the destination) applies only when the dialling side sets none.
  */
 export const MODE_SCOPES = [
   'upstream',

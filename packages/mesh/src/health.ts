@@ -13,9 +13,9 @@ export interface InstanceHealth {
 /**
  * Computes an instance's health and weight from all its checks, including those of its node, as Consul does for Envoy.
  *
- * One critical check makes it unhealthy; with `onlyPassing`, so does any status other than passing. A warning check selects the
- * warning weight, if the registration has weights. A weight below 1 makes the instance unhealthy and becomes 1; a weight above 128
- * becomes 128.
+ * One critical check makes it unhealthy; with `onlyPassing`, so does any status other than passing. A warning check
+ * selects the warning weight, if the registration has weights. A weight below 1 makes the instance unhealthy and
+ * becomes 1; a weight above 128 becomes 128.
  */
 export function instanceHealth({ checks, weights }: Instance, onlyPassing: boolean): InstanceHealth {
   const against = checks.filter(({ status }) => isAgainst(status) || (onlyPassing && status !== 'passing'));
@@ -27,7 +27,10 @@ export function instanceHealth({ checks, weights }: Instance, onlyPassing: boole
   };
 }
 
-/** Maintenance of a peer's gateway counts as a failure, as its operator intends; Consul's own proxies keep using such a gateway. */
+/**
+ * Maintenance of a peer's gateway counts as a failure, as its operator intends; Consul's own proxies keep using such a
+ * gateway.
+ */
 function isAgainst(status: CheckStatus): boolean {
   return status === 'critical' || status === 'maintenance';
 }

@@ -2,8 +2,9 @@ import type { ExportedService, ExportTarget } from './catalog.ts';
 import type { Authorization } from './intentions.ts';
 
 /**
- * Returns the peers whose callers a proxy of `service` may accept: those to which the service is exported, under its own name or
- * under another name whose discovery chain leads to it. Consul's proxies trust the certificates of these peers only.
+ * Returns the peers whose callers a proxy of `service` may accept: those to which the service is exported, under its
+ * own name or under another name whose discovery chain leads to it. Consul's proxies trust the certificates of these
+ * peers only.
  */
 export function importersOf(service: string, exports: readonly ExportedService[]): readonly string[] {
   const leadsHere = ({ name, chain }: ExportedService): boolean => {

@@ -14,7 +14,9 @@ export interface Intention {
   readonly destinationNamespace?: string;
   /** `http`: the intention has permissions for requests, which a TCP proxy cannot check. It denies (as in Consul). */
   readonly action: 'allow' | 'deny' | 'http';
-  /** A description of each permission, in order; part of the reason for which the intention denies. None when absent. */
+  /**
+   * A description of each permission, in order; part of the reason for which the intention denies. None when absent.
+   */
   readonly permissions?: readonly string[];
 }
 
@@ -49,8 +51,9 @@ export interface AuthorizationRequest {
   /** The caller, from its verified certificate. */
   readonly source: Extract<SpiffeId, { kind: 'service' }>;
   /**
-   * The peer to which the certificate's trust domain belongs; absent for this cluster or federation. Only intentions that name this
-   * peer apply to such a caller, even those for `*`: a peer's service never counts as the local service of the same name.
+   * The peer to which the certificate's trust domain belongs; absent for this cluster or federation. Only intentions
+   * that name this peer apply to such a caller, even those for `*`: a peer's service never counts as the local service
+   * of the same name.
    */
   readonly sourcePeer?: string;
   /** Name of the destination service. */
@@ -60,8 +63,9 @@ export interface AuthorizationRequest {
 }
 
 /**
- * Decides whether `source` may connect: by the most specific intention that matches (Consul's precedence: the destination's name
- * outweighs the source's), else by `byDefault`. Datacenters do not matter: an intention is between services (as in Consul).
+ * Decides whether `source` may connect: by the most specific intention that matches (Consul's precedence: the
+ * destination's name outweighs the source's), else by `byDefault`. Datacenters do not matter: an intention is between
+ * services (as in Consul).
  *
  * The TLS layer must have verified the certificate's chain and trust domain.
  *

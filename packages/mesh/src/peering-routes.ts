@@ -19,8 +19,9 @@ import { peeredServiceServerName, peeringServersName } from './server-names.ts';
 import { groupOf } from './service-group.ts';
 
 /**
- * Derives the routes of cluster peering: exports, imports, and the control-plane connections of servers when they use the gateways.
- * The rules are those of Consul 1.16.4, except for the differences in `docs/peering.md`. No routes without `catalog.peering`.
+ * Derives the routes of cluster peering: exports, imports, and the control-plane connections of servers when they use
+ * the gateways. The rules are those of Consul 1.16.4, except for the differences in `docs/peering.md`. No routes
+ * without `catalog.peering`.
  */
 export function derivePeeringRoutes(catalog: Catalog, gateway: RoutingGateway): DerivedRoutes {
   return joined([...peeringParts(catalog, gateway)]);
@@ -55,7 +56,10 @@ interface PeeringScope {
   readonly services: ReadonlyMap<string, CatalogService>;
 }
 
-/** Drops peerings that are being deleted: all their names disappear at once, although Consul may still replicate their data. */
+/**
+ * Drops peerings that are being deleted: all their names disappear at once, although Consul may still replicate their
+ * data.
+ */
 function livePeers({ peers }: PeeringCatalog): ReadonlyMap<string, ClusterPeer> {
   const live = peers.filter(({ isDeleted }) => !isDeleted);
   return new Map(live.map((peer) => [peer.name.toLowerCase(), peer]));
@@ -153,7 +157,10 @@ function exportBackends(target: ExportTarget, { services }: PeeringScope) {
   return { service, group, backends: backendsOf(group.instances, 'lan', group.onlyPassing, ['service', service.name]) };
 }
 
-/** Returns local failover targets only: gateways elsewhere do not route the name, and Consul's gateway never dialled them. */
+/**
+ * Returns local failover targets only: gateways elsewhere do not route the name, and Consul's gateway never dialled
+ * them.
+ */
 function failoverGroups({ chain }: ExportedService, scope: PeeringScope) {
   const local = (chain?.failover ?? []).filter((target) => isLocal(target, scope.catalog));
   return local.map((target) => ({
@@ -207,7 +214,10 @@ function keyOf({ name, namespace }: Pick<CatalogService, 'name' | 'namespace'>):
   return `${namespace || 'default'}/${name}`;
 }
 
-/** Uses the WAN addresses of all gateways, host names and IPs alike; Consul drops the IPs when any gateway has a host name. */
+/**
+ * Uses the WAN addresses of all gateways, host names and IPs alike; Consul drops the IPs when any gateway has a host
+ * name.
+ */
 function importRoutes(service: ImportedService, { peers, gateway, catalog }: PeeringScope): readonly DerivedRoutes[] {
   const peer = peers.get(service.peer.toLowerCase());
   if (peer === undefined) return [];
@@ -237,7 +247,10 @@ function importRoutes(service: ImportedService, { peers, gateway, catalog }: Pee
   });
 }
 
-/** Rejects server names of this cluster: the peer chooses the name, and could otherwise hijack the traffic of a local service. */
+/**
+ * Rejects server names of this cluster: the peer chooses the name, and could otherwise hijack the traffic of a local
+ * service.
+ */
 function isForeign(serverName: string, { trustDomain }: Catalog): boolean {
   return (
     serverName.includes('.external.') &&
@@ -268,8 +281,8 @@ function byServerName(instances: readonly Instance[]): ReadonlyMap<string, reado
 }
 
 /**
- * Returns the voting servers with their peering ports; read replicas take no part in peering. Ignores health, as Consul does: a
- * follower closes the connection, and the client retries with another server.
+ * Returns the voting servers with their peering ports; read replicas take no part in peering. Ignores health, as Consul
+ * does: a follower closes the connection, and the client retries with another server.
  */
 export function peeringServers(servers: readonly Instance[]): readonly Instance[] {
   return votersOf(servers).flatMap(withPeeringPort);
@@ -302,8 +315,8 @@ function withPeeringPort(server: Instance): readonly Instance[] {
 }
 
 /**
- * The routes to servers of peers that this cluster dials. Of two peerings with the same server name, the newer one is used, as in
- * Consul.
+ * The routes to servers of peers that this cluster dials. Of two peerings with the same server name, the newer one is
+ * used, as in Consul.
  */
 function remoteServers({ catalog, gateway, peers }: PeeringScope): DerivedRoutes {
   // Only servers of the default partition dial.

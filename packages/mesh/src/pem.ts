@@ -6,8 +6,8 @@ const CERTIFICATE_BLOCK = new RegExp(`-----BEGIN (${CERTIFICATE})-----[^-]+-----
 const PRIVATE_KEY_BLOCK = /-----BEGIN ((?:[A-Z]+ )*PRIVATE KEY)-----[\s\S]+?-----END \1-----/;
 
 /**
- * Returns the certificates in a PEM text (RFC 7468), in order. Ignores all other contents, and needs no line break between blocks:
- * OpenSSL reads only the first certificate of files that were concatenated without one.
+ * Returns the certificates in a PEM text (RFC 7468), in order. Ignores all other contents, and needs no line break
+ * between blocks: OpenSSL reads only the first certificate of files that were concatenated without one.
  *
  * @throws Error naming the certificate that is incomplete or invalid
  */
@@ -33,7 +33,10 @@ export function privateKeyIn(pem: string): string | undefined {
   return PRIVATE_KEY_BLOCK.exec(unixLines(pem))?.[0];
 }
 
-/** Converts line ends: OpenSSL does not accept a lone carriage return, nor two in a row, as in files that were converted twice. */
+/**
+ * Converts line ends: OpenSSL does not accept a lone carriage return, nor two in a row, as in files that were converted
+ * twice.
+ */
 function unixLines(pem: string): string {
   return pem.replaceAll(/\r+\n?/g, '\n');
 }

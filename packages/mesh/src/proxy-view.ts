@@ -22,8 +22,8 @@ export interface ProxyView extends Pick<Catalog, 'datacenter' | 'partition' | 't
   /** The decision when no intention matches. */
   readonly intentionDefault: 'allow' | 'deny';
   /**
-   * The peers to which `proxy.service` is exported; callers from other peers are refused. When absent the exports are not known,
-   * and callers are not checked against them.
+   * The peers to which `proxy.service` is exported; callers from other peers are refused. When absent the exports are
+   * not known, and callers are not checked against them.
    */
   readonly importers?: readonly string[];
   /** Whether callers without TLS also reach the application; `strict` when absent. */

@@ -87,8 +87,8 @@ export function upstreamModeSettings(
 }
 
 /**
- * Returns the connect timeout of one upstream in milliseconds: its definition's, else that in the own service's defaults, in their
- * order of precedence.
+ * Returns the connect timeout of one upstream in milliseconds: its definition's, else that in the own service's
+ * defaults, in their order of precedence.
  */
 export function upstreamConnectTimeout(
   upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'peer' | 'connectTimeoutMs'>,

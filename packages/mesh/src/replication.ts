@@ -19,9 +19,9 @@ export interface Export {
 }
 
 /**
- * Returns the instances that a cluster replicates to a peer in place of an exported service's own: one per mesh gateway, with its
- * addresses, weights and health. The gateway's own identity is always accepted as well, so that a service can change between tcp
- * and http.
+ * Returns the instances that a cluster replicates to a peer in place of an exported service's own: one per mesh
+ * gateway, with its addresses, weights and health. The gateway's own identity is always accepted as well, so that a
+ * service can change between tcp and http.
  */
 export function replicated(
   { service, namespace, peer, protocol, targetIdentities }: Export,

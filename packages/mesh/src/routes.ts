@@ -12,16 +12,17 @@ import { groupOf } from './service-group.ts';
 import type { ServiceGroup } from './service-group.ts';
 
 /**
- * Derives the route table of a mesh gateway: what Consul would send to Envoy for the same gateway, except for the differences in
- * `docs/consul.md`. Equal catalogs give equal results: routes by name within each kind, backends by address.
+ * Derives the route table of a mesh gateway: what Consul would send to Envoy for the same gateway, except for the
+ * differences in `docs/consul.md`. Equal catalogs give equal results: routes by name within each kind, backends by
+ * address.
  */
 export function deriveRoutes(catalog: Catalog, gateway: RoutingGateway): DerivedRoutes {
   return wholeOf(derivation((service) => serviceRoutes(service, catalog, gateway), catalog, gateway));
 }
 
 /**
- * Creates a {@link deriveRoutes} with a cache: it skips services whose object is the same as in the previous call, so one change
- * among thousands of services is cheap. The results are the same.
+ * Creates a {@link deriveRoutes} with a cache: it skips services whose object is the same as in the previous call, so
+ * one change among thousands of services is cheap. The results are the same.
  */
 export function routeDeriver(): typeof deriveRoutes {
   const steps = steppedRouteDeriver();
@@ -29,7 +30,8 @@ export function routeDeriver(): typeof deriveRoutes {
 }
 
 /**
- * Creates a {@link routeDeriver} that works in steps, so that the caller can yield in between: thousands of services take 100 ms.
+ * Creates a {@link routeDeriver} that works in steps, so that the caller can yield in between: thousands of services
+ * take 100 ms.
  */
 export function steppedRouteDeriver(): (catalog: Catalog, gateway: RoutingGateway) => Generator<void, DerivedRoutes> {
   let setting = '';
@@ -68,9 +70,9 @@ function* derivation(
 }
 
 /**
- * Derives the route of a service's own name and one of each subset. A service without a Connect instance gets none, as in Consul. A
- * subset that selects no instance, or whose filter is rejected, keeps its route without a backend, so that `explain` can report the
- * reason.
+ * Derives the route of a service's own name and one of each subset. A service without a Connect instance gets none, as
+ * in Consul. A subset that selects no instance, or whose filter is rejected, keeps its route without a backend, so that
+ * `explain` can report the reason.
  */
 function serviceRoutes(service: CatalogService, catalog: Catalog, gateway: RoutingGateway): DerivedRoutes {
   if (service.instances.length === 0) return NOTHING;
@@ -119,7 +121,10 @@ function originOf(
   };
 }
 
-/** Returns the balancing policy. Hash policies need a request, which a gateway does not see: like Consul, it ignores them. */
+/**
+ * Returns the balancing policy. Hash policies need a request, which a gateway does not see: like Consul, it ignores
+ * them.
+ */
 function balanceOf(resolver: GatewayResolver | undefined): Balance | undefined {
   switch (resolver?.loadBalancer) {
     case 'least_request':
@@ -169,8 +174,8 @@ function datacenterRoutes(group: GatewayGroup, catalog: Catalog, gateway: Routin
 const GOSSIP = { resetsEndWell: true } as const;
 
 /**
- * Reports a datacenter without a gateway. Its route remains: a connection then fails with a code for exactly this, not as if the
- * datacenter were unknown.
+ * Reports a datacenter without a gateway. Its route remains: a connection then fails with a code for exactly this, not
+ * as if the datacenter were unknown.
  */
 function noGateway(group: GatewayGroup): readonly Problem[] {
   const { problem, gateways } = group;
@@ -180,8 +185,8 @@ function noGateway(group: GatewayGroup): readonly Problem[] {
 }
 
 /**
- * Routes each server of the local datacenter by its own name, and all of them by the shared name, which a joining server uses
- * first. Ignores health, as Consul does: a failed dial reveals an unreachable server.
+ * Routes each server of the local datacenter by its own name, and all of them by the shared name, which a joining
+ * server uses first. Ignores health, as Consul does: a failed dial reveals an unreachable server.
  */
 function serverRoutes(catalog: Catalog, gateway: RoutingGateway): DerivedRoutes {
   const { datacenter, dnsDomain, servers } = catalog;

@@ -1,5 +1,5 @@
-// Server names (SNI) of the mesh. Names of services, subsets and nodes are free text and may contain dots, so server names are
-// built and compared as a whole, never split.
+// Server names (SNI) of the mesh. Names of services, subsets and nodes are free text and may contain dots, so server
+// names are built and compared as a whole, never split.
 
 /** A service as a Connect proxy addresses it. */
 export interface ServiceTarget {
@@ -50,8 +50,8 @@ export interface ServersTarget {
 }
 
 /**
- * Returns `db.default.dc1.internal.TRUST-DOMAIN`, prefixed with the subset; outside the default partition, `internal-v1` and the
- * partition.
+ * Returns `db.default.dc1.internal.TRUST-DOMAIN`, prefixed with the subset; outside the default partition,
+ * `internal-v1` and the partition.
  */
 export function serviceServerName(target: ServiceTarget): string {
   const { service, subset, namespace, partition, datacenter, trustDomain } = target;
@@ -60,7 +60,10 @@ export function serviceServerName(target: ServiceTarget): string {
   return joined(...named, orDefault(partition), datacenter, 'internal-v1', trustDomain);
 }
 
-/** Returns the suffix of a datacenter's service names: `dc1.internal.TRUST-DOMAIN`, or `PARTITION.dc1.internal-v1.TRUST-DOMAIN`. */
+/**
+ * Returns the suffix of a datacenter's service names: `dc1.internal.TRUST-DOMAIN`, or
+ * `PARTITION.dc1.internal-v1.TRUST-DOMAIN`.
+ */
 export function datacenterServerName({ partition, datacenter, trustDomain }: DatacenterTarget): string {
   if (orDefault(partition) === DEFAULT) return joined(datacenter, 'internal', trustDomain);
   return joined(orDefault(partition), datacenter, 'internal-v1', trustDomain);
@@ -98,8 +101,8 @@ export function anyNameBelow(suffix: string): string {
 }
 
 /**
- * Returns why no TLS client can send `name` as its SNI, or `undefined` if one can: a host name has at most 253 bytes, in labels of
- * 1 to 63 letters, digits, hyphens and underscores. Consul accepts any string as the name of a service.
+ * Returns why no TLS client can send `name` as its SNI, or `undefined` if one can: a host name has at most 253 bytes,
+ * in labels of 1 to 63 letters, digits, hyphens and underscores. Consul accepts any string as the name of a service.
  */
 export function serverNameProblem(name: string): string | undefined {
   const host = name.startsWith('*.') ? name.slice(2) : name;

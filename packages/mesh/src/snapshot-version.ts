@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import type { Route } from '@meshgate/core';
 
 /**
- * Computes versions of snapshots: equal routes and warnings give equal versions. Hashes each route once, however many snapshots
- * contain it.
+ * Computes versions of snapshots: equal routes and warnings give equal versions. Hashes each route once, however many
+ * snapshots contain it.
  */
 export class SnapshotVersions {
   readonly #digests = new WeakMap<Route, string>();

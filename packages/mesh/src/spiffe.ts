@@ -33,8 +33,8 @@ export type SpiffeId =
 export type ParsedSpiffeId = SpiffeId | { readonly kind: 'invalid'; readonly reason: string };
 
 /**
- * Parses the URI of a certificate. Splits the path before it unescapes the segments, so that an escaped slash stays inside its
- * segment. Never throws.
+ * Parses the URI of a certificate. Splits the path before it unescapes the segments, so that an escaped slash stays
+ * inside its segment. Never throws.
  */
 export function parseSpiffeId(text: string): ParsedSpiffeId {
   const match = /^spiffe:\/\/([^/?#@:\s]+)((?:\/[^/?#\s]+)*)$/i.exec(text);
@@ -46,8 +46,8 @@ export function parseSpiffeId(text: string): ParsedSpiffeId {
 }
 
 /**
- * Formats an identity as a URI, the inverse of {@link parseSpiffeId}. Omits the default partition, and escapes like Go's `url.URL`,
- * which formats the URIs in Consul's certificates: `@ : + $ = ; & , ~` stay unescaped.
+ * Formats an identity as a URI, the inverse of {@link parseSpiffeId}. Omits the default partition, and escapes like
+ * Go's `url.URL`, which formats the URIs in Consul's certificates: `@ : + $ = ; & , ~` stay unescaped.
  */
 export function formatSpiffeId(id: SpiffeId): string {
   return ['spiffe:/', id.trustDomain, ...segmentsOf(id).map(escaped)].join('/');

@@ -2,7 +2,10 @@ import type { Authorization, AuthorizationRequest } from './intentions.ts';
 
 /** The credentials of a Connect proxy and the authorities that it trusts, in PEM. */
 export interface Credentials {
-  /** The leaf certificate and all intermediates up to the root. Sent in full, because peers do not have the intermediates. */
+  /**
+   * The leaf certificate and all intermediates up to the root. Sent in full, because peers do not have the
+   * intermediates.
+   */
   readonly certificate: string;
   /** Private key of the leaf certificate. Never written to disk or to a log. */
   readonly privateKey: string;
@@ -13,7 +16,8 @@ export interface Credentials {
   /** Peers, each trusted for its own trust domain only; none when absent. */
   readonly peers?: readonly PeerTrust[];
   /**
-   * TLS settings of the mesh (`mesh` entry, `TLS`), for connections from clients and to servers; the proxy's own limits also apply.
+   * TLS settings of the mesh (`mesh` entry, `TLS`), for connections from clients and to servers; the proxy's own limits
+   * also apply.
    */
   readonly tls?: { readonly incoming?: TlsSettings; readonly outgoing?: TlsSettings };
 }
@@ -25,13 +29,15 @@ export interface TlsSettings {
   /** In the form of `minVersion`; the newest version when absent. */
   readonly maxVersion?: string;
   /**
-   * IANA names of cipher suites for TLS 1.2 and older; those of TLS 1.3 cannot be selected (as in Consul). All when absent or
-   * empty.
+   * IANA names of cipher suites for TLS 1.2 and older; those of TLS 1.3 cannot be selected (as in Consul). All when
+   * absent or empty.
    */
   readonly cipherSuites?: readonly string[];
 }
 
-/** The certificate authorities of a peer. The URIs in its root certificates, where they have any, name its trust domain. */
+/**
+ * The certificate authorities of a peer. The URIs in its root certificates, where they have any, name its trust domain.
+ */
 export interface PeerTrust {
   /** The local name of the peer. */
   readonly peer: string;
@@ -59,8 +65,8 @@ export interface Caller extends Pick<AuthorizationRequest, 'source' | 'sourcePee
 /** Decides whether a caller may connect. */
 export interface Authorizer {
   /**
-   * Decides on a caller, within a bounded time even if that caller has disconnected. Rejects when no decision is possible: the
-   * caller must then be refused.
+   * Decides on a caller, within a bounded time even if that caller has disconnected. Rejects when no decision is
+   * possible: the caller must then be refused.
    */
   authorize(caller: Caller, destination: Omit<AuthorizationRequest, 'source' | 'sourcePeer'>): Promise<Authorization>;
 }

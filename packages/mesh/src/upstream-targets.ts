@@ -12,8 +12,8 @@ import { serverNameProblem } from './server-names.ts';
 /** The state of the mesh from which a Connect proxy selects targets. */
 export interface MeshAround extends Pick<Catalog, 'datacenter' | 'partition' | 'gateways'> {
   /**
-   * Returns the instances that a target selects; `undefined` when they are not known, for example while the other datacenter does
-   * not respond. Gateways are dialled even then.
+   * Returns the instances that a target selects; `undefined` when they are not known, for example while the other
+   * datacenter does not respond. Gateways are dialled even then.
    */
   instancesOf(target: ChainTarget): Selection | undefined;
 }
@@ -52,15 +52,18 @@ export interface UpstreamTarget {
 /**
  * Returns the addresses to dial for each target of `chain`, in order of preference.
  *
- * Gateways are used only for another datacenter or partition, or for a peer. A gateway counts as healthy when it passes its own
- * checks and the service behind it has a healthy instance, or the service's health is not known; Consul's own sidecars ignore the
- * gateway's checks.
+ * Gateways are used only for another datacenter or partition, or for a peer. A gateway counts as healthy when it passes
+ * its own checks and the service behind it has a healthy instance, or the service's health is not known; Consul's own
+ * sidecars ignore the gateway's checks.
  */
 export function upstreamTargets(chain: DiscoveryChain, around: MeshAround): readonly UpstreamTarget[] {
   return chain.targets.map((target) => upstreamTarget(target, around));
 }
 
-/** Orders targets for dialling: those with a healthy backend first. The others remain, because health checks may be out of date. */
+/**
+ * Orders targets for dialling: those with a healthy backend first. The others remain, because health checks may be out
+ * of date.
+ */
 export function dialOrder(targets: readonly UpstreamTarget[]): readonly UpstreamTarget[] {
   const isServing = ({ backends }: UpstreamTarget): boolean => backends.some(({ healthy }) => healthy);
   return [...targets.filter(isServing), ...targets.filter((target) => !isServing(target))];
@@ -72,7 +75,8 @@ export function pathTo(target: ChainTarget, from: Pick<Catalog, 'datacenter' | '
   if (target.decision.kind === 'refused') return 'undecided';
   const mode = modeOf(target.decision);
   if (mode === 'local') return 'local-gateway';
-  // A peer's exports are reachable only through its gateways; the peer replicates their addresses in place of the instances'.
+  // A peer's exports are reachable only through its gateways; the peer replicates their addresses in place of the
+  // instances'.
   return mode === 'remote' || target.peer !== undefined ? 'remote-gateway' : 'direct';
 }
 
@@ -109,7 +113,10 @@ function upstreamTarget(given: ChainTarget, around: MeshAround): UpstreamTarget 
   };
 }
 
-/** Takes the SNI and the expected identities from the peer's instances; until the peer replicates them, no server is trusted. */
+/**
+ * Takes the SNI and the expected identities from the peer's instances; until the peer replicates them, no server is
+ * trusted.
+ */
 function withPeerMeta(target: ChainTarget, known: Selection | undefined): ChainTarget {
   const described = selected(known).find(({ peerMeta }) => peerMeta !== undefined)?.peerMeta;
   const [serverName] = described?.serverNames ?? [];
@@ -117,7 +124,9 @@ function withPeerMeta(target: ChainTarget, known: Selection | undefined): ChainT
   return { ...target, serverName: serverName.toLowerCase(), identities: described.identities };
 }
 
-/** Returns why gateways that pass their own checks count as unhealthy: the service behind them has no healthy instance. */
+/**
+ * Returns why gateways that pass their own checks count as unhealthy: the service behind them has no healthy instance.
+ */
 function behindGateways(target: ChainTarget, path: UpstreamPath, known: Selection | undefined): string | undefined {
   if ((path !== 'local-gateway' && path !== 'remote-gateway') || known?.kind !== 'selected') return undefined;
   if (serviceHealth(known, target) !== 'unhealthy') return undefined;
@@ -225,7 +234,10 @@ function modeProblems({ decision }: ChainTarget, path: UpstreamPath): readonly P
   return decision.kind === 'refused' && path === 'undecided' ? [{ path: [], message: decision.message }] : [];
 }
 
-/** Reports names that a gateway cannot route: gateways route by SNI and accept host names only, instances accept any name. */
+/**
+ * Reports names that a gateway cannot route: gateways route by SNI and accept host names only, instances accept any
+ * name.
+ */
 function nameProblems({ serverName }: ChainTarget, path: UpstreamPath): readonly Problem[] {
   if (serverName === '' || path === 'direct' || path === 'undecided') return [];
   const found = serverNameProblem(serverName);

@@ -10,8 +10,8 @@ export interface PossibleExport {
 }
 
 /**
- * Whether `service` is exported to `peer`, by its own name or by another name whose discovery chain leads to it. Also `true` when
- * the token may not read the exports: intentions alone then decide.
+ * Whether `service` is exported to `peer`, by its own name or by another name whose discovery chain leads to it. Also
+ * `true` when the token may not read the exports: intentions alone then decide.
  *
  * @throws AgentError when the agent fails
  */

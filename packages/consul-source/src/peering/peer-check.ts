@@ -14,8 +14,8 @@ export interface PeerFinding extends AgentFinding {
 }
 
 /**
- * Queries an agent for each peering: its state, the number of services exchanged, and the expiry of the peer's roots. Read-only.
- * Never rejects; returns no findings when the agent has no peering, or does not respond.
+ * Queries an agent for each peering: its state, the number of services exchanged, and the expiry of the peer's roots.
+ * Read-only. Never rejects; returns no findings when the agent has no peering, or does not respond.
  */
 export async function checkPeers(options: AgentOptions): Promise<readonly PeerFinding[]> {
   const agent = openAgent(options, 1);

@@ -26,7 +26,8 @@ export class PeerStatus {
   /**
    * Records a problem of the bundles.
    *
-   * @param problem why a bundle cannot be read, so that the last readable one remains in use; `undefined` when there is no problem
+   * @param problem why a bundle cannot be read, so that the last readable one remains in use; `undefined` when there is
+   * no problem
    */
   bundleProblem(problem: Error | undefined): void {
     if (problem?.message === this.#bundleProblem?.message) return;
@@ -78,8 +79,8 @@ export function peerTrust(peers: readonly ClusterPeer[], bundles: readonly PeerT
 }
 
 /**
- * Takes the trust domain from the SNI of the peer's servers, `server.dc1.peering.TRUST-DOMAIN`, which only the dialling cluster
- * has.
+ * Takes the trust domain from the SNI of the peer's servers, `server.dc1.peering.TRUST-DOMAIN`, which only the dialling
+ * cluster has.
  */
 function trustDomainOf(peer: ClusterPeer | undefined): Pick<PeerTrust, 'trustDomain'> {
   const [, trustDomain] = /\.peering\.(.+)$/.exec(peer?.serverName ?? '') ?? [];

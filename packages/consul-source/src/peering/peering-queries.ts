@@ -14,11 +14,11 @@ export interface PeersResponse {
 }
 
 /**
- * Follows the peerings of this cluster. An agent before 1.13, or one with peering disabled, has none. For a token without the
- * permission there is a warning that names the missing rule.
+ * Follows the peerings of this cluster. An agent before 1.13, or one with peering disabled, has none. For a token
+ * without the permission there is a warning that names the missing rule.
  *
- * A blocking query returns when a peering is written, not when its state changes, and before 1.15.3 it does not block: so the list
- * is also polled every few seconds.
+ * A blocking query returns when a peering is written, not when its state changes, and before 1.15.3 it does not block:
+ * so the list is also polled every few seconds.
  */
 export async function* peerResponses(
   agent: Agent,
@@ -64,8 +64,8 @@ export function noPeering(reason: unknown): AgentError {
 }
 
 /**
- * The peerings seen so far, to verify a response that lacks one of them. Consul marks a peering as deleted before it leaves the
- * list; one that was deleted in between is unknown when queried by name.
+ * The peerings seen so far, to verify a response that lacks one of them. Consul marks a peering as deleted before it
+ * leaves the list; one that was deleted in between is unknown when queried by name.
  */
 export class KnownPeers {
   #last: ReadonlyMap<string, ClusterPeer>;
@@ -107,8 +107,8 @@ function peeringPath(name: string): string {
 }
 
 /**
- * Follows whether the servers of peers connect through the mesh gateways. `false` where the agent has no such entry, or not this
- * kind of entry.
+ * Follows whether the servers of peers connect through the mesh gateways. `false` where the agent has no such entry, or
+ * not this kind of entry.
  */
 export async function* throughGateways(agent: Agent, signal: AbortSignal): AsyncGenerator<boolean> {
   const path = 'config/mesh/mesh';
@@ -117,10 +117,11 @@ export async function* throughGateways(agent: Agent, signal: AbortSignal): Async
 }
 
 /**
- * Follows the exports to `peer`: from the servers' resolved view of the entry, with wildcards expanded, which requires only
- * `service:read`; where the agent does not have this view, from the documented list, else from the entry itself.
+ * Follows the exports to `peer`: from the servers' resolved view of the entry, with wildcards expanded, which requires
+ * only `service:read`; where the agent does not have this view, from the documented list, else from the entry itself.
  *
- * @param isHeld whether to use blocking queries; when false, polls every few seconds, since a blocking query occupies a connection
+ * @param isHeld whether to use blocking queries; when false, polls every few seconds, since a blocking query occupies a
+ * connection
  */
 export async function* exportResponses(
   agent: Agent,

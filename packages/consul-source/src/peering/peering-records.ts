@@ -57,7 +57,8 @@ export function exportsTo(json: unknown, peer: string): readonly ExportedName[] 
 }
 
 /**
- * Parses the list of `exported-services` entries: the exports to `peer`. Leaves wildcards to the caller, which knows all services.
+ * Parses the list of `exported-services` entries: the exports to `peer`. Leaves wildcards to the caller, which knows
+ * all services.
  */
 export function exportsInEntries(json: unknown, peer: string): readonly ExportedName[] | undefined {
   if (!Array.isArray(json)) return undefined;
@@ -67,7 +68,10 @@ export function exportsInEntries(json: unknown, peer: string): readonly Exported
   return services.filter((service) => objects(service['Consumers']).some(isFor)).map(exportedName);
 }
 
-/** Parses `/v1/config/mesh/mesh`: whether the servers of peers connect through the mesh gateways; `undefined` for another entry. */
+/**
+ * Parses `/v1/config/mesh/mesh`: whether the servers of peers connect through the mesh gateways; `undefined` for
+ * another entry.
+ */
 export function isThroughGateways(json: unknown): boolean | undefined {
   const entry = object(json);
   if (text(entry?.['Kind']) !== 'mesh') return undefined;
@@ -105,7 +109,8 @@ function exportTargetOf(json: unknown): ExportTarget | undefined {
 }
 
 /**
- * Returns the services that a node of `/v1/internal/ui/nodes` imports from a peer; each instance represents a gateway of that peer.
+ * Returns the services that a node of `/v1/internal/ui/nodes` imports from a peer; each instance represents a gateway
+ * of that peer.
  */
 export function importsOn(node: JsonObject): readonly ImportedService[] {
   const peer = text(node['PeerName']);

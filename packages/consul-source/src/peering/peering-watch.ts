@@ -32,8 +32,9 @@ export interface KnownPeering {
 }
 
 /**
- * Watches cluster peering: the peers, the exports to each, their discovery chains, and whether the servers connect through the
- * gateways. A part that fails keeps its last value. While there is no peer, only the list of peers is queried.
+ * Watches cluster peering: the peers, the exports to each, their discovery chains, and whether the servers connect
+ * through the gateways. A part that fails keeps its last value. While there is no peer, only the list of peers is
+ * queried.
  */
 export class PeeringWatch {
   readonly #agent: Agent;

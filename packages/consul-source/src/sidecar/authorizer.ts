@@ -15,14 +15,17 @@ import { list, object, objects, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
 import { isExported } from '../peering/exported-to.ts';
 
-/** An authorizer that queries the agent for each connection: the agent answers from its cache, in about a millisecond. */
+/**
+ * An authorizer that queries the agent for each connection: the agent answers from its cache, in about a millisecond.
+ */
 export interface ConsulAuthorizer extends Authorizer, Service {}
 
 /**
  * Creates an authorizer by Consul's intentions. The token needs `service:write` on the destination.
  *
- * The agent's own decision ignores peers: it mistakes a peer's `web` for the local one. For callers of a peer, this function itself
- * decides: by the intentions that name the peer, else by the default; when the agent does not reveal the default, they are denied.
+ * The agent's own decision ignores peers: it mistakes a peer's `web` for the local one. For callers of a peer, this
+ * function itself decides: by the intentions that name the peer, else by the default; when the agent does not reveal
+ * the default, they are denied.
  */
 export function consulAuthorizer(options: AgentOptions): ConsulAuthorizer {
   const agent = openAgent(options, SOCKETS);
@@ -89,8 +92,8 @@ async function judgementOfAgent(
 }
 
 /**
- * Allows callers of a peer only for services exported to that peer, since Consul's own proxies trust the certificates of no other
- * peer.
+ * Allows callers of a peer only for services exported to that peer, since Consul's own proxies trust the certificates
+ * of no other peer.
  */
 async function judgementOfImporter(
   agent: Agent,
@@ -125,8 +128,9 @@ interface Matching {
 }
 
 /**
- * Returns the decision when no intention matches. The agent reveals it only as its decision on a caller without intentions: a
- * service name that does not exist. A local intention for `*` matches that name, too, and hides the default.
+ * Returns the decision when no intention matches. The agent reveals it only as its decision on a caller without
+ * intentions: a service name that does not exist. A local intention for `*` matches that name, too, and hides the
+ * default.
  */
 async function defaultJudgement(
   agent: Agent,
@@ -166,7 +170,10 @@ async function intentionsFor(
 
 const INTENTIONS = 'connect/intentions/match';
 
-/** Parses `/v1/connect/intentions/match`: the intentions for connections to `destination`; `undefined` for another format. */
+/**
+ * Parses `/v1/connect/intentions/match`: the intentions for connections to `destination`; `undefined` for another
+ * format.
+ */
 export function intentionsOf(json: unknown, destination: string): readonly Intention[] | undefined {
   const byName = object(json);
   if (byName === undefined) return undefined;

@@ -17,14 +17,16 @@ import { registeredProxy } from './registered-proxy.ts';
 /** Connection to an agent, and additional trust of a Connect proxy. */
 export interface CredentialOptions extends AgentOptions {
   /**
-   * Roots of peers, for a token without `peering:read`: a PEM file or a folder of PEM files for each peer, reloaded at run time.
+   * Roots of peers, for a token without `peering:read`: a PEM file or a folder of PEM files for each peer, reloaded at
+   * run time.
    */
   readonly trustBundles?: TrustBundles;
 }
 
 /**
- * Follows the leaf certificate of a proxy's service, and the roots of the mesh and of its peers. The agent renews the leaf
- * certificate long before it expires, and reports new roots before leaf certificates of them are in use. Keys stay in memory.
+ * Follows the leaf certificate of a proxy's service, and the roots of the mesh and of its peers. The agent renews the
+ * leaf certificate long before it expires, and reports new roots before leaf certificates of them are in use. Keys stay
+ * in memory.
  *
  * @param status receives the state of peers
  */
@@ -63,8 +65,8 @@ interface FollowedCredentials {
 }
 
 /**
- * Yields each combination of leaf certificate and roots, once both are known. Throws when either fails, so that the source reports
- * the failure.
+ * Yields each combination of leaf certificate and roots, once both are known. Throws when either fails, so that the
+ * source reports the failure.
  */
 async function* credentialsOf(
   { agent, service, status, bundles: files }: FollowedCredentials,
@@ -74,7 +76,8 @@ async function* credentialsOf(
   const options = { changed: (): void => changes.set(), signal };
   const leaf = new Watched((inner) => leaves(agent, service, inner), options);
   const roots = new Watched((inner) => meshRoots(agent, { mayBeNone: false }, inner), options);
-  // Trust in other clusters is optional: without peerings, or when the token may not read them, only this cluster is trusted.
+  // Trust in other clusters is optional: without peerings, or when the token may not read them, only this cluster is
+  // trusted.
   const seenPeers = new KnownPeers();
   const peers = new Watched((inner) => reported(peerResponses(agent, seenPeers, inner), status), options);
   const hasBundles = Object.keys(files).length > 0;

@@ -83,7 +83,10 @@ function isProxy(service: JsonObject): boolean {
   return service['Kind'] === 'connect-proxy';
 }
 
-/** Returns the id of the instance behind a proxy, or its service when the registration names no instance, as in mesh files. */
+/**
+ * Returns the id of the instance behind a proxy, or its service when the registration names no instance, as in mesh
+ * files.
+ */
 function instanceOf(service: JsonObject): string {
   const proxy = object(service['Proxy']);
   return text(proxy?.['DestinationServiceID']) || text(proxy?.['DestinationServiceName']);

@@ -18,8 +18,8 @@ export function gatewaysInUse(
 }
 
 /**
- * Returns `groups`, with the health of each gateway from its own datacenter when that responds. Federation states are less current:
- * each datacenter writes them every few seconds, and they are replicated with a delay.
+ * Returns `groups`, with the health of each gateway from its own datacenter when that responds. Federation states are
+ * less current: each datacenter writes them every few seconds, and they are replicated with a delay.
  */
 export function withCurrentHealth(
   groups: readonly GatewayGroup[],

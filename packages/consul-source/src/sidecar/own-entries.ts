@@ -38,9 +38,9 @@ export function ownEntriesOf({ proxyDefaults, serviceDefaults, mesh }: OwnEntrie
 /**
  * Returns the mode of an upstream, and the scope that sets it.
  *
- * Agents merge central configuration into registrations, either completely or not at all, by a setting that is not visible
- * elsewhere. A merged registration has the right mode, but not its origin: where an entry has the same value, this entry is assumed
- * to be the origin.
+ * Agents merge central configuration into registrations, either completely or not at all, by a setting that is not
+ * visible elsewhere. A merged registration has the right mode, but not its origin: where an entry has the same value,
+ * this entry is assumed to be the origin.
  */
 export function attributedMode(
   upstream: UpstreamDefinition,

@@ -5,8 +5,8 @@ import type { JsonObject } from '../json.ts';
 import { passiveHealthCheckIn } from './passive-health-check.ts';
 
 /**
- * Parses the registration of a Connect proxy from `agent/service/:id`; `undefined` for another kind. `Proxy.Config` is opaque to
- * Consul and weakly typed, as for Consul's own proxies.
+ * Parses the registration of a Connect proxy from `agent/service/:id`; `undefined` for another kind. `Proxy.Config` is
+ * opaque to Consul and weakly typed, as for Consul's own proxies.
  */
 export function proxyDefinitionOf(json: unknown): ProxyDefinition | undefined {
   const service = object(json);
@@ -44,7 +44,9 @@ function applicationAddress(proxy: JsonObject): Endpoint {
   return { host: text(proxy['LocalServiceAddress']) || LOOPBACK, port: number(proxy['LocalServicePort']) };
 }
 
-/** Returns none for an upstream without a local address: a transparent proxy identifies it by the original destination. */
+/**
+ * Returns none for an upstream without a local address: a transparent proxy identifies it by the original destination.
+ */
 function upstreamOf(upstream: JsonObject, proxyId: string): readonly UpstreamDefinition[] {
   const name = text(upstream['DestinationName']);
   const bind = bindAddress(upstream);
@@ -72,7 +74,10 @@ function upstreamOf(upstream: JsonObject, proxyId: string): readonly UpstreamDef
   ];
 }
 
-/** Reads the limit as a registration writes it, or in the spelling of entries, as an agent merges it into a registration. */
+/**
+ * Reads the limit as a registration writes it, or in the spelling of entries, as an agent merges it into a
+ * registration.
+ */
 function maxConnectionsIn(config: JsonObject): number {
   const limits = object(config['limits']) ?? object(config['Limits']);
   return weakNumber(limits?.['max_connections'] ?? limits?.['MaxConnections']) ?? 0;

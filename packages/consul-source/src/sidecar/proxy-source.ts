@@ -44,10 +44,10 @@ import { chainTargets, viewOf } from './view.ts';
 import type { ProxyObservation } from './view.ts';
 
 /**
- * Follows the view of a Connect proxy from the local agent: its registration, by hash; for each upstream the compiled discovery
- * chain and the health of every target; and the mesh gateways of all datacenters, with the health of those that are dialled. A
- * query that fails keeps its last value, with a warning. A response that has become empty is held while it may result from a state
- * loss.
+ * Follows the view of a Connect proxy from the local agent: its registration, by hash; for each upstream the compiled
+ * discovery chain and the health of every target; and the mesh gateways of all datacenters, with the health of those
+ * that are dialled. A query that fails keeps its last value, with a warning. A response that has become empty is held
+ * while it may result from a state loss.
  *
  * @param peers state of the peers' roots
  */
@@ -74,8 +74,8 @@ export function consulProxySource(
   }
 }
 
-// Each blocking query occupies one socket: this suffices for a few dozen upstreams, and leaves sockets to other processes on the
-// host, of which an agent accepts 200 connections in total.
+// Each blocking query occupies one socket: this suffices for a few dozen upstreams, and leaves sockets to other
+// processes on the host, of which an agent accepts 200 connections in total.
 const SOCKETS = 128;
 // An unresponsive datacenter must not delay targets in the others.
 const PATIENCE_MS = 2_000;
@@ -224,7 +224,10 @@ class ProxyWatch {
     return this.#facts;
   }
 
-  /** Queries again, at once, whether the servers show the proxy itself: a pending blocking query could take half a minute. */
+  /**
+   * Queries again, at once, whether the servers show the proxy itself: a pending blocking query could take half a
+   * minute.
+   */
   #lookForLoss(proxy: ProxyDefinition): void {
     const before = this.#visibility;
     this.#visibility = new Watched(
@@ -319,8 +322,8 @@ function watchedFacts(facts: MeshFacts): readonly Watched<unknown>[] {
 }
 
 /**
- * The proxy's own service, as the servers show it. When the proxy itself is missing there, other empty responses do not take
- * effect.
+ * The proxy's own service, as the servers show it. When the proxy itself is missing there, other empty responses do not
+ * take effect.
  */
 interface OwnCatalog {
   /** Keys of instances, by id. */
@@ -384,7 +387,10 @@ async function* ownDatacenter(agent: Agent, service: string, signal: AbortSignal
     );
 }
 
-/** Follows the intentions for callers of `service`; none where the token may not read them: the agent alone then decides. */
+/**
+ * Follows the intentions for callers of `service`; none where the token may not read them: the agent alone then
+ * decides.
+ */
 async function* intentionResponses(
   agent: Agent,
   service: string,

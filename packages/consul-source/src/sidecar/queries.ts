@@ -17,8 +17,8 @@ export interface QueryResult {
 }
 
 /**
- * Follows a configuration entry of a kind that may have thousands; `null` while it does not exist. Each query for a missing entry
- * makes the agent log an error (`Config entry not found`).
+ * Follows a configuration entry of a kind that may have thousands; `null` while it does not exist. Each query for a
+ * missing entry makes the agent log an error (`Config entry not found`).
  */
 export async function* entryResponses(agent: Agent, path: string, signal: AbortSignal): AsyncGenerator {
   for await (const response of blockingQuery(agent, { path, mayBeMissing: true }, signal))
@@ -26,8 +26,8 @@ export async function* entryResponses(agent: Agent, path: string, signal: AbortS
 }
 
 /**
- * Follows the only entry of a kind, by its list: an empty list is not an error for the agent. `null` while the entry does not
- * exist.
+ * Follows the only entry of a kind, by its list: an empty list is not an error for the agent. `null` while the entry
+ * does not exist.
  */
 export async function* onlyEntryResponses(
   agent: Agent,
@@ -42,7 +42,8 @@ export async function* onlyEntryResponses(
 }
 
 /**
- * Follows the entry `mesh`; `null` while it does not exist, and with an agent before 1.10, which does not have this kind of entry.
+ * Follows the entry `mesh`; `null` while it does not exist, and with an agent before 1.10, which does not have this
+ * kind of entry.
  */
 export async function* meshEntryResponses(agent: Agent, signal: AbortSignal): AsyncGenerator {
   try {
@@ -54,7 +55,10 @@ export async function* meshEntryResponses(agent: Agent, signal: AbortSignal): As
   }
 }
 
-/** Follows the discovery chain of an upstream, compiled for TCP whatever the service's protocol: this proxy supports only TCP. */
+/**
+ * Follows the discovery chain of an upstream, compiled for TCP whatever the service's protocol: this proxy supports
+ * only TCP.
+ */
 export async function* chainResponses(
   agent: Agent,
   { name, datacenter, namespace }: UpstreamDefinition,

@@ -21,8 +21,9 @@ export interface RegisteredProxy {
 /**
  * Follows the registration of a proxy; yields `null` while the agent does not know it.
  *
- * A definition with `proxy.destination_service_name` counts as a proxy even without `kind = "connect-proxy"`: Consul's manual has
- * such examples. The agent treats it as an ordinary service and does not show its proxy settings; the catalog does.
+ * A definition with `proxy.destination_service_name` counts as a proxy even without `kind = "connect-proxy"`: Consul's
+ * manual has such examples. The agent treats it as an ordinary service and does not show its proxy settings; the
+ * catalog does.
  *
  * @throws AgentError when the id belongs to another kind of service
  */
@@ -117,8 +118,8 @@ function noProxy(id: string, found: string): string {
 }
 
 /**
- * Warns about mode `transparent`, for which Consul's own proxy has another listener, to which the host redirects all outgoing
- * connections.
+ * Warns about mode `transparent`, for which Consul's own proxy has another listener, to which the host redirects all
+ * outgoing connections.
  */
 function transparency(service: JsonObject, { id }: ProxyDefinition): Pick<RegisteredProxy, 'warning'> {
   if (text(object(service['Proxy'])?.['Mode']) !== 'transparent') return {};
