@@ -4,9 +4,9 @@ import type { CertifiedService } from './certificate-identity.ts';
 import type { Identity } from './identity.ts';
 
 /**
- * The service behind a client certificate: of this cluster, or of a trusted peer. TLS has verified the chain against
- * all roots together; this checks it against those of the trust domain that the certificate claims, so that a peer's CA
- * can only vouch for its own services, and ours for none of a peer.
+ * Returns the service in a client certificate, of this cluster or of a trusted peer. TLS has verified the chain against
+ * all roots together; this function verifies it against the roots of the claimed trust domain, so that a peer's CA can
+ * certify only its own services, and this cluster's CA none of a peer's.
  *
  * @param certificate from the socket's first call: Node returns the rest of the chain only then
  */
@@ -27,7 +27,10 @@ export function callerOf(certificate: X509Certificate, identity: Identity): Cert
   return own;
 }
 
-/** The certificates that the other side sent besides its leaf, as far as each is the issuer of the previous one. */
+/**
+ * Returns the certificates that the client sent after its leaf certificate, as long as each has issued the previous
+ * one.
+ */
 function sentBeside(leaf: X509Certificate): readonly X509Certificate[] {
   const certificates: X509Certificate[] = [];
   for (let next = leaf.issuerCertificate; next !== undefined; next = next.issuerCertificate) {
@@ -37,7 +40,7 @@ function sentBeside(leaf: X509Certificate): readonly X509Certificate[] {
   return certificates;
 }
 
-/** Whether a chain leads from `leaf` through CAs in `sent` to one of `roots`, all of them valid now. */
+/** Whether a chain of currently valid certificates leads from `leaf` through CAs in `sent` to one of `roots`. */
 function leadsTo(roots: readonly X509Certificate[], leaf: X509Certificate, sent: readonly X509Certificate[]): boolean {
   const path = [leaf];
   for (let last = leaf; path.length <= MAX_PATH;) {
@@ -50,7 +53,7 @@ function leadsTo(roots: readonly X509Certificate[], leaf: X509Certificate, sent:
   return false;
 }
 
-// Consul's chains have two intermediates at most; a client must not cost CPU time with a long one.
+// Consul's chains have two intermediates at most; the limit keeps a long chain from costing CPU time.
 const MAX_PATH = 8;
 
 function isSignedBy(subject: X509Certificate, issuer: X509Certificate): boolean {

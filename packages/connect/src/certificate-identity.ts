@@ -2,17 +2,17 @@ import type { X509Certificate } from 'node:crypto';
 import { parseSpiffeId } from '@meshgate/mesh';
 import type { Caller } from '@meshgate/mesh';
 
-/** The service in a certificate, or why it has none that the mesh knows. */
+/** The service in a certificate, or why there is none. */
 export type CertifiedService =
   | ({ readonly kind: 'service' } & Caller)
-  /** `reason`: what was expected, what was found. */
+  /** `reason`: the expected contents, and those found. */
   | { readonly kind: 'unknown'; readonly reason: string };
 
 /**
- * Reads the service of a certificate. Verifying the certificate is TLS's task.
+ * Reads the service in a certificate. TLS verifies the certificate itself.
  *
- * Requires exactly one URI, a service's SPIFFE ID in the trust domain: several could be interpreted differently
- * elsewhere.
+ * Requires exactly one URI, a service's SPIFFE ID in the trust domain: other software could pick another one of several
+ * URIs.
  */
 export function serviceIn(certificate: X509Certificate, trustDomain: string): CertifiedService {
   const uris = urisIn(certificate);
@@ -26,13 +26,13 @@ export function serviceIn(certificate: X509Certificate, trustDomain: string): Ce
   return { kind: 'service', uri, source, serialNumber: pairs(certificate.serialNumber) };
 }
 
-/** The one URI of a certificate; `undefined` when it has none, or several. */
+/** Returns the only URI of a certificate; `undefined` when it has none or several. */
 export function uriIn(certificate: X509Certificate): string | undefined {
   const [uri, ...others] = urisIn(certificate);
   return others.length === 0 ? uri : undefined;
 }
 
-/** For people: subject and expiry as stated. Says nothing about its validity. */
+/** Describes a certificate for messages, by subject and expiry. Does not validate it. */
 export function describeCertificate(certificate: X509Certificate): string {
   const name = urisIn(certificate).join(', ') || subjectOf(certificate);
   return `that of ${name}, valid until ${new Date(certificate.validTo).toISOString()}`;
@@ -43,8 +43,8 @@ function unknown(expected: string, found: string): CertifiedService {
 }
 
 /**
- * Node joins alternative names into one string, and quotes those that could pass for several. No name in a mesh needs
- * quotes: with one, no URI is accepted.
+ * Returns the URIs of a certificate. Node joins alternative names into one string, and quotes a name that would be
+ * ambiguous. No name in a mesh needs quotes, so a certificate with a quoted name gets no valid URI.
  */
 function urisIn({ subjectAltName = '' }: X509Certificate): readonly string[] {
   if (subjectAltName.includes('"')) return [subjectAltName];
@@ -54,7 +54,7 @@ function urisIn({ subjectAltName = '' }: X509Certificate): readonly string[] {
     .map((name) => name.slice('URI:'.length));
 }
 
-/** The types omit it, but an empty subject is `undefined`. */
+/** Node's types omit it, but an empty subject is `undefined`. */
 function subjectOf({ subject }: { readonly subject?: string }): string {
   return subject === undefined || subject === '' ? 'a certificate without a subject' : subject.replaceAll('\n', ', ');
 }

@@ -13,19 +13,19 @@ import { serverRefusal } from './server-identity.ts';
 import type { ExpectedServer } from './server-identity.ts';
 import { isUnknownNameAlert, refusalByAlert, tlsReason } from './tls-reason.ts';
 
-/** One handshake with a server of the mesh. */
+/** Parameters of a handshake with a server of the mesh. */
 export interface ClientHandshake extends ExpectedServer {
-  /** The credentials of this side, and the roots for the other. */
+  /** The credentials to present, and the roots by which to verify the server. */
   readonly identity: Identity;
-  /** In milliseconds. */
+  /** Time limit in milliseconds. */
   readonly timeoutMs: number;
 }
 
 /**
- * Starts mutual TLS on a dialled connection.
+ * Starts mutual TLS on an upstream connection.
  *
  * @throws ProxyError `UPSTREAM_UNTRUSTED` when the server's identity is not one of those expected, `CONNECT_TIMEOUT`,
- * `CONNECT_FAILED`; the signal's reason once it aborts. The connection is closed then.
+ * `CONNECT_FAILED`; the signal's reason once it aborts. The connection is then closed.
  */
 export async function beginMutualTls(
   connection: Connection,
@@ -48,7 +48,7 @@ export async function beginMutualTls(
 
 const TRACES = new WeakMap<Connection, number>();
 
-/** The trace of the TLS connection that {@link beginMutualTls} has started. */
+/** Returns the trace of the TLS connection that {@link beginMutualTls} has started. */
 export function traceOver(connection: Connection): number | undefined {
   return TRACES.get(connection);
 }
@@ -56,11 +56,11 @@ export function traceOver(connection: Connection): number | undefined {
 interface LocatedHandshake extends ClientHandshake {
   readonly where: string;
   readonly context: SecureContext;
-  /** Of the expected server. */
+  /** Trust domain of the expected server. */
   readonly trustDomain: string;
 }
 
-/** Why no server of `peer` can be trusted; `undefined` when its roots are known, and for this cluster. */
+/** Returns why no server of `peer` can be trusted; `undefined` when its roots are known, or for this cluster. */
 export function distrustOf(peer: string | undefined, { peers }: Identity): ProxyError | undefined {
   const known = peer === undefined ? undefined : peers.get(peer);
   if (peer === undefined || known?.kind === 'trusted') return undefined;
@@ -68,7 +68,7 @@ export function distrustOf(peer: string | undefined, { peers }: Identity): Proxy
   return new ProxyError('UPSTREAM_UNTRUSTED', `no server of peer ${peer} can be trusted: ${why}`);
 }
 
-/** A server of a peer is verified against the peer's own roots only. */
+/** Returns the roots for a server: only the peer's own for a server of a peer. */
 function trustTowards({ peer, identity }: ClientHandshake): Pick<LocatedHandshake, 'context' | 'trustDomain'> {
   const known = peer === undefined ? identity : identity.peers.get(peer);
   if (known !== undefined && 'context' in known) return known;
@@ -77,7 +77,7 @@ function trustTowards({ peer, identity }: ClientHandshake): Pick<LocatedHandshak
 
 interface HandshakeControl {
   readonly signal: AbortSignal;
-  /** Before anything is sent. */
+  /** Called before anything is sent. */
   onBegun(tls: TLSSocket): void;
 }
 
@@ -100,19 +100,19 @@ function clientHandshake(
     onBegun(tls);
     const timer = setTimeout(onTimeout, handshake.timeoutMs);
     signal.addEventListener('abort', onAbort, { once: true });
-    // Before Node's own listener, which verifies the chain and closes: the certificate is unavailable afterwards.
-    // checkServerIdentity does not work here: its argument is empty for a certificate with an empty subject, as the
-    // mesh's are.
+    // Runs before Node's own listener, which verifies the chain and closes the socket: the certificate is unavailable
+    // afterwards. `checkServerIdentity` is no alternative: its argument is empty for a certificate with an empty
+    // subject, such as those of the mesh.
     tls.prependOnceListener('secure', () => (shown = tls.getPeerX509Certificate()));
     tls.once('secureConnect', () => settle(() => resolve(tls)));
-    // For the socket's lifetime: an error between the handshake and the next owner must have a listener.
+    // Remains for the socket's lifetime: an error between the handshake and the next owner needs a listener.
     tls.on('error', (error: NodeJS.ErrnoException) => fail(failure(error, shown, handshake)));
     tls.once('close', () => fail(new ProxyError('CONNECT_FAILED', `${trouble(handshake)}: closed`)));
     if (signal.aborted) onAbort();
 
     function fail(reason: Error): void {
       settle(() => {
-        // A reset: after an orderly close the server would log a served connection.
+        // Resets the connection: after an orderly close, the server would log a successful connection.
         if (raw.remoteAddress === undefined) raw.destroy();
         else raw.resetAndDestroy();
         reject(reason);

@@ -2,7 +2,7 @@ import { DEFAULT_OUTLIERS, formatDuration } from '@meshgate/core/parts';
 import type { OutlierOptions } from '@meshgate/core/parts';
 import type { PassiveHealthCheck } from '@meshgate/mesh';
 
-/** `PassiveHealthCheck` as ejection settings for dials; absent values are the usual defaults. */
+/** Converts `PassiveHealthCheck` to ejection settings for dials; an absent field gets its default. */
 export function ejectionBy(check: PassiveHealthCheck): OutlierOptions {
   const { maxFailures, intervalMs, enforcingPercent, maxEjectionPercent, baseEjectionMs } = check;
   const { consecutiveFailures, baseEjectionMs: usualMs, maxEjectionMs } = DEFAULT_OUTLIERS;
@@ -18,7 +18,7 @@ export function ejectionBy(check: PassiveHealthCheck): OutlierOptions {
   };
 }
 
-/** For people: `after 2 failed dials in a row, for 30 s`. */
+/** Describes the ejection in one line: `after 2 failed dials in a row, for 30 s`. */
 export function describeEjection(check: PassiveHealthCheck): string {
   const { consecutiveFailures, baseEjectionMs, enforced = 1, maxEjected } = ejectionBy(check);
   if (enforced === 0) return 'never: EnforcingConsecutive5xx is 0';

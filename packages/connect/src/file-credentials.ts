@@ -8,27 +8,27 @@ import { certificatesIn, isSameSpiffeId, parseSpiffeId, privateKeyIn, serviceIde
 import type { ChainTarget, Credentials, CredentialsSource, PeerTrust } from '@meshgate/mesh';
 import { describeCertificate, serviceIn } from './certificate-identity.ts';
 
-/** Files in PEM. */
+/** Credential files in PEM. */
 export interface CredentialFiles {
-  /** The roots: a file, or a folder of such files. */
+  /** Root certificates: a file, or a folder of such files. */
   readonly ca: string;
-  /** The leaf, and all intermediates up to a root. */
+  /** The leaf certificate, and all intermediates up to a root. */
   readonly cert: string;
-  /** The leaf's private key. */
+  /** The private key of the leaf certificate. */
   readonly key: string;
-  /** Roots of peers, by this cluster's names for them: files or folders. */
+  /** Root certificates of peers, by the peer's local name: files or folders. */
   readonly peers?: Readonly<Record<string, string>>;
-  /** That of the certificate when absent. */
+  /** Trust domain; that of the leaf certificate when absent. */
   readonly trustDomain?: string;
-  /** The service that the leaf must be for; any when absent. */
+  /** The service for which the leaf certificate must be issued; any when absent. */
   readonly owner?: Pick<ChainTarget, 'service' | 'datacenter'>;
-  /** Unique within the proxy; `credentials` when absent. */
+  /** Name of the source, unique within the proxy; `credentials` when absent. */
   readonly name?: string;
 }
 
 /**
- * Credentials from files, read again every second: whoever renews them may replace files, links or whole folders. What cannot be used
- * is reported when that is still so at the next reading.
+ * Reads credentials from files, again every second: a renewal may replace files, links or whole folders. A problem is
+ * reported once two readings in a row have found it.
  */
 export function fileCredentials(files: CredentialFiles): CredentialsSource {
   return { name: files.name ?? 'credentials', watch };
@@ -42,7 +42,7 @@ export function fileCredentials(files: CredentialFiles): CredentialsSource {
     while (!signal.aborted) {
       const wasCurrent = followed.reading.state === 'current';
       const { state, value, error } = await followed.refresh();
-      // Renewal writes the certificate before or after the key: a mismatch is usually temporary.
+      // A renewal writes certificate and key one after the other, so a mismatch is usually temporary.
       if (state === 'failing' && !wasCurrent) throw errorOf(error);
       if (value !== undefined && value !== last) yield value;
       last = value;
@@ -54,13 +54,13 @@ export function fileCredentials(files: CredentialFiles): CredentialsSource {
 /**
  * Reads credentials once.
  *
- * @throws ConfigProblems with the file, and what was expected and found in it
+ * @throws ConfigProblems naming the file, the expected contents and those found
  */
 export async function readCredentials(files: CredentialFiles): Promise<Credentials> {
   return credentialsIn(await readContents(files), files);
 }
 
-// Three small files are cheap to check, and certificates are renewed hours before they expire.
+// Reading three small files is cheap, and certificates are renewed hours before they expire.
 const REREAD_MS = 1_000;
 
 interface FileContents {
@@ -77,8 +77,8 @@ async function readContents({ ca, cert, key, peers = {} }: CredentialFiles): Pro
 }
 
 /**
- * Every file of a folder. Hidden names are skipped: Kubernetes keeps the targets of its links there. So are folders and dangling links, but
- * no file that cannot be read: it may be the root that is needed.
+ * Reads every file of a folder. Skips hidden names, where Kubernetes keeps the targets of its links, folders and
+ * dangling links. Fails for an unreadable file, which may hold the required root.
  */
 async function rootsAt(path: string): Promise<string> {
   if ((await kindOf(path)) !== 'folder') return textOf(path);
@@ -108,7 +108,7 @@ function problem(file: string, message: string): ConfigProblems {
   return new ConfigProblems([{ message, path: [], at: { file, line: 1, column: 1 } }]);
 }
 
-/** @throws ConfigProblems with what was expected in which of the files, and what was found */
+/** @throws ConfigProblems naming the file, the expected contents and those found */
 function credentialsIn({ ca, cert, key, peers }: FileContents, files: CredentialFiles): Credentials {
   const [leaf] = wholeChainIn(cert, files.cert);
   if (wholeChainIn(ca, files.ca).length === 0) throw problem(files.ca, 'expected at least one root in PEM, found none');
@@ -128,7 +128,7 @@ function credentialsIn({ ca, cert, key, peers }: FileContents, files: Credential
   return peers.length === 0 ? credentials : { ...credentials, peers };
 }
 
-/** @throws ConfigProblems when any of them is malformed: an incomplete chain is useless */
+/** @throws ConfigProblems when a certificate is malformed: an incomplete chain cannot be used */
 function wholeChainIn(pem: string, file: string): readonly X509Certificate[] {
   try {
     return certificatesIn(pem);
@@ -145,7 +145,7 @@ function keyIn(pem: string): ReturnType<typeof createPrivateKey> | undefined {
   }
 }
 
-/** Empty when there is none: then the certificate belongs to another one. */
+/** Returns `''` for a certificate that is not a service's. */
 function trustDomainIn({ subjectAltName = '' }: X509Certificate): string {
   const id = parseSpiffeId(/URI:(spiffe:[^,"]+)/.exec(subjectAltName)?.[1] ?? '');
   return id.kind === 'service' ? id.trustDomain : '';

@@ -2,11 +2,11 @@ import type { TLSSocket } from 'node:tls';
 import { traceOf } from '@meshgate/sni';
 
 /**
- * The trace of a TLS connection that this process originates or terminates. Node exposes the client random only through
- * its key log, whose lines are `LABEL RANDOM SECRET` in hexadecimal: the secret is neither read nor stored.
+ * Follows the trace of a TLS connection that this process originates or terminates. Node exposes the client random only
+ * through its key log, whose lines are `LABEL RANDOM SECRET` in hexadecimal; the secret is neither read nor stored.
  *
- * @param tls before its handshake
- * @returns the trace; `undefined` before the server has responded
+ * @param tls a socket before its handshake
+ * @returns a function for the trace, which is `undefined` before the server has responded
  */
 export function followTrace(tls: TLSSocket): () => number | undefined {
   let trace: number | undefined;

@@ -7,28 +7,28 @@ import type { Identity, CertificateState } from './identity.ts';
 
 /** Options of an {@link IdentityStore}. */
 export interface IdentityStoreOptions {
-  /** Source of certificate, key and roots. */
+  /** Source of certificate, private key and roots. */
   readonly source: CredentialsSource;
   /**
-   * Receives `source.updated` and `source.failed`, as of any source; also when a certificate is installed, and when it
-   * is too old.
+   * Receives `source.updated` and `source.failed`, as for any source; `certificate.installed`, and `certificate.aged`
+   * when renewal is overdue or the certificate has expired.
    */
   readonly observer: Observer;
 }
 
-/** State of the proxy's own certificate. */
+/** State of the proxy's leaf certificate. */
 export interface CertificateStatus {
-  /** Its source. */
+  /** Name of its source. */
   readonly source: string;
-  /** Absent until one is received. */
+  /** Absent until the first certificate is received. */
   readonly certificate?: OwnCertificate & { readonly state: CertificateState };
-  /** Why no newer one is available; absent when nothing is wrong. */
+  /** Why no newer certificate is available; absent when the source works. */
   readonly error?: Error;
 }
 
 /**
- * Follows credentials. New handshakes use the newest valid ones; established connections are not affected, and the last
- * ones stay in use when the source fails.
+ * Follows credentials. New handshakes use the newest valid credentials; established connections are not affected. When
+ * the source fails, the last credentials remain in use.
  */
 export class IdentityStore implements Service {
   readonly name = 'identity';
@@ -45,7 +45,7 @@ export class IdentityStore implements Service {
     this.#options = options;
   }
 
-  /** Used by new handshakes; `undefined` until credentials are received. */
+  /** The identity for new handshakes; `undefined` until credentials are received. */
   get current(): Identity | undefined {
     return this.#identity.value;
   }
@@ -62,20 +62,20 @@ export class IdentityStore implements Service {
     };
   }
 
-  /** Every identity, starting with the current one. Ends when `signal` aborts. */
+  /** Yields every identity, starting with the current one. Ends when `signal` aborts. */
   changes(signal: AbortSignal): AsyncGenerator<Identity, void, void> {
     return this.#identity.watch(signal);
   }
 
-  /** Does not wait for the source: listeners do, through {@link IdentityStore.changes}. */
+  /** Does not wait for the source: the listeners wait, by {@link IdentityStore.changes}. */
   start(): Promise<void> {
     const { source, observer } = this.#options;
     this.#following = follow((signal) => this.#identities(signal), this.#scope.signal, {
       onValue: (identity) => {
-        // No changes: these events are about routes.
+        // Not a change: the event's `changed` refers to routes.
         observer.observe({ type: 'source.updated', source: source.name, changed: false, asOf: new Date() });
         this.#error = undefined;
-        // A restarted source repeats its last credentials: not a new certificate.
+        // A restarted source repeats its last credentials, which are not a new certificate.
         if (identity !== this.current) this.#take(identity);
       },
       onFailure: (error, retryInMs) => {
@@ -105,7 +105,7 @@ export class IdentityStore implements Service {
     this.#age(identity);
   }
 
-  /** Reports when it should have been renewed, and when it has expired. */
+  /** Reports when renewal is overdue, and when the certificate has expired. */
   #age(identity: Identity): void {
     clearTimeout(this.#timer);
     const { source, observer } = this.#options;
@@ -120,17 +120,18 @@ export class IdentityStore implements Service {
       });
     this.#reported = state;
     const next = state === 'good' ? identity.renewalDue : identity.validUntil;
-    // Also of one that has expired: the clock may have been wrong, and be set back.
+    // An expired certificate is checked again, too: the clock may have been wrong, and be set back.
     const waitMs = state === 'expired' ? LONGEST_WAIT_MS : Math.min(next.getTime() - now.getTime(), LONGEST_WAIT_MS);
     this.#timer = setTimeout(() => this.#age(identity), waitMs).unref();
   }
 
   async *#identities(signal: AbortSignal): AsyncGenerator<Identity> {
-    // Invalid credentials are a failure of the source: it is retried, in case only half of a change was read.
+    // Invalid credentials count as a failure of the source, so that it is retried: only half of a change may have been
+    // read.
     for await (const credentials of this.#options.source.watch(signal)) yield this.#identityOf(credentials);
   }
 
-  /** The current identity, if these are its credentials. */
+  /** Returns the same identity for the same credentials. */
   #identityOf(credentials: Credentials): Identity {
     const text = JSON.stringify(credentials);
     if (this.#accepted?.text !== text) this.#accepted = { text, identity: identityOf(credentials) };
@@ -138,7 +139,7 @@ export class IdentityStore implements Service {
   }
 }
 
-// Upper bound on a timer: clock changes and suspended machines must not delay a warning by more than this.
+// Upper bound on a timer: the longest delay of a warning after a clock change or a suspension.
 const LONGEST_WAIT_MS = 60_000;
 
 function certificateOf({ uri, validUntil }: Identity): OwnCertificate {

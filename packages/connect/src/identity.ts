@@ -7,49 +7,52 @@ import type { Credentials, PeerTrust, TlsSettings } from '@meshgate/mesh';
 import { serviceIn, uriIn } from './certificate-identity.ts';
 import { tlsLimits } from './tls-limits.ts';
 
-/** Valid credentials, ready for handshakes as client and server. Immutable: other credentials are another identity. */
+/**
+ * Valid credentials, ready for handshakes as client and server. Immutable: other credentials become another identity.
+ */
 export interface Identity {
-  /** The SPIFFE URI of the leaf. */
+  /** SPIFFE URI of the leaf certificate. */
   readonly uri: string;
-  /** The trust domain of everybody that it trusts. */
+  /** Trust domain of this cluster. */
   readonly trustDomain: string;
-  /** Peers reject it after this: the earliest expiry in its chain. */
+  /** The earliest expiry in the chain: the other side rejects it afterwards. */
   readonly validUntil: Date;
-  /** It should be renewed by then: a tenth of its lifetime is left. */
+  /** When the certificate should have been renewed: a tenth of its lifetime is left. */
   readonly renewalDue: Date;
-  /** To dial services of this cluster or federation. Established connections survive its replacement. */
+  /** TLS context to dial services of this cluster or federation. Established connections survive its replacement. */
   readonly context: SecureContext;
   /**
-   * To accept callers of this cluster and of all trusted peers: {@link trustDomainOf} decides which of them a caller
-   * belongs to.
+   * TLS context to accept callers of this cluster and of all trusted peers; `callerOf` then decides to which
+   * of them a caller belongs.
    */
   readonly serverContext: SecureContext;
-  /** The roots of this cluster. */
+  /** Root certificates of this cluster. */
   readonly roots: readonly X509Certificate[];
-  /** By this cluster's names for them. */
+  /** Peers, by their local names. */
   readonly peers: ReadonlyMap<string, PeerIdentity>;
 }
 
-/** How to verify a peer's services; or why they cannot be. */
+/** The roots by which a peer's services are verified, or why they cannot be. */
 type PeerIdentity =
   | {
       readonly kind: 'trusted';
       readonly peer: string;
       readonly trustDomain: string;
       readonly roots: readonly X509Certificate[];
-      /** To dial its services: only the peer's CAs are trusted. */
+      /** TLS context to dial the peer's services: trusts only the peer's CAs. */
       readonly context: SecureContext;
     }
   | { readonly kind: 'refused'; readonly peer: string; readonly reason: string };
 
 /**
- * Prepares credentials for use: TLS 1.2 or newer, forward secrecy and authenticated encryption only, no resumption.
+ * Prepares credentials for use, with TLS 1.2 or newer, forward secrecy, authenticated encryption, and no session
+ * resumption.
  *
- * @throws Error with what was expected and found, when the leaf is not of its trust domain or does not match the key
+ * @throws Error when the leaf certificate is outside its trust domain, or does not match the key
  */
 export function identityOf(credentials: Credentials): Identity {
   const { certificate, trustDomain, tls } = credentials;
-  // Not as they are written: OpenSSL only reads what is on lines of its own.
+  // Extracts the key, since OpenSSL only reads PEM blocks that begin on a line of their own.
   const privateKey = privateKeyIn(credentials.privateKey) ?? credentials.privateKey;
   const roots = credentials.roots.flatMap(certificatesIn);
   const chain = withoutRepeats(certificatesIn(certificate));
@@ -62,7 +65,7 @@ export function identityOf(credentials: Credentials): Identity {
     throw new Error(`expected the key of ${service.uri}, found that of another certificate`);
   const own = { cert: chain.map(String).join(''), key: privateKey, secureOptions: constants.SSL_OP_NO_TICKET };
   const towards = (ca: readonly string[], settings: TlsSettings | undefined): SecureContext =>
-    // Every configured root is a trust anchor, even if another CA has issued it.
+    // Each configured root is a trust anchor, even one that another CA has issued.
     createSecureContext({ ...own, ...tlsLimits(settings), ca: [...ca], allowPartialTrustChain: true });
   const peers = peersOf(credentials, (ca) => towards(ca, tls?.outgoing));
   const peerRoots = [...peers.values()].flatMap((peer) => (peer.kind === 'trusted' ? peer.roots.map(String) : []));
@@ -77,7 +80,7 @@ export function identityOf(credentials: Credentials): Identity {
   };
 }
 
-/** An invalid bundle only affects its own peer. */
+/** Reads the roots of peers. An invalid bundle affects only its own peer. */
 function peersOf(
   { peers = [], trustDomain: own }: Credentials,
   contextFor: (roots: readonly string[]) => SecureContext,
@@ -89,7 +92,7 @@ function peersOf(
       const bundle = readBundle(trust);
       if (typeof bundle === 'string') return [peer, { kind: 'refused', peer, reason: bundle }];
       const { trustDomain, certificates } = bundle;
-      // With two clusters of one name, a caller could not be assigned to either.
+      // With two clusters of the same trust domain, a caller could not be attributed to either.
       if (claimed.has(trustDomain)) {
         const reason = `its trust domain ${trustDomain} is that of this cluster or of another peer`;
         return [peer, { kind: 'refused', peer, reason }];
@@ -106,7 +109,7 @@ interface Bundle {
   readonly certificates: readonly X509Certificate[];
 }
 
-/** The roots of one trust domain, which is the URI in those that have one; or what is wrong with them. */
+/** Reads the roots of one trust domain, named by the URI of those that have one. Returns the problem as a string. */
 function readBundle({ roots, trustDomain: configured }: PeerTrust): Bundle | string {
   let certificates: readonly X509Certificate[];
   try {
@@ -129,10 +132,10 @@ function trustDomainIn(root: X509Certificate): readonly string[] {
   return [id.kind === 'invalid' ? uri : id.trustDomain];
 }
 
-/** State of a certificate at some time: `overdue` when it should have been renewed, `expired` when peers reject it. */
+/** State of a certificate: `overdue` when it should have been renewed, `expired` when the other side rejects it. */
 export type CertificateState = 'good' | 'overdue' | 'expired';
 
-/** State of `identity` at `now`. Pure. */
+/** Returns the state of `identity` at `now`. Pure. */
 export function certificateState(
   { validUntil, renewalDue }: Pick<Identity, 'validUntil' | 'renewalDue'>,
   now: Date,
@@ -141,7 +144,8 @@ export function certificateState(
   return now >= renewalDue ? 'overdue' : 'good';
 }
 
-// Consul's agents renew a leaf after 60 to 90 percent of its lifetime, others earlier: after that something is wrong.
+// Consul's agents renew a leaf certificate after 60 to 90 percent of its lifetime, other software earlier: with less
+// than this part left, renewal has failed.
 const LAST_PART = 0.1;
 
 function lifeOf(leaf: X509Certificate, path: readonly X509Certificate[]): Pick<Identity, 'validUntil' | 'renewalDue'> {
@@ -150,7 +154,10 @@ function lifeOf(leaf: X509Certificate, path: readonly X509Certificate[]): Pick<I
   return { validUntil: new Date(end), renewalDue: new Date(end - lifeMs * LAST_PART) };
 }
 
-/** The leaf and its path to a root. The rest of a chain is for peers that do not know that root yet. */
+/**
+ * Returns the leaf certificate and its path to a root. The remaining certificates are for peers that do not have that
+ * root yet.
+ */
 function pathFrom(
   leaf: X509Certificate,
   chain: readonly X509Certificate[],
@@ -166,12 +173,12 @@ function pathFrom(
   return path;
 }
 
-/** For the end of messages: the certificate that a peer may have refused. */
+/** Describes the certificate that the other side may have rejected, for the end of a message. */
 export function describeIdentity({ uri, validUntil }: Identity): string {
   return `${uri}, valid until ${validUntil.toISOString()}`;
 }
 
-/** Consul sends the intermediate of a secondary datacenter twice: once is enough, in the same order. */
+/** Drops repeated certificates, since Consul sends the intermediate of a secondary datacenter twice. */
 function withoutRepeats(certificates: readonly X509Certificate[]): readonly X509Certificate[] {
   const isFirst = ({ fingerprint256 }: X509Certificate, index: number): boolean =>
     certificates.findIndex((other) => other.fingerprint256 === fingerprint256) === index;

@@ -1,4 +1,4 @@
-// For composing a sidecar: the parts that it adds to a proxy.
+// For embedders: the parts that a sidecar adds to a proxy.
 export { byListener, sidecarParts } from './sidecar.ts';
 export type { SidecarOptions, SidecarParts } from './sidecar.ts';
 export { sidecarConnector } from './sidecar-connector.ts';
@@ -6,7 +6,7 @@ export type { SidecarConnectorOptions } from './sidecar-connector.ts';
 export { destinationOf, PUBLIC, sidecarListeners, sidecarRoutes } from './sidecar-routes.ts';
 export type { SidecarTarget, Leg } from './sidecar-routes.ts';
 
-// Identities of a proxy and of its peers.
+// Identities of a proxy and its peers.
 export { IdentityStore } from './identity-store.ts';
 export type { CertificateStatus, IdentityStoreOptions } from './identity-store.ts';
 export { identityOf, certificateState } from './identity.ts';

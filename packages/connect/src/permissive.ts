@@ -1,11 +1,11 @@
 import { fact } from '@meshgate/core';
 import type { Fact } from '@meshgate/core';
 
-/** The client sent plain text, and `MutualTLSMode = "permissive"` accepts it. Set in no other case. */
+/** Set when the client sent plain text and `MutualTLSMode = "permissive"` accepted it; never set otherwise. */
 export const PLAIN_TEXT: Fact<boolean> = fact('mtls.permissive', () => 'plain text, no identity');
 
 /**
- * Whether a client speaks TLS: its first byte is that of a handshake record (RFC 8446, section 5.1).
+ * Whether a client speaks TLS: its first byte is the type of a handshake record (RFC 8446, section 5.1).
  *
  * @param head at least one byte
  */

@@ -12,24 +12,24 @@ import type { Identity } from './identity.ts';
 import { refusalByAlert, tlsReason } from './tls-reason.ts';
 import { verifyError } from './verify-error.ts';
 
-/** A verified client: its certificate leads to a root, and names a service of the trust domain. */
+/** The verified caller: its certificate leads to a root, and names a service of the trust domain. */
 export const CALLER: Fact<Caller> = fact('mtls.caller', ({ uri }) => uri);
 
 /**
  * Terminates mutual TLS on an accepted connection, and sets the fact {@link CALLER}.
  *
- * @param head peeked bytes: the start of the handshake
- * @returns the hello; or that the client closed without a byte, as Consul's check of a proxy's port does every few
- * seconds
+ * @param head peeked bytes, the start of the handshake
+ * @returns the ClientHello; or that the client closed without sending a byte, as Consul's TCP check of the port does
+ * every few seconds
  * @throws ProxyError `DOWNSTREAM_UNTRUSTED` when the client does not prove its identity, `DOWNSTREAM_RESET` when it
- * closes before
+ * closes before the end of the handshake
  */
 export async function acceptMutualTls(
   client: FilterContext,
   identity: Identity,
   head: Uint8Array = NOTHING,
 ): Promise<FilterResult> {
-  // Belongs to the client's buffer, which is reused.
+  // Copied, since `head` is part of the client's reused buffer.
   const received = Uint8Array.from(head);
   client.consume(received.length);
   let handshake: ServerHandshake | undefined;
@@ -57,19 +57,19 @@ export async function acceptMutualTls(
 
 const NOTHING = new Uint8Array();
 
-/** What a client sent and proved. */
+/** The ClientHello of a client, and its verified identity. */
 interface ServerHandshake {
   readonly hello: Hello;
   readonly caller: Caller;
 }
 
-/** A client after its handshake. */
+/** A client connection after its handshake. */
 interface AcceptedHandshake {
   readonly tls: TLSSocket;
   readonly trace: number | undefined;
 }
 
-/** A bare `TLSSocket`, since a `tls.Server` does not report which socket a failed handshake belongs to. */
+/** Uses a bare `TLSSocket`, because a `tls.Server` does not report which socket failed its handshake. */
 function serverHandshake(raw: Socket, identity: Identity): Promise<AcceptedHandshake> {
   return new Promise((resolve, reject) => {
     const options = {
@@ -80,7 +80,7 @@ function serverHandshake(raw: Socket, identity: Identity): Promise<AcceptedHands
     };
     const tls = new TLSSocket(raw, options);
     const trace = followTrace(tls);
-    // For the socket's lifetime: without a server, this event alone reports later TLS errors.
+    // Remains for the socket's lifetime: without a `tls.Server`, only this event reports later TLS errors.
     tls.on('_tlsError', (error: NodeJS.ErrnoException) => {
       reject(handshakeFailure(error, identity));
       tls.destroy(error);
@@ -111,7 +111,7 @@ function clientClosed(what: string, identity: Identity, options?: ErrorOptions):
 function clientOf(tls: TLSSocket, identity: Identity, raw: Socket): ServerHandshake {
   const caller = callerBehind(tls, identity);
   if (typeof caller === 'string') {
-    // A reset: after an orderly close the client would assume success.
+    // Resets the connection: after an orderly close, the client would assume success.
     if (raw.remoteAddress !== undefined) raw.resetAndDestroy();
     throw new ProxyError('DOWNSTREAM_UNTRUSTED', caller);
   }
@@ -123,7 +123,7 @@ function clientOf(tls: TLSSocket, identity: Identity, raw: Socket): ServerHandsh
 const TLS_1_2 = 0x0303;
 const TLS_1_3 = 0x0304;
 
-/** The caller, or why there is none. Fails closed: anything missing is a reason. */
+/** Returns the caller, or why it is rejected. Fails closed: a missing value is a reason to reject. */
 function callerBehind(tls: TLSSocket, identity: Identity): Caller | string {
   const certificate = tls.getPeerX509Certificate();
   if (certificate === undefined) return `expected a client certificate of ${identity.trustDomain}, found none`;
@@ -136,7 +136,7 @@ function callerBehind(tls: TLSSocket, identity: Identity): Caller | string {
   return service.kind === 'service' ? service : `the client certificate: ${service.reason}`;
 }
 
-/** Anything but a host name is ignored: the name is only logged, and decides nothing. */
+/** Returns the SNI if it is a host name. The name is only logged. */
 function serverNameOf({ servername }: { readonly servername?: string | false | null }): string | undefined {
   if (typeof servername !== 'string' || !/^[a-z0-9_.-]{1,253}$/i.test(servername)) return undefined;
   return servername.toLowerCase().replace(/\.$/, '');

@@ -3,22 +3,19 @@ import { ProxyError } from '@meshgate/core';
 import { isSameSpiffeId } from '@meshgate/mesh';
 import { describeCertificate, uriIn } from './certificate-identity.ts';
 
-/** The identity that a proxy expects of a server. */
+/** The server identity that a proxy expects. */
 export interface ExpectedServer {
-  /** The SNI to send. The certificate need not contain it: it has a SPIFFE URI and no DNS name. */
+  /** SNI to send. The certificate need not contain it, since it has a SPIFFE URI and no DNS name. */
   readonly serverName: string;
-  /**
-   * SPIFFE URIs, one of which the server's certificate must contain. Compared in decoded form, since escaping may
-   * differ.
-   */
+  /** SPIFFE URIs: the server's certificate must have one of them. Compared unescaped, because escaping may differ. */
   readonly identities: readonly string[];
-  /** The peer whose CA must have issued its certificate; absent for this cluster or federation. */
+  /** The peer whose CA must have issued the certificate; absent for this cluster or federation. */
   readonly peer?: string;
 }
 
 /**
- * Why a server with a valid chain is not the expected one; `undefined` when it is. Host names in its certificate are
- * ignored in a mesh.
+ * Returns why a server with a valid chain is not the expected one; `undefined` when it is. Host names in the
+ * certificate do not count in a mesh.
  */
 export function serverRefusal(
   certificate: X509Certificate | undefined,

@@ -12,17 +12,17 @@ import type { ExpectedServer } from './server-identity.ts';
 import { destinationOf } from './sidecar-routes.ts';
 import type { SidecarTarget, Leg } from './sidecar-routes.ts';
 
-/** Dependencies of {@link sidecarConnector}, in addition to those of every connector. */
+/** Dependencies of {@link sidecarConnector}, besides those of every connector. */
 export interface SidecarConnectorOptions extends ConnectorOptions {
-  /** The proxy's identity towards the servers that it dials. */
+  /** The identity that the proxy presents to servers. */
   readonly identity: Pick<IdentityStore, 'current'>;
-  /** Authorizes calls of the application behind this proxy. */
+  /** Authorizes callers from the mesh to connect to the application. */
   readonly authorizer: Authorizer;
 }
 
 /**
- * Connects authorized callers to the application, in plain text; and the application to upstreams, by mutual TLS with
- * verified identity: target by target, and address by address, until a handshake succeeds.
+ * Connects authorized callers to the application in plain text, and the application to upstreams by mutual TLS with a
+ * verified identity. Tries target after target, and address after address, until a handshake succeeds.
  */
 export function sidecarConnector(options: SidecarConnectorOptions): Connector {
   const toApplication = balancedConnector({ ...options, outliers: options.outliers.apart() });
@@ -44,14 +44,14 @@ const NO_APPLICATION = 'the definition of the proxy has no local_service_port: t
 async function authorized(service: string, context: ConnectContext, authorizer: Authorizer): Promise<void> {
   const { connection } = context;
   const caller = CALLER.of(connection);
-  // The caller is unidentified: permissive mode accepts it on purpose.
+  // In permissive mode, a caller without an identity is accepted on purpose.
   if (caller === undefined && PLAIN_TEXT.of(connection) === true) return;
   if (caller === undefined)
     throw new ProxyError(
       'DOWNSTREAM_UNTRUSTED',
       'expected a client with a certificate, found one without a TLS handshake',
     );
-  // Not with the signal of the connection, which is made for those who ask for it.
+  // Runs without the connection's signal, which would be created only for this: the authorizer always settles in time.
   const { allowed, reason } = await authorizer.authorize(caller, { destination: service }).catch((cause: unknown) => {
     throw context.abandoned ?? unable(`whether ${caller.uri} may connect to ${service}`, cause);
   });
@@ -65,15 +65,15 @@ function unable(what: string, cause: unknown): ProxyError {
 
 interface ToServer {
   readonly connector: BalancedConnector;
-  /** What only it knows of addresses. */
+  /** Ejections that apply to this connector only. */
   readonly own: Outliers | undefined;
 }
 
 type ToUpstream = Extract<SidecarTarget, { readonly kind: 'upstream' }>;
 
 /**
- * One balanced connector for each server that is expected somewhere: what it has learned outlives a change of routes, as long as somebody
- * connects to the server. All upstreams share what is known of addresses, but those with a `PassiveHealthCheck`.
+ * Keeps one balanced connector for each expected server: its state outlives a change of routes, as long as connections
+ * to the server continue. Upstreams share the ejection of addresses, except those with a `PassiveHealthCheck`.
  */
 class UpstreamConnectors {
   readonly #options: SidecarConnectorOptions;
@@ -96,7 +96,7 @@ class UpstreamConnectors {
         failures.push(new ProxyError(withoutBackend, `${name}: ${unreachableReason}`));
         continue;
       }
-      // Before any dial, so that no server is blamed for this proxy's missing certificate.
+      // Checked before a dial, so that missing roots do not count as a failure of the server.
       const distrust = distrustOf(server.peer, identity);
       if (distrust !== undefined) {
         failures.push(distrust);
@@ -104,7 +104,7 @@ class UpstreamConnectors {
       }
       try {
         const remainingMs = Math.max(endsAt - performance.now(), 0);
-        // Leaves time for the other targets if one hangs.
+        // Leaves time for the remaining targets when one does not respond.
         const withinMs = index === legs.length - 1 ? remainingMs : remainingMs / 2;
         return traced(await this.#connectorTo(server, passiveHealthCheck).connect(route, context, withinMs));
       } catch (reason) {
@@ -115,7 +115,7 @@ class UpstreamConnectors {
     throw allFailed(name, refusal, failures);
   }
 
-  /** One deadline for all legs: the longest of theirs. In milliseconds. */
+  /** Returns the common time limit of all targets in milliseconds: their longest connect timeout. */
   #timeFor(legs: readonly Leg[]): number {
     const { connectTimeoutMs } = this.#options.limits;
     return Math.max(0, ...legs.map(({ route }) => route.connectTimeoutMs ?? connectTimeoutMs));
@@ -131,7 +131,7 @@ class UpstreamConnectors {
     return this.#connectors.add(key, { connector, own }).connector;
   }
 
-  /** TLS is part of the dial: a failed handshake is a failed dial. */
+  /** Makes the TLS handshake part of the dial: a failed handshake is a failed dial. */
   #upgradeTo(server: ExpectedServer): NonNullable<ConnectDialOptions['upgrade']> {
     return (connection, { timeoutMs, signal }) => {
       const identity = this.#options.identity.current;
@@ -146,12 +146,12 @@ function traced(upstream: Upstream): Upstream {
   return trace === undefined ? upstream : { ...upstream, trace };
 }
 
-/** Required before any dial, so that no server is blamed for it. */
+/** Checked before a dial, so that a missing certificate does not count as a failure of the server. */
 function noCertificate(): ProxyError {
   return new ProxyError('AUTHORIZATION_FAILED', 'no certificate yet');
 }
 
-/** The last failure comes first; earlier ones follow. */
+/** Combines the failures of all targets; the last one determines the code and begins the message. */
 function allFailed(name: string, refusal: string | undefined, failures: readonly ProxyError[]): ProxyError {
   const last = failures.at(-1);
   if (last === undefined) return new ProxyError('NO_BACKEND', `${name}: ${refusal ?? 'it has no target'}`);

@@ -5,38 +5,40 @@ import type { PassiveHealthCheck, ProxyUpstream, ProxyView, UpstreamTarget } fro
 import { describeEjection } from './ejection.ts';
 import type { ExpectedServer } from './server-identity.ts';
 
-/** Name of the listener, and of the route, on which a sidecar accepts connections from the mesh. */
+/** Name of the listener and the route for connections from the mesh. */
 export const PUBLIC = 'public';
 
 /** The target of a sidecar's route. */
 export type SidecarTarget =
-  /** The application, for callers from the mesh. `service`: the one that it belongs to, whose intentions apply. */
+  /** The application, for callers from the mesh. `service` names the service whose intentions apply. */
   | { readonly kind: 'application'; readonly service: string }
-  /** The mesh, for the application. `refusal`: why it must not be dialled; there are no legs then. */
+  /**
+   * Targets in the mesh, for the application. `refusal`: why the upstream must not be dialled; `legs` is then empty.
+   */
   | {
       readonly kind: 'upstream';
       readonly legs: readonly Leg[];
       readonly refusal?: string;
-      /** When addresses are ejected; the proxy's default when absent. */
+      /** Ejection of the upstream's addresses; the proxy's default when absent. */
       readonly passiveHealthCheck?: PassiveHealthCheck;
     };
 
-/** One target of an upstream, in order of preference. */
+/** One target of an upstream. */
 export interface Leg {
-  /** Of the upstream's own name, since names are metric labels. */
+  /** Named after the upstream, because names are metric labels. */
   readonly route: Route;
   /** The expected server identity. */
   readonly server: ExpectedServer;
-  /** Why it has no backend; absent when it has. */
+  /** Why the target has no backend; absent otherwise. */
   readonly unreachableReason?: string;
-  /** The code of connections to it then. */
+  /** Error code of connections while the target has no backend. */
   readonly withoutBackend: UpstreamTarget['withoutBackend'];
 }
 
-/** Kept beside the routes: no other code needs to know that a sidecar's routes have more data. */
+/** Kept beside the routes, so that other code does not see the additional data of a sidecar's routes. */
 const DESTINATIONS = new WeakMap<Route, SidecarTarget>();
 
-/** The target of `route`; `undefined` when {@link sidecarRoutes} did not make it. */
+/** Returns the target of `route`; `undefined` for a route that {@link sidecarRoutes} did not make. */
 export function destinationOf(route: Route): SidecarTarget | undefined {
   return DESTINATIONS.get(route);
 }
@@ -46,7 +48,7 @@ function leadingTo(destination: SidecarTarget, route: Route): Route {
   return route;
 }
 
-/** All listeners and routes of a sidecar. Pure. */
+/** Derives all routes of a sidecar. Pure. */
 export function sidecarRoutes(view: ProxyView): RouteSnapshot {
   const upstreams = named(view).map(([name, upstream]) => upstreamRoute(name, upstream));
   const problems = view.upstreams.flatMap((upstream) => problemsOf(upstream));
@@ -58,13 +60,16 @@ export function sidecarRoutes(view: ProxyView): RouteSnapshot {
   };
 }
 
-/** A sidecar's listeners. Each has the name of its route. */
+/** Returns a sidecar's listeners. Each has the name of its route. */
 export function sidecarListeners(view: ProxyView): readonly ListenAddress[] {
   const upstreams = named(view).map(([name, { definition }]) => ({ name, endpoint: definition.bind }));
   return [{ name: PUBLIC, endpoint: view.proxy.listen }, ...upstreams];
 }
 
-/** `upstream:db`, with the datacenter if the definition has one, and with the address if that is not unique. */
+/**
+ * Names the upstreams: `upstream:db`, with the datacenter or peer if the definition has one, and with the address if
+ * the name is not unique.
+ */
 function named({ upstreams }: ProxyView): readonly (readonly [name: string, upstream: ProxyUpstream])[] {
   const names = upstreams.map(({ definition: { kind, name, datacenter, peer } }) => {
     const where = peer === undefined ? datacenter : `${peer}.peer`;
@@ -77,7 +82,7 @@ function named({ upstreams }: ProxyView): readonly (readonly [name: string, upst
   });
 }
 
-/** Intentions whose permissions are all denied, and why, for people. */
+/** Describes intentions with permissions, which all deny, and the reason. */
 function refusingIntentions({ intentions }: ProxyView): readonly string[] {
   return intentions.filter(({ action }) => action === 'http').map(describeIntention);
 }
@@ -142,7 +147,10 @@ function upstreamRoute(name: string, upstream: ProxyUpstream): Route {
   );
 }
 
-/** All targets share one deadline: the longest of theirs. Without any, the proxy's own applies. */
+/**
+ * Returns the longest timeout of all targets, since they share one deadline; none when no target has one: the proxy's
+ * own applies.
+ */
 function longestOf(routes: readonly Route[]): Pick<Route, 'connectTimeoutMs'> {
   const own = routes.flatMap(({ connectTimeoutMs }) => (connectTimeoutMs === undefined ? [] : [connectTimeoutMs]));
   return own.length === 0 ? {} : { connectTimeoutMs: Math.max(...own) };
@@ -157,7 +165,7 @@ function legOf(
     route: {
       name,
       kind: path,
-      // Empty while the SNI of a peer's service is unknown.
+      // Empty while the SNI of a peer's service is not known.
       serverNames: serverName === '' ? [] : [serverName.toLowerCase()],
       backends,
       ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),

@@ -20,29 +20,29 @@ import { acceptMutualTls } from './server-handshake.ts';
 import { PUBLIC, sidecarListeners, sidecarRoutes } from './sidecar-routes.ts';
 import { withUnixSockets } from './unix-sockets.ts';
 
-/** Inputs of a sidecar. */
+/** Inputs of {@link sidecarParts}. */
 export interface SidecarOptions {
-  /** Its listeners and targets. */
+  /** Source of listeners and targets. */
   readonly proxy: ProxySource;
-  /** The proxy's identity, as client and server. */
+  /** The proxy's identity, as a client and as a server. */
   readonly identity: IdentityStore;
 }
 
-/** What a Connect proxy adds to the pipeline of a proxy. */
+/** The parts that a Connect proxy adds to a proxy's pipeline. */
 export interface SidecarParts {
-  /** A route for the application, and one for each upstream. */
+  /** One route for the application, and one for each upstream. */
   readonly routes: RouteSource;
-  /** Their listeners: none before there are routes and an identity. */
+  /** A listener for each route; none before there are routes and an identity. */
   readonly listeners: ListenerSource;
-  /** For every listener: terminates TLS on the public one; the others need no sniffing. */
+  /** The filter of every listener: terminates TLS on the public one; the others need no sniffing. */
   readonly filter: ConnectionFilter;
-  /** The transport to listen with: it sets the permissions of unix sockets. */
+  /** Returns the transport to listen with, which sets the permissions of unix sockets. */
   transport(inner: Transport): Transport;
-  /** By the intentions that the proxy's source reports. */
+  /** Authorizes by the intentions from the proxy's source. */
   readonly intentions: Authorizer;
 }
 
-/** The parts of a Connect proxy. Nothing runs until they are followed; `routes` keeps the others up to date. */
+/** Creates the parts of a Connect proxy. Nothing runs until they are followed; `routes` keeps the others up to date. */
 export function sidecarParts({ proxy, identity }: SidecarOptions): SidecarParts {
   const view = new Cell<ProxyView>();
   return {
@@ -54,7 +54,7 @@ export function sidecarParts({ proxy, identity }: SidecarOptions): SidecarParts 
   };
 }
 
-/** The listener decides: its name is that of its route. Nothing that a client sends matters. */
+/** Resolves the route by the name of the listener alone, not by anything that the client sends. */
 export function byListener(routes: { readonly table: RouteTable }): Resolver {
   return {
     resolve(_hello, { listener }) {
@@ -74,7 +74,7 @@ async function* routesOf(
 ): AsyncGenerator<RouteSnapshot> {
   for await (const view of proxy.watch(signal)) {
     yield sidecarRoutes(view);
-    // Requests the next item: this one is in use, and listeners may follow it.
+    // The view is in use once the next one is requested: now the listeners may follow.
     current.set(view);
   }
 }
@@ -94,7 +94,7 @@ async function accept(
   view: ProxyView | undefined,
 ): Promise<FilterResult> {
   if (client.connection.listener !== PUBLIC) return OPAQUE_TCP;
-  // Waits for the client's first bytes, which tell TLS from plain text, and passes them on.
+  // Waits for the client's first byte, which distinguishes TLS from plain text, and passes it on.
   const head = view?.mutualTls === 'permissive' ? await client.peek(1) : undefined;
   if (head !== undefined && !isTls(head)) {
     client.set(PLAIN_TEXT, true);
@@ -104,7 +104,7 @@ async function accept(
   throw new ProxyError('AUTHORIZATION_FAILED', 'no certificate yet');
 }
 
-/** An application on an upstream listener need not send first, and often waits for the server. */
+/** On an upstream listener, the application need not send first: it often waits for the server. */
 const OPAQUE_TCP: FilterResult = { kind: 'hello', hello: { protocol: 'tcp' } };
 
 function byIntentions(current: Cell<ProxyView>): Authorizer {

@@ -2,10 +2,10 @@ import type { SecureContextOptions, SecureVersion } from 'node:tls';
 import type { TlsSettings } from '@meshgate/mesh';
 
 /**
- * TLS versions and cipher suites of one direction: TLS 1.2 or newer, forward secrecy and authenticated encryption only,
- * further restricted by configuration.
+ * Returns the TLS versions and cipher suites of one direction: TLS 1.2 or newer, forward secrecy and authenticated
+ * encryption only, further restricted by configuration.
  *
- * @throws Error when nothing is left
+ * @throws Error when no version or cipher suite remains
  */
 export function tlsLimits({ minVersion = '', maxVersion = '', cipherSuites = [] }: TlsSettings = {}): Pick<
   SecureContextOptions,
@@ -18,7 +18,7 @@ export function tlsLimits({ minVersion = '', maxVersion = '', cipherSuites = [] 
   if (allowed.length === 0 && max === 'TLSv1.2')
     throw new Error(`expected one of ${TLS_1_2.map(([name]) => name).join(', ')}, found ${cipherSuites.join(', ')}`);
   const ciphers = [...TLS_1_3, ...allowed.map(([, name]) => name)];
-  // Without suites for TLS 1.2, that version must be disabled, since OpenSSL would use its defaults.
+  // Without cipher suites for TLS 1.2 the version must be disabled, because OpenSSL would use its default suites.
   return { minVersion: allowed.length === 0 ? 'TLSv1.3' : min, maxVersion: max, ciphers: ciphers.join(':') };
 }
 
@@ -38,7 +38,7 @@ function maxVersionOf(text: string): SecureVersion {
   }
 }
 
-// For TLS 1.2 the suites of Consul's own proxies, by IANA and OpenSSL name; for TLS 1.3 all common ones.
+// For TLS 1.2, the cipher suites of Consul's own proxies, by IANA and OpenSSL name; for TLS 1.3, all common ones.
 const TLS_1_3 = ['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'];
 const TLS_1_2: readonly (readonly [iana: string, openSsl: string])[] = [
   ['TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256', 'ECDHE-ECDSA-AES128-GCM-SHA256'],

@@ -9,10 +9,10 @@ import type { Endpoint, Transport } from '@meshgate/core';
 import type { ProxyView } from '@meshgate/mesh';
 
 /**
- * Listens on the unix sockets of upstreams: with the permissions in their definitions, replacing a stale socket of a
- * killed process. Until permissions are set, the process's umask applies, which usually excludes other users.
+ * Listens on the unix sockets of upstreams, with the permissions in their definitions; replaces the stale socket of a
+ * killed process. Until the permissions are set the process's umask applies, which usually excludes other users.
  *
- * @param view the current one
+ * @param view returns the current view
  */
 export function withUnixSockets(inner: Transport, view: () => ProxyView | undefined): Transport {
   return withListen(inner, (listen) => async (at, options, onConnection) => {
@@ -31,19 +31,19 @@ export function withUnixSockets(inner: Transport, view: () => ProxyView | undefi
   });
 }
 
-/** The kernel's limit without the final NUL; a longer path would be truncated silently. */
+/** The kernel's limit, without the final NUL; it would silently truncate a longer path. */
 const MAX_PATH_BYTES = platform() === 'darwin' ? 103 : 107;
 
 async function prepare(path: string): Promise<void> {
   const length = Buffer.byteLength(path);
   if (length > MAX_PATH_BYTES)
     throw new Error(`expected a path of at most ${MAX_PATH_BYTES} bytes for a unix socket, found one of ${length}`);
-  // The system would report a missing folder as a permission error.
+  // Checks the folder first: the system would report a missing one as a permission error.
   await stat(dirname(path));
   if (await isStale(path)) await unlink(path);
 }
 
-/** A socket without a listener: unlike a port, the file survives a killed process. */
+/** Whether no process listens on a socket: unlike a port, its file survives a killed process. */
 async function isStale(path: string): Promise<boolean> {
   const found = await lstat(path).catch(() => undefined);
   if (found?.isSocket() !== true) return false;
@@ -58,7 +58,7 @@ async function isStale(path: string): Promise<boolean> {
   }
 }
 
-/** Octal, as on every command line: `0600`, `770`. Anything else is rejected. */
+/** Parses octal permissions, as on a command line: `0600`, `770`. Ignores other values. */
 function modeOf({ host }: Endpoint, view: ProxyView | undefined): number | undefined {
   const upstream = view?.upstreams.find(({ definition }) => definition.bind.host === host);
   const written = upstream?.definition.socketMode ?? '';

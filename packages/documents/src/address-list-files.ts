@@ -15,9 +15,9 @@ import type { FollowedValue, ParseOutcome } from './follow-files.ts';
 import { watchPathTo } from './watch-path.ts';
 
 /**
- * Address lists in files, one entry a line: `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32` or `unix`; `#` starts a comment.
- * A file is followed from its first use until it has not been used for an hour. While it is invalid or missing, its
- * last good entries stay in use.
+ * Address lists in files, one entry per line: `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32` or `unix`; `#` starts a
+ * comment. A file is followed from its first use until one hour after its last. While it is invalid or missing, its
+ * last good entries remain in use.
  */
 export class AddressListFiles implements AddressLists, Service {
   readonly name = 'address lists';
@@ -28,14 +28,14 @@ export class AddressListFiles implements AddressLists, Service {
 
   /**
    * @param observer receives `service.failed` for an invalid or missing file
-   * @param atStart paths of files that are read before the service has started
+   * @param atStart paths of files to read at the start of the service
    */
   constructor(observer: Observer, atStart: readonly string[] = []) {
     this.#observer = observer;
     this.#atStart = atStart;
   }
 
-  /** Current problems of the files, for people. */
+  /** Current problems of the files, as messages. */
   get warnings(): readonly string[] {
     return this.#files.values.flatMap(({ warnings }) => warnings);
   }
@@ -55,7 +55,7 @@ export class AddressListFiles implements AddressLists, Service {
     await Promise.all(this.#atStart.map((path) => this.read(path)));
   }
 
-  /** Reads these files before rules that name them are applied. */
+  /** Reads the files before rules that name them apply. */
   async prepare(paths: readonly string[]): Promise<PreparedChange> {
     await Promise.all(paths.map((path) => this.read(path)));
     return { commit: () => Promise.resolve(), discard: () => Promise.resolve() };
@@ -67,9 +67,9 @@ export class AddressListFiles implements AddressLists, Service {
   }
 }
 
-/** One file. */
+/** One followed file. */
 class FollowedList {
-  /** Resolves when it has been read, successfully or not. */
+  /** Resolves after the first reading, successful or not. */
   readonly read: Promise<void>;
   readonly #watched: Watched<FollowedValue<AddressSet>>;
 
@@ -114,9 +114,9 @@ function followed(path: string): { watch(signal: AbortSignal): AsyncIterable<Fol
 const NO_ENDINGS: readonly string[] = [];
 
 /**
- * Reads a list once, to report its problems before anything is started.
+ * Reads a list once, to report its problems before anything starts.
  *
- * @returns a problem for each invalid line, with its position; the first hundred
+ * @returns a problem with its position for each invalid line; the first hundred
  */
 export async function addressListProblems(path: string): Promise<readonly Problem[]> {
   const outcome = await parseAddressList(await readOneFile(path));
@@ -131,7 +131,7 @@ async function parseAddressList({ files, problems }: FilesRead): Promise<ParseOu
 }
 
 const LINES_PER_STEP = 1_000;
-/** Nobody reads more. */
+/** More problems than an operator reads. */
 const MAX_PROBLEMS = 100;
 
 function* readLines(files: FilesRead['files'], builder: AddressSetBuilder): Generator<void, readonly Problem[]> {

@@ -2,7 +2,10 @@ import type { Problem } from '@meshgate/core';
 import { type Alias, type Document, isAlias, isCollection, isPair, type Node, visit } from 'yaml';
 import type { DocumentPosition } from './field.ts';
 
-/** The node that each alias of a document refers to: the last earlier one with that anchor (YAML 1.2.2, section 7.1). */
+/**
+ * Returns the node to which each alias of a document refers: the last earlier one with its anchor (YAML 1.2.2, section
+ * 7.1).
+ */
 export function aliasesOf(document: Document): ReadonlyMap<Alias, Node> {
   const anchors = new Map<string, Node>();
   const aliases = new Map<Alias, Node>();
@@ -17,12 +20,12 @@ export function aliasesOf(document: Document): ReadonlyMap<Alias, Node> {
 }
 
 /**
- * Nodes that aliases may add to those of the text. Nested aliases grow exponentially, from a document of a few lines to
- * any amount of memory; a hundred thousand routes that share their backends stay below the limit.
+ * Number of nodes that aliases may add to those of the text. Nested aliases grow exponentially: a few lines can exhaust
+ * the memory. A hundred thousand routes that share their backends stay below the limit.
  */
 const MAX_ADDED_NODES = 1_000_000;
 
-/** Why the aliases of a document cannot be resolved: they form a cycle, or expand beyond the limit. */
+/** Returns the problems of aliases that cannot be resolved: a cycle, or an expansion beyond the limit. */
 export function expansionProblems(
   contents: Node | null,
   aliases: ReadonlyMap<Alias, Node>,
@@ -44,7 +47,7 @@ export function expansionProblems(
   }
   return [];
 
-  /** Number of nodes below `node`, itself included, with aliases resolved. Each node is visited once. */
+  /** Returns the number of nodes in `node`, itself included, with aliases resolved. Visits each node once. */
   function sizeOf(node: unknown): number {
     if (isPair(node)) return sizeOf(node.key) + sizeOf(node.value);
     if (isAlias(node)) return sizeOfAlias(node);
@@ -69,7 +72,7 @@ export function expansionProblems(
   }
 }
 
-/** Marks a size in progress: meeting it means a cycle. */
+/** Marks a size in progress: reading it reveals a cycle. */
 const UNFINISHED = -1;
 
 class ExpansionError extends Error {

@@ -3,13 +3,13 @@ import type { BackendDrain, Route } from '@meshgate/core';
 import type { Field, Parsed } from './field.ts';
 import { parseTimeout } from './timeout.ts';
 
-/** Values of `onBackendRemoved` and `onBackendDown`, besides explicit times. */
+/** Values of `onBackendRemoved` and `onBackendDown`, apart from explicit times. */
 export const BACKEND_DRAINS = ['keep', 'drain', 'close'] as const;
 
-/** Keys of explicit times. */
+/** Keys of `onBackendRemoved` and `onBackendDown` with explicit times. */
 export const BACKEND_DRAIN_KEYS = { grace: 'optional', spread: 'optional' } as const;
 
-/** How connections of a removed or failed backend are drained. */
+/** Reads how connections of a removed or failed backend are drained. */
 export function readBackendDrain<Key extends 'onBackendRemoved' | 'onBackendDown'>(
   key: Key,
   field: Field | undefined,

@@ -1,16 +1,19 @@
 import { Cell } from '@meshgate/core/parts';
 
-/** When to check again. Times in milliseconds. */
+/** Intervals between an event and the check that follows, in milliseconds. */
 export interface DebouncerTimes {
-  /** Quiet period after an event: a change in several steps is not read half done. */
+  /** Quiet period before a check, so that a change in several steps is not read half done. */
   readonly quietMs: number;
-  /** Longest wait after the first event of a burst that does not end. */
+  /** Longest delay after the first event of a continuous burst. */
   readonly burstMs: number;
   /** Poll interval without events; 0 for never. */
   readonly pollMs: number;
 }
 
-/** Schedules checks: a quiet period after events, at once when flushed, at the latest when the poll is due. */
+/**
+ * Schedules checks: after a quiet period when there are events, at once when flushed, and at the latest after the poll
+ * interval.
+ */
 export class Debouncer {
   readonly #times: DebouncerTimes;
   readonly #events = new Cell<void>();
@@ -28,14 +31,14 @@ export class Debouncer {
     this.#events.set();
   }
 
-  /** Makes the next check due now; or, during a burst, at its end: earlier it would see partial changes. */
+  /** Makes the next check due now. During a burst it remains due at the end, to avoid reading partial changes. */
   flush(): void {
     if (this.#events.revision !== this.#seen) return;
     this.#events.set();
     this.#flushed = this.#events.revision;
   }
 
-  /** Resolves when a check is due, or `signal` aborts. Events between two calls count. One caller at a time. */
+  /** Resolves when a check is due, or `signal` aborts. Events between two calls count. For one caller at a time. */
   async next(signal: AbortSignal): Promise<void> {
     const { quietMs, burstMs, pollMs } = this.#times;
     await this.#events.changed(this.#seen, signal, pollMs === 0 ? undefined : pollMs);

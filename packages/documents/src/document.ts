@@ -7,9 +7,9 @@ import { jsonTree } from './json-tree.ts';
 import { nestingProblems } from './nesting.ts';
 import { Field, type FieldContext, type DocumentPosition } from './field.ts';
 
-/** Result of opening a document. */
+/** The result of opening a document. */
 export type OpenedDocument =
-  /** Parsed. Every {@link Field} below `root` adds to the lists: problems, and settings without effect. */
+  /** A parsed document. Each {@link Field} below `root` adds to both lists: problems, and settings without effect. */
   | {
       readonly kind: 'document';
       readonly root: Field;
@@ -23,16 +23,17 @@ export type OpenedDocument =
 export type Language = 'yaml' | 'json';
 
 /**
- * Opens a YAML 1.2 or JSON document: JSON when the name of `file` ends in `.json`, unless `language` says otherwise. Pure: `file` only
- * names the file in problems. Duplicate keys, unknown tags, a second document and aliases that grow without bounds are problems.
+ * Opens a YAML 1.2 or JSON document: JSON when the name of `file` ends in `.json`, unless `language` is set. Pure:
+ * `file` only names the file in problems. Duplicate keys, unknown tags, a second document, and aliases that expand
+ * without bounds are problems.
  */
 export function openDocument(text: string, file: string, language?: Language): OpenedDocument {
   return atOnce(openingDocument(text, file, language));
 }
 
 /**
- * {@link openDocument} in steps, so that the caller can yield in between: a megabyte of JSON takes a tenth of a second. YAML, and what is not
- * JSON after all, is one long step.
+ * Like {@link openDocument}, in steps, so that the caller can yield in between: a megabyte of JSON takes 0.1 s. YAML
+ * and invalid JSON are parsed in one long step.
  */
 export function* openingDocument(
   text: string,
@@ -42,7 +43,7 @@ export function* openingDocument(
   const tree = language === 'json' ? yield* jsonTree(text) : undefined;
   if (tree !== undefined)
     return opened(tree, { resolve: () => undefined, positionOf: positionsIn(text, file), problems: [], warnings: [] });
-  // Before parsing: the parsers are recursive.
+  // Checked first, because the parsers are recursive.
   const nesting = yield* nestingProblems(text, (offset) => positionsIn(text, file)(offset));
   return nesting.length > 0 ? { kind: 'broken', problems: nesting } : parsedWhole(text, file, language);
 }
@@ -54,7 +55,7 @@ function parsedWhole(text: string, file: string, language: Language): OpenedDocu
     lineCounter: lines,
     prettyErrors: false,
     stringKeys: true,
-    // The parser compares each key with all others of its mapping.
+    // Disabled, since the parser compares each key with all others of its mapping.
     uniqueKeys: false,
     logLevel: 'error',
   });
@@ -69,19 +70,19 @@ function parsedWhole(text: string, file: string, language: Language): OpenedDocu
   return opened(document.contents, { resolve: (alias) => aliases.get(alias), positionOf, problems, warnings: [] });
 }
 
-/** A plain value, as `JSON.parse` returns, read in the same way: its problems have a path and no position. */
+/** Opens a plain value, as `JSON.parse` returns it. Its problems have a path and no position. */
 export function openValue(value: unknown): Extract<OpenedDocument, { kind: 'document' }> {
   const { contents } = new Document(value, { aliasDuplicateObjects: false });
   return opened(contents, { resolve: () => undefined, positionOf: () => undefined, problems: [], warnings: [] });
 }
 
-/** The reader of `contents`, whichever parser produced it. */
+/** Opens the parsed `contents`, from any parser. */
 export function opened(contents: Node | null, context: FieldContext): Extract<OpenedDocument, { kind: 'document' }> {
   const { problems, warnings } = context;
   return { kind: 'document', root: new Field(contents, [], context), problems, warnings };
 }
 
-/** Maps offsets into `text` to positions. */
+/** Returns a function that maps offsets into `text` to positions. */
 export function positionsIn(text: string, file: string): (offset: number) => DocumentPosition {
   const lines = new LineCounter();
   lines.addNewLine(0);
@@ -95,7 +96,7 @@ function positionIn(file: string, lines: LineCounter, offset: number): DocumentP
   return { file, line: Math.max(line, 1), column: Math.max(col, 1) };
 }
 
-/** After any other error the tree is a guess, and its problems would be misleading. */
+/** After any other error the tree is unreliable, and its problems would be misleading. */
 function breaks({ code }: YAMLError): boolean {
   return code !== 'TAG_RESOLVE_FAILED';
 }
@@ -121,7 +122,7 @@ function yamlProblem({ code, message, pos }: YAMLError, positionOf: (offset: num
   return { message: REWORDED[code] ?? sentence(message), path: [], at: positionOf(pos[0]) };
 }
 
-/** Where the YAML library's message is about itself, or about something that the author did not intend. */
+/** Replaces messages of the YAML library that describe its internals, or a construct that the author did not intend. */
 const REWORDED: Partial<Record<YAMLError['code'], string>> = {
   BAD_ALIAS: 'expected a value, found a YAML alias without a name: a string that begins with * needs quotes',
   MULTIPLE_DOCS: 'expected one document, found a second one: --- may stand only at the top',
@@ -132,11 +133,11 @@ function sentence(message: string): string {
   return message.charAt(0).toLowerCase() + message.slice(1).replace(/\.$/, '');
 }
 
-/** JSON is almost a subset of YAML, so the YAML parser accepts what no JSON parser would: the JSON parser validates. */
+/** Validates JSON with a JSON parser: JSON is almost a subset of YAML, but the YAML parser accepts more. */
 function jsonProblems(text: string, positionOf: (offset: number) => DocumentPosition): Problem[] {
   const errors: ParseError[] = [];
   parseJson(text, errors, { disallowComments: true, allowTrailingComma: false });
-  // Only the first: later ones are mostly consequences of it.
+  // Reports only the first error: later ones are mostly its consequences.
   return errors.slice(0, 1).map(({ error, offset }) => ({
     message: `invalid JSON: ${words(printParseErrorCode(error))}`,
     path: [],
@@ -144,7 +145,7 @@ function jsonProblems(text: string, positionOf: (offset: number) => DocumentPosi
   }));
 }
 
-/** `CommaExpected` as `comma expected`. */
+/** Turns `CommaExpected` into `comma expected`. */
 function words(code: string): string {
   return code.replace(/(?<=[a-z])[A-Z]/g, (letter) => ` ${letter}`).toLowerCase();
 }

@@ -1,20 +1,20 @@
-/** Form of a duration, for error messages: `expected ${DURATION_FORM}, found …`. */
+/** Format of a duration, for error messages: `expected ${DURATION_FORM}, found …`. */
 export const DURATION_FORM = 'a duration such as 500ms, 2s, 1m or 1h';
 
 /**
- * Parses a whole number with its unit: `500ms`, `2s`, `1m`, `1h`.
+ * Parses a whole number with its unit: `500ms`, `2s`, `1m`, `1h`. The unit is required, because a bare number could
+ * mean seconds or milliseconds.
  *
- * @returns milliseconds, 0 or more; `undefined` when `text` is not such a duration. A unit is required: a bare number
- * could mean seconds or milliseconds.
+ * @returns milliseconds, 0 or more; `undefined` when `text` is not a duration
  */
 export function parseDuration(text: string): number | undefined {
-  // Nine digits: the product with the largest unit is still an exact integer.
+  // At most nine digits: in the largest unit, the product is still an exact integer.
   const match = /^(\d{1,9})(ms|s|m|h)$/.exec(text);
   const unitMs = UNITS_MS[match?.[2] ?? ''];
   return unitMs === undefined ? undefined : Number(match?.[1]) * unitMs;
 }
 
-/** Upper limit of timers: a signed 32-bit number of milliseconds, 24 days. */
+/** Longest time of a timer: a signed 32-bit number of milliseconds, 24 days. */
 export const MAX_TIMER_MS: number = 2 ** 31 - 1;
 
 const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };

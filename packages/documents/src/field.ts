@@ -5,38 +5,38 @@ import { type Alias, isAlias, isMap, isScalar, isSeq, type Node, type Pair, type
 /** A position in a file. Lines and columns count from 1. */
 export type DocumentPosition = NonNullable<Problem['at']>;
 
-/** Result of parsing a string. */
+/** The result of parsing a string. */
 export type Parsed<Value> =
   | { readonly kind: 'value'; readonly value: Value }
-  /** What was expected: the message continues with `, found …`. */
+  /** The expected format: the message continues with `, found …`. */
   | { readonly kind: 'refused'; readonly expected: string };
 
-/** Shared by the fields of one document. */
+/** State that all fields of a document share. */
 export interface FieldContext {
-  /** The node that an alias refers to; `undefined` when there is none. */
+  /** Returns the node to which an alias refers; `undefined` when there is none. */
   resolve(alias: Alias): Node | undefined;
-  /** The position of an offset into the text; `undefined` when the document was not parsed from text. */
+  /** Returns the position of an offset into the text; `undefined` when the document was not parsed from text. */
   positionOf(offset: number): DocumentPosition | undefined;
-  /** Problems. Grows while fields are read. */
+  /** Problems found so far; grows while fields are read. */
   readonly problems: Problem[];
-  /** Settings without effect. Grows while fields are read. */
+  /** Settings without effect found so far; grows while fields are read. */
   readonly warnings: Problem[];
 }
 
 /**
- * One untrusted value in a document. Each method that reads it either returns a valid value, or records a problem with
- * its position and returns `undefined`: so reading continues, and one pass finds all problems of a file.
+ * An untrusted value in a document. Each method that reads it returns a valid value, or records a problem with its
+ * position and returns `undefined`: so one pass finds all problems of a file.
  */
 export class Field {
-  /** Keys and indexes from the top. */
+  /** Keys and indexes from the root of the document. */
   readonly path: readonly (string | number)[];
-  /** Its position; `undefined` when the document was not parsed from text. */
+  /** Position of the value; `undefined` when the document was not parsed from text. */
   readonly at: DocumentPosition | undefined;
   #byKey: Map<string, FieldEntry> | undefined;
   readonly #node: Node | null;
   readonly #context: FieldContext;
 
-  /** @param at fallback position for a `node` without its own */
+  /** @param at fallback position, for a `node` without its own */
   constructor(node: Node | null, path: readonly (string | number)[], context: FieldContext, at?: DocumentPosition) {
     this.path = path;
     this.at = node?.range ? context.positionOf(node.range[0]) : (at ?? context.positionOf(0));
@@ -44,51 +44,51 @@ export class Field {
     this.#context = context;
   }
 
-  /** A non-empty string. */
+  /** Reads a non-empty string. */
   text(): string | undefined {
     const value = this.#scalar();
     return typeof value === 'string' && value !== '' ? value : this.expected('a string');
   }
 
-  /** A string, which may be empty. */
+  /** Reads a string, which may be empty. */
   string(): string | undefined {
     const value = this.#scalar();
     return typeof value === 'string' ? value : this.expected('a string');
   }
 
-  /** A string that `parse` accepts. */
+  /** Reads a string that `parse` accepts. */
   parsed<Value>(parse: (text: string) => Parsed<Value>): Value | undefined {
     const value = this.#scalar();
     const parsed = parse(typeof value === 'string' ? value : '');
     return parsed.kind === 'value' ? parsed.value : this.expected(parsed.expected);
   }
 
-  /** An integer from `min` to `max`, both allowed. */
+  /** Reads an integer from `min` to `max`, inclusive. */
   integer(min: number, max: number): number | undefined {
     const value = this.#scalar();
     const inRange = typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max;
     return inRange ? value : this.expected(`an integer from ${min} to ${max}`);
   }
 
-  /** One of `values`. */
+  /** Reads one of `values`. */
   oneOf<Value extends string>(values: readonly Value[]): Value | undefined {
     const value = this.#scalar();
     return values.find((allowed) => allowed === value) ?? this.expected(`one of ${values.join(', ')}`);
   }
 
-  /** The items of a list, which may be empty. */
+  /** Reads a list, which may be empty. */
   list(): readonly Field[] | undefined {
     return isSeq(this.#node) ? Array.from(this.items()) : this.expected('a list');
   }
 
-  /** {@link list}, one after the other as they are asked for: there may be thousands. None when it is no list. */
+  /** Yields the items of a list one by one: there may be thousands. None when the value is not a list. */
   *items(): Generator<Field> {
     if (!isSeq<Node | null>(this.#node)) return;
     for (const [index, item] of this.#node.items.entries())
       yield new Field(item, [...this.path, index], this.#context, this.at);
   }
 
-  /** The values of a mapping with no keys other than `keys`. A key of the result is absent when it is absent in the text. */
+  /** Reads a mapping without keys other than `keys`. The result omits keys that are absent in the text. */
   record<Key extends string>(
     keys: Readonly<Record<Key, 'required' | 'optional'>>,
   ): ReadonlyMap<Key, Field> | undefined {
@@ -105,7 +105,7 @@ export class Field {
     return fields;
   }
 
-  /** The keys of a mapping, unrestricted, with their values, in text order; merged keys (`<<`) come last. */
+  /** Reads a mapping with arbitrary keys, in the order of the text; merged keys (`<<`) come last. */
   entries(): readonly FieldEntry[] | undefined {
     const node = this.#node;
     if (!isMapping(node)) return this.expected('a mapping');
@@ -123,26 +123,26 @@ export class Field {
     return { key: key.value, at, value: new Field(value, [...this.path, key.value], this.#context, at) };
   }
 
-  /** The contents of a merge key: one mapping, or several in order of precedence. */
+  /** Returns the contents of a merge key: one mapping, or several in order of precedence. */
   #merged(): readonly FieldEntry[] {
     const parts = this.shape === 'list' ? (this.list() ?? []) : [this];
     return parts.flatMap((part) => part.entries() ?? []);
   }
 
-  /** Its type, before it is read as such. */
+  /** The type of the value, for callers that accept several. */
   get shape(): 'mapping' | 'list' | 'scalar' | 'nothing' {
     if (isMap(this.#node)) return 'mapping';
     if (isSeq(this.#node)) return 'list';
     return this.#scalar() === null || this.#scalar() === undefined ? 'nothing' : 'scalar';
   }
 
-  /** `true` or `false`. */
+  /** Reads `true` or `false`. */
   boolean(): boolean | undefined {
     const value = this.#scalar();
     return typeof value === 'boolean' ? value : this.expected('true or false');
   }
 
-  /** Cached: thousands of problems look up thousands of positions. */
+  /** Cached, because thousands of problems look up thousands of positions. */
   #entryAt(key: string | number | undefined): FieldEntry | undefined {
     if (this.#byKey === undefined) {
       this.#byKey = new Map();
@@ -151,15 +151,14 @@ export class Field {
     return this.#byKey.get(String(key));
   }
 
-  /** Only that item: thousands of problems look up thousands of positions. */
+  /** Reads only this item, because thousands of problems look up thousands of positions. */
   #itemAt(index: number): Field | undefined {
     const item = isSeq<Node | null>(this.#node) ? this.#node.items[index] : undefined;
     return item === undefined ? undefined : new Field(item, [...this.path, index], this.#context, this.at);
   }
 
   /**
-   * The position of the key at the end of `path`, relative to this value; that of the nearest existing ancestor when it
-   * does not exist.
+   * Returns the position of the key at the end of `path`, relative to this value, or of its nearest existing ancestor.
    */
   positionOf(path: Problem['path']): DocumentPosition | undefined {
     const [head, ...rest] = path;
@@ -169,7 +168,7 @@ export class Field {
     return rest.length === 0 ? (entry?.at ?? item.at) : item.positionOf(rest);
   }
 
-  /** The value as `JSON.parse` would return it: for settings that are passed through. */
+  /** Returns the value as `JSON.parse` would: for settings that are passed through. */
   plain(): unknown {
     switch (this.shape) {
       case 'mapping':
@@ -181,7 +180,7 @@ export class Field {
     }
   }
 
-  /** Records that `what` was expected here, and what was found instead. */
+  /** Records that `what` was expected here, with the value found instead. */
   expected(what: string): undefined {
     return this.refuse(`expected ${what}, found ${describe(this.#node)}`);
   }
@@ -191,15 +190,19 @@ export class Field {
     return this.#note({ message, path: this.path }, this.at);
   }
 
-  /** Records a warning about this value, or the one at `at`: it is allowed but has no effect. */
+  /** Records a warning about this value, or the one at `at`: it is valid but has no effect. */
   warn(message: string, at: DocumentPosition | undefined = this.at): undefined {
     this.#context.warnings.push(placed({ message, path: this.path }, at));
     return undefined;
   }
 
-  /** Records that the key of `entry` is not one of `known`. @returns the key that was probably intended, if any */
+  /**
+   * Records that the key of `entry` is not one of `known`.
+   *
+   * @returns the key that was probably intended, if any
+   */
   unknown({ key, at, value: { path } }: FieldEntry, known: readonly string[]): string | undefined {
-    // Half the letters may differ; further off it is another word, not a typing error.
+    // At most half the letters may differ: beyond that it is another word, not a typing error.
     const maxDistance = Math.max(1, Math.floor(key.length / 2));
     const nearest = closestMatch(key, known, { maxDistance });
     const hint =
@@ -223,8 +226,8 @@ function isMapping(node: Node | null): node is YAMLMap<Scalar<string>, Node | nu
 }
 
 /**
- * A merge key is a feature of YAML 1.1. In YAML 1.2 it would be an ordinary key, which is never intended. Quoted, it is
- * one.
+ * Whether a key is a merge key: a feature of YAML 1.1 that is supported because `<<` is never intended as an ordinary
+ * key. A quoted `<<` is an ordinary key.
  */
 function isMerge({ key }: Pair<Scalar<string>, Node | null>): boolean {
   return key.value === '<<' && key.type === 'PLAIN';
@@ -234,11 +237,11 @@ function placed(problem: Problem, at: DocumentPosition | undefined): Problem {
   return at === undefined ? problem : { ...problem, at };
 }
 
-/** One key of a mapping. */
+/** A key of a mapping, with its value. */
 export interface FieldEntry {
   /** As written. */
   readonly key: string;
-  /** The position of the key; `undefined` when the document was not parsed from text. */
+  /** Position of the key; `undefined` when the document was not parsed from text. */
   readonly at: DocumentPosition | undefined;
   /** The value of the key. */
   readonly value: Field;
@@ -251,7 +254,7 @@ function describe(node: Node | null): string {
   return isScalar(node) ? describeScalar(node.value) : 'nothing';
 }
 
-/** A wrong value, shortened. */
+/** Longest part of a wrong value that messages quote. */
 const SHOWN_CHARS = 80;
 
 function describeScalar(value: unknown): string {

@@ -7,25 +7,25 @@ import { errorOf, readRegularFile } from '@meshgate/core/parts';
 
 /** A file's contents. */
 export interface FileText {
-  /** Its path. */
+  /** Path of the file. */
   readonly file: string;
-  /** All of it, decoded as UTF-8. */
+  /** Whole contents of the file, decoded as UTF-8. */
   readonly text: string;
 }
 
-/** Files read from disk at one moment. */
+/** Files read at one moment. */
 export interface FilesRead {
-  /** In the order of their names. */
+  /** Readable files, in the order of their names. */
   readonly files: readonly FileText[];
-  /** Files that could not be read. */
+  /** Problems of files that could not be read. */
   readonly problems: readonly Problem[];
-  /** Equal when every file had the same name and bytes, or failed for the same reason. */
+  /** Equal when every file has the same name and bytes, or fails for the same reason. */
   readonly digest: string;
 }
 
 /**
  * Reads `path`: the file itself, or every file directly in the folder whose name ends in one of `endings` and does not
- * begin with a dot. Never rejects: an unreadable file is a problem.
+ * begin with a dot. Never rejects: an unreadable file becomes a problem.
  *
  * @param endings for example `.yaml`; ignored when `path` is a file
  */
@@ -39,7 +39,7 @@ export async function readFiles(path: string, endings: readonly string[]): Promi
   }
 }
 
-/** Few at a time: each takes a descriptor, and those are for connections. */
+/** Reads a few files at a time: each takes a descriptor, and connections need descriptors. */
 async function readAll(files: readonly string[]): Promise<readonly ReadOutcome[]> {
   const outcomes: ReadOutcome[] = [];
   for (let at = 0; at < files.length; at += FILES_AT_A_TIME)
@@ -49,18 +49,18 @@ async function readAll(files: readonly string[]): Promise<readonly ReadOutcome[]
 
 const FILES_AT_A_TIME = 16;
 
-/** Reads one file as {@link readFiles} does; a folder is a problem. */
+/** Reads one file like {@link readFiles}; a folder is a problem. */
 export async function readOneFile(file: string): Promise<FilesRead> {
   return summed([await readOne(file)]);
 }
 
-/** The files of a folder, by name. */
+/** Returns the files of a folder, sorted by name. */
 async function filesIn(folder: string, endings: readonly string[]): Promise<readonly string[]> {
-  // By code unit, not by locale: the order, and with it every message, is the same on every machine.
+  // Sorted by code unit, so that the order and all messages are the same in every locale.
   return (await entriesIn(folder, endings)).map(({ name }) => join(folder, name)).sort();
 }
 
-/** Those of the files that {@link readFiles} would read in a folder which are links. */
+/** Returns the links among the files that {@link readFiles} would read in a folder. */
 export async function linksIn(folder: string, endings: readonly string[]): Promise<readonly string[]> {
   const links = (await entriesIn(folder, endings)).filter((entry) => entry.isSymbolicLink());
   return links.map(({ name }) => join(folder, name)).sort();
@@ -71,15 +71,15 @@ async function entriesIn(folder: string, endings: readonly string[]): Promise<re
   return entries.filter((entry) => !entry.isDirectory() && isWanted(entry.name, endings));
 }
 
-/** Hidden files are skipped: swap files of editors, and the targets of Kubernetes' links. */
+/** Skips hidden files: swap files of editors, and the targets of Kubernetes' links. */
 function isWanted(name: string, endings: readonly string[]): boolean {
   return !name.startsWith('.') && endings.some((ending) => name.endsWith(ending));
 }
 
-/** One file, readable or not. */
+/** The result of reading one file. */
 type ReadOutcome = FileText | Problem;
 
-/** A hundred times the largest sensible route file; rejects a log or core dump given by mistake. */
+/** A hundred times the largest sensible route file; rejects a log or a core dump given by mistake. */
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
 
 async function readOne(file: string): Promise<ReadOutcome> {
@@ -94,7 +94,7 @@ function unreadable(file: string, reason: unknown): Problem {
   return { message: `cannot be read: ${why(reason)}`, path: [], at: { file, line: 1, column: 1 } };
 }
 
-/** The system's message without the call and the path that Node appends. */
+/** Returns the system's message without the call and the path that Node appends. */
 function why(reason: unknown): string {
   return errorOf(reason)
     .message.replace(/, \w+( '.*')?$/, '')
@@ -111,7 +111,7 @@ function identity(outcome: ReadOutcome): readonly string[] {
   return 'text' in outcome ? [outcome.file, outcome.text] : [outcome.at?.file ?? '', outcome.message];
 }
 
-/** A short digest of `texts`: it detects changes and need not resist forgery. */
+/** Returns a short digest of `contents`. It detects changes, and need not resist forgery. */
 export function digestOf(contents: readonly string[]): string {
   const hash = createHash('sha256');
   // The length prefix distinguishes ['a', 'bc'] from ['ab', 'c'].

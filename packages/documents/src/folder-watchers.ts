@@ -3,20 +3,20 @@ import { basename } from 'node:path';
 import type { WatchStep } from './watch-path.ts';
 
 /**
- * Watches folders for some of the names in them. Own code over `node:fs`, because the watched names change whenever a
- * link is replaced: see docs/adr/0005-following-files.md.
+ * Watches folders for some of their names. Uses `node:fs` directly, because the watched names change whenever a link is
+ * replaced: see docs/adr/0005-following-files.md.
  */
 export class FolderWatchers {
   readonly #watchers = new Map<string, WatchedFolder>();
   readonly #onEvent: () => void;
 
-  /** @param onEvent called when one of the names may have changed; may be called without a change */
+  /** @param onEvent called when a watched name may have changed, sometimes without a change */
   constructor(onEvent: () => void) {
     this.#onEvent = onEvent;
   }
 
   /**
-   * Watches exactly the names in `steps` from now on. Folders that stay watched are watched without a gap.
+   * Watches exactly the names in `steps` from now on. A folder that was watched before has no gap.
    *
    * @returns folders that cannot be watched, with the system's error code
    */
@@ -52,8 +52,8 @@ export class FolderWatchers {
   #open(key: string, folder: string, names: ReadonlySet<string | undefined>): WatchedFolder {
     const watched: WatchedFolder = { watcher: watch(folder), names };
     watched.watcher.on('change', (_type, name) => {
-      // An event for the folder's own name means that it was moved or deleted: this watcher may report nothing from now
-      // on.
+      // An event for the folder's own name means that it was moved or deleted: this watcher may not report further
+      // events.
       const own = name === basename(folder);
       if (own) this.#forget(key, watched);
       if (own || matters(watched.names, name)) this.#onEvent();
@@ -74,7 +74,7 @@ export class FolderWatchers {
 /** A folder whose changes are not reported. */
 export interface Unwatched {
   readonly folder: string;
-  /** The system's error code, for example `ENOSPC` when the user has no inotify watches left. */
+  /** The system's error code, such as `ENOSPC` when the user has no inotify watches left. */
   readonly code: string;
 }
 
@@ -100,7 +100,7 @@ function byFolder(steps: readonly WatchStep[]): ReadonlyMap<string, WantedFolder
   return wanted;
 }
 
-/** Some systems do not report the name. */
+/** Matches an event without a name, which some systems send. */
 function matters(names: ReadonlySet<string | undefined>, name: string | Buffer | null): boolean {
   return name === null || names.has(undefined) || names.has(String(name));
 }

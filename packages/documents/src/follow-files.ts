@@ -7,42 +7,39 @@ import { Debouncer } from './debouncer.ts';
 
 /** A value that is read from one or more files. */
 export interface FileSubject<Read extends { readonly digest: string }, Value> {
-  /** Its name for people: `routes`. */
+  /** Name of the value in messages: `routes`. */
   readonly what: string;
-  /** Every directory entry on the path to the files, links included. */
+  /** Returns every directory entry on the path to the files, including links. */
   watchPath(): Promise<readonly WatchStep[]>;
-  /** The bytes. Equal digests mean that there is nothing to parse. */
+  /** Reads the bytes. Equal digests mean unchanged contents, which are not parsed again. */
   read(): Promise<Read>;
-  /** The parsed value. Rejects when `signal` aborts. */
+  /** Parses the value. Rejects when `signal` aborts. */
   parse(read: Read, signal: AbortSignal): Promise<ParseOutcome<Value>>;
 }
 
-/** Result of parsing files. */
+/** The result of parsing files. */
 export type ParseOutcome<Value> =
   | { readonly kind: 'good'; readonly value: Value }
-  /**
-   * There are problems, and `value` is what can be used regardless, including earlier good data. Not used for a first
-   * reading.
-   */
+  /** There are problems, but `value` can be used, which may include earlier good data. Ignored at the first reading. */
   | {
       readonly kind: 'partial';
       readonly value: Value;
       readonly problems: readonly Problem[];
-      /** For people: which part of it is used. */
+      /** Messages about the part in use. */
       readonly notes: readonly string[];
     }
-  /** The previous value stays in use. */
+  /** The previous value remains in use. */
   | { readonly kind: 'wrong'; readonly problems: readonly Problem[] };
 
-/** What is known at one moment. */
+/** The value at one moment. */
 export interface FollowedValue<Value> {
   /** Equal versions mean an equal value and equal warnings. */
   readonly version: string;
   /** The last value without problems, or the usable part of a later one. */
   readonly value: Value;
-  /** When it was last read without a problem, if there is one now. */
+  /** Time of the last reading without problems; absent while the value is current. */
   readonly asOf?: Date;
-  /** Current problems. Absent when there are none. */
+  /** Current problems; absent when there are none. */
   readonly warnings?: readonly string[];
 }
 
@@ -52,27 +49,29 @@ export interface FollowOptions {
   readonly pollMs?: number;
 }
 
-/** Follows a subject, for any number of concurrent watchers. */
+/** Follows a subject for any number of concurrent watchers. */
 export interface FileFollower<Value> {
   /**
-   * Yields the value once when first known, then at each change. Throws `ConfigProblems` only when the first reading is
+   * Yields the value once it is known, then at each change. Throws `ConfigProblems` only when the first reading is
    * invalid.
    */
   watch(signal: AbortSignal): AsyncGenerator<FollowedValue<Value>, void, void>;
-  /** Reads the files again now, or at the end of a burst of writes; an unchanged value is not yielded again. */
+  /** Reads the files again now, or at the end of a burst of writes. An unchanged value is not yielded again. */
   refresh(): void;
 }
 
-/** A route source whose files can be read again on request. */
+/** A route source that can read its files again on request. */
 export interface FileSource extends RouteSource {
-  /** Reads the files again now, or at the end of a burst of writes; an unchanged value is not yielded again. */
+  /** Reads the files again now, or at the end of a burst of writes. An unchanged value is not yielded again. */
   refresh(): void;
 }
 
-/** Rare enough to cost nothing measurable, frequent enough for an operator waiting for a change. */
+/** Long enough to cost nothing measurable, short enough for an operator waiting for a change. */
 export const DEFAULT_POLL_MS = 30_000;
 
-/** Follows files through every kind of change. While they are invalid or missing, the last good value stays in use. */
+/**
+ * Follows files through every kind of change. While they are invalid or missing, the last good value remains in use.
+ */
 export function followFiles<Read extends { readonly digest: string }, Value>(
   subject: FileSubject<Read, Value>,
   { pollMs = DEFAULT_POLL_MS }: FollowOptions,
@@ -105,23 +104,27 @@ export function followFiles<Read extends { readonly digest: string }, Value>(
   }
 }
 
-/** Editors and `cp` pause for less than this between truncating and writing a file. */
+/** Editors and `cp` take less time than this between truncating and writing a file. */
 const QUIET_MS = 50;
 
 /** A folder with continuous writes is still read once a second. */
 const BURST_MS = 1_000;
 
-/** Result of a check. */
+/** The result of one check. */
 interface Round<Value> {
-  /** Digest of the files: when it is unchanged, there is nothing to parse. */
+  /** Digest of the files; when unchanged, nothing is parsed. */
   readonly digest: string;
-  /** The value in use, by the digest of its files. */
+  /** The value in use, and the digest of its files as version. */
   readonly reading: Reading<Pick<FollowedValue<Value>, 'version' | 'value'>>;
   /** The value in use, with current problems. */
   readonly shown: FollowedValue<Value>;
 }
 
-/** @throws ConfigProblems when nothing good was read before, and something else when `signal` aborts */
+/**
+ * Checks the files once.
+ *
+ * @throws ConfigProblems while no valid value has been read; another error when `signal` aborts
+ */
 async function look<Read extends { readonly digest: string }, Value>(
   subject: FileSubject<Read, Value>,
   warnings: readonly string[],
@@ -142,12 +145,12 @@ async function look<Read extends { readonly digest: string }, Value>(
 
 type FileReading<Value> = Round<Value>['reading'];
 
-/** A file that is restored to its last good contents is valid at once. */
+/** Renews the time of a valid reading whose files are unchanged. */
 function confirmed<Value>(reading: FileReading<Value>): FileReading<Value> {
   return reading.state === 'current' && reading.value !== undefined ? answered(reading, reading.value) : reading;
 }
 
-/** The current value and its problems. */
+/** Combines the result of parsing with the previous reading. */
 function judged<Value>(
   outcome: ParseOutcome<Value>,
   version: string,
@@ -166,7 +169,7 @@ function judged<Value>(
   return { reading: failed(before, new ConfigProblems(few)), notes: [...problems, lastGood] };
 }
 
-/** A file of another kind may have a problem in each line. */
+/** Limits the problems: a file of another format may have one in each line. */
 function firstOf(problems: readonly Problem[]): readonly Problem[] {
   const more = problems.length - MAX_PROBLEMS;
   if (more <= 0) return problems;
@@ -183,7 +186,7 @@ function withWarnings<Value>(
   return { ...used, version: `${used.version}+${digestOf(warnings)}`, warnings };
 }
 
-/** The events of the next check catch a path that changes more often than this while it is being watched. */
+/** If the path changes more often while its watchers are set up, the events of the next check detect it. */
 const MAX_WALKS = 5;
 
 /** Watches every directory entry on the path before the files are read, so that any later change is reported. */
@@ -203,7 +206,7 @@ async function watchPath(
 }
 
 /**
- * It was removed meanwhile: the next check sees that. Also folders with search but no read permission, such as another
+ * The folder has been removed, which the next check notices; or it has search but no read permission, such as another
  * user's.
  */
 const EXPECTED_CODES: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM']);

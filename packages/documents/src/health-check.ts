@@ -14,13 +14,13 @@ export const HEALTH_CHECK_KEYS = {
   whenAllDown: 'optional',
 } as const;
 
-/** Interval and timeout as HAProxy's defaults, within the limits of a connect timeout. */
+/** Interval and timeout are HAProxy's defaults, within the limits of a connect timeout. */
 const DEFAULTS: HealthCheck = { kind: 'tcp', intervalMs: 5_000, timeoutMs: 2_000, rise: 2, fall: 3 };
-/** Consecutive checks. */
+/** Highest number of consecutive checks. */
 const MAX_CHECKS = 1_000;
 
 /**
- * How the backends of a route are checked; `{}` without health checks.
+ * Reads the health check of a route's backends; `{}` when there is none.
  *
  * @param parseName parses the server name of a check of kind `tls`
  */

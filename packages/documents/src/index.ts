@@ -1,11 +1,11 @@
-// Values with their positions: from YAML and JSON texts, from plain values, from parsers of other languages.
+// Values with their positions, from YAML and JSON texts, from plain values, and from parsers of other languages.
 export { openDocument, opened, openingDocument, openValue, positionsIn } from './document.ts';
 export type { Language, OpenedDocument } from './document.ts';
 export type { Field, FieldContext, FieldEntry, Parsed, DocumentPosition } from './field.ts';
 export { DURATION_FORM, MAX_TIMER_MS, parseDuration } from './duration.ts';
 export { parsePoll } from './poll.ts';
 
-// Files: read once, or followed.
+// Files, read once or followed.
 export { digestOf, readFiles } from './files.ts';
 export type { FilesRead, FileText } from './files.ts';
 export { DEFAULT_POLL_MS, followFiles } from './follow-files.ts';
@@ -20,7 +20,7 @@ export type {
 export { watchPathOf, watchPathTo } from './watch-path.ts';
 export type { WatchStep } from './watch-path.ts';
 
-// Lists of addresses that access rules name.
+// Address lists of access rules.
 export { AddressListFiles, addressListProblems } from './address-list-files.ts';
 
 // Settings of routes that several kinds of sources share.
@@ -29,5 +29,5 @@ export { HEALTH_CHECK_KEYS, readHealthCheck } from './health-check.ts';
 export { ACCESS_KEYS, LIMIT_KEYS, PROXY_PROTOCOLS, readAccess, readLimits, readProxyProtocol } from './route-rules.ts';
 export { parseTimeout } from './timeout.ts';
 
-// Rates of limits.
+// Rates, as in limits.
 export { parseRate, RATE_FORM } from './rate.ts';

@@ -2,9 +2,11 @@ import { MAX_LEVELS } from './nesting.ts';
 import { type Node, Pair, Scalar, YAMLMap, YAMLSeq } from 'yaml';
 
 /**
- * Parses JSON (RFC 8259) into nodes as the YAML parser makes them, ten times as fast, and in steps, so that the caller can yield in between.
+ * Parses JSON (RFC 8259) into the nodes of the YAML parser, ten times as fast, and in steps, so that the caller can
+ * yield in between.
  *
- * @returns `undefined` for anything else, also when a key is set twice, or nested too deeply: the other parser says what is wrong with it
+ * @returns `undefined` for anything else, including duplicate keys and deep nesting: the YAML parser then reports the
+ * problem
  */
 export function* jsonTree(text: string): Generator<void, Node | undefined> {
   const tree = new TreeBuilder();
@@ -19,7 +21,7 @@ export function* jsonTree(text: string): Generator<void, Node | undefined> {
   }
 }
 
-/** Between two checks of the clock: a tenth of a millisecond of work. */
+/** Work between two checks of the clock: about 0.1 ms. */
 const TOKENS_PER_STEP = 200;
 
 function afterSpace(text: string, from: number): number {
@@ -36,25 +38,25 @@ const WORDS: readonly (readonly [word: string, value: boolean | null])[] = [
   ['null', null],
 ];
 
-/** A mapping or list that is not closed yet. */
+/** A mapping or a list that is not closed yet. */
 type Open =
   { readonly map: YAMLMap; readonly keys: Set<string>; key: Scalar<string> | undefined } | { readonly list: YAMLSeq };
 
-/** What may come next. */
+/** The tokens that are allowed next. */
 type Expected = 'value' | 'first value' | 'key' | 'first key' | 'colon' | 'comma' | 'end';
 
-/** Takes one token after the other. */
+/** Builds the tree, token by token. */
 class TreeBuilder {
   readonly #open: Open[] = [];
   #expected: Expected = 'value';
   #root: Node | undefined;
 
-  /** All that was read, once it is complete. */
+  /** The root node of a complete document. */
   get root(): Node | undefined {
     return this.#expected === 'end' ? this.#root : undefined;
   }
 
-  /** @returns where the token ends; `undefined` when it is none that may be here */
+  /** Reads the token at `at`. @returns the end of the token; `undefined` when it is not allowed here */
   take(text: string, at: number): number | undefined {
     const sign = text.charAt(at);
     if (sign === '}' || sign === ']') return this.#close(sign, at);

@@ -3,10 +3,11 @@ import { Lexer } from 'yaml';
 import type { DocumentPosition } from './field.ts';
 
 /**
- * What is nested too deeply in a YAML or JSON text. Judged by its tokens alone, without recursion, since a parser runs out of stack on
- * some thousand levels, and V8 ends the process when that happens in one of its own compilers. In steps.
+ * Returns the problem of a YAML or JSON text that is nested too deeply. Looks at tokens only, without recursion: a
+ * recursive parser overflows the stack at a few thousand levels, and V8 ends the process when that happens in one of
+ * its own compilers. Works in steps.
  *
- * @param placeOf the position of an offset into `text`
+ * @param positionOf maps an offset into `text` to its position
  */
 export function* nestingProblems(
   text: string,
@@ -17,20 +18,20 @@ export function* nestingProblems(
   let count = 0;
   for (const token of new Lexer().lex(text)) {
     if (depth.over(token)) return [{ message: TOO_DEEP, path: [], at: positionOf(offset) }];
-    // The lexer's own marks, which are not in the text: a document, a plain scalar.
+    // Markers of the lexer that are not in the text: a document, a plain scalar.
     if (!MARKS.has(token)) offset += token.length;
     if ((count += 1) % TOKENS_PER_STEP === 0) yield;
   }
   return [];
 }
 
-/** Between two checks of the clock: a tenth of a millisecond of work. */
+/** Work between two checks of the clock: about 0.1 ms. */
 const TOKENS_PER_STEP = 200;
 
-/** Levels of brackets and of indentation at the last token. */
+/** Tracks the levels of brackets and indentation, token by token. */
 class Depth {
   #brackets = 0;
-  /** Indentation of its line, by spaces or list dashes. */
+  /** Indentation of the current line, by spaces or list dashes. */
   #column = 0;
   #isIndenting = true;
 
@@ -41,7 +42,7 @@ class Depth {
     return this.#brackets > MAX_LEVELS || this.#isIndentedTooFar(token);
   }
 
-  /** A block level takes at least one column, also when several start on one line: `- - -`. */
+  /** A block level takes at least one column, even when several start on one line: `- - -`. */
   #isIndentedTooFar(token: string): boolean {
     if (token.includes('\n')) {
       this.#column = 0;
@@ -55,7 +56,7 @@ class Depth {
   }
 }
 
-/** A route file has four levels, a Consul definition a dozen. */
+/** A route file has four levels, a Consul definition about twelve. */
 export const MAX_LEVELS = 200;
 
 const TOO_DEEP = `expected at most ${MAX_LEVELS} levels, found more`;

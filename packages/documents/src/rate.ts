@@ -1,6 +1,6 @@
 import type { Rate } from '@meshgate/core';
 
-/** Form of a rate, for error messages: `expected ${RATE_FORM}, found …`. */
+/** Format of a rate, for error messages: `expected ${RATE_FORM}, found …`. */
 export const RATE_FORM = 'a rate such as 100/s, 30/m or 500/h';
 
 /**

@@ -25,7 +25,7 @@ export const LIMIT_KEYS = {
 /** Values of `proxyProtocol`. */
 export const PROXY_PROTOCOLS = ['v1', 'v2', 'off'] as const;
 
-/** How the client address is passed to backends; or to which backends, when the route leaves it to them. */
+/** Reads how the client address is passed to backends; `off` for the route when only its backends set it. */
 export function readProxyProtocol(
   field: Field | undefined,
   backends: readonly Backend[] = [],
@@ -38,7 +38,7 @@ export function readProxyProtocol(
 /** Above the descriptor limit of any process. */
 const MAX_CONNECTIONS = 10_000_000;
 
-/** Who may use a route. @param toPath from the name of a file, as written, to its absolute path */
+/** Reads which clients may use a route. @param toPath converts a file name, as written, to an absolute path */
 export function readAccess(field: Field | undefined, toPath: (name: string) => string): Pick<Route, 'access'> {
   const fields = field?.record(ACCESS_KEYS);
   if (field === undefined || fields === undefined) return {};
@@ -66,7 +66,7 @@ function parseAddressOrBlock(text: string): Parsed<string> {
   return isAddressOrBlock(text) ? { kind: 'value', value: text } : { kind: 'refused', expected: ADDRESS_OR_BLOCK_FORM };
 }
 
-/** What the connections of a route may spend. */
+/** Reads the limits on a route's connections. */
 export function readLimits(field: Field | undefined): Pick<Route, 'limits'> {
   const fields = field?.record(LIMIT_KEYS);
   if (fields === undefined) return {};
@@ -87,7 +87,7 @@ export function readLimits(field: Field | undefined): Pick<Route, 'limits'> {
   return { limits };
 }
 
-/** `off` means no limit. */
+/** Parses a timeout; `off` means no limit. */
 function parseTimeoutOrOff(text: string): Parsed<number> {
   if (text === 'off') return { kind: 'value', value: Infinity };
   const parsed = parseTimeout(text);

@@ -2,19 +2,19 @@ import { lstat, readlink } from 'node:fs/promises';
 import { dirname, join, parse, resolve, sep } from 'node:path';
 import { linksIn } from './files.ts';
 
-/** One step on the path to a file: `name` in `folder`, which is a real folder and not a link. */
+/** One step on the path to a file: `name` in `folder`, which is a real folder, not a link. */
 export interface WatchStep {
-  /** Its path, without links. */
+  /** Path of the folder, without links. */
   readonly folder: string;
-  /** Distinguishes this folder from a replacement under the same path. */
+  /** Distinguishes the folder from a replacement with the same path. */
   readonly id: string;
   /** Absent when every name in the folder matters. */
   readonly name?: string;
 }
 
 /**
- * Every directory entry on the path to `path`, in the kernel's lookup order, with links resolved here, so that the
- * folder of each link is included. Ends at a missing name. If `path` is a folder, it is the last.
+ * Returns every directory entry on the path to `path`, in the kernel's lookup order. Resolves links itself, to include
+ * the folder of each link. Ends at a missing name. When `path` is a folder, that folder is the last step.
  *
  * Watching these entries detects every kind of replacement of `path`: Kubernetes, for example, changes a mounted file
  * by replacing a link two steps before it.
@@ -32,7 +32,7 @@ export async function watchPathOf(path: string): Promise<readonly WatchStep[]> {
   return steps;
 }
 
-/** {@link watchPathOf} a file or a folder and, for a folder, also of the {@link linksIn} it. */
+/** Returns {@link watchPathOf} a file or a folder; for a folder also of the {@link linksIn} it. */
 export async function watchPathTo(path: string, endings: readonly string[]): Promise<readonly WatchStep[]> {
   const steps = await watchPathOf(path);
   const end = steps.at(-1);
@@ -41,20 +41,20 @@ export async function watchPathTo(path: string, endings: readonly string[]): Pro
   return [...steps, ...(await Promise.all(links.map(watchPathOf))).flat()];
 }
 
-/** Progress of a walk. */
+/** Progress of the walk along a path. */
 interface Walk {
-  /** The resolved prefix: no component is a link. */
+  /** The resolved prefix, without links. */
   readonly folder: string;
-  /** Remaining components. */
+  /** Remaining components of the path. */
   readonly ahead: readonly string[];
-  /** Links followed. */
+  /** Number of links followed. */
   readonly links: number;
 }
 
 /** Linux's limit (path_resolution(7)). */
 const MAX_LINKS = 40;
 
-/** `undefined` at the end of the path: no component left, a missing name, or a file. */
+/** Takes one step. Returns `undefined` at the end of the path: no component left, a missing name, or a file. */
 async function advance({ folder, ahead, links }: Walk): Promise<Walk | undefined> {
   const [name, ...rest] = ahead;
   if (name === undefined || links > MAX_LINKS) return undefined;
@@ -76,7 +76,7 @@ function parts(path: string): readonly string[] {
   return path.split(sep).filter((part) => part !== '' && part !== '.');
 }
 
-/** Some filesystems reuse inode numbers at once, so the birth time is included. */
+/** Returns the identity of a folder. Includes the birth time, since some filesystems reuse inode numbers at once. */
 async function identityOf(folder: string): Promise<string | undefined> {
   const status = await lstat(folder, { bigint: true }).catch(() => undefined);
   return status && `${status.dev}:${status.ino}:${status.birthtimeNs}`;

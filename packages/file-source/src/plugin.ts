@@ -12,17 +12,17 @@ export const fileSourcePlugin: Plugin = definePlugin<FileSourceConfig>({
   setup: (host, config) => host.addSource(fileSourceOf(config, host.baseDir)),
 });
 
-/** Settings of the plugin. */
+/** Settings of the plugin `file`. */
 export interface FileSourceConfig {
-  /** Route file or folder, relative to the folder of the configuration. */
+  /** Route file or folder of route files, relative to the folder of the configuration. */
   readonly path: string;
-  /** Name of the source. `file:` and the path as written when absent. */
+  /** Name of the source. When absent: `file:` and the path as written. */
   readonly name?: string;
-  /** As `FileSourceOptions.pollMs`; written as a duration. */
+  /** Poll interval in milliseconds, written as a duration; see `FileSourceOptions.pollMs`. */
   readonly pollMs?: number;
 }
 
-/** @throws ConfigProblems with every problem, including unknown keys */
+/** Parses the settings. @throws ConfigProblems with every problem, including unknown keys */
 export function parseFileSourceConfig(config: unknown): FileSourceConfig {
   const { root, problems } = openValue(config);
   const fields = root.record({ path: 'required', name: 'optional', poll: 'optional' });
@@ -33,13 +33,13 @@ export function parseFileSourceConfig(config: unknown): FileSourceConfig {
   return { path, ...(name !== undefined && { name }), ...(pollMs !== undefined && { pollMs }) };
 }
 
-/** The source that `config` describes, with its path relative to `baseDir`. */
+/** Creates the source that `config` describes, with its path relative to `baseDir`. */
 export function fileSourceOf({ path, name = `file:${path}`, ...rest }: FileSourceConfig, baseDir: string): FileSource {
   return fileSource({ path: resolve(baseDir, path), name, ...rest });
 }
 
 /**
- * Reads once what the plugin would read with these settings, to report problems before anything is started.
+ * Reads the routes of these settings once, to report problems before anything starts.
  *
  * @throws ConfigProblems with every problem of the settings or the files
  */

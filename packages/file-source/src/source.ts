@@ -6,23 +6,23 @@ import { parseRouteFiles, ROUTE_FILE_ENDINGS } from './routes/read-routes.ts';
 
 /** Settings of {@link fileSource}. */
 export interface FileSourceOptions {
-  /** Route file, or folder of route files. Absolute. */
+  /** Absolute path of a route file, or of a folder of route files. */
   readonly path: string;
-  /** Unique within the proxy; a metric label. `file:` and the path when absent. */
+  /** Name of the source, unique within the proxy; a metric label. When absent: `file:` and the path. */
   readonly name?: string;
   /**
-   * Poll interval in milliseconds: for network filesystems, which report no changes. 0 for never; `DEFAULT_POLL_MS`
+   * Poll interval in milliseconds, for network filesystems, which do not report changes. 0 for never; `DEFAULT_POLL_MS`
    * when absent.
    */
   readonly pollMs?: number;
 }
 
 /**
- * Routes from a file or a folder, followed through every kind of change: written in place, renamed over, replaced links
- * on the path, removed and restored.
+ * Follows the routes in a file or a folder through every kind of change: written in place, renamed over, links on the
+ * path replaced, removed and restored.
  *
- * `watch` throws `ConfigProblems` when the first reading is invalid. Afterwards it does not throw: for invalid or
- * missing files it yields their last good routes, with the current routes of the other files, and each problem as
+ * `watch` throws `ConfigProblems` when the first reading is invalid. Later it does not throw: for invalid or missing
+ * files it yields their last good routes, with the current routes of the other files, and each problem as
  * `FILE:LINE:COLUMN: message` among the snapshot's warnings.
  *
  * @throws TypeError when `path` is not absolute
@@ -46,10 +46,12 @@ export function fileSource({ path, name = `file:${path}`, ...options }: FileSour
   }
 }
 
-/** Reads the files of a folder independently: an invalid one counts with its last good contents, or not at all. */
+/**
+ * Parses the files of a folder independently: an invalid file keeps its last good contents, or is ignored without any.
+ */
 class IsolatingParser {
   readonly #path: string;
-  /** By file, its last good contents. */
+  /** The last good contents, by file. */
   #good: ReadonlyMap<string, string> = new Map();
 
   constructor(path: string) {
@@ -66,7 +68,7 @@ class IsolatingParser {
     const sound = read.files.filter(({ file }) => !broken.has(file));
     const kept = Array.from(this.#good, ([file, text]) => ({ file, text })).filter(({ file }) => broken.has(file));
     if (sound.length === 0) return { kind: 'wrong', problems };
-    // Sorted by name, as a folder is read: the first claim of a name wins.
+    // Sorted by name, like the files of a folder: the first claim of a name wins.
     const files = [...sound, ...kept].toSorted((one, other) => (one.file < other.file ? -1 : 1));
     const rest = await parseRouteFiles(this.#path, { ...read, files, problems: [] }, signal);
     if (rest.problems.length > 0) return { kind: 'wrong', problems };
@@ -75,7 +77,7 @@ class IsolatingParser {
   }
 }
 
-/** @param broken number of invalid files */
+/** Explains which routes are in use. @param broken number of invalid files */
 function noteOn(kept: readonly FileText[], broken: number): string {
   const unused = broken > kept.length ? ', and nothing of those that never were valid' : '';
   return `the last good routes of invalid files are in use${unused}; changes of other files are applied`;

@@ -14,13 +14,13 @@ export const BACKEND_KEYS = {
   proxyProtocol: 'optional',
 } as const;
 
-/** As in DNS SRV (RFC 2782), so that weights carry over. */
+/** Range of weights in DNS SRV records (RFC 2782), so that weights can be copied from them. */
 const MAX_WEIGHT = 65_535;
 const MAX_PORT = 65_535;
-/** As in DNS SRV, too: lower is preferred. */
+/** Range of priorities in DNS SRV records, where a lower value is preferred as well. */
 const MAX_PRIORITY = 65_535;
 
-/** Reads one backend of a route; `undefined` when it is invalid, which is recorded. */
+/** Reads a backend of a route. Records a problem and returns `undefined` when it is invalid. */
 export function readBackend(field: Field): Backend | undefined {
   const fields = field.record(BACKEND_KEYS);
   const host = fields?.get('address')?.parsed(parseAddress);
@@ -81,13 +81,16 @@ function parseSocket(text: string): Parsed<string> {
   return { kind: 'refused', expected: `unix: and an absolute path of at most ${MAX_SOCKET_PATH_BYTES} bytes` };
 }
 
-/** A trailing dot is kept: it disables the resolver's search domains. A last label of digits is a mistyped IPv4 address. */
+/**
+ * Keeps a trailing dot, which disables the resolver's search domains. Rejects a last label of digits: a mistyped IPv4
+ * address.
+ */
 function isName(host: string): boolean {
   const name = host.replace(/\.$/, '');
   return isHostName(name) && !/(?:^|\.)\d+$/.test(name);
 }
 
-/** The two most frequent mistakes. */
+/** Detects the two most frequent mistakes. */
 function hint(host: string): string {
   if (/^\[.*\]$/.test(host)) return ' without brackets';
   return /[^:]:\d+$/.test(host) ? ' with the port as a separate key' : '';

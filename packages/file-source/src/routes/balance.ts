@@ -2,7 +2,7 @@ import type { BuiltInBalance, Route } from '@meshgate/core';
 import type { Field } from '@meshgate/documents';
 import { readPartUse } from './part-use.ts';
 
-/** Values of `balance`, besides the balances of plugins. */
+/** Values of `balance`, apart from balances of plugins. */
 export const BALANCES: readonly BuiltInBalance[] = [
   'round_robin',
   'least_connections',
@@ -11,7 +11,7 @@ export const BALANCES: readonly BuiltInBalance[] = [
   'name_hash',
 ];
 
-/** A built-in balance by its name, or a mapping that names one of a plugin. */
+/** Reads a built-in balance by its name, or a mapping that names a plugin's balance. */
 export function readBalance(field: Field | undefined): Pick<Route, 'balance'> {
   const balance = field?.shape === 'mapping' ? readPartUse(field) : field?.oneOf(BALANCES);
   return balance === undefined ? {} : { balance };

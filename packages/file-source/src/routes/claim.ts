@@ -1,21 +1,24 @@
 import type { Problem } from '@meshgate/core';
 import type { Field } from '@meshgate/documents';
 
-/** Something that only one route may have. */
+/** A route's claim to something that only one route may have. */
 export interface RouteClaim {
   readonly what: 'name' | 'server name' | 'fallback';
   readonly value: string;
-  /** The listeners on which it is claimed; all when absent. Two routes may have one name on different listeners. */
+  /** The listeners to which the claim applies; all when absent. Routes on different listeners may share a name. */
   readonly listeners?: readonly string[] | undefined;
-  /** Name of the route that claims it; empty when the route has no valid name. */
+  /** Name of the claiming route; empty when it has no valid name. */
   readonly route: string;
-  /** The route itself: equal for all claims of one route. */
+  /** The claiming route; equal for all its claims. */
   readonly owner: Field;
-  /** Position of the claim. */
+  /** The field with the claimed value. */
   readonly field: Field;
 }
 
-/** A problem for each claim that repeats an earlier one, with both routes and positions; of very many the first, and that there are more. */
+/**
+ * Returns a problem for each claim that repeats an earlier one, with both routes and positions; at most
+ * {@link MAX_CONTESTED}.
+ */
 export function contested(claims: readonly RouteClaim[]): readonly Problem[] {
   const first = new Map<string, RouteClaim>();
   const problems = new Map<Field, Problem>();
@@ -24,19 +27,22 @@ export function contested(claims: readonly RouteClaim[]): readonly Problem[] {
     for (const key of keysOf(claim)) {
       const earlier = first.get(key);
       if (earlier === undefined) first.set(key, claim);
-      // A route without a name takes its first server name: one position can then violate both rules, and gets one
-      // message.
+      // The first server name is the default name of a route: one position can then violate both rules, and gets a
+      // single message.
       else if (!problems.has(claim.field)) problems.set(claim.field, toProblem(claim, earlier));
     }
   }
   return [...problems.values()];
 }
 
-/** Nobody reads more, and a file of a page can claim a million names again, by aliases. */
+/** Limits the problems: a short file can claim a million names twice by means of aliases. */
 const MAX_CONTESTED = 1_000;
 const MORE: Problem = { message: 'and more names that are claimed twice', path: [] };
 
-/** One for each listener; a claim on all listeners ranks after those on one, so the two do not conflict. */
+/**
+ * Returns one key per listener. A claim on all listeners has its own key: it applies after those on one listener, so
+ * the two do not conflict.
+ */
 function keysOf({ what, value, listeners }: RouteClaim): readonly string[] {
   const key = `${what} ${value}`;
   return listeners === undefined ? [key] : [...new Set(listeners)].map((listener) => `${key} on ${listener}`);

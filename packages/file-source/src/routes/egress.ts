@@ -9,17 +9,17 @@ export const EGRESS_KEYS = { port: 'optional', allowAddresses: 'optional' } as c
 const HTTPS = 443;
 const MAX_PORT = 65_535;
 
-/** The target of a route: backends, or the server name itself. */
+/** The settings that determine the destination of a route: backends, or the server name itself. */
 export interface RouteTarget {
   readonly backends: Field | undefined;
   readonly egress: Field | undefined;
   readonly serverNames: Field | undefined;
   readonly fallback: Field | undefined;
-  /** Settings that choose among backends, as the route has them. */
+  /** The settings of the route that select among backends. */
   readonly choices: readonly Field[];
 }
 
-/** The backends of a route, or its egress; `undefined` when invalid, which is recorded. */
+/** Reads the backends of a route, or its egress. Records a problem and returns `undefined` when they are invalid. */
 export function readDestination(from: RouteTarget): Pick<Route, 'backends' | 'egress'> | undefined {
   const { backends, egress, choices } = from;
   if (egress === undefined) {
@@ -33,7 +33,7 @@ export function readDestination(from: RouteTarget): Pick<Route, 'backends' | 'eg
   return settings && { backends: [], egress: settings };
 }
 
-/** Arbitrary names would be an open proxy. */
+/** Rejects egress for arbitrary names, which would make an open proxy. */
 function refuseAnyName({ serverNames, fallback }: RouteTarget): void {
   for (const name of serverNames?.shape === 'list' ? (serverNames.list() ?? []) : [])
     if (name.plain() === '*') name.refuse('egress needs exact names or suffixes: "*" would be an open proxy');

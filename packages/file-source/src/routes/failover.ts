@@ -6,7 +6,7 @@ export const FAILOVER_KEYS = { minHealthy: 'optional', returnAfter: 'optional' }
 
 const MAX_BACKENDS = 65_535;
 
-/** When backups take over. */
+/** Reads the conditions on which backups take over. */
 export function readFailover(field: Field | undefined): Pick<Route, 'failover'> {
   const fields = field?.record(FAILOVER_KEYS);
   if (fields === undefined) return {};

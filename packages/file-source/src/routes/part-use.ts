@@ -1,7 +1,7 @@
 import type { PartUse, Route } from '@meshgate/core';
 import type { Field } from '@meshgate/documents';
 
-/** A plugin's part: its name, and its own settings. */
+/** Reads the use of a plugin's part: its name, and its settings. */
 export function readPartUse(field: Field): PartUse | undefined {
   const entries = field.entries();
   if (entries === undefined) return undefined;
@@ -12,7 +12,7 @@ export function readPartUse(field: Field): PartUse | undefined {
   return { name, settings: Object.fromEntries(settings), ...(field.at !== undefined && { at: field.at }) };
 }
 
-/** The layers of a route. */
+/** Reads the layers of a route. */
 export function readUse(field: Field | undefined): Pick<Route, 'use'> {
   const list = field?.list();
   return list === undefined ? {} : { use: list.flatMap((entry) => readPartUse(entry) ?? []) };

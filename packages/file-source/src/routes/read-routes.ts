@@ -3,12 +3,12 @@ import { type FilesRead, readFiles } from '@meshgate/documents';
 import { parseFiles } from './parse.ts';
 import type { RouteFile } from './route-file.ts';
 
-/** File name endings of route files in a folder. */
+/** File name extensions of route files in a folder. */
 export const ROUTE_FILE_ENDINGS: readonly string[] = ['.yaml', '.yml', '.json'];
 
 /**
- * Reads a route file, or the route files of a folder, once: in the order of their names, not recursively, without
- * hidden ones.
+ * Reads a route file, or the route files of a folder, once: in the order of their names, without subfolders and hidden
+ * files.
  *
  * @throws ConfigProblems with every problem of every file and its position; also when a file cannot be read
  */
@@ -20,8 +20,8 @@ export async function readRoutes(path: string): Promise<RouteSnapshot> {
 }
 
 /**
- * The routes in the files of `path`. An empty folder is a problem: an empty set is written as `routes: []`. Rejects
- * when `signal` aborts.
+ * Parses the routes in the files of `path`. An empty folder is a problem, since `routes: []` is the notation for no
+ * routes. Rejects when `signal` aborts.
  */
 export async function parseRouteFiles(path: string, read: FilesRead, signal?: AbortSignal): Promise<RouteFile> {
   const { files, problems } = read;

@@ -20,13 +20,13 @@ import { parseExactName, parseServerName } from './server-name.ts';
 
 /** Contents of a route file. */
 export interface RouteFile {
-  /** The complete routes, in file order. Not to be used while there are problems. */
+  /** All complete routes, in file order. Must not be used while there are problems. */
   readonly routes: readonly Route[];
   /** All problems, in file order. */
   readonly problems: readonly Problem[];
 }
 
-/** One of several route files: two of them may still claim one name. */
+/** One of several route files; its claims may conflict with those of another file. */
 export interface RouteFilePart extends RouteFile {
   readonly file: string;
   readonly claims: readonly RouteClaim[];
@@ -35,16 +35,16 @@ export interface RouteFilePart extends RouteFile {
 /**
  * Parses a route file: YAML, or JSON when the name of `file` ends in `.json`. Pure; never throws.
  *
- * @param file file name for problems and the routes' `origin`; it is not opened
+ * @param file file name for problems and for the `origin` of routes; the file is not opened
  */
 export function parseRouteFile(text: string, file: string): RouteFile {
   return mergeRouteFiles([parseRouteFilePart(text, file)]);
 }
 
-/** Merges several files: their routes in order, and as further problems names that two routes claim. */
+/** Merges several files: their routes in order, and further problems for names that two routes claim. */
 export function mergeRouteFiles(parts: readonly RouteFilePart[]): RouteFile {
   const found = [...parts.flatMap((part) => part.problems), ...contested(parts.flatMap((part) => part.claims))];
-  // An aliased node is read once per reference.
+  // An aliased node is read once per reference, and repeats its problems.
   const problems = [...new Map(found.map((problem) => [formatProblem(problem), problem])).values()];
   const order = new Map(parts.map(({ file }, index) => [file, index]));
   const rank = ({ at }: Problem): number => order.get(at?.file ?? '') ?? 0;
@@ -52,7 +52,7 @@ export function mergeRouteFiles(parts: readonly RouteFilePart[]): RouteFile {
   return { routes: parts.flatMap((part) => part.routes), problems };
 }
 
-/** The first half of {@link parseRouteFile}, for a file that is read together with others. */
+/** Parses a file whose claims {@link mergeRouteFiles} compares with those of other files. */
 export function parseRouteFilePart(text: string, file: string): RouteFilePart {
   const opened = openDocument(text, file);
   if (opened.kind === 'broken') return { file, routes: [], claims: [], problems: opened.problems };
@@ -68,7 +68,7 @@ export function parseRouteFilePart(text: string, file: string): RouteFilePart {
   };
 }
 
-/** Keys of a route file. `$schema` is for editors, in JSON. */
+/** Keys of a route file. `$schema` is for editors. */
 export const FILE_KEYS = { routes: 'required', $schema: 'optional' } as const;
 
 /** Keys of a route. */
@@ -92,7 +92,7 @@ export const ROUTE_KEYS = {
   use: 'optional',
 } as const;
 
-/** Settings that choose among the backends of a route. */
+/** Settings that select among the backends of a route. */
 const CHOICES = ['balance', 'healthCheck', 'onBackendDown', 'failover'] as const;
 
 type RouteFields = ReadonlyMap<keyof typeof ROUTE_KEYS, Field>;
@@ -106,7 +106,7 @@ function readRoute(route: Field, file: string, claims: RouteClaim[]): Route | un
   const name = fields.has('name') ? fields.get('name')?.parsed(parseRouteName) : serverNames[0]?.name;
   if (scope.fallback === true && serverNames.length === 0 && !fields.has('name'))
     route.refuse('expected the key "name", since there is no server name to name the route after; found none');
-  // Not all at once: as many arguments as a route may have names do not fit on the stack.
+  // Pushed one by one: a route may have more names than a call can have arguments.
   for (const claim of claimsOf({ owner: route, fields, name, serverNames, scope })) claims.push(claim);
   const destination = readDestination({
     backends: fields.get('backends'),
@@ -134,7 +134,7 @@ function readRoute(route: Field, file: string, claims: RouteClaim[]): Route | un
   return { name, kind: 'static', serverNames: names, ...scope, ...destination, ...options };
 }
 
-/** Paths in a route file are relative to its folder. */
+/** Resolves a path in a route file relative to the file's folder. */
 function beside(file: string, name: string): string {
   return isAbsolute(name) ? name : join(dirname(file), name);
 }
@@ -190,10 +190,10 @@ function claimsOf({ owner, fields, name, serverNames, scope }: Claimant): readon
   return claims;
 }
 
-/** Long enough for every server name, which is the default name of a route. */
+/** Long enough for every server name, which may be the default name of a route. */
 const MAX_NAME_CHARS = 253;
 
-/** A metric label and a log field: a control character would break both. */
+/** Rejects control characters, since the name is a metric label and a log field. */
 function parseRouteName(text: string): Parsed<string> {
   const fits = text.length > 0 && text.length <= MAX_NAME_CHARS && !/[\p{C}]/u.test(text) && text.trim() === text;
   if (fits) return { kind: 'value', value: text };
@@ -209,7 +209,7 @@ function readConnectTimeout(fields: RouteFields): Pick<Route, 'connectTimeoutMs'
   return connectTimeoutMs === undefined ? {} : { connectTimeoutMs };
 }
 
-/** For `explain`: the line to edit. */
+/** Returns the position of the route, for `explain`. */
 function originOf({ at }: Field): Pick<Route, 'origin'> {
   return at === undefined ? {} : { origin: { file: at.file, line: String(at.line) } };
 }
