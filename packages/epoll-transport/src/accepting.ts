@@ -4,7 +4,7 @@ import type { EpollKernel } from './kernel.ts';
 import type { EpollHandler, Loop } from './loop.ts';
 import { EpollSocket } from './socket.ts';
 
-/** The listening socket is readable while clients wait. */
+/** Accepts when the listening socket is readable: it is as long as clients wait. */
 export const ACCEPTING: Accepting<EpollKernel, EpollSocket> = {
   watch: (kernel, acceptor) => new EpollAcceptWatch(kernel.loop, acceptor),
   open: (kernel, fd, family) => {
@@ -22,7 +22,7 @@ class EpollAcceptWatch implements AcceptWatch, EpollHandler {
   constructor(loop: Loop, acceptor: Acceptor) {
     this.#loop = loop;
     this.#acceptor = acceptor;
-    // Level-triggered, unlike all else: connections left in the queue are reported again.
+    // Level-triggered, unlike all other descriptors: connections left in the queue are reported again.
     loop.add(acceptor.fd, EPOLLIN, this);
   }
 
@@ -55,5 +55,5 @@ class EpollAcceptWatch implements AcceptWatch, EpollHandler {
   }
 }
 
-/** Each takes some microseconds in the kernel and here: 64 stay well below the length of a turn. */
+/** Each accept takes some microseconds in the kernel and here: 64 stay well below the length of a turn. */
 const ACCEPTS_PER_TURN = 64;

@@ -3,7 +3,7 @@ import type { SocketFactory } from '@meshgate/linux';
 import type { EpollKernel } from './kernel.ts';
 import { EpollSocket } from './socket.ts';
 
-/** The kernel reports the outcome as an event, immediately at registration if it is already known. */
+/** Connects; the kernel reports the outcome as an event, immediately at registration if it is already known. */
 export const CONNECTING: SocketFactory<EpollKernel, EpollSocket> = {
   begin: (kernel, fd, address, owner) => {
     const tcp = address.family !== AF_UNIX;

@@ -3,26 +3,26 @@ import type { Direction, DirectionOwner, KernelPace, Pipe, Task } from '@meshgat
 import type { EpollIncoming, EpollOutgoing, EpollSocket } from './socket.ts';
 
 /**
- * One direction of a splice. Small messages are copied: recv(2), send(2). A direction whose reads fill the buffer is
- * bulk, and goes through a pipe: splice(2) moves pages without copying, but costs more per message.
+ * One direction of a splice. Small messages are copied: recv(2), send(2). A direction whose reads fill the buffer is bulk, and uses a pipe:
+ * splice(2) moves pages without copying, but costs more per message.
  *
- * Nothing is received before all earlier bytes are sent, so the kernel's own backpressure applies: a receiver that does
- * not read fills its buffers, then the sender's, then the sender waits.
+ * Nothing is received before all earlier bytes are sent, so that the kernel's backpressure applies: a receiver that does not read fills its
+ * buffers, then the sender's, and then the sender waits.
  */
 export class EpollFlow implements Direction, EpollIncoming, EpollOutgoing, Task {
   readonly from: EpollSocket;
   readonly to: EpollSocket;
   readonly #owner: DirectionOwner;
   #bytesWritten = 0;
-  /** Received, and not yet accepted by the kernel. */
+  /** Bytes received and not yet accepted by the kernel. */
   #rest: Uint8Array = NOTHING;
-  /** Borrowed while bytes are in it. */
+  /** Borrowed while it contains bytes. */
   #pipe: Pipe | undefined;
   #pace: KernelPace = SMALL;
   #finished = false;
   #queued = false;
 
-  /** Receives the events of both sockets from here on. */
+  /** Starts to receive the events of both sockets. */
   constructor(from: EpollSocket, to: EpollSocket, owner: DirectionOwner) {
     this.from = from;
     this.to = to;
@@ -47,7 +47,7 @@ export class EpollFlow implements Direction, EpollIncoming, EpollOutgoing, Task 
     if (this.from.failed) this.carry();
   }
 
-  /** Requests a share of the next turn if there is work. */
+  /** Requests a slice of the next turn if there is work. */
   wake(): void {
     if (this.#queued || this.#finished || !this.#possible) return;
     this.#queued = true;
@@ -61,10 +61,7 @@ export class EpollFlow implements Direction, EpollIncoming, EpollOutgoing, Task 
     return this.#queued;
   }
 
-  /**
-   * Moves what can be moved now, a bounded number of times, and at least once. Bulk stops at `untilMs`: each round of
-   * it takes long.
-   */
+  /** Moves bytes a bounded number of times, and at least once. Bulk stops at `untilMs`, since each of its rounds takes long. */
   carry(untilMs: number = Infinity): void {
     for (
       let round = this.to.kernel.settings.roundsPerTurn;

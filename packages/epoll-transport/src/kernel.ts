@@ -3,7 +3,7 @@ import type { Libc, Memory, TurnLoop } from '@meshgate/linux';
 import { Loop } from './loop.ts';
 import type { EpollSettings } from './options.ts';
 
-/** Shared by all parts of one transport: the system calls, the loop, scratch memory. */
+/** State shared by all parts of one transport: system calls, loop, scratch memory. */
 export class EpollKernel {
   readonly libc: Libc;
   readonly sockets: Sockets;
@@ -12,7 +12,7 @@ export class EpollKernel {
   readonly settings: EpollSettings;
   readonly pipes: PipePool;
   readonly handshakes: Handshakes = new Handshakes();
-  /** The target of every recv(2); must be emptied before the next one. */
+  /** Target of every recv(2); must be emptied before the next one. */
   readonly buffer: Memory;
 
   constructor(libc: Libc, settings: EpollSettings) {
@@ -20,7 +20,7 @@ export class EpollKernel {
     this.sockets = new Sockets(libc);
     this.settings = settings;
     this.pipes = new PipePool(libc, settings.pipeBytes);
-    // Nothing is open any more: cached resources are released, too.
+    // When nothing is open any more, cached resources are released too.
     this.loop = new Loop(libc, () => this.pipes.drain());
     this.turns = this.loop.turns;
     this.buffer = libc.allocate(settings.bufferBytes);

@@ -5,21 +5,20 @@ import type { Libc, Memory, TurnWork } from '@meshgate/linux';
 export interface EpollHandler {
   /** `events` as in epoll_ctl(2). */
   onEvents(events: number): void;
-  /** Its deadline has expired and is cleared. */
+  /** Called when its deadline has expired and been cleared. */
   onDeadline(): void;
 }
 
 /**
- * One epoll instance inside Node's own event loop. An epoll descriptor can itself be polled (epoll(7), "Questions and
- * answers", 3), so libuv calls us when any of our descriptors is ready; timers, promises and everything else of the
- * process run in the same thread.
+ * One epoll instance inside Node's event loop. An epoll descriptor can itself be polled (epoll(7), "Questions and answers", 3), so that
+ * libuv calls the loop when any of its descriptors is ready; timers, promises and everything else of the process run in the same thread.
  *
- * It is open, and keeps the process alive, while it has descriptors. With the last one it releases everything.
+ * The loop is open, and keeps the process alive, while it has descriptors. With the last one, it releases everything.
  */
 export class Loop implements TurnWork {
   readonly libc: Libc;
   readonly turns: TurnLoop = new TurnLoop(this, 1);
-  /** A turn without a wake-up has only tasks. */
+  /** Without a wake-up, a turn only has tasks. */
   readonly pending = false;
   readonly #onRest: () => void;
   readonly #events: Memory;
@@ -39,8 +38,9 @@ export class Loop implements TurnWork {
   }
 
   /**
-   * Watches `fd`, which the loop owns from here on, until {@link close}. Throws the system's error, and `fd` is closed
-   * then.
+   * Watches `fd` until {@link close}, and takes ownership of it.
+   *
+   * @throws the system's error, with `fd` closed
    */
   add(fd: number, events: number, handler: EpollHandler): void {
     this.#start();
@@ -77,7 +77,9 @@ export class Loop implements TurnWork {
     this.turns.closedOne(fd);
   }
 
-  /** @returns whether there were events: there may be more by now */
+  /**
+   * @returns whether there were events: there may be more by now
+   */
   share(endMs: number): boolean {
     const count = this.#dispatch();
     this.turns.runTasks(endMs);

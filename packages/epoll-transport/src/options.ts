@@ -1,7 +1,7 @@
 import { BULK_DEFAULTS } from '@meshgate/linux';
 import type { BulkOptions } from '@meshgate/linux';
 
-/** Settings of the transport. `bufferBytes` is 64 KiB if absent. */
+/** Settings of the transport. `bufferBytes` is 64 KiB when absent. */
 export type EpollOptions = BulkOptions;
 
 /** {@link EpollOptions} with all defaults filled in. */
@@ -9,7 +9,6 @@ export type EpollSettings = Required<EpollOptions>;
 
 export const DEFAULTS: EpollSettings = {
   ...BULK_DEFAULTS,
-  // As libuv. One buffer for the whole process, so that it stays in the cache; four whole TLS records fill it, small
-  // messages do not.
+  // The same size as libuv's. One buffer for the whole process stays in the cache; four full TLS records fill it, small messages do not.
   bufferBytes: 64 * 1024,
 };

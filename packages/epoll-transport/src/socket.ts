@@ -21,27 +21,27 @@ import type { SocketOwner, StreamSocket } from '@meshgate/linux';
 import type { EpollHandler } from './loop.ts';
 import type { EpollKernel } from './kernel.ts';
 
-/** The direction of a splice in which a socket's peer sends. */
+/** The direction of a splice that receives from the socket. */
 export interface EpollIncoming {
-  /** May be able to make progress. */
+  /** Called when it may be able to make progress. */
   wake(): void;
-  /** Processes whatever is available now. */
+  /** Processes everything available now. */
   carry(): void;
 }
 
-/** The direction of a splice in which the socket receives. */
+/** The direction of a splice that sends to the socket. */
 export type EpollOutgoing = Pick<EpollIncoming, 'wake'>;
 
 /**
- * A connected (or connecting) stream socket: its descriptor and its readiness. Registered once, edge-triggered, for
- * everything: an edge sets a bit here, and only an attempt that fails with EAGAIN, or returns less than requested,
- * clears it (epoll(7), "Level-triggered and edge-triggered").
+ * A connected (or connecting) stream socket: its descriptor and its readiness. Registered once, edge-triggered, for all events: an edge
+ * sets a bit, and only an attempt that fails with EAGAIN, or returns less than requested, clears it (epoll(7), "Level-triggered and
+ * edge-triggered").
  */
 export class EpollSocket implements EpollHandler, StreamSocket {
   owner: SocketOwner;
-  /** While it is spliced. */
+  /** Set while it is spliced. */
   incoming: EpollIncoming | undefined;
-  /** While it is spliced. */
+  /** Set while it is spliced. */
   outgoing: EpollOutgoing | undefined;
   readonly kernel: EpollKernel;
   #fd: number;
@@ -49,15 +49,16 @@ export class EpollSocket implements EpollHandler, StreamSocket {
   #keepAlive: KeepAlive | undefined;
 
   /**
-   * Owns `fd` from here on.
-   * @throws the system's error when it cannot be watched; `fd` is closed then
+   * Takes ownership of `fd`.
+   *
+   * @throws the system's error if it cannot be watched, with `fd` closed
    */
   constructor(kernel: EpollKernel, fd: number, family: number, owner: SocketOwner) {
     this.kernel = kernel;
     this.#fd = fd;
     this.owner = owner;
-    // A read from a unix socket also ends where the sender changes or passes descriptors (unix(7)): a short read does
-    // not mean empty.
+    // A read from a unix socket also ends where the sender changes or passes descriptors (unix(7)): a short read does not mean that the
+    // queue is empty.
     if (family === AF_UNIX) this.#state |= SHORT_IS_NOT_EMPTY;
     kernel.loop.add(fd, WATCHED, this);
   }
@@ -74,22 +75,21 @@ export class EpollSocket implements EpollHandler, StreamSocket {
     return (this.#state & WRITABLE) !== 0;
   }
 
-  /** The end of the stream has been received. */
   get ended(): boolean {
     return (this.#state & ENDED) !== 0;
   }
 
-  /** The kernel has reported an error; the next attempt returns it, or {@link takeError}. */
+  /** The kernel has reported an error: the next attempt returns it, or {@link takeError}. */
   get failed(): boolean {
     return (this.#state & FAILED) !== 0;
   }
 
-  /** For calls that are not made here. −1 once closed. */
+  /** Its descriptor, for other system calls; −1 once closed. */
   get fd(): number {
     return this.#fd;
   }
 
-  /** There may already be bytes: trying costs less than a wake-up. */
+  /** Marks the socket as readable: an attempt to read costs less than a wake-up. */
   expectBytes(): void {
     this.#state |= READABLE;
   }
@@ -104,7 +104,7 @@ export class EpollSocket implements EpollHandler, StreamSocket {
     this.#state = state;
     this.incoming?.wake();
     this.outgoing?.wake();
-    // While bytes wait for the other side, nothing would read up to the reset; and a reset is handled at once.
+    // While bytes wait for the other side, nothing reads up to the reset; but a reset must be handled at once.
     if ((state & FAILED) !== 0) this.incoming?.carry();
     this.owner.onReady(this);
   }
@@ -130,8 +130,7 @@ export class EpollSocket implements EpollHandler, StreamSocket {
 
   /**
    * Receives into the kernel's buffer.
-   * @returns the number of bytes; 0 when there are none, now or, if {@link ended}, for ever; −errno when the connection
-   * is lost
+   * @returns the number of bytes; 0 if there are none, for the moment or, if {@link ended}, for ever; −errno if the connection is lost
    */
   receive(): number {
     const { bytes, address } = this.kernel.buffer;
@@ -141,7 +140,7 @@ export class EpollSocket implements EpollHandler, StreamSocket {
     return received;
   }
 
-  /** As {@link receive}, from the socket into an empty pipe. */
+  /** Like {@link receive}, from the socket into an empty pipe. */
   receiveInto(pipe: number, length: number): number {
     const received = this.kernel.libc.splice(this.#fd, 0, pipe, 0, length, SPLICE_FLAGS);
     return received <= 0 ? this.#nothingReceived(received) : received;
@@ -151,9 +150,9 @@ export class EpollSocket implements EpollHandler, StreamSocket {
     return this.#sent(this.kernel.libc.send(this.#fd, address, length, MSG_NOSIGNAL), length);
   }
 
-  /** As {@link send}, of what is in a pipe. */
+  /** Like {@link send}, from a pipe. */
   sendFrom(pipe: number, length: number): number {
-    // A short result does not mean full: the amount per call depends on how the bytes are laid out in the pipe.
+    // A short result does not mean that the socket is full: the amount per call depends on the layout of the bytes in the pipe.
     const sent = this.kernel.libc.splice(pipe, 0, this.#fd, 0, length, SPLICE_FLAGS);
     return sent > 0 ? sent : this.#sent(sent, length);
   }
@@ -162,7 +161,7 @@ export class EpollSocket implements EpollHandler, StreamSocket {
     this.kernel.libc.shutdown(this.#fd, SHUT_WR);
   }
 
-  /** The socket's pending error, as errno; 0 when there is none. Reading it clears it: socket(7), `SO_ERROR`. */
+  /** Returns the socket's pending error as errno; 0 if there is none. Reading it clears it: socket(7), `SO_ERROR`. */
   takeError(): number {
     return this.kernel.sockets.getOption(this.#fd, SOL_SOCKET, SO_ERROR);
   }
@@ -182,12 +181,12 @@ export class EpollSocket implements EpollHandler, StreamSocket {
     this.close();
   }
 
-  /** Our acknowledgement of the handshake waits for the first bytes, see `Handshakes`. */
+  /** Delays the acknowledgement of the handshake until the first bytes are sent, see `Handshakes`. */
   delayAcknowledgement(): void {
     this.#state |= ACKNOWLEDGEMENT_DELAYED;
   }
 
-  /** Acknowledges the handshake, if no data has done so yet. */
+  /** Acknowledges the handshake, if no data has done so. */
   acknowledge(): void {
     if ((this.#state & ACKNOWLEDGEMENT_DELAYED) === 0) return;
     this.#state &= ~ACKNOWLEDGEMENT_DELAYED;
@@ -214,8 +213,8 @@ export class EpollSocket implements EpollHandler, StreamSocket {
   }
 
   /**
-   * A short read: the queue is empty (epoll(7), question 9). If the peer was known to have finished before, nothing can
-   * have arrived since: this was the end, and another read would only repeat that.
+   * Handles a short read: the queue is empty (epoll(7), question 9). If the peer was already known to have finished, nothing can have
+   * arrived since: this was the end, and another read would only repeat it.
    */
   #cameShort(): void {
     if ((this.#state & SHORT_IS_NOT_EMPTY) !== 0) return;

@@ -1,7 +1,7 @@
 import { addressSet, isAddressOrBlock } from '@meshgate/core/parts';
 import type { AddressSet } from '@meshgate/core/parts';
 
-/** Individual addresses and blocks. */
+/** A list of addresses and blocks. */
 export type AddressList = Pick<AddressSet, 'has'>;
 
 /**

@@ -1,4 +1,4 @@
-/** CRC-32C (Castagnoli, RFC 3720 appendix B.4), the checksum of the PROXY protocol. */
+/** Returns the CRC-32C (Castagnoli, RFC 3720 appendix B.4), the checksum of the PROXY protocol. */
 export function crc32c(bytes: Uint8Array): number {
   let crc = 0xff_ff_ff_ff;
   for (const byte of bytes) crc = (TABLE[(crc ^ byte) & 0xff] ?? 0) ^ (crc >>> 8);

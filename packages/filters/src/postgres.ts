@@ -4,15 +4,14 @@ import type { Connection, ConnectionFilter, Connector, Fact, FilterContext, Laye
 /** Set when a client sent PostgreSQL's SSLRequest before its ClientHello. */
 export const POSTGRES_SSL: Fact<true> = fact('postgres.ssl');
 
-// Both are a message of eight bytes: its length, and a code in place of a version (PostgreSQL, protocol, message
-// formats).
+// Both messages have eight bytes: the length, and a code instead of a version (PostgreSQL, protocol, message formats).
 const REQUEST_BYTES = 8;
 const SSL_REQUEST = 80_877_103;
 const GSSENC_REQUEST = 80_877_104;
 const ACCEPTED = Buffer.from('S');
 const DECLINED = Buffer.from('N');
 
-// A client requests each kind of encryption once at most.
+// A client requests each kind of encryption at most once.
 const MAX_REQUESTS = 2;
 
 /**
@@ -35,7 +34,7 @@ export function postgres(): ConnectionFilter {
   }
 }
 
-/** The code of the request at the start of the bytes; `undefined` when it is none. */
+/** Returns the code of the request at the start of the bytes, or `undefined` if there is none. */
 async function requestOf(client: FilterContext): Promise<number | undefined> {
   // The first byte identifies a ClientHello: 22 where a request has 0.
   if ((await client.peek(1))[0] !== 0) return undefined;
@@ -46,8 +45,8 @@ async function requestOf(client: FilterContext): Promise<number | undefined> {
 }
 
 /**
- * For servers that expect it: sends an SSLRequest to the backend, before the ClientHello, when the client sent one to
- * us. Requires {@link postgres}, without which it does nothing.
+ * Sends an SSLRequest to the backend, before the ClientHello, if the client sent one: for servers that expect it. Requires {@link
+ * postgres}; no effect without it.
  */
 export function postgresBackends(): Layer<Connector> {
   return (inner) => ({

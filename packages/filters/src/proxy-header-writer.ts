@@ -6,11 +6,11 @@ import type { Tlv } from './proxy-header.ts';
 
 /** Contents of a header. */
 export interface ProxiedConnection {
-  /** The client. Without an IP address, the header says `UNKNOWN`. */
+  /** The client. The header contains `UNKNOWN` if this is not an IP address. */
   readonly source: Endpoint;
-  /** Where the client connected. */
+  /** The address that the client connected to. */
   readonly destination: Endpoint;
-  /** Only written by version 2, in this order; a checksum (CRC-32C) follows them. */
+  /** Only written in version 2, in this order, followed by a checksum (CRC-32C). */
   readonly tlvs?: readonly Tlv[];
 }
 
@@ -23,7 +23,7 @@ export function formatProxyHeader(version: ProxyProtocolVersion, connection: Pro
   return version === 'v1' ? Buffer.from(line(ends), 'latin1') : binary(ends, connection.tlvs ?? []);
 }
 
-/** Both in one family; `undefined` when one of them is not an IP address. */
+/** Both addresses in one family; `undefined` if one of them is not an IP address. */
 interface Ends {
   readonly family: 4 | 6;
   readonly source: Endpoint;

@@ -8,9 +8,9 @@ export interface ProxyHeader {
   readonly version: 1 | 2;
   /** `local`: the sender's own connection, for example a health check. */
   readonly command: 'proxy' | 'local';
-  /** The client; absent when the header has none that can be used: `UNKNOWN`, a unix socket, not a byte stream. */
+  /** The client; absent if the header has no usable address: `UNKNOWN`, a unix socket, not a byte stream. */
   readonly source?: Endpoint;
-  /** Where the client connected; absent together with `source`. */
+  /** The address that the client connected to; absent if `source` is. */
   readonly destination?: Endpoint;
   /** The TLVs of version 2, in order: checked, without padding. */
   readonly tlvs: readonly Tlv[];
@@ -18,7 +18,7 @@ export interface ProxyHeader {
 
 /** One TLV of a version 2 header. */
 export interface Tlv {
-  /** One byte: `0x02` is the requested host name, `0xea` is AWS's … */
+  /** One byte: `0x02` is the requested host name, `0xea` is AWS-specific … */
   readonly type: number;
   readonly value: Uint8Array;
 }
@@ -27,7 +27,7 @@ export interface Tlv {
 export type ProxyHeaderResult =
   /** `length`: the length of the header in bytes. */
   | { readonly kind: 'header'; readonly header: ProxyHeader; readonly length: number }
-  /** All bytes so far may be the start of one, which has `atLeast` bytes. */
+  /** All bytes so far may be the start of a header, which has `atLeast` bytes. */
   | { readonly kind: 'more'; readonly atLeast: number }
   /** Not a header. */
   | { readonly kind: 'none' }
@@ -158,7 +158,7 @@ function hostIn(address: Buffer): string {
 
 const MAPPED_PREFIX = Buffer.from('00000000000000000000ffff', 'hex');
 
-/** In canonical form (RFC 5952), IPv4-mapped addresses as IPv4. */
+/** Returns an address in canonical form (RFC 5952), IPv4-mapped addresses as IPv4. */
 function canonical(host: string): string {
   if (!host.includes(':')) return host;
   const shortest = new URL(`http://[${host}]`).hostname.slice(1, -1);
@@ -168,7 +168,9 @@ function canonical(host: string): string {
   return [high >> 8, high & 0xff, low >> 8, low & 0xff].join('.');
 }
 
-/** @returns what is wrong with them, as a string */
+/**
+ * @returns the TLVs, or the problem as a string
+ */
 function tlvsIn(bytes: Uint8Array): readonly (Tlv & { readonly at: number })[] | string {
   const tlvs: (Tlv & { readonly at: number })[] = [];
   for (let at = 0; at < bytes.length;) {

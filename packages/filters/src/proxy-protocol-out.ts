@@ -15,8 +15,8 @@ import type { Tlv } from './proxy-header.ts';
 import { PROXY_HEADER } from './proxy-protocol.ts';
 
 /**
- * Sends backends the client address on routes with `proxyProtocol`: the header precedes the client's first bytes in the
- * same write, and any layer that changes the stream. Must be outside of such layers.
+ * Sends the client's address to backends on routes with `proxyProtocol`: the header precedes the client's first bytes in the same write,
+ * and any layer that changes the stream. Must be outside of such layers.
  */
 export function proxyProtocolBackends(): Layer<Connector> {
   return (inner) => ({
@@ -27,7 +27,7 @@ export function proxyProtocolBackends(): Layer<Connector> {
 
 async function connectWith(inner: Connector, route: Route, context: ConnectContext): Promise<Upstream> {
   const headers = new Headers(context);
-  /** Connections that have their header. */
+  /** Connections whose header has been sent. */
   const hasHeader = new WeakSet<Connection>();
   const dialling = withDial(context, (backend, address, options) => {
     const header = headers.for(route, backend);
@@ -52,7 +52,7 @@ async function connectWith(inner: Connector, route: Route, context: ConnectConte
   });
 }
 
-/** The headers of one connection: each is written once. */
+/** The headers of one connection, each formatted once. */
 class Headers {
   readonly #context: ConnectContext;
   readonly #written = new Map<ProxyProtocolVersion, Uint8Array>();
@@ -61,7 +61,7 @@ class Headers {
     this.#context = context;
   }
 
-  /** `undefined` for a backend that gets none. */
+  /** Returns the header for a backend, or `undefined` if it gets none. */
   for(
     { proxyProtocol: ofRoute = 'off' }: Route,
     { proxyProtocol: version = ofRoute }: Backend,
@@ -77,7 +77,7 @@ class Headers {
 
 function headerOf(version: ProxyProtocolVersion, { connection, hello }: ConnectContext): Uint8Array {
   const { remote: source, local } = connection;
-  // Behind a load balancer, its address is the one that the client connected to.
+  // Behind a load balancer, the client connected to the address of the load balancer.
   const destination = PROXY_HEADER.of(connection)?.destination ?? local;
   return formatProxyHeader(version, {
     source,
@@ -88,14 +88,14 @@ function headerOf(version: ProxyProtocolVersion, { connection, hello }: ConnectC
 
 // TLV types, and the sub-types of `SSL`.
 const [ALPN, AUTHORITY, UNIQUE_ID, SSL, SSL_VERSION] = [0x01, 0x02, 0x05, 0x20, 0x21];
-/** The client speaks TLS. Any value but 0 in `verify` says that it has no verified certificate. */
+/** The client uses TLS. Any value but 0 in `verify` means that it has no verified certificate. */
 const SSL_CLIENT = [0x01, 0, 0, 0, 1];
 
-/** Facts of a ClientHello that are not encrypted. */
+/** Returns the unencrypted facts of a ClientHello as TLVs. */
 function tlvsOf({ serverName, alpn = [], protocol, supportedVersions = [] }: Hello, id: string): readonly Tlv[] {
   const [preferred] = alpn;
   const [version, ...others] = supportedVersions.flatMap((one) => VERSIONS.get(one) ?? []);
-  // With several, the server's choice is unknown yet.
+  // If there are several, the server's choice is not known yet.
   const ssl =
     version === undefined || others.length > 0 ? [] : [SSL_VERSION, 0, version.length, ...Buffer.from(version)];
   return [
@@ -106,7 +106,7 @@ function tlvsOf({ serverName, alpn = [], protocol, supportedVersions = [] }: Hel
   ];
 }
 
-/** As HAProxy writes them. */
+/** In HAProxy's notation. */
 const VERSIONS: ReadonlyMap<number, string> = new Map([
   [0x03_01, 'TLSv1'],
   [0x03_02, 'TLSv1.1'],

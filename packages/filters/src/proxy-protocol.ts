@@ -13,7 +13,7 @@ export interface ProxyProtocolOptions {
   readonly from: readonly string[];
 }
 
-/** The header at the start of a connection, TLVs included. */
+/** The header at the start of a connection, including its TLVs. */
 export const PROXY_HEADER: Fact<ProxyHeader> = fact('proxy.header');
 
 /** The host name that the client requested from the load balancer (TLV `PP2_TYPE_AUTHORITY`). */
@@ -22,11 +22,11 @@ export const PROXY_AUTHORITY: Fact<string> = fact('proxy.authority', (authority)
 const AUTHORITY = 0x02;
 
 /**
- * Reads the PROXY protocol, version 1 or 2, which load balancers send before the client's bytes: from then on the
- * client address is that of the header. A connection from another peer ends with `PROXY_PROTOCOL_UNTRUSTED`, one with a
- * missing or malformed header with `PROXY_PROTOCOL_MALFORMED`. Must be the first filter of its listener.
+ * Reads the PROXY protocol, version 1 or 2, which load balancers send before the client's bytes: the client's address is then the one in
+ * the header. A connection from another peer ends with `PROXY_PROTOCOL_UNTRUSTED`, one with a missing or malformed header with
+ * `PROXY_PROTOCOL_MALFORMED`. Must be the first filter of its listener.
  *
- * @throws Error when `from` contains an invalid address
+ * @throws Error if `from` contains an invalid address
  */
 export function proxyProtocol({ from }: ProxyProtocolOptions): ConnectionFilter {
   const trusted = addressList(from);

@@ -17,9 +17,9 @@ export const EPOLLIN = 0x001;
 export const EPOLLPRI = 0x002;
 /** Writable. */
 export const EPOLLOUT = 0x004;
-/** An error is pending; always reported. */
+/** Stops watching. */
 export const EPOLLERR = 0x008;
-/** Both directions have ended; always reported. */
+/** Changes the watched events. */
 export const EPOLLHUP = 0x010;
 /** The peer has finished sending. */
 export const EPOLLRDHUP = 0x2000;
@@ -71,9 +71,9 @@ export const TCP_KEEPINTVL = 5;
 export const TCP_KEEPCNT = 6;
 /** Whether to acknowledge at once. */
 export const TCP_QUICKACK = 12;
-/** What the kernel knows of a connection: `struct tcp_info`. */
+/** State of a connection: `struct tcp_info`. */
 export const TCP_INFO = 11;
-/** Milliseconds for which sent bytes may stay unacknowledged. */
+/** Maximum time, in milliseconds, that sent bytes may stay unacknowledged. */
 export const TCP_USER_TIMEOUT = 18;
 
 /** ipv6(7). */
@@ -129,7 +129,7 @@ const ABIS: Readonly<Record<string, Abi>> = {
   arm64: { epollEvent: { words: 4, dataWord: 2 } },
 };
 
-/** `undefined` for an unsupported platform or processor. */
+/** Returns the ABI, or `undefined` for an unsupported platform or processor. */
 export function abiOf(platform: string, arch: string): Abi | undefined {
   return platform === 'linux' ? ABIS[arch] : undefined;
 }

@@ -2,8 +2,8 @@ import type { ListenOptions } from '@meshgate/core';
 import type { TurnLoop } from './turn-loop.ts';
 
 /**
- * The pause of a listener that lacks resources to accept: clients wait in the accept queue, unharmed. The listener is
- * notified once when it begins and once when it ends, however often accepting is retried in between.
+ * The pause of a listener without the resources to accept: clients wait in the accept queue. `onPause` is called once when the pause begins
+ * and once when it ends, however often an accept is retried in between.
  */
 export class AcceptPause {
   readonly #turns: TurnLoop;
@@ -11,19 +11,21 @@ export class AcceptPause {
   readonly #listener: Pick<ListenOptions, 'onPause'>;
   #current: { readonly reason: Error; readonly closedBefore: number; waits: number } | undefined;
 
-  /** @param key of the listener in the loop, whose deadline the pause uses */
+  /**
+   * @param key key of the listener in the loop; the pause uses its deadline
+   */
   constructor(turns: TurnLoop, key: number, listener: Pick<ListenOptions, 'onPause'>) {
     this.#turns = turns;
     this.#key = key;
     this.#listener = listener;
   }
 
-  /** Accepting is paused. */
+  /** Whether accepting is paused. */
   get active(): boolean {
     return this.#current !== undefined;
   }
 
-  /** An accept failed for `reason`: begins or extends a pause. */
+  /** Begins or extends a pause after a failed accept. */
   begin(reason: Error): void {
     const first = this.#current === undefined;
     this.#current = { reason, closedBefore: this.#turns.closed, waits: 0 };
@@ -33,18 +35,18 @@ export class AcceptPause {
 
   /**
    * Call this when the listener's deadline expires.
-   * @returns whether to try an accept; if not, there will be another deadline
+   * @returns whether to try an accept; if not, another deadline follows
    */
   isOver(): boolean {
     if (this.#current === undefined) return false;
     this.#current.waits += 1;
-    // One of our descriptors was closed, or maybe one of another process, which is not reported.
+    // One of this process's descriptors was closed, or maybe one of another process, which is not reported.
     if (this.#turns.closed > this.#current.closedBefore || this.#current.waits >= WAITS_AT_MOST) return true;
     this.#turns.setDeadline(this.#key, PAUSE_MS);
     return false;
   }
 
-  /** An accept did not fail. */
+  /** Ends the pause after a successful accept. */
   end(): void {
     if (this.#current === undefined) return;
     const { reason } = this.#current;
@@ -53,7 +55,7 @@ export class AcceptPause {
   }
 }
 
-/** Minimum length of a pause: room for a single connection is not enough, and each pause is an event. */
+/** Minimum length of a pause: a single free descriptor is not enough, and each pause is an event. */
 const PAUSE_MS = 20;
 
 /** A fifth of a second: shorter than any client's timeout. */

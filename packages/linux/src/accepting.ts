@@ -8,16 +8,16 @@ import { SocketConnection } from './socket-connection.ts';
 import type { StreamSocket, TransportKernel } from './stream-socket.ts';
 import { systemError } from './system-error.ts';
 
-/** How a transport accepts connections. */
+/** The transport-specific part of accepting connections. */
 export interface Accepting<Kernel extends TransportKernel, Socket extends StreamSocket> {
   /**
-   * Requests connections to the listening socket of `acceptor`, which receives them. Owns its descriptor from here on.
+   * Requests connections on the listening socket of `acceptor`, which receives them. Takes ownership of its descriptor.
    *
    * @throws the system's error, with the descriptor closed
    */
   watch(kernel: Kernel, acceptor: Acceptor): AcceptWatch;
   /**
-   * Creates a socket for an accepted connection and starts receiving. Owns `fd`.
+   * Creates a socket for an accepted connection and starts to receive. Takes ownership of `fd`.
    *
    * @throws the system's error, with `fd` closed
    */
@@ -26,7 +26,7 @@ export interface Accepting<Kernel extends TransportKernel, Socket extends Stream
 
 /** The listening socket in a transport's loop. */
 export interface AcceptWatch {
-  /** Key in the loop; a deadline set under it calls {@link Acceptor.onDeadline}. */
+  /** Key in the loop; a deadline with this key calls {@link Acceptor.onDeadline}. */
   readonly key: number;
   /** Resumes requests, after {@link AcceptWatch.pause}. */
   resume(): void;
@@ -36,7 +36,7 @@ export interface AcceptWatch {
   close(): Promise<void>;
 }
 
-/** As `Transport.listen` of core. Throws the system's error when it cannot bind. */
+/** Implements `Transport.listen` of core. Throws the system's error if it cannot bind. */
 export function listenBy<Kernel extends TransportKernel, Socket extends StreamSocket>(
   kernel: Kernel,
   accepting: Accepting<Kernel, Socket>,
@@ -53,7 +53,7 @@ export function listenBy<Kernel extends TransportKernel, Socket extends StreamSo
   });
 }
 
-/** What an acceptor works with, and its callbacks. */
+/** Functions and callbacks of an acceptor. */
 interface AcceptorParts extends Pick<ListenOptions, 'onPause'> {
   watch(acceptor: Acceptor): AcceptWatch;
   open(fd: number, family: number): StreamSocket;
@@ -69,7 +69,7 @@ export class Acceptor implements Listening {
   readonly #kernel: TransportKernel;
   readonly #family: number;
   readonly #parts: AcceptorParts;
-  /** Local address of every accepted connection, unless the listener is bound to a wildcard. */
+  /** Local address of every accepted connection; absent if the listener is bound to a wildcard. */
   readonly #local: Endpoint | undefined;
   readonly #watch: AcceptWatch;
   readonly #pause: AcceptPause;
@@ -87,12 +87,12 @@ export class Acceptor implements Listening {
     this.#pause = new AcceptPause(kernel.turns, this.#watch.key, parts);
   }
 
-  /** {@link Acceptor.close} or `release` has been called. */
+  /** Whether {@link Acceptor.close} or `release` has been called. */
   get closed(): boolean {
     return this.#ending !== undefined;
   }
 
-  /** Other processes accept on the socket as well. */
+  /** Whether other processes accept on the socket too. */
   get isShared(): boolean {
     return this.#parts.isShared;
   }
@@ -101,12 +101,12 @@ export class Acceptor implements Listening {
     return this.closed ? undefined : { fds: [this.fd], release: () => this.#release() };
   }
 
-  /** Of a shared socket for all processes that accept on it. */
+  /** Sets the TCP keepalive of further connections; on a shared socket, for all processes that accept on it. */
   keepAlive(keepAlive: KeepAlive): void {
     if (!this.closed && this.#family !== AF_UNIX) this.#kernel.sockets.setKeepAlive(this.fd, keepAlive);
   }
 
-  /** The path of a closed listener is useless, and would keep the next one from binding. */
+  /** Closes the listener and removes its unix socket path, which would keep the next listener from binding. */
   close(): Promise<void> {
     const path = this.closed ? undefined : unixPath(this.address);
     if (path !== undefined) removeIfThere(path);
@@ -133,28 +133,25 @@ export class Acceptor implements Listening {
     return fd === -1 ? this.failed(libc.errno()) : this.#handOver(fd, sockets.lastAddress());
   }
 
-  /** `fd` was accepted without the client's address. */
+  /** Handles a connection accepted without its client's address. */
   accepted(fd: number): AcceptOutcome {
     return this.#handOver(fd, this.#kernel.sockets.peerAddress(fd));
   }
 
   /**
-   * To be called before the descriptor is closed, by a watch that is woken alone for a client: where another process goes on with the
-   * socket, nobody wakes that one for the clients that still wait here.
+   * Accepts the waiting connections after `release`. A watch whose wait is exclusive calls this before it closes the descriptor: a
+   * successor on the same socket would not be woken for clients that are already waiting.
    */
   acceptWaiting(): void {
     while (this.#isReleased && this.acceptOne() === 'accepted');
   }
 
-  /**
-   * An accept failed with `errno`. Most errors only concern one connection: accept(2), "Error handling". `EAGAIN` means
-   * that there is none.
-   */
+  /** Handles a failed accept. Most errors only concern one connection: accept(2), "Error handling". `EAGAIN` means that there is none. */
   failed(errno: number): AcceptOutcome {
     return OUT_OF_RESOURCES.has(errno) ? this.#exhausted(systemError(errno, 'accept4')) : 'none';
   }
 
-  /** While paused: the pause ends only with an accept that does not fail. */
+  /** Retries while paused: the pause ends with the first accept that does not fail. */
   onDeadline(): void {
     if (!this.#pause.isOver() || this.acceptOne() === 'exhausted' || this.closed) return;
     this.#pause.end();
@@ -163,8 +160,8 @@ export class Acceptor implements Listening {
 
   #handOver(fd: number, peer: Endpoint | undefined): AcceptOutcome {
     const remote = this.#family === AF_UNIX ? this.address : peer;
-    // A connection accepted while closing would never be served, nor reach a successor; it is reset. One whose client
-    // has already disconnected needs no response.
+    // A connection accepted while closing would never be served, nor reach a successor: it is reset. One whose client has already
+    // disconnected needs no response.
     if (remote === undefined || (this.closed && !this.#isReleased)) {
       this.#kernel.libc.close(fd);
       return 'none';
@@ -173,8 +170,7 @@ export class Acceptor implements Listening {
     try {
       socket = this.#parts.open(fd, this.#family);
     } catch (error) {
-      // Out of epoll watches (epoll(7), `max_user_watches`): the connection is already closed, and the next would fail
-      // as well.
+      // Out of epoll watches (epoll(7), `max_user_watches`): the connection is already closed, and the next one would fail too.
       return this.#exhausted(error instanceof Error ? error : new Error(String(error)));
     }
     const ends = { side: 'downstream', remote, local: this.#local } as const;
@@ -183,7 +179,7 @@ export class Acceptor implements Listening {
     return 'accepted';
   }
 
-  /** Stops accepting, but not listening. Otherwise the same connection would be reported over and over. */
+  /** Stops accepting, but not listening. Otherwise the same connection would be reported repeatedly. */
   #exhausted(reason: Error): AcceptOutcome {
     if (this.closed) return 'none';
     this.#watch.pause();

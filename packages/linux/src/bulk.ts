@@ -1,13 +1,13 @@
-/** How bytes get from one socket to the other. */
+/** How bytes are moved between the sockets. */
 export type SpliceMode =
   /** The fastest available method that has passed its self-test: currently `splice`. */
   | 'auto'
   /** Through a buffer of this process. */
   | 'copy'
-  /** Small messages as with `copy`; a bulk direction through a pipe, which moves pages without copying: splice(2). */
+  /** Small messages as with `copy`; bulk directions through a pipe, which moves pages without copying: splice(2). */
   | 'splice';
 
-/** Data path settings, the same for all Linux transports. */
+/** Settings of the data path, shared by all Linux transports. */
 export interface BulkOptions {
   /** Default `auto`. */
   readonly splice?: SpliceMode;
@@ -15,7 +15,7 @@ export interface BulkOptions {
   readonly pipeBytes?: number;
   /** Maximum bytes of one read, and the threshold at which a direction counts as bulk. */
   readonly bufferBytes?: number;
-  /** Reads and writes per direction and turn. Default 4. */
+  /** Maximum number of reads and writes per direction and turn. Default 4. */
   readonly roundsPerTurn?: number;
 }
 
@@ -24,7 +24,6 @@ export const BULK_DEFAULTS: Required<Omit<BulkOptions, 'bufferBytes'>> = {
   splice: 'auto',
   // The unprivileged maximum: the larger, the fewer system calls per byte.
   pipeBytes: 1024 * 1024,
-  // Splicing a full pipe takes about a quarter of a millisecond: four keep the share of one direction near one
-  // millisecond.
+  // Splicing a full pipe takes about 0.25 ms: four of them keep one direction near 1 ms.
   roundsPerTurn: 4,
 };

@@ -2,8 +2,8 @@ import type { Libc } from './libc.ts';
 import { systemError } from './system-error.ts';
 
 /**
- * Has the kernel write no memory of this process to disk when it crashes, nor of the processes that it starts from then on. Only the soft
- * limit is lowered: whoever needs a dump raises it again (`prlimit --core=unlimited --pid PID`).
+ * Disables core dumps of this process and of the processes that it starts from then on, so that the kernel writes none of their memory to
+ * disk after a crash. Only the soft limit is lowered; `prlimit --core=unlimited --pid PID` raises it again.
  *
  * @throws the system's error
  */
@@ -14,7 +14,7 @@ export function forbidCoreDumps(libc: Libc): void {
   if (libc.setrlimit(RLIMIT_CORE, limits.address) === -1) throw systemError(libc.errno(), 'setrlimit');
 }
 
-/** `struct rlimit`: the soft limit, then the hard one, of 64 bits each. */
+/** `struct rlimit`: the soft limit, then the hard one, 64 bits each. */
 const LIMITS_BYTES = 16;
-/** The same on all processors that `abiOf` knows. */
+/** The same on all processors that `abiOf` supports. */
 const RLIMIT_CORE = 4;

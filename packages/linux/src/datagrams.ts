@@ -5,16 +5,16 @@ import { encodeAddress } from './socket-address.ts';
 import { Sockets } from './sockets.ts';
 import { systemError } from './system-error.ts';
 
-/** Sends datagrams to a unix socket, which Node cannot. Each is sent completely or not at all, without blocking. */
+/** Sends datagrams to a unix socket, which Node does not support. Each is sent completely or not at all, without blocking. */
 export interface DatagramSender {
   /**
-   * One datagram.
+   * Sends one datagram.
    *
-   * @throws the system's error, when nobody receives for example
+   * @throws the system's error, for example if there is no receiver
    */
   send(text: string): void;
   /**
-   * One datagram with a descriptor, which is duplicated for the receiver (unix(7), `SCM_RIGHTS`).
+   * Sends one datagram with a file descriptor, which is duplicated for the receiver (unix(7), `SCM_RIGHTS`).
    *
    * @throws the system's error
    */
@@ -24,13 +24,15 @@ export interface DatagramSender {
 }
 
 /**
- * @param path of the socket; one that begins with `@` is in the abstract namespace (unix(7))
- * @throws the system's error when there is no such socket
+ * Opens a sender.
+ *
+ * @param path path of the socket; a name that begins with `@` is in the abstract namespace (unix(7))
+ * @throws the system's error if there is no such socket
  */
 export function datagramSender(libc: Libc, path: string): DatagramSender {
   const address = encodeAddress({ host: `unix:${path.replace(/^@/, '\0')}`, port: 0 });
   if (typeof address === 'string') throw new TypeError(address);
-  // An abstract name ends with the address, a path with a NUL byte.
+  // An abstract name ends with the address length, a path with a NUL byte.
   const bytes = path.startsWith('@') ? address.bytes.subarray(0, -1) : address.bytes;
   const fd = libc.socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd === -1) throw systemError(libc.errno(), 'socket');
@@ -63,12 +65,12 @@ export function datagramSender(libc: Libc, path: string): DatagramSender {
   }
 }
 
-/** A `cmsghdr` of sixteen bytes and one descriptor, padded to a whole word (cmsg(3)). */
+/** A `cmsghdr` of 16 bytes and one descriptor, padded to a whole word (cmsg(3)). */
 const CONTROL_BYTES = 24;
 /** unix(7). */
 const SCM_RIGHTS = 1;
 
-/** As 64-bit words, the members of `iovec` and `msghdr` on all systems that `abiOf` supports. */
+/** Stores 64-bit words: the members of `iovec` and `msghdr` on all systems that `abiOf` supports. */
 function words(memory: Memory, values: readonly number[]): void {
   const view = new DataView(memory.bytes.buffer);
   for (const [index, value] of values.entries()) view.setBigUint64(index * 8, BigInt(value), true);

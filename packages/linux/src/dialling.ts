@@ -8,19 +8,19 @@ import { SocketConnection } from './socket-connection.ts';
 import type { SocketOwner, StreamSocket, TransportKernel } from './stream-socket.ts';
 import { systemError } from './system-error.ts';
 
-/** How a transport connects. */
+/** The transport-specific part of a dial. */
 export interface SocketFactory<Kernel extends TransportKernel, Socket extends StreamSocket> {
   /**
-   * Starts to connect. Owns `fd` from here on; `owner` receives the outcome.
+   * Starts to connect. Takes ownership of `fd`; `owner` receives the outcome.
    *
-   * @throws the system's error when that is known at once, with `fd` closed
+   * @throws the system's error if connect(2) fails at once, with `fd` closed
    */
   begin(kernel: Kernel, fd: number, address: SocketAddress, owner: SocketOwner): Socket;
-  /** Called when a TCP connection is established. Absent where nothing is left to do. */
+  /** Called when a TCP connection is established. Absent if there is nothing left to do. */
   connected?(kernel: Kernel, socket: Socket): void;
 }
 
-/** As `Transport.dial` of core. */
+/** Implements `Transport.dial` of core. */
 export function dialBy<Kernel extends TransportKernel, Socket extends StreamSocket>(
   kernel: Kernel,
   connecting: SocketFactory<Kernel, Socket>,

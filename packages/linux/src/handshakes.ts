@@ -1,21 +1,21 @@
-/** A connection that may still have to acknowledge the handshake. */
+/** A connection that may still have to acknowledge its handshake. */
 interface Debtor {
-  /** Sends it, unless it is already sent. */
+  /** Sends the acknowledgement, unless it has been sent. */
   acknowledge(): void;
 }
 
 /**
- * Our outgoing handshakes that the backend does not know to be complete yet. The final acknowledgement is delayed so
- * that the first data carries it, which saves a packet per connection on both sides; the data usually follows within
- * the same turn. If not, it is sent alone one turn later, so that a server that speaks first never waits.
+ * Outgoing connections whose final handshake acknowledgement has not been sent. It is delayed so that the first data carries it, which
+ * saves a packet per connection on both sides; the data usually follows within the same turn. Otherwise it is sent alone one turn later, so
+ * that a server that speaks first does not wait.
  */
 export class Handshakes {
   #waiting: Debtor[] = [];
 
-  /** Registers `debtor`, which has just connected. */
+  /** Adds a connection that has just been established. */
   add(debtor: Debtor): void {
     if (this.#waiting.push(debtor) > 1) return;
-    // Promise callbacks of this turn run before the second immediate in every version of Node.
+    // In every version of Node, promise callbacks of this turn run before the second immediate.
     setImmediate(() => setImmediate(() => this.#acknowledge()));
   }
 

@@ -1,4 +1,4 @@
-// For transports on Linux interfaces; this may change in any minor version.
+// For transports on Linux interfaces. Not stable: it may change in any minor version.
 export {
   MSG_DONTWAIT,
   IO_URING_ENTER,

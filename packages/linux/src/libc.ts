@@ -16,9 +16,8 @@ import { allocate } from './memory.ts';
 import type { Memory } from './memory.ts';
 
 /**
- * The system calls in use, with the names and arguments of their man pages (section 2). Every pointer is an address as
- * a number, every result the system call's own: −1 means that {@link Libc.errno} has the reason, to be read before the
- * next call.
+ * The system calls in use, with the names and arguments of their man pages (section 2). Pointers are addresses as numbers; results are
+ * those of the system calls: −1 means that {@link Libc.errno} has the reason, which must be read before the next call.
  */
 export interface Libc {
   readonly abi: Abi;
@@ -64,35 +63,31 @@ export interface Libc {
   shutdown(fd: number, how: number): number;
   /** socket(2). */
   socket(family: number, type: number, protocol: number): number;
-  /** The offsets are always 0: neither pipes nor sockets have one. */
+  /** splice(2). The offsets are always 0: neither pipes nor sockets have one. */
   splice(from: number, fromOffset: 0, to: number, toOffset: 0, length: number, flags: number): number;
-  /** io_uring_setup(2): the ring's descriptor. */
+  /** io_uring_setup(2). @returns the ring's descriptor */
   io_uring_setup(entries: number, parameters: number): number;
   /** io_uring_enter(2), without a signal mask. */
   io_uring_enter(ring: number, submit: number, minComplete: number, flags: number): number;
   /** io_uring_register(2). */
   io_uring_register(ring: number, operation: number, argument: number, count: number): number;
   /**
-   * mmap(2) of a descriptor, or anonymous (−1), shared or private accordingly, read and write.
+   * mmap(2), readable and writable: shared memory of a descriptor, or private anonymous memory (−1).
    *
-   * @returns the memory, to be released with `unmap` once nothing refers to it any more; `undefined` when it was
-   * refused
+   * @returns the memory, to be released with `unmap` once nothing refers to it any more; `undefined` if the call failed
    */
   map(fd: number, offset: number, lengthBytes: number): MappedMemory | undefined;
   /** The error of the last call. */
   errno(): number;
   allocate(lengthBytes: number): Memory;
-  /**
-   * Calls `onReadable` from the event loop of this thread whenever `fd` is readable; keeps the process alive until
-   * closed.
-   */
+  /** Calls `onReadable` from the event loop of this thread when `fd` is readable; keeps the process alive until it is closed. */
   poll(fd: number, onReadable: () => void): { close(): void };
 }
 
 /**
- * Loads koffi and binds the C library of this process. Nothing is loaded before.
+ * Loads koffi and binds the C library of this process; nothing is loaded before the call.
  *
- * @throws Error on anything but Linux on x64 or arm64, and when koffi has no binary for this system.
+ * @throws Error on anything but Linux on x64 or arm64, and if koffi has no binary for this system
  */
 export async function loadLibc(): Promise<Libc> {
   const abi = abiOf(process.platform, process.arch);
@@ -110,7 +105,7 @@ export interface MappedMemory {
   readonly address: number;
   /** The memory itself. Must not be used after {@link MappedMemory.unmap}. */
   readonly buffer: ArrayBuffer;
-  /** munmap(2). */
+  /** Releases the memory: munmap(2). */
   unmap(): void;
 }
 

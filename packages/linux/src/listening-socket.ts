@@ -30,18 +30,18 @@ interface Calls {
 
 /** A listening socket. */
 export interface ListeningSocket {
-  /** Its descriptor, which the caller owns. */
+  /** File descriptor, owned by the caller. */
   readonly fd: number;
   /** `AF_INET`, `AF_INET6` or `AF_UNIX`. */
   readonly family: number;
-  /** The bound address: with the port that the system chose for 0. */
+  /** The bound address: with the port that the system selected if 0 was requested. */
   readonly address: Endpoint;
 }
 
 /**
- * Binds and listens, as `Transport.listen` of core; or adopts an inherited socket.
+ * Binds and listens as specified by `Transport.listen` of core, or adopts an inherited socket.
  *
- * @throws the system's error when it cannot bind; TypeError when `at` is no address
+ * @throws the system's error if it cannot bind; TypeError if `at` is not an address
  */
 export function listeningSocket(calls: Calls, at: Endpoint, options: ListenOptions): ListeningSocket {
   if (options.socket !== undefined) return inherited(calls, at, { ...options, socket: options.socket });
@@ -52,7 +52,7 @@ export function listeningSocket(calls: Calls, at: Endpoint, options: ListenOptio
   return { fd, family: address.family, address: bound };
 }
 
-/** Its creator may have used other settings: those that connections inherit are set again. */
+/** Sets the options of an inherited socket that connections inherit: its creator may have used others. */
 function inherited(
   { libc, sockets }: Calls,
   at: Endpoint,
@@ -71,7 +71,9 @@ function inherited(
   return { fd, family: isIPv6(address.host) ? AF_INET6 : AF_INET, address };
 }
 
-/** @returns the listening descriptor */
+/**
+ * @returns the listening descriptor
+ */
 function bind({ libc, sockets }: Calls, address: SocketAddress, at: Endpoint, options: ListenOptions): number {
   const fd = libc.socket(address.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd === -1) throw systemError(libc.errno(), 'socket');
@@ -85,7 +87,7 @@ function bind({ libc, sockets }: Calls, address: SocketAddress, at: Endpoint, op
     throw error;
   };
   if (address.family !== AF_UNIX) prepareTcp(sockets, fd, options);
-  // `::` is any address of either family, whatever `/proc/sys/net/ipv6/bindv6only` says.
+  // `::` accepts both families, whatever `/proc/sys/net/ipv6/bindv6only` is.
   if (address.family === AF_INET6) sockets.setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
   if (options.reusePort === true && sockets.setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1) === -1) refuse('setsockopt');
   if (sockets.bind(fd, address) === -1) refuse('bind');
@@ -93,7 +95,7 @@ function bind({ libc, sockets }: Calls, address: SocketAddress, at: Endpoint, op
   return fd;
 }
 
-/** Accepted connections inherit these options, at least on Linux (accept(2), notes): they need not be set on each. */
+/** Sets options that accepted connections inherit on Linux (accept(2), notes), so that they need not be set on each. */
 function prepareTcp(sockets: Sockets, fd: number, { keepAlive }: ListenOptions): void {
   sockets.setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
   sockets.setNoDelay(fd);
@@ -103,12 +105,12 @@ function prepareTcp(sockets: Sockets, fd: number, { keepAlive }: ListenOptions):
 /** Errors of accept(2) that an immediate retry does not resolve. */
 export const OUT_OF_RESOURCES: ReadonlySet<number> = new Set([EMFILE, ENFILE, ENOBUFS, ENOMEM]);
 
-/** A wildcard: each connection has its own local address. */
+/** Whether an address is a wildcard: each connection then has its own local address. */
 export function isWildcard({ host }: Endpoint): boolean {
   return host === '0.0.0.0' || host === '::';
 }
 
-/** Removes the file of a closed unix socket: left behind, it would keep the next listener from binding. */
+/** Removes the file of a closed unix socket, which would keep the next listener from binding. */
 export function removeIfThere(path: string): void {
   try {
     unlinkSync(path);

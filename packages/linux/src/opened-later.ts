@@ -10,7 +10,7 @@ import type {
 } from '@meshgate/core';
 import type { PipePool } from './pipe-pool.ts';
 
-/** What a transport does once `Kernel`, its system resources, is open. */
+/** The functions of a transport that need `Kernel`, its open system resources. */
 export interface OpenedTransport<Kernel> {
   readonly name: string;
   /** Called once, by the first `listen` or `dial`. */
@@ -27,7 +27,7 @@ export interface OpenedTransport<Kernel> {
   pipes(kernel: Kernel): Pick<PipePool, 'usage'>;
 }
 
-/** A transport that uses no system resources until it is used. */
+/** Creates a transport that opens its system resources at the first use. */
 export function openedLater<Kernel>({ name, open, listen, dial, splice, pipes }: OpenedTransport<Kernel>): Transport {
   let kernel: Kernel | undefined;
   let opening: Promise<Kernel> | undefined;
@@ -47,7 +47,7 @@ export function openedLater<Kernel>({ name, open, listen, dial, splice, pipes }:
     return opening;
   }
 
-  /** A dial that has not started yet can be cancelled before it does. */
+  /** A dial can be cut before it has started. */
   function dialOnceOpen(to: Endpoint, options: DialOptions): Dial {
     let begun: Dial | undefined;
     let cutBy: ProxyError | undefined;

@@ -1,18 +1,18 @@
 /**
- * Recent history of a direction: below {@link BULK} it is copied. Each large read counts up, each small one down, so
- * that the first full buffer promotes a stream, and only a majority of small messages demotes it.
+ * Recent history of a direction; below {@link BULK} it is copied. Large reads count up, small ones down, so that the first full buffer
+ * promotes a stream, and only a majority of small messages demotes it.
  */
 export type KernelPace = number;
 
 /** Initial value. */
 export const SMALL: KernelPace = 0;
-/** From here on a direction is spliced. */
+/** From this value on, a direction is spliced. */
 export const BULK: KernelPace = 4;
 const BULKIEST: KernelPace = 8;
-/** The socket cannot be spliced. */
+/** Value of a socket that cannot be spliced. */
 export const NEVER_BULK: KernelPace = Number.NEGATIVE_INFINITY;
 
-/** @param large the last read filled its buffer */
+/** Returns the value after a read. @param large whether the read filled its buffer */
 export function paceAfter(pace: KernelPace, large: boolean): KernelPace {
   if (pace === NEVER_BULK) return pace;
   if (large) return Math.min(BULKIEST, Math.max(pace, SMALL) + BULK);

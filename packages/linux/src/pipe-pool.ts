@@ -10,13 +10,13 @@ export interface Pipe {
   readonly readEnd: number;
   /** Write end. */
   readonly writeEnd: number;
-  /** Number of bytes in it. Maintained by the borrower. */
+  /** Number of bytes in the pipe. Maintained by the borrower. */
   bytes: number;
 }
 
 /**
- * Pipes for splice(2), borrowed only while they contain bytes. So there are about as many as directions with a slow
- * receiver, rather than two per connection.
+ * Pipes for splice(2), borrowed only while they contain bytes: their number follows the number of directions with a slow receiver instead
+ * of the number of connections.
  */
 export class PipePool {
   readonly #libc: Libc;
@@ -25,12 +25,12 @@ export class PipePool {
   readonly #idle: Pipe[] = [];
   readonly #most: number;
   #existing = 0;
-  /** When the system refuses a pipe of this size: next attempt (monotonic milliseconds). */
+  /** Time of the next attempt after the system refused a pipe of this size (monotonic milliseconds). */
   #refusedUntil = 0;
   #unused: NodeJS.Timeout | undefined;
 
   /**
-   * @param capacity of each pipe, in bytes
+   * @param capacity capacity of each pipe, in bytes
    * @param most maximum number of pipes
    */
   constructor(libc: Libc, capacity: number, most: number = pipesOf(capacity)) {
@@ -40,21 +40,21 @@ export class PipePool {
     this.#ends = libc.allocate(8);
   }
 
-  /** Number of pipes, in use or not, and its limit. */
+  /** Number of pipes, used and unused, and the limit. */
   get usage(): PipeUsage {
     return { used: this.#existing, limit: this.#most };
   }
 
   /**
-   * An empty pipe, to be returned with {@link give}; `undefined` when the system has none left, or too many are in use:
-   * then copy.
+   * Borrows an empty pipe, to be returned with {@link give}; `undefined` if the system has none left, or too many are in use: the caller
+   * then copies.
    */
   take(): Pipe | undefined {
     return this.#idle.pop() ?? this.#make();
   }
 
   /**
-   * Takes a pipe back; one that still has bytes is closed. The most recently used is reused first: its memory is still
+   * Returns a pipe to the pool; one that still contains bytes is closed. The most recently used is reused first, since its memory is still
    * in the cache.
    */
   give(pipe: Pipe): void {
@@ -95,9 +95,8 @@ export class PipePool {
 }
 
 /**
- * How many pipes of `capacity` bytes this process may have: half of its user's limit (pipe(7), `pipe-user-pages-soft`),
- * since beyond it every other process of that user, also in other containers, gets pipes of two pages. Root has no such
- * limit.
+ * Returns the number of pipes of `capacity` bytes that this process may have: half of its user's limit (pipe(7), `pipe-user-pages-soft`),
+ * since beyond it every other process of that user, even in other containers, gets pipes of two pages. Root has no such limit.
  */
 export function pipesOf(
   capacity: number,
@@ -108,7 +107,7 @@ export function pipesOf(
   return Math.min(PIPES, Math.floor((userPages * PAGE_BYTES) / 2 / capacity));
 }
 
-/** In pages; 0 for no limit, or unknown. */
+/** Returns the limit in pages; 0 if there is none, or it is unknown. */
 function softLimit(): number {
   try {
     return Number(readFileSync('/proc/sys/fs/pipe-user-pages-soft', 'utf8'));
@@ -117,20 +116,20 @@ function softLimit(): number {
   }
 }
 
-/** Linux's smallest page size; with larger pages the number of pipes is lower than possible. */
+/** Linux's smallest page size; with larger pages, fewer pipes than possible are used. */
 const PAGE_BYTES = 4_096;
 
-/** Other processes of the user may have closed theirs by then. */
+/** By then, other processes of the user may have closed theirs. */
 const REFUSED_MS = 10_000;
 
 /** How long unused pipes are kept. */
 const UNUSED_MS = 1_000;
 
-/** Unused pipes kept for reuse: more are rarely in use at the same moment. */
+/** Unused pipes kept for reuse: more are rarely in use at the same time. */
 const IDLE_PIPES = 16;
 
 /**
- * In all. A pipe has two descriptors and, with bytes in it, up to its capacity of kernel memory: 256 slow receivers
- * take 256 MiB, and further ones are served through a buffer.
+ * Maximum number of pipes. A pipe takes two descriptors and, while it contains bytes, up to its capacity of kernel memory: 256 slow
+ * receivers take 256 MiB, and further ones are served through a buffer.
  */
 const PIPES = 256;

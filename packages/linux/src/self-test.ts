@@ -9,11 +9,10 @@ import type { Connection, Endpoint, Transport } from '@meshgate/core';
 export type SelfTest = { readonly ok: true } | { readonly ok: false; readonly reason: string };
 
 /**
- * Sends real bytes through `transport` over the loopback interface, between a client and a backend made of `node:net`:
- * small and bulk, both ways, and a response that ends only after the client has finished. Takes a few milliseconds,
- * never throws, cleans up.
+ * Sends real bytes through `transport` over the loopback interface, between a client and a backend of `node:net`: small and bulk, in both
+ * directions, and a response that ends only after the client has finished. Takes a few milliseconds, never throws, and cleans up.
  *
- * @param timeoutMs deadline in milliseconds; 2,000 if absent
+ * @param timeoutMs deadline in milliseconds; 2,000 when absent
  */
 export async function testTransport(
   transport: Transport,
@@ -35,7 +34,7 @@ export async function testTransport(
 /** Closes one resource of the test, whatever its state. Idempotent. */
 type CloseOpened = () => unknown;
 
-/** 127.0.0.1, or `::1` on a machine without IPv4. Rejects without either. */
+/** Returns 127.0.0.1, or `::1` on a machine without IPv4. */
 async function loopback(): Promise<string> {
   const server = createServer();
   try {
@@ -48,7 +47,9 @@ async function loopback(): Promise<string> {
   }
 }
 
-/** The backend signals when it has half of the request, and at its end responds with its digest and the request itself. */
+/**
+ * Runs the exchange: the backend signals when it has half of the request, and at the end responds with its digest and the request itself.
+ */
 async function carry(transport: Transport, opened: CloseOpened[]): Promise<void> {
   const backend = createServer({ allowHalfOpen: true }, (socket) => {
     opened.push(() => socket.destroy());
@@ -100,7 +101,7 @@ function respond(socket: NodeSocket): void {
   );
 }
 
-/** Everything that `socket` receives, up to the end. */
+/** Resolves with all bytes that `socket` receives until its end. */
 function received(socket: NodeSocket, onBytes: (bytes: number) => void = () => undefined): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;

@@ -5,10 +5,10 @@ import { portProblem } from '@meshgate/core/parts';
 import type { Endpoint } from '@meshgate/core';
 import { AF_INET, AF_INET6, AF_UNIX } from './abi.ts';
 
-/** Room for the longest address in use: `struct sockaddr_un`, unix(7). */
+/** Size of the longest address in use: `struct sockaddr_un`, unix(7). */
 export const SOCKET_ADDRESS_BYTES = 110;
 
-// The path ends with a NUL within `sun_path`, unix(7).
+// The path and its NUL must fit into `sun_path`, unix(7).
 const UNIX_PATH_BYTES = 107;
 
 /** An address in the kernel's format. */
@@ -19,10 +19,9 @@ export interface SocketAddress {
 }
 
 /**
- * `struct sockaddr_in`, `sockaddr_in6` or `sockaddr_un`: ip(7), ipv6(7), unix(7).
+ * Encodes a `struct sockaddr_in`, `sockaddr_in6` or `sockaddr_un`: ip(7), ipv6(7), unix(7).
  *
- * @returns an error message when `endpoint` is neither an IP address nor a unix socket, or its path is too long, or its
- * port is invalid
+ * @returns an error message if `endpoint` is neither an IP address nor a unix socket, its path is too long, or its port is invalid
  */
 export function encodeAddress(endpoint: Endpoint): SocketAddress | string {
   const path = unixPath(endpoint);
@@ -34,7 +33,7 @@ export function encodeAddress(endpoint: Endpoint): SocketAddress | string {
   return `expected an IP address or unix:/path, found ${endpoint.host}`;
 }
 
-/** The inverse, for addresses from the kernel. `undefined` for another family, or an unnamed unix socket. */
+/** Decodes an address from the kernel. Returns `undefined` for another family, or an unnamed unix socket. */
 export function decodeAddress(bytes: Uint8Array, length: number): Endpoint | undefined {
   const family = (bytes[0] ?? 0) | ((bytes[1] ?? 0) << 8);
   const port = ((bytes[2] ?? 0) << 8) | (bytes[3] ?? 0);
@@ -59,7 +58,7 @@ function encodeIPv4(host: string, port: number): Uint8Array {
   const bytes = new Uint8Array(16);
   bytes[0] = AF_INET;
   setPort(bytes, port);
-  // Known to be valid: digits and dots.
+  // Already validated: only digits and dots.
   let at = 4;
   let value = 0;
   for (let index = 0; index < host.length; index += 1) {
@@ -94,13 +93,13 @@ function setPort(bytes: Uint8Array, port: number): void {
   bytes[3] = port & 0xff;
 }
 
-/** A zone is an interface's index or its name (RFC 4007, section 11). */
+/** Returns the scope of a zone: an interface's index or name (RFC 4007, section 11). */
 function scopeOf(zone: string): number | undefined {
   if (/^\d+$/.test(zone)) return Number(zone);
   return networkInterfaces()[zone]?.find((address) => address.family === 'IPv6')?.scopeid;
 }
 
-/** `host` is known to be valid: the text forms of RFC 4291, section 2.2. */
+/** Parses an already validated address in a text form of RFC 4291, section 2.2. */
 function ipv6Bytes(host: string): Uint8Array {
   const [head = '', tail] = host.split('::');
   const before = groups(head);
@@ -120,7 +119,7 @@ function groups(text: string): number[] {
   });
 }
 
-/** A dual-stack listener shows IPv4 clients as `::ffff:192.0.2.1` (RFC 4291, section 2.5.5.2); shown as `192.0.2.1`. */
+/** Decodes IPv4-mapped addresses, which a dual-stack listener has for IPv4 clients, as IPv4 (RFC 4291, section 2.5.5.2). */
 function decodeIPv6(bytes: Uint8Array): string {
   const address = bytes.subarray(8, 24);
   if (isMapped(address)) return dotted(address, 12);
@@ -136,7 +135,7 @@ function dotted(bytes: Uint8Array, at: number): string {
   return `${bytes[at]}.${bytes[at + 1]}.${bytes[at + 2]}.${bytes[at + 3]}`;
 }
 
-/** The canonical form (RFC 5952), from the URL parser. */
+/** Formats an address in the canonical form (RFC 5952), through the URL parser. */
 function formatIPv6(address: Uint8Array): string {
   const text = Array.from({ length: 8 }, (_, index) =>
     (((address[2 * index] ?? 0) << 8) | (address[2 * index + 1] ?? 0)).toString(16),

@@ -17,22 +17,22 @@ interface PendingWrite {
   reject(reason: ProxyError): void;
 }
 
-/** State and endpoints of a connection. */
+/** Side and addresses of a connection. */
 export interface ConnectionEnds {
   readonly side: ConnectionEnd;
   /** The peer. */
   readonly remote: Endpoint;
-  /** The local address; looked up on demand, if absent. */
+  /** The local address; read from the system on demand when absent. */
   readonly local?: Endpoint | undefined;
 }
 
-/** A {@link StreamSocket} as a {@link Connection}: reads and writes as promises, until a splice takes the socket over. */
+/** A {@link StreamSocket} as a {@link Connection}: reads and writes as promises, until a splice takes over the socket. */
 export class SocketConnection<Kernel extends TransportKernel, Socket extends StreamSocket>
   implements Connection, SocketOwner
 {
   readonly remote: Endpoint;
   onReset: ((error: ProxyError) => void) | undefined;
-  /** The name of its transport. */
+  /** The kernel of its transport. */
   readonly kernel: Kernel;
   readonly #socket: Socket;
   readonly #side: ConnectionEnd;
@@ -42,7 +42,7 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
   #writer: PendingWrite | undefined;
   #released = false;
 
-  /** Owns `socket` from here on. */
+  /** Takes ownership of `socket`. */
   constructor(kernel: Kernel, socket: Socket, { side, remote, local }: ConnectionEnds) {
     this.kernel = kernel;
     this.#socket = socket;
@@ -52,7 +52,7 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
     socket.owner = this;
   }
 
-  /** Narrows what the transport `name` created; a connection of another transport is a bug of the caller. */
+  /** Narrows a connection of the transport `name`; one of another transport is a bug in the caller. */
   static own<Kernel extends TransportKernel, Socket extends StreamSocket>(
     connection: Connection,
     name: string,
@@ -95,7 +95,7 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
     closePassingOn(this.#socket, this.#side, reason);
   }
 
-  /** Releases the socket, with the reason if its connection is lost. */
+  /** Releases the socket, with the reason if the connection is lost. */
   release(): { readonly socket: Socket; readonly lost: ProxyError | undefined } {
     this.#released = true;
     this.onReset = undefined;
@@ -117,7 +117,7 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
   }
 
   onDeadline(): void {
-    // Set while dialling, and cleared with it: a connection has no deadline of its own.
+    // Only the dial sets a deadline, and clears it: a connection has none.
   }
 
   #readFor(reader: PendingRead): void {
@@ -137,7 +137,7 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
     this.kernel.turns.afterMicrotasks();
   }
 
-  /** `undefined` when nothing was received: not yet, never (the socket has ended), or because the connection is lost. */
+  /** Returns received bytes; `undefined` if there are none yet, the stream has ended, or the connection is lost. */
   #take(): Uint8Array | undefined {
     const bytesRead = this.#socket.readable ? this.#socket.take() : 0;
     if (typeof bytesRead !== 'number') return bytesRead;
@@ -145,7 +145,9 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
     return undefined;
   }
 
-  /** @returns the bytes that the kernel has not accepted; `undefined` when the connection is lost */
+  /**
+   * @returns the bytes that the kernel has not accepted; `undefined` if the connection is lost
+   */
   #send(bytes: Uint8Array): Uint8Array | undefined {
     const { buffer } = this.kernel;
     let rest = bytes;
@@ -162,7 +164,7 @@ export class SocketConnection<Kernel extends TransportKernel, Socket extends Str
     return rest;
   }
 
-  /** The kernel reports an error only once: to the read or write that hits it, or to a query. */
+  /** Handles an error, which the kernel reports only once: to the read or write that hits it, or to a query. */
   #onError(): void {
     const awaited = this.#reader !== undefined || this.#writer !== undefined;
     const error = lostBy(this.#socket.takeError() || ECONNRESET, this.#side);

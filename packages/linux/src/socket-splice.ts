@@ -16,43 +16,43 @@ export interface Direction {
   readonly to: StreamSocket;
   /** Bytes that the kernel has accepted for `to`. */
   readonly bytesWritten: number;
-  /** Everything has been received and sent. */
+  /** Whether everything has been received and sent. */
   readonly finished: boolean;
-  /** Begins with `bytes`, which precede anything that is received. */
+  /** Starts the direction with `bytes`, which are sent before anything received. */
   begin(bytes: Uint8Array): void;
-  /** Releases its resources and its interest in the sockets, which it does not own. */
+  /** Releases its resources and detaches from the sockets, which it does not own. */
   abandon(): void;
 }
 
 /** Callbacks of a direction. */
 export interface DirectionOwner {
-  /** Bytes have arrived from `direction.from`. */
+  /** Called when bytes have arrived from `direction.from`. */
   onReceived(direction: Direction): void;
-  /** Everything from `direction.from` has been accepted by the kernel for `direction.to`, and no more will follow. */
+  /** Called when the kernel has accepted all bytes from `direction.from` for `direction.to`, and no more will follow. */
   onFinished(direction: Direction): void;
-  /** A connection is lost, with the errno. */
+  /** Called when a connection is lost, with the errno. */
   onLost(socket: StreamSocket, errno: number): void;
 }
 
-/** The first end of stream. */
+/** State at the first end of stream. */
 interface FirstEnd {
   /** The side that has finished sending. */
   readonly of: StreamSocket;
-  /** When; monotonic milliseconds. */
+  /** Time of that end; monotonic milliseconds. */
   readonly at: number;
-  /** Bytes carried by then. */
+  /** Bytes carried until then. */
   readonly carried: Carried;
 }
 
-/** Creates the direction from one socket to the other, which deliver their events to it. */
+/** Creates the direction from one socket to the other; both sockets deliver their events to it. */
 type CreateDirection<Socket> = (from: Socket, to: Socket, owner: DirectionOwner) => Direction;
 
-/** How a splice can leave its downstream to the caller, once its upstream has ended. */
+/** State of a splice that may hand its downstream back to the caller when its upstream ends. */
 interface SpliceReturn {
   readonly downstream: Pick<SocketConnection<TransportKernel, StreamSocket>, 'reclaim' | 'destroy'>;
-  /** In milliseconds of the monotonic clock. */
+  /** Deadline for handing back, in milliseconds of the monotonic clock. */
   readonly untilMs: number;
-  /** Called as soon as the upstream is closed: the caller owns it. */
+  /** Whether the downstream is the caller's as soon as the upstream is closed. */
   isHandedBack: boolean;
 }
 
@@ -65,20 +65,20 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
   readonly #sockets: Sockets;
   readonly #upward: Direction;
   readonly #downward: Direction;
-  /** As in the options, in milliseconds. Copied, because retaining the options would retain the head. */
+  /** As in the options, in milliseconds. Copied, since keeping the options would keep the head. */
   readonly idleTimeoutMs: number;
   /** See above. */
   readonly halfCloseTimeoutMs: number | undefined;
   #resolve: (transfer: Transfer) => void = IGNORE;
   #firstByteAt: number | undefined;
   #lastByteAt = performance.now();
-  /** Once one side has finished sending. */
+  /** Set once one side has finished sending. */
   #firstEnd: FirstEnd | undefined;
   #over = false;
   #error: ProxyError | undefined;
-  /** Absent once the downstream cannot be returned any more. */
+  /** Absent once the downstream can no longer be handed back. */
   #returning: SpliceReturn | undefined;
-  /** Open descriptors. */
+  /** Number of open descriptors. */
   #open = 2;
 
   constructor(
@@ -137,12 +137,12 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
     closePassingOn(this.#upward.to, 'upstream', reason);
   }
 
-  /** The two directions find out what has become possible. */
+  /** Reports a lost connection; the two directions handle all other events themselves. */
   onReady(socket: StreamSocket): void {
     if (socket.failed && !this.#over) this.onLost(socket, socket.takeError() || ECONNRESET);
   }
 
-  /** The timer is set once a period, not once a read; traffic in between postpones it accordingly. */
+  /** Set once per period instead of once per read; traffic in between postpones it. */
   onDeadline(): void {
     this.#watchSilence();
   }
@@ -162,7 +162,7 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
     if (direction === this.#downward) this.#firstByteAt ??= this.#lastByteAt;
   }
 
-  /** Only the first of two directions needs a shutdown: closing ends the second, since nothing is left unread then. */
+  /** Only the first direction to finish needs a shutdown: the second ends with the close, since nothing is left unread then. */
   onFinished(direction: Direction): void {
     if (direction === this.#downward && this.#handBack()) return;
     this.#returning = undefined;
@@ -193,7 +193,7 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
     for (const socket of [this.#upward.from, this.#upward.to]) this.onReady(socket);
   }
 
-  /** @returns `false` when the downstream must be closed like the upstream */
+  /** Hands the downstream back if possible. @returns `false` if the downstream must be closed with the upstream */
   #handBack(error?: ProxyError): boolean {
     const returning = this.#returning;
     if (returning === undefined || this.#over || performance.now() >= returning.untilMs) return false;
@@ -209,7 +209,7 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
     return true;
   }
 
-  /** The upstream is not closed yet: the downstream has no owner so far. */
+  /** Closes a downstream that was handed back but has no owner yet, since the upstream is not closed. */
   #cutHandedBack({ downstream }: SpliceReturn, reason: ProxyError): void {
     this.#returning = undefined;
     this.#error = reason;
@@ -226,7 +226,7 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
   }
 
   #whyStalled({ fd, closed }: StreamSocket): string | undefined {
-    // Somebody else's by then.
+    // The descriptor may have been reused.
     const state = closed || this.#over ? undefined : this.#sockets.tcpState(fd);
     return state && whyStalled(state);
   }

@@ -18,7 +18,7 @@ import type { SocketAddress } from './socket-address.ts';
 import { TcpStates } from './tcp-state.ts';
 import type { TcpState } from './tcp-state.ts';
 
-/** Socket system calls with structures as arguments, and the memory for these. */
+/** Socket system calls that take structures as arguments, with the memory for these. */
 export class Sockets {
   readonly #libc: Libc;
   readonly #address: Memory;
@@ -41,19 +41,19 @@ export class Sockets {
     return this.#libc.accept4(listener, this.#address.address, this.#addressLength.address, flags);
   }
 
-  /** The address of the last {@link accept}. */
+  /** The peer address of the last {@link accept}. */
   lastAddress(): Endpoint | undefined {
     return decodeAddress(this.#address.bytes, this.#addressLength.ints[0] ?? 0);
   }
 
-  /** getpeername(2); `undefined` when the peer has disconnected, or has no address. */
+  /** getpeername(2). Returns `undefined` if the peer has disconnected or has no address. */
   peerAddress(fd: number): Endpoint | undefined {
     this.#addressLength.ints[0] = SOCKET_ADDRESS_BYTES;
     const result = this.#libc.getpeername(fd, this.#address.address, this.#addressLength.address);
     return result === -1 ? undefined : this.lastAddress();
   }
 
-  /** getsockname(2); `undefined` when the socket has no address of its own. */
+  /** getsockname(2). Returns `undefined` if the socket has no address. */
   localAddress(fd: number): Endpoint | undefined {
     this.#addressLength.ints[0] = SOCKET_ADDRESS_BYTES;
     const result = this.#libc.getsockname(fd, this.#address.address, this.#addressLength.address);
@@ -72,7 +72,7 @@ export class Sockets {
     return this.#libc.connect(fd, this.#address.address, bytes.length);
   }
 
-  /** getsockopt(2) of an option that is an `int`. */
+  /** getsockopt(2) for an option of type `int`. */
   getOption(fd: number, level: number, option: number): number {
     this.#optionLength.ints[0] = 4;
     const { address, ints } = this.#option;
@@ -81,26 +81,26 @@ export class Sockets {
       : (ints[0] ?? 0);
   }
 
-  /** What the kernel knows of a TCP connection. */
+  /** Returns the kernel's state of a TCP connection. */
   tcpState(fd: number): TcpState | undefined {
     this.#tcpStates ??= new TcpStates(this.#libc);
     return this.#tcpStates.of(fd);
   }
 
-  /** setsockopt(2) of an option that is an `int`. */
+  /** setsockopt(2) for an option of type `int`. */
   setOption(fd: number, level: number, option: number, value: number): number {
     this.#option.ints[0] = value;
     return this.#libc.setsockopt(fd, level, option, this.#option.address, 4);
   }
 
-  /** close(2) drops unsent data, and the peer sees a reset: socket(7), `SO_LINGER` with zero time. */
+  /** Makes close(2) drop unsent data and reset the connection: socket(7), `SO_LINGER` with zero time. */
   dropUnsent(fd: number): void {
     this.#option.ints[0] = 1;
     this.#option.ints[1] = 0;
     this.#libc.setsockopt(fd, SOL_SOCKET, SO_LINGER, this.#option.address, 8);
   }
 
-  /** For small messages: send at once, even with unacknowledged data. */
+  /** Disables Nagle's algorithm: small messages are sent at once, even with unacknowledged data. */
   setNoDelay(fd: number): void {
     this.setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   }
@@ -110,7 +110,7 @@ export class Sockets {
     this.setOption(fd, IPPROTO_TCP, TCP_QUICKACK, value);
   }
 
-  /** Probes of idle connections, and the timeout of unacknowledged data: tcp(7). */
+  /** Sets the keepalive probes and the timeout of unacknowledged data: tcp(7). */
   setKeepAlive(fd: number, keepAlive: KeepAlive): void {
     const { idleMs, intervalMs, probes } = keepAlive;
     this.setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -121,13 +121,13 @@ export class Sockets {
   }
 }
 
-/** With the timeout set, the kernel also ends keepalive by it, rather than by the number of probes: so both must agree. */
+/** Returns the user timeout. The kernel ends keepalive by this timeout instead of the number of probes, so both must agree. */
 function userTimeoutMs({ idleMs, intervalMs, probes, userTimeoutMs: configured }: KeepAlive): number {
   const probedMs = idleMs + (intervalMs ?? DEFAULT_INTERVAL_MS) * (probes ?? DEFAULT_PROBES);
   return Math.min(LONGEST_USER_TIMEOUT_MS, Math.ceil(configured ?? probedMs));
 }
 
-/** `/proc/sys/net/ipv4/tcp_keepalive_intvl` and `tcp_keepalive_probes` by default: tcp(7). */
+/** Defaults of `/proc/sys/net/ipv4/tcp_keepalive_intvl` and `tcp_keepalive_probes`: tcp(7). */
 const DEFAULT_INTERVAL_MS = 75_000;
 const DEFAULT_PROBES = 9;
 

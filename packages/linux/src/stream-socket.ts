@@ -13,63 +13,63 @@ export interface TransportKernel {
   readonly turns: TurnLoop;
 }
 
-/** Receives the events of a socket: one owner at a time, which may change. */
+/** Receives the events of a socket. A socket has one owner at a time, which may change. */
 export interface SocketOwner {
-  /** Progress may be possible: receiving, sending, or learning that the connection is lost. */
+  /** Called when progress may be possible: receiving, sending, or detecting that the connection is lost. */
   onReady(socket: StreamSocket): void;
-  /** The socket's deadline has expired. */
+  /** Called when the socket's deadline has expired. */
   onDeadline(socket: StreamSocket): void;
-  /** Its descriptor is closed, and no operation is pending. Absent where nothing waits for that. */
+  /** Called when its descriptor is closed and no operation is pending. Absent if nothing waits for that. */
   onClosed?(socket: StreamSocket): void;
 }
 
 /** A connected (or connecting) socket of a transport. */
 export interface StreamSocket {
   owner: SocketOwner;
-  /** Its descriptor, for calls that are not made here. */
+  /** Its descriptor, for other system calls. */
   readonly fd: number;
-  /** {@link StreamSocket.close} has been called. */
+  /** Whether {@link StreamSocket.close} has been called. */
   readonly closed: boolean;
-  /** There may be bytes to receive, or the end is known. */
+  /** Whether there may be bytes to receive, or the end is known. */
   readonly readable: boolean;
-  /** The kernel may accept bytes. While connecting: it is connected. */
+  /** Whether the kernel may accept bytes; while connecting: whether the connection is established. */
   readonly writable: boolean;
-  /** The end of the stream has been received. */
+  /** Whether the end of the stream has been received. */
   readonly ended: boolean;
-  /** The connection is lost, or never was established; {@link StreamSocket.takeError} has the reason. */
+  /** Whether the connection is lost or could not be established; {@link StreamSocket.takeError} has the reason. */
   readonly failed: boolean;
   /**
    * Receives bytes.
    *
-   * @returns bytes, which the caller owns; 0 when there are none, now or, if `ended`, for ever; −errno when it is lost
+   * @returns bytes, which the caller owns; 0 if there are none, for the moment or, if `ended`, for ever; −errno if the connection is lost
    */
   take(): Uint8Array | number;
   /**
    * Sends as much as the kernel accepts now; if that is not all, `onReady` follows when it accepts more.
    *
-   * @returns how many of `length` bytes at `address` it has accepted; −errno when the connection is lost
+   * @returns the number of bytes accepted, of `length` bytes at `address`; −errno if the connection is lost
    */
   send(address: number, length: number): number;
-  /** The error as errno, once; 0 when there is none. */
+  /** Returns the error as errno, once; 0 if there is none. */
   takeError(): number;
   /** Ends the sending direction: bytes that the kernel has accepted are still delivered. */
   finish(): void;
-  /** Idempotent. */
+  /** Closes the socket. Idempotent. */
   close(): void;
   /** Closes with a reset: undelivered data is dropped. A unix socket is only closed. */
   reset(): void;
   /** Calls the owner after `afterMs` milliseconds, replacing an earlier deadline. */
   setDeadline(afterMs: number): void;
-  /** Idempotent. */
+  /** Clears the deadline. Idempotent. */
   clearDeadline(): void;
   /**
-   * Keepalive is for long-lived connections: those that end within the second are spared its system calls. Uses the
-   * socket's deadline, so it is only for sockets without one.
+   * Enables keepalive after a second, since it is for long-lived connections: shorter ones are spared its system calls. Uses the socket's
+   * deadline, so that it is only for sockets without one.
    */
   keepAliveLater(keepAlive: KeepAlive): void;
 }
 
-/** The kernel's shortest idle time before a probe is a second, too: nothing is missed. */
+/** No probe is missed: the kernel's shortest idle time before one is a second, too. */
 export const KEEP_ALIVE_AFTER_MS = 1_000;
 
 /** Owner of a socket between its creation and its connection, while no event can occur. */

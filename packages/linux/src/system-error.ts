@@ -3,7 +3,7 @@ import { getSystemErrorName } from 'node:util';
 
 const { errno: NUMBERS } = constants;
 
-/** The errno(3) values that matter, by their numbers on this system. */
+/** errno(3) values, with the numbers of this system. */
 export const EAGAIN: number = NUMBERS.EAGAIN;
 /** The peer has reset the connection. */
 export const ECONNRESET: number = NUMBERS.ECONNRESET;
@@ -20,7 +20,7 @@ export const ENOBUFS: number = NUMBERS.ENOBUFS;
 /** No memory left. */
 export const ENOMEM: number = NUMBERS.ENOMEM;
 
-/** An `Error` in the form of Node's own: `code` is the name, `errno` its negative number. */
+/** Creates an `Error` in the form of Node's: `code` is the name, `errno` the negative number. */
 export function systemError(errno: number, syscall: string, detail?: string): NodeJS.ErrnoException {
   const code = errorName(errno);
   const error: NodeJS.ErrnoException = new Error(`${syscall}${detail === undefined ? '' : ` ${detail}`}: ${code}`);
@@ -30,7 +30,7 @@ export function systemError(errno: number, syscall: string, detail?: string): No
   return error;
 }
 
-/** `ECONNRESET` for 104. */
+/** Returns the name of an errno: `ECONNRESET` for 104. */
 export function errorName(errno: number): string {
   return getSystemErrorName(-errno);
 }

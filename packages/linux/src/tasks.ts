@@ -1,7 +1,7 @@
-/** Work in slices, so that other work gets its turn. */
+/** Work in slices, so that other work is not delayed. */
 export interface Task {
   /**
-   * Does one slice. `true` when more can be done at once.
+   * Does one slice. @returns whether more can be done at once
    *
    * @param untilMs end of the turn, on the monotonic clock, in milliseconds: long slices check it between steps
    */
@@ -9,8 +9,8 @@ export interface Task {
 }
 
 /**
- * Tasks in order of arrival. Newly woken ones go first, since most are small; but at least one of those that continue
- * is run in each turn, so that none starves.
+ * Tasks in order of arrival. Newly woken ones go first, since most are small; but each turn also runs at least one of those that continue,
+ * so that none starves.
  */
 export class TaskQueue {
   #fresh: Task[] = [];
@@ -26,7 +26,7 @@ export class TaskQueue {
     this.#fresh.push(task);
   }
 
-  /** At most one slice of every task, and none starts after `untilMs`. */
+  /** Runs at most one slice of every task; none starts after `untilMs`. */
   run(untilMs: number): void {
     const stillHungry: Task[] = [];
     this.#fresh = this.#share(this.#fresh, stillHungry, untilMs);

@@ -2,21 +2,21 @@ import { IPPROTO_TCP, TCP_INFO } from './abi.ts';
 import type { Libc } from './libc.ts';
 import type { Memory } from './memory.ts';
 
-/** What the kernel knows of a TCP connection (`struct tcp_info` of `linux/tcp.h`), as far as it tells of segments that are lost on the way. */
+/** The part of the kernel's TCP state (`struct tcp_info` of `linux/tcp.h`) that shows lost segments. */
 export interface TcpState {
-  /** How often in a row the oldest unacknowledged segment has been sent again. */
+  /** Number of consecutive retransmissions of the oldest unacknowledged segment. */
   readonly retransmissions: number;
-  /** The largest payload that it sends in a segment. */
+  /** Maximum payload of a sent segment, in bytes. */
   readonly segmentBytes: number;
-  /** Sent at least once, and not acknowledged. */
+  /** Bytes sent at least once and not acknowledged. */
   readonly unacknowledgedBytes: number;
-  /** Segments that came while an earlier one was missing. */
+  /** Number of segments that arrived while an earlier one was missing. */
   readonly outOfOrder: number;
-  /** Bytes that came in order. */
+  /** Bytes received in order. */
   readonly receivedBytes: number;
 }
 
-/** Asks for {@link TcpState}. */
+/** Reads {@link TcpState}. */
 export class TcpStates {
   readonly #libc: Libc;
   readonly #info: Memory;
@@ -28,7 +28,7 @@ export class TcpStates {
     this.#length = libc.allocate(4);
   }
 
-  /** `undefined` for what is no TCP connection, and for kernels before 5.5. */
+  /** Returns the state; `undefined` for anything but a TCP connection, and on kernels before 5.5. */
   of(fd: number): TcpState | undefined {
     const { address, bytes } = this.#info;
     this.#length.ints[0] = INFO_BYTES;
@@ -46,10 +46,10 @@ export class TcpStates {
   }
 }
 
-/** Longer than it is so far. */
+/** Larger than the structure is so far. */
 const INFO_BYTES = 512;
 
-// Offsets of the fields: the same on all processors that `abiOf` knows.
+// Offsets of the fields: the same on all processors that `abiOf` supports.
 const RETRANSMITS_AT = 2;
 const SEGMENT_BYTES_AT = 16;
 const BYTES_ACKNOWLEDGED_AT = 120;
@@ -58,10 +58,10 @@ const BYTES_SENT_AT = 200;
 const BYTES_SENT_AGAIN_AT = 208;
 const OUT_OF_ORDER_AT = 224;
 
-/** Three take a second and a half on a network of milliseconds: loss by chance has long been made good by then. */
+/** On a network with a latency of milliseconds, three take 1.5 s: random loss has long been repaired by then. */
 const MANY = 3;
 
-/** Why a connection that has been silent for seconds waits for its network; `undefined` when nothing suggests that. Pure. */
+/** Returns the reason for which a connection that has been silent for seconds seems to wait for its network, or `undefined`. Pure. */
 export function whyStalled(state: TcpState): string | undefined {
   const { retransmissions, segmentBytes, unacknowledgedBytes, outOfOrder, receivedBytes } = state;
   if (retransmissions >= MANY && unacknowledgedBytes >= segmentBytes)

@@ -10,10 +10,10 @@ export class TimerWheel {
   readonly #heads = new Int32Array(WHEELS * SLOTS).fill(NONE);
   #next: Int32Array;
   #previous: Int32Array;
-  /** The slot of a key; NONE when it has no deadline. */
+  /** The slot of each key; NONE without a deadline. */
   #slotOf: Int32Array;
   #dueTick: Float64Array;
-  /** All earlier ticks are processed. */
+  /** The first tick that has not been processed. */
   #tick: number;
   #size = 0;
   #advancing = false;
@@ -35,23 +35,22 @@ export class TimerWheel {
   set(key: number, atMs: number, nowMs: number): void {
     if (key >= this.#slotOf.length) this.#grow(key);
     this.clear(key);
-    // An empty wheel need not be advanced through the time without deadlines. While it is being advanced, its position
-    // must not change: a deadline set then would land in a slot that counts as the far end of the next turn, or fire at
-    // once.
+    // An empty wheel need not be advanced through the time without deadlines. During an advance its position must not change: a deadline
+    // set then would land in a slot that counts as the far end of the next turn, or fire at once.
     if (this.#size === 0 && !this.#advancing) this.#tick = tickOf(nowMs);
     this.#dueTick[key] = Math.max(Math.ceil(atMs / TICK_MS), this.#tick + 1);
     this.#insert(key);
     this.#size += 1;
   }
 
-  /** Idempotent. */
+  /** Clears the deadline of `key`. Idempotent. */
   clear(key: number): void {
     if (key >= this.#slotOf.length || this.#slotOf[key] === NONE) return;
     this.#remove(key);
     this.#size -= 1;
   }
 
-  /** Clears every expired deadline and calls `onDue` with its key, which may set a new one at once. */
+  /** Clears every expired deadline and calls `onDue` with its key; `onDue` may set a new one at once. */
   advance(nowMs: number, onDue: (key: number) => void): void {
     this.#advancing = true;
     try {
@@ -66,7 +65,7 @@ export class TimerWheel {
     while (this.#tick <= last && this.#size > 0) {
       this.#cascade();
       const slot = this.#tick % SLOTS;
-      // A deadline set within `onDue` belongs to a later tick, and so to another slot: this one can only shrink.
+      // A deadline set in `onDue` is in a later tick, and therefore in another slot: this slot can only shrink.
       for (let key = this.#at(slot); key !== NONE; key = this.#at(slot)) {
         this.clear(key);
         onDue(key);
@@ -76,8 +75,8 @@ export class TimerWheel {
   }
 
   /**
-   * Milliseconds until the next work; `undefined` without deadlines. At most one turn of the first wheel: later
-   * deadlines are still in a coarser one.
+   * Returns the milliseconds until the next work; `undefined` without deadlines. At most one turn of the first wheel, since later deadlines
+   * are still in a coarser one.
    */
   quietMs(nowMs: number): number | undefined {
     if (this.#size === 0) return undefined;
@@ -86,7 +85,7 @@ export class TimerWheel {
     return Math.max(0, tick * TICK_MS - nowMs);
   }
 
-  /** When a wheel starts a turn, the next slot of the coarser wheel is distributed. */
+  /** Distributes the next slot of each coarser wheel when the finer one starts a turn. */
   #cascade(): void {
     let span = SLOTS;
     for (let wheel = 1; wheel < WHEELS && this.#tick % span === 0; wheel += 1) {
@@ -123,7 +122,7 @@ export class TimerWheel {
       if (inTicks < span * SLOTS) return wheel * SLOTS + (Math.floor(dueTick / span) % SLOTS);
       span *= SLOTS;
     }
-    // Beyond the last wheel's turn (37 hours): stored at its end, and again from there.
+    // Beyond the last wheel's turn (37 hours): stored at its end, and inserted again from there.
     const last = span / SLOTS;
     return (WHEELS - 1) * SLOTS + ((Math.floor(this.#tick / last) + SLOTS - 1) % SLOTS);
   }

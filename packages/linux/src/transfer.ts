@@ -1,9 +1,6 @@
 import type { Progress, ProxyError, Transfer } from '@meshgate/core';
 
-/**
- * Result of a splice. Written out case by case: spreading optional fields creates an object with a new hidden class
- * each time.
- */
+/** Returns the result of a splice. Case by case, since a spread of optional fields creates an object with a new hidden class each time. */
 export function transferOf(
   progress: Progress,
   firstByteAt: number | undefined,

@@ -2,24 +2,24 @@ import { TaskQueue } from './tasks.ts';
 import type { Task } from './tasks.ts';
 import { WheelTimer } from './wheel-timer.ts';
 
-/** The parts of a transport loop's turn. */
+/** The transport-specific parts of a turn. */
 export interface TurnWork {
-  /** Whether a turn has work besides tasks although no descriptor is readable. */
+  /** Whether a turn may have work other than tasks although no descriptor is readable. */
   readonly pending: boolean;
-  /** One slice of a turn, including {@link TurnLoop.runTasks}. @returns whether more can be done at once */
+  /** Runs one slice of a turn, including {@link TurnLoop.runTasks}. @returns whether more can be done at once */
   share(endMs: number): boolean;
-  /** The deadline set under `key` has expired and is cleared. */
+  /** Called when the deadline of `key` has expired and been cleared. */
   onDeadline(key: number): void;
-  /** Nothing is open any more: release cached resources. */
+  /** Called when nothing is open any more: releases cached resources. */
   onRest(): void;
 }
 
 /**
- * Turns of a transport's loop inside Node's own event loop: libuv watches one descriptor, and calls {@link
- * TurnLoop.onReadable}. Timers, promises and everything else of the process run in the same thread, between the turns.
+ * The turns of a transport's loop inside Node's event loop: libuv watches one descriptor and calls {@link TurnLoop.onReadable}. Timers,
+ * promises and everything else of the process run in the same thread, between the turns.
  */
 export class TurnLoop {
-  /** Milliseconds of the monotonic clock, read once a turn. */
+  /** Monotonic clock in milliseconds, read once per turn. */
   nowMs: number = performance.now();
   /** For tests that measure the length of turns. */
   watchdog: { onTurnBegin(): void; onTurnEnd(): void } | undefined;
@@ -39,17 +39,17 @@ export class TurnLoop {
     this.#leastShares = leastShares;
   }
 
-  /** Number of closed descriptors: when it changes, there may be room for new ones. */
+  /** Number of closed descriptors: when it changes, new ones may be available. */
   get closed(): number {
     return this.#closed;
   }
 
-  /** A descriptor was opened. */
+  /** Counts an opened descriptor. */
   opened(): void {
     this.#open += 1;
   }
 
-  /** A descriptor was closed, whose deadline was set under `key`. */
+  /** Counts a closed descriptor, and clears the deadline of `key`. */
   closedOne(key: number): void {
     this.#deadlines.clear(key);
     this.#closed += 1;
@@ -63,7 +63,7 @@ export class TurnLoop {
     this.#deadlines.set(key, afterMs);
   }
 
-  /** Idempotent. */
+  /** Clears the deadline of `key`. Idempotent. */
   clearDeadline(key: number): void {
     this.#deadlines.clear(key);
   }
@@ -75,25 +75,25 @@ export class TurnLoop {
   }
 
   /**
-   * Must be called after settling a promise, or calling anything that may. After a callback from native code Node (from
-   * 26 on) runs promise callbacks only before its own next JavaScript call: an immediate is the nearest.
+   * Must be called after settling a promise, or calling anything that may settle one. After a callback from native code, Node (since 26)
+   * runs promise callbacks only before its own next JavaScript call: an immediate is the nearest one.
    */
   afterMicrotasks(): void {
     this.#needsMicrotasks = true;
     this.wake();
   }
 
-  /** Makes sure that a turn follows soon, unless this is one. */
+  /** Schedules a turn, unless one is running. */
   wake(): void {
     if (!this.#inTurn) this.#turnAgain();
   }
 
-  /** The queued tasks, until `endMs`. */
+  /** Runs the queued tasks until `endMs`. */
   runTasks(endMs: number): void {
     this.#tasks.run(endMs);
   }
 
-  /** Called from native code: an error that returned there would end the process without its handlers. */
+  /** Called from native code: an exception thrown from there would end the process without its handlers. */
   onReadable(): void {
     try {
       this.#turn();
@@ -111,8 +111,8 @@ export class TurnLoop {
     try {
       this.nowMs = performance.now();
       const endMs = this.nowMs + TURN_MS;
-      // New events are handled at once: a wake-up costs more than the rest of a small message. But settled promises
-      // continue other work, and do not wait.
+      // New events are handled at once, since a wake-up costs more than the rest of a small message. But settled promises continue other
+      // work and must not wait.
       for (let share = 1; this.#work.share(endMs); share += 1) {
         if (share >= this.#leastShares && (this.#needsMicrotasks || this.#tasks.size > 0)) return;
         this.nowMs = performance.now();
@@ -149,5 +149,5 @@ export class TurnLoop {
   }
 }
 
-/** Maximum length of a turn before the rest of the process gets its chance: well below a noticeable 5 ms. */
+/** Maximum length of a turn before the rest of the process runs: well below a noticeable 5 ms. */
 const TURN_MS = 2;

@@ -1,16 +1,15 @@
 import { TimerWheel } from './timer-wheel.ts';
 
-/**
- * Deadlines by small integer in a {@link TimerWheel}, with a single Node timer for all of them: set only for the next
- * possible expiry.
- */
+/** Deadlines by small integer in a {@link TimerWheel}, with a single Node timer for all of them, set only for the next possible expiry. */
 export class WheelTimer {
   readonly #wheel = new TimerWheel(performance.now());
   readonly #onDue: (key: number) => void;
   #timer: NodeJS.Timeout | undefined;
   #timerAtMs = Infinity;
 
-  /** @param onDue called with the key of each expired deadline, which is already cleared */
+  /**
+   * @param onDue called with the key of each expired deadline, which has been cleared
+   */
   constructor(onDue: (key: number) => void) {
     this.#onDue = onDue;
   }
@@ -23,12 +22,12 @@ export class WheelTimer {
     this.#wakeFor(atMs, nowMs);
   }
 
-  /** Idempotent. */
+  /** Clears the deadline of `key`. Idempotent. */
   clear(key: number): void {
     this.#wheel.clear(key);
   }
 
-  /** No deadlines are left: releases what keeps the process alive. */
+  /** Releases the timer, which keeps the process alive. No deadline may be left. */
   rest(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;

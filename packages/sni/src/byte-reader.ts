@@ -1,8 +1,8 @@
 import { Buffer } from 'node:buffer';
 
 /**
- * A cursor over a range of bytes. An overrun is a value, not an exception: a read past the end yields zeros, moves to the end, and
- * sets {@link overrun}. So callers check once per structure, and every loop ends.
+ * A cursor over a range of bytes. An overrun is a value, not an exception: a read past the end yields zeros, moves to the end, and sets
+ * {@link overrun}. Callers therefore check once per structure, and every loop ends.
  */
 export class ByteReader {
   readonly #bytes: Uint8Array;
@@ -10,7 +10,7 @@ export class ByteReader {
   #at: number;
   #overrun = false;
 
-  /** Reads `bytes` from `start` up to, not including, `end`; never copies. Expects `start <= end <= bytes.length`. */
+  /** Reads `bytes` from `start` up to, but not including, `end`; never copies. Requires `start <= end <= bytes.length`. */
   constructor(bytes: Uint8Array, start: number, end: number) {
     this.#bytes = bytes;
     this.#end = end;
@@ -27,23 +27,23 @@ export class ByteReader {
     return this.#overrun;
   }
 
-  /** The next byte. */
+  /** Reads one byte. */
   uint8(): number {
     return this.#bytes[this.#take(1)] ?? 0;
   }
 
-  /** The next two bytes, the high one first. */
+  /** Reads two bytes, the high one first. */
   uint16(): number {
     const at = this.#take(2);
     return ((this.#bytes[at] ?? 0) << 8) | (this.#bytes[at + 1] ?? 0);
   }
 
-  /** Moves on by `length` bytes. */
+  /** Skips `length` bytes. */
   skip(length: number): void {
     this.#take(length);
   }
 
-  /** The next `length` bytes as a separate reader; it has overrun when they are not all there. */
+  /** Returns the next `length` bytes as a separate reader, which has overrun if there are fewer. */
   part(length: number): ByteReader {
     const start = this.#take(length);
     const part = new ByteReader(this.#bytes, start < 0 ? this.#end : start, this.#at);
@@ -51,7 +51,7 @@ export class ByteReader {
     return part;
   }
 
-  /** Whether `bytes` come next. */
+  /** Whether the next bytes are `bytes`. */
   isAt(bytes: Uint8Array): boolean {
     if (bytes.length > this.remaining) return false;
     for (let index = 0; index < bytes.length; index += 1) {
@@ -60,12 +60,12 @@ export class ByteReader {
     return true;
   }
 
-  /** A copy of all that is left, which stays to be read. */
+  /** Returns a copy of the remaining bytes, without moving. */
   copy(): Uint8Array {
     return new Uint8Array(this.#bytes.subarray(this.#at, this.#end));
   }
 
-  /** The remaining bytes, one character each. */
+  /** Reads the remaining bytes as a string, one character each. */
   text(): string {
     const length = this.remaining;
     const start = this.#take(length);
@@ -79,7 +79,7 @@ export class ByteReader {
     return text;
   }
 
-  /** Where the next `length` bytes start; -1 when they are not all there. */
+  /** Moves by `length` bytes. @returns their start, or {@link OUTSIDE} if there are fewer */
   #take(length: number): number {
     const start = this.#at;
     if (length > this.#end - start) {
@@ -92,8 +92,8 @@ export class ByteReader {
   }
 }
 
-// Far enough below zero that the bytes after it are out of range, too.
+// Far enough below zero that reads from it are out of range.
 const OUTSIDE = -2;
 
-// Measured: up to this length joining characters is faster than a Buffer. Fits every common ALPN name.
+// Measured: up to this length, appending characters is faster than a Buffer. Covers every common ALPN name.
 const SHORT_TEXT_BYTES = 12;

@@ -11,12 +11,12 @@ import type { ClientHelloVerdict, ParsedClientHello, Rejected } from './verdict.
 /**
  * Parses the first bytes of a TLS connection. Pure; never throws, whatever the bytes; neither keeps nor changes them.
  *
- * Correct for any split into segments and records. The work of one call is linear in the bytes that are new since the call that
- * returned its `progress`; there is no limit on the size of a hello (TLS allows about 130 KB, or 770 KB in records of one byte) nor on
- * the time until it is complete: both are up to the caller.
+ * Correct for any split into segments and records. The work of a call is linear in the bytes that are new since the call that returned its
+ * `progress`; there is no limit on the size of a hello (TLS allows about 130 KB, or 770 KB in records of one byte) nor on the time until it
+ * is complete: the caller enforces both.
  *
  * @param bytes all bytes received so far, from the first
- * @param progress from the last `more` for the same connection; without it all bytes are parsed again
+ * @param progress from the last `more` for the same connection; without it, all bytes are parsed again
  */
 export function parseClientHello(bytes: Uint8Array, progress?: unknown): ClientHelloVerdict {
   const found = readHandshake(bytes, progress);
@@ -51,14 +51,14 @@ function readHello({ bytes, start, end, length }: Handshake): ParsedClientHello 
       ? malformed('a version of 3.0 or newer', `0x${version.toString(16).padStart(4, '0')}`)
       : skipToExtensions(reader);
   if (wrong !== undefined) return wrong;
-  // RFC 8446, 4.2.1: without the extension a server negotiates TLS 1.2 or older, whatever number stands here.
+  // RFC 8446, 4.2.1: without the extension a server negotiates TLS 1.2 or older, whatever this version is.
   const supportedVersions = [Math.min(version, TLS12)];
   const trace = traceOf(bytes, start + VERSION_BYTES);
   const hello: Draft = { kind: 'hello', alpn: [], supportedVersions, ech: false, earlyData: false, trace, length };
   return (reader.remaining > 0 ? readExtensions(reader, hello) : undefined) ?? hello;
 }
 
-/** The fields that do not affect routing. Each has its own limits (RFC 8446, 4.1.2). */
+/** Skips the fields that do not affect routing. Each has its own limits (RFC 8446, 4.1.2). */
 function skipToExtensions(reader: ByteReader): Rejected | undefined {
   reader.skip(RANDOM_BYTES);
   const sessionIdBytes = reader.uint8();
@@ -103,7 +103,8 @@ function readExtension(type: number, body: ByteReader, hello: Draft): Rejected |
       hello.earlyData = true;
       return undefined;
     case ENCRYPTED_CLIENT_HELLO:
-      // An inner hello's extension is this one byte (RFC 9849, section 5). Anything else is encrypted for the key of some front end.
+      // The extension of an inner hello is this one byte (RFC 9849, section 5). Anything else is encrypted for the key of a client-facing
+      // server.
       hello.ech = body.remaining !== 1 || body.uint8() !== ECH_INNER;
       return undefined;
     default:
@@ -118,7 +119,7 @@ function takeServerName(body: ByteReader, hello: Draft): Rejected | undefined {
   return undefined;
 }
 
-/** RFC 7301, 3.1: a list of one name or more, each of one byte or more. */
+/** RFC 7301, 3.1: a list of one or more names, each of one or more bytes. */
 function takeProtocols(body: ByteReader, hello: Draft): Rejected | undefined {
   const known = ALPN_LISTS.find(body);
   if (known !== undefined) {
@@ -141,7 +142,7 @@ function takeProtocols(body: ByteReader, hello: Draft): Rejected | undefined {
   return undefined;
 }
 
-/** RFC 8446, 4.2.1: a list of one version or more. */
+/** RFC 8446, 4.2.1: a list of one or more versions. */
 function takeVersions(body: ByteReader, hello: Draft): Rejected | undefined {
   const known = VERSION_LISTS.find(body);
   if (known !== undefined) {
@@ -164,7 +165,7 @@ function takeVersions(body: ByteReader, hello: Draft): Rejected | undefined {
 const ALPN_LISTS = new RecentLists<string>();
 const VERSION_LISTS = new RecentLists<number>();
 
-/** RFC 8701, section 2: 0x0a0a, 0x1a1a … 0xfafa, sent only to be ignored. */
+/** Whether a value is reserved for GREASE (RFC 8701, section 2): 0x0a0a, 0x1a1a … 0xfafa, sent only to be ignored. */
 function isGrease(value: number): boolean {
   return (value & 0x0f0f) === 0x0a0a && value >> 8 === (value & 0xff);
 }

@@ -1,25 +1,25 @@
 import type { ByteReader } from './byte-reader.ts';
 
 /**
- * Lists that hellos before this one held: most clients send one that many others send, too. Whose list is among them shares it, and nothing
- * is made of its bytes again. Of each length in bytes the last one is kept.
+ * A cache of the lists in recent hellos: most clients send a list that many others send too. A hit shares the list and skips the parsing.
+ * Keeps one list for each length in bytes.
  */
 export class RecentLists<One> {
   readonly #byLength: (Recent<One> | undefined)[] = Array.from({ length: LONGEST_BYTES + 1 });
 
-  /** The list that the same bytes stood for before, if that is known; `body` is not moved. */
+  /** Returns the list parsed from equal bytes before, if it is cached; does not move `body`. */
   find(body: ByteReader): readonly One[] | undefined {
     const recent = this.#byLength[body.remaining];
     return recent !== undefined && body.isAt(recent.bytes) ? recent.list : undefined;
   }
 
   /**
-   * Keeps what `bytes` stand for.
+   * Caches the list that `bytes` encode.
    *
-   * @returns `list`, which nobody may change any more
+   * @returns a frozen copy of `list`
    */
   keep(bytes: Uint8Array, list: readonly One[]): readonly One[] {
-    // What was pushed into an array leaves it with room for some sixteen more; this one is kept for as long as connections live.
+    // A copy, since an array that was pushed to has capacity for some sixteen more elements; this one is kept as long as connections live.
     const exact = Object.freeze(list.slice());
     if (bytes.length <= LONGEST_BYTES) this.#byLength[bytes.length] = { bytes, list: exact };
     return exact;
@@ -31,5 +31,5 @@ interface Recent<One> {
   readonly list: readonly One[];
 }
 
-/** Holds every common list of ALPN names. */
+/** Covers every common list of ALPN names. */
 const LONGEST_BYTES = 64;

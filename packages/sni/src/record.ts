@@ -8,7 +8,7 @@ export interface Handshake {
   readonly bytes: Uint8Array;
   readonly start: number;
   readonly end: number;
-  /** Bytes of the records that hold it, counted from the first byte received. */
+  /** Length of the records that contain it, counted from the first byte received. */
   readonly length: number;
 }
 
@@ -18,7 +18,7 @@ export interface Handshake {
  * A message in one record is parsed in place. A message over several records is copied, once, when it is complete: until then only the
  * position is kept, whatever length the client announced.
  *
- * @param progress from the last `more` for the same connection; without it the scan starts at the first record
+ * @param progress from the last `more` for the same connection; without it, the scan starts at the first record
  */
 export function readHandshake(bytes: Uint8Array, progress: unknown): Handshake | MoreNeeded | Rejected {
   let reached = progress instanceof RecordsEnd ? progress : BEGINNING;
@@ -29,13 +29,13 @@ export function readHandshake(bytes: Uint8Array, progress: unknown): Handshake |
   }
 }
 
-/** The position of the scan, at the end of a record. A class, so that a foreign value is recognised and ignored. */
+/** Position of the scan, at the end of a record. A class, so that any other value is recognised and ignored. */
 class RecordsEnd {
-  /** Where the next record begins. */
+  /** Offset of the next record. */
   readonly offset: number;
-  /** Bytes of the message in the previous records, including its header. */
+  /** Number of message bytes in the previous records, including the message header. */
   readonly gathered: number;
-  /** The message's header as one number, as far as it was received. */
+  /** The message header as one number, as far as it was received. */
   readonly header: number;
 
   constructor(offset: number, gathered: number, header: number) {
@@ -53,7 +53,8 @@ const MAX_FRAGMENT_BYTES = 2 ** 14;
 
 const MESSAGE_HEADER_BYTES = 4;
 const CLIENT_HELLO = 1;
-// RFC 8446, 4.1.2. Every field at its shortest, without extensions as TLS 1.2 and older allow; then every field at its longest.
+// RFC 8446, 4.1.2. The minimum has the shortest fields and no extensions, as allowed by TLS 1.2 and older; the maximum has the longest
+// fields.
 const MIN_HELLO_BYTES = 2 + 32 + 1 + (2 + 2) + (1 + 1);
 const MAX_HELLO_BYTES = 2 + 32 + (1 + 32) + (2 + 65_534) + (1 + 255) + (2 + 65_535);
 
@@ -97,7 +98,7 @@ function wrongLength(fragmentBytes: number, offset: number): Rejected {
   return rejected('record_length', `${expected}, found one of ${fragmentBytes}`);
 }
 
-/** The message's header so far: from earlier records and from this one. */
+/** Returns the message header so far: from earlier records and from this one. */
 function readHeader(bytes: Uint8Array, start: number, end: number, { gathered, header }: RecordsEnd): number {
   const stop = Math.min(start + MESSAGE_HEADER_BYTES - gathered, end, bytes.length);
   let folded = header;
@@ -105,7 +106,7 @@ function readHeader(bytes: Uint8Array, start: number, end: number, { gathered, h
   return folded;
 }
 
-/** What is wrong with the message, from its header and from the end of the current record. */
+/** Returns the error in the message, judged by its header and the end of the current record. */
 function judgeMessage(bytes: Uint8Array, from: RecordsEnd, header: number, end: number): Rejected | undefined {
   const start = from.offset + RECORD_HEADER_BYTES;
   const type = from.gathered === 0 ? bytes[start] : CLIENT_HELLO;
@@ -126,7 +127,7 @@ function wrongSize(helloBytes: number): Rejected {
   return rejected('hello_length', `${expected}, found ${helloBytes} announced`);
 }
 
-/** Bytes of the message, header included, by that header: a type and 24 bits of length. */
+/** Returns the length of the message, including its header: a type and 24 bits of length. */
 function messageBytes(header: number): number {
   return MESSAGE_HEADER_BYTES + (header & 0xff_ffff);
 }

@@ -4,8 +4,8 @@ import { rejected } from './verdict.ts';
 import type { Rejected, ServerNameVerdict } from './verdict.ts';
 
 /**
- * The host name in the body of a `server_name` extension (RFC 6066, section 3), normalised; `undefined` when the list holds
- * names of other types only. Those are skipped by the 16-bit length with which the body of every name type begins.
+ * Reads the host name in the body of a `server_name` extension (RFC 6066, section 3), normalised; `undefined` if the list has only names of
+ * other types. Those are skipped by the 16-bit length that begins every name type.
  */
 export function readServerName(body: ByteReader): string | undefined | Rejected {
   const list = body.part(body.uint16());
@@ -24,8 +24,8 @@ export function readServerName(body: ByteReader): string | undefined | Rejected 
 }
 
 /**
- * Validates a name from elsewhere, such as a command line, by the same rules as a name that a client sends: letters beyond ASCII are
- * bytes of UTF-8, which are not allowed in a host name. Pure; never throws.
+ * Validates a name from another origin, such as a command line, with the rules for names in hellos: letters beyond ASCII are bytes of
+ * UTF-8, which are not allowed in a host name. Pure; never throws.
  */
 export function parseServerName(text: string): ServerNameVerdict {
   const bytes = Buffer.from(text);
@@ -34,11 +34,11 @@ export function parseServerName(text: string): ServerNameVerdict {
 }
 
 const HOST_NAME = 0;
-// RFC 1035, 2.3.4: 255 bytes on the wire are 253 as text, the root's dot not counted.
+// RFC 1035, 2.3.4: 255 bytes on the wire are 253 characters as text, without the root's dot.
 const MAX_NAME_BYTES = 253;
 const MAX_LABEL_BYTES = 63;
 
-// RFC 1123, 2.1, and the underscore, which Consul allows in the names of services.
+// RFC 1123, 2.1, and the underscore, which Consul allows in service names.
 const LABEL = `[a-z0-9_-]{1,${MAX_LABEL_BYTES}}`;
 const HOST = new RegExp(`^${LABEL}(?:\\.${LABEL})*$`, 'i');
 const FOREIGN = /[^a-z0-9_.-]/i;
@@ -46,7 +46,7 @@ const FOREIGN = /[^a-z0-9_.-]/i;
 // the inet_aton kind, which a client must not reach through a name.
 const ENDS_IN_NUMBER = /(?:^|\.)(?:\d+|0x[\da-f]*)$/i;
 
-/** Rejects an impossible length before a string is made, and any other invalid name before anybody sees it. */
+/** Rejects an impossible length before a string is created. */
 function readHostName(entry: ByteReader): string | Rejected {
   return isPossibleLength(entry.remaining) ? hostName(entry.text()) : wrongLength(entry.remaining);
 }
@@ -62,9 +62,8 @@ function hostName(text: string): string | Rejected {
 }
 
 /**
- * Nearly every name is plain: valid, in lower case, with a last label that begins with a letter and so cannot be a number. One pass
- * over it finds out, without a regular expression or another string. A name that is not plain may still be valid: {@link judged}
- * decides.
+ * Fast path: nearly every name is valid, in lower case, and has a last label that begins with a letter and therefore is not a number. One
+ * pass checks that, without a regular expression or another string. Other names may still be valid: {@link judged} decides.
  */
 function isPlain(name: string): boolean {
   if (name.length > MAX_NAME_BYTES) return false;

@@ -2,12 +2,12 @@
 const RANDOM_BYTES = 32;
 
 /**
- * Identifies one TLS connection: every hop that sees its ClientHello computes the same number, although none decrypts or adds
- * anything. A hash of the client random, so that a log contains nothing that would match key logs to captured traffic. A second
- * ClientHello after a HelloRetryRequest has the same random (RFC 8446, 4.1.2), and so the same trace.
+ * Returns the trace of a TLS connection: every hop that sees its ClientHello computes the same number, although none decrypts or adds
+ * anything. It is a hash of the client random, so that a log contains nothing that would match key logs to captured traffic. A second
+ * ClientHello after a HelloRetryRequest has the same random (RFC 8446, 4.1.2), and therefore the same trace.
  *
  * @param bytes contain the 32 bytes of the random
- * @param start where it begins
+ * @param start offset of the random
  * @returns an integer from 0 to 2^52 - 1
  */
 export function traceOf(bytes: Uint8Array, start = 0): number {
@@ -21,7 +21,7 @@ export function traceOf(bytes: Uint8Array, start = 0): number {
   return (high >>> 0) * 2 ** LOW_BITS + (low >>> (32 - LOW_BITS));
 }
 
-// 32 bits of one word and 20 of the other: together they fit into a number.
+// 32 bits of one word and 20 of the other: together they are exact as a number.
 const LOW_BITS = 20;
 
 const SEED_HIGH = 0x9e_37_79_b9;

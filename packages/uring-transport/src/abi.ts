@@ -2,9 +2,9 @@
 
 /** io_uring_setup(2): `flags` of the parameters, with the kernel version that introduced each. */
 export const SETUP_CQSIZE: number = 1 << 3;
-/** Continues submitting after a failed entry: 5.18. */
+/** Continues to submit after a failed entry: 5.18. */
 export const SETUP_SUBMIT_ALL: number = 1 << 7;
-/** Completions wait for our next system call instead of interrupting us: 5.19. */
+/** Completions wait for the next system call of this process instead of interrupting it: 5.19. */
 export const SETUP_COOP_TASKRUN: number = 1 << 8;
 /** Only one thread submits: 6.0. */
 export const SETUP_SINGLE_ISSUER: number = 1 << 12;
@@ -58,7 +58,7 @@ export const SQE_SKIP_SUCCESS: number = 1 << 6;
 
 /** `ioprio` of an accept: one multishot entry. 5.19. */
 export const ACCEPT_MULTISHOT = 1;
-/** `ioprio` of a recv: no data is expected yet. 5.19. */
+/** `ioprio` of a recv: poll first, since no data is expected yet. 5.19. */
 export const RECV_POLL_FIRST = 1;
 /** Flags of a cancellation: all requests of a descriptor. 5.19. */
 export const CANCEL_ALL = 1;

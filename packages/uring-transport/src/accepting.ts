@@ -6,7 +6,7 @@ import type { UringHandler } from './loop.ts';
 import type { Requester } from './ring.ts';
 import { UringSocket } from './socket.ts';
 
-/** A multishot accept, until it fails. */
+/** Accepts with a multishot request, until it fails. */
 export const ACCEPTING: Accepting<UringKernel, UringSocket> = {
   watch: (kernel, acceptor) => {
     const watch = new UringAcceptWatch(kernel, acceptor);
@@ -27,7 +27,7 @@ class UringAcceptWatch implements AcceptWatch, UringHandler, Requester {
   readonly #acceptor: Acceptor;
   #pending = 0;
   #isPaused = false;
-  /** While it is being closed with a request still pending. */
+  /** Set while it is being closed with a request still pending. */
   #onClosed: (() => void) | undefined;
 
   constructor(kernel: UringKernel, acceptor: Acceptor) {
@@ -46,7 +46,10 @@ class UringAcceptWatch implements AcceptWatch, UringHandler, Requester {
     return this.slot;
   }
 
-  /** A multishot request keeps its place in the wait queue: of several processes the first would get every connection. */
+  /**
+   * Requests accepts: single ones on a shared socket. A multishot request keeps its place in the wait queue, so that the first of several
+   * processes would get every connection.
+   */
   resume(): void {
     this.#isPaused = false;
     if ((this.#pending & ACCEPT) !== 0) return;
@@ -56,7 +59,7 @@ class UringAcceptWatch implements AcceptWatch, UringHandler, Requester {
     ring.setOperationFlags(SOCK_NONBLOCK | SOCK_CLOEXEC);
   }
 
-  /** The failed request was the last. */
+  /** Marks the watch as paused: the failed request was the last. */
   pause(): void {
     this.#isPaused = true;
   }
@@ -87,7 +90,10 @@ class UringAcceptWatch implements AcceptWatch, UringHandler, Requester {
     this.#kernel.loop.request(this, OP_ASYNC_CANCEL, CANCEL).setOperationFlags(CANCEL_ALL | CANCEL_FD);
   }
 
-  /** The kernel wakes one request for a client (`poll_exclusive` of its accept). That was ours, perhaps, as it was being cancelled. */
+  /**
+   * Removes the watch. The kernel wakes one request per client (`poll_exclusive` of its accept), which may have been the one that was
+   * cancelled here.
+   */
   #remove(onClosed: () => void): void {
     this.#acceptor.acceptWaiting();
     this.#kernel.loop.remove(this.slot, this.fd);

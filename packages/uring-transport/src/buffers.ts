@@ -4,11 +4,11 @@ import { BUF_REG_BYTES, BUF_WORDS, REGISTER_PBUF_RING } from './abi.ts';
 import { refused } from './ring.ts';
 
 /**
- * Buffers from which the kernel takes one when bytes arrive (`IORING_REGISTER_PBUF_RING`): so an idle connection holds
- * none. Also some of our own, for data that is sent without having been received.
+ * Buffers that the kernel takes from when bytes arrive (`IORING_REGISTER_PBUF_RING`), so that an idle connection holds none; and some for
+ * data that is sent without having been received.
  */
 export class Buffers {
-  /** Length of each, in bytes. */
+  /** Length of each buffer, in bytes. */
   readonly lengthBytes: number;
   readonly #memory: Memory;
   readonly #own: number[];
@@ -18,7 +18,9 @@ export class Buffers {
   #halves: Uint16Array = new Uint16Array(0);
   #tail = 0;
 
-  /** @param provided a power of two */
+  /**
+   * @param provided number of provided buffers, a power of two
+   */
   constructor(libc: Libc, provided: number, lengthBytes: number) {
     this.lengthBytes = lengthBytes;
     this.#provided = provided;
@@ -26,7 +28,7 @@ export class Buffers {
     this.#own = Array.from({ length: OWN_BUFFERS }, (_, index) => provided + index);
   }
 
-  /** Provides all of them to a new ring. Throws the system's error. */
+  /** Provides all buffers to a new ring. Throws the system's error. */
   register(libc: Libc, ringFd: number): void {
     this.#ring = libc.map(-1, 0, Math.max(PAGE_BYTES, this.#provided * BUF_WORDS * 4));
     if (this.#ring === undefined) throw systemError(libc.errno(), 'mmap');
@@ -46,7 +48,7 @@ export class Buffers {
     for (let id = 0; id < this.#provided; id += 1) this.give(id);
   }
 
-  /** The ring is closed: no more buffers are taken. */
+  /** Releases the registration after the ring is closed: no more buffers are taken. */
   release(): void {
     this.#ring?.unmap();
     this.#ring = undefined;
@@ -56,18 +58,18 @@ export class Buffers {
     return this.#memory.address + id * this.lengthBytes;
   }
 
-  /** Its contents: valid until it is returned. */
+  /** Returns the contents of a buffer, valid until the buffer is returned. */
   bytesOf(id: number, length: number): Uint8Array {
     const at = id * this.lengthBytes;
     return this.#memory.bytes.subarray(at, at + length);
   }
 
-  /** One of our own, to be returned with {@link give}; `undefined` when all are in use. */
+  /** Takes one of the buffers for sending, to be returned with {@link give}; `undefined` if all are in use. */
   take(): number | undefined {
     return this.#own.pop();
   }
 
-  /** Takes a buffer back, ours or the kernel's. */
+  /** Returns a buffer, provided or for sending. */
   give(id: number): void {
     if (id >= this.#provided) {
       this.#own.push(id);
@@ -81,8 +83,7 @@ export class Buffers {
     this.#words[at + 2] = this.lengthBytes;
     this.#halves[2 * at + 6] = id;
     this.#tail = (this.#tail + 1) & 0xffff;
-    // The tail shares the first entry's memory: its last 16 bits. The kernel reads it within this thread's own system
-    // calls.
+    // The tail shares the first entry's memory: its last 16 bits. The kernel reads it within system calls of this thread.
     this.#halves[TAIL_HALF] = this.#tail;
   }
 }

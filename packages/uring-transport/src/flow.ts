@@ -8,18 +8,18 @@ type FlowPhase =
   | 'receiving'
   /** The ring is sending what was received, from the same buffer. */
   | 'sending'
-  /** The receiver has not accepted all: there are remaining bytes, or a pipe with bytes in it. */
+  /** The receiver has not accepted everything: there are remaining bytes, or a pipe that contains some. */
   | 'stalled'
   /** Bulk: splice(2) fills and empties the pipe, in slices. */
   | 'splicing'
   | 'finished';
 
 /**
- * One direction of a splice. Small messages are received and sent by the ring, in one buffer and without a copy. A
- * direction whose reads fill the buffer is bulk, and goes through a pipe: splice(2) moves pages without copying, but
- * costs more per message; as a request of the ring it would go to a worker thread.
+ * One direction of a splice. Small messages are received and sent by the ring, in one buffer and without a copy. A direction whose reads
+ * fill the buffer is bulk, and uses a pipe: splice(2) moves pages without copying, but costs more per message; as a request of the ring it
+ * would run in a worker thread.
  *
- * Nothing is received before all earlier bytes are sent, so the kernel's own backpressure applies.
+ * Nothing is received before all earlier bytes are sent, so that the kernel's backpressure applies.
  */
 export class UringFlow implements Direction, UringIncoming, UringOutgoing, Task {
   readonly from: UringSocket;
@@ -28,14 +28,14 @@ export class UringFlow implements Direction, UringIncoming, UringOutgoing, Task 
   #phase: FlowPhase = 'receiving';
   #bytesWritten = 0;
   #sendingBytes = 0;
-  /** Received, and not yet accepted by the kernel. */
+  /** Bytes received and not yet accepted by the kernel. */
   #rest: Uint8Array = NOTHING;
-  /** Borrowed while bytes are in it. */
+  /** Borrowed while it contains bytes. */
   #pipe: Pipe | undefined;
   #pace: KernelPace = SMALL;
   #queued = false;
 
-  /** Receives the events of both sockets from here on. */
+  /** Starts to receive the events of both sockets. */
   constructor(from: UringSocket, to: UringSocket, owner: DirectionOwner) {
     this.from = from;
     this.to = to;
@@ -67,7 +67,7 @@ export class UringFlow implements Direction, UringIncoming, UringOutgoing, Task 
     }
     this.to.kernel.buffers.bytesOf(id, bytes.length).set(bytes);
     this.#send(id, bytes.length);
-    // Bytes that arrive meanwhile wait; a client that disconnects is noticed at once.
+    // Bytes that arrive in the meantime wait; a client that disconnects is detected at once.
     this.from.receive();
   }
 
@@ -108,7 +108,7 @@ export class UringFlow implements Direction, UringIncoming, UringOutgoing, Task 
     if (this.#phase === 'splicing') this.#enqueue();
   }
 
-  /** One slice of a turn: a bounded number of rounds. */
+  /** Runs one slice of a turn: a bounded number of rounds. */
   run(untilMs: number): boolean {
     this.#queued = this.#carry(untilMs);
     return this.#queued;
@@ -137,7 +137,7 @@ export class UringFlow implements Direction, UringIncoming, UringOutgoing, Task 
     this.#rest = Buffer.concat([this.#rest, bytes]);
   }
 
-  /** No effect while it runs: it stays queued as long as it reports more work. */
+  /** Queues the task. No effect while it runs: it stays queued as long as it reports more work. */
   #enqueue(): void {
     if (this.#queued) return;
     this.#queued = true;
@@ -186,7 +186,7 @@ export class UringFlow implements Direction, UringIncoming, UringOutgoing, Task 
     return this.#next();
   }
 
-  /** The amount per call depends on how the bytes are laid out in the pipe: short does not mean full. */
+  /** The amount per call depends on the layout of the bytes in the pipe: a short result does not mean that the socket is full. */
   #holdInPipe(): boolean {
     this.#phase = 'stalled';
     return true;
@@ -213,7 +213,7 @@ export class UringFlow implements Direction, UringIncoming, UringOutgoing, Task 
     return this.#empty(pipe);
   }
 
-  /** Everything received has been sent: what next? @returns whether there is more to do at once */
+  /** Continues after everything received has been sent. @returns whether there is more to do at once */
   #next(): boolean {
     if (this.from.ended) {
       this.#finish();
@@ -232,7 +232,7 @@ export class UringFlow implements Direction, UringIncoming, UringOutgoing, Task 
     return false;
   }
 
-  /** Waits for the receiver; a sender that disconnects meanwhile is noticed. */
+  /** Waits for the receiver; a sender that disconnects in the meantime is detected. */
   #stall(): false {
     this.#phase = 'stalled';
     this.to.awaitWritable();

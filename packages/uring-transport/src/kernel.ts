@@ -5,7 +5,7 @@ import { UringLoop } from './loop.ts';
 import type { UringSettings } from './options.ts';
 import { SUBMISSIONS } from './ring.ts';
 
-/** Shared by all parts of one transport: the system calls, the loop, the buffers. */
+/** State shared by all parts of one transport: system calls, loop, buffers. */
 export class UringKernel {
   readonly libc: Libc;
   readonly sockets: Sockets;
@@ -14,9 +14,9 @@ export class UringKernel {
   readonly buffers: Buffers;
   readonly pipes: PipePool;
   readonly settings: UringSettings;
-  /** The buffer of send(2). */
+  /** Buffer of send(2). */
   readonly buffer: Memory;
-  /** Addresses of requests that are not yet submitted. */
+  /** Addresses of requests that have not been submitted. */
   readonly #addresses: Memory;
 
   constructor(libc: Libc, settings: UringSettings) {
@@ -32,9 +32,9 @@ export class UringKernel {
   }
 
   /**
-   * Stores an address where a request may point to it until it is submitted.
+   * Stores an address for a request until it is submitted.
    *
-   * @param index of the request, below {@link SUBMISSIONS}
+   * @param index index of the request, below {@link SUBMISSIONS}
    */
   addressAt(index: number, bytes: Uint8Array): number {
     this.#addresses.bytes.set(bytes, index * ADDRESS_BYTES);

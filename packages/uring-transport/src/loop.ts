@@ -8,21 +8,21 @@ import type { Requester } from './ring.ts';
 /** Receives the completions of its requests. */
 export interface UringHandler {
   /**
-   * A request of `kind` has completed. The handler owns a provided buffer that came with it.
+   * Called when a request of `kind` has completed. The handler owns a provided buffer that came with it.
    *
-   * @param result of the system call, or −errno
+   * @param result result of the system call, or −errno
    * @param flags `CQE_…`
    */
   onCompletion(kind: number, result: number, flags: number): void;
-  /** Its deadline has expired and is cleared. */
+  /** Called when its deadline has expired and been cleared. */
   onDeadline(): void;
 }
 
 /**
- * One instance of io_uring inside Node's own event loop: libuv polls its descriptor, and one system call a turn submits
- * all requests and fetches all completions. Timers, promises and everything else of the process run in the same thread.
+ * One io_uring instance inside Node's event loop: libuv polls its descriptor, and one system call per turn submits all requests and fetches
+ * all completions. Timers, promises and everything else of the process run in the same thread.
  *
- * It is open, and keeps the process alive, while it has handlers. With the last one it releases everything.
+ * The loop is open, and keeps the process alive, while it has handlers. With the last one, it releases everything.
  */
 export class UringLoop implements TurnWork {
   readonly turns: TurnLoop = new TurnLoop(this, LEAST_SHARES);
@@ -48,7 +48,7 @@ export class UringLoop implements TurnWork {
     this.#onRest = onRest;
   }
 
-  /** @returns the number under which `handler` makes its requests, until {@link remove}. Throws the system's error. */
+  /** Adds a handler. @returns the number for its requests, until {@link remove}. Throws the system's error. */
   add(handler: UringHandler): number {
     this.#start();
     const slot = this.#free.pop() ?? this.#handlers.length;
@@ -57,16 +57,13 @@ export class UringLoop implements TurnWork {
     return slot;
   }
 
-  /** Closes the descriptor at once and removes the handler. Obligation: none of its requests is pending any more. */
+  /** Closes the descriptor at once and removes the handler. None of its requests may be pending. */
   remove(slot: number, fd: number): void {
     this.#libc.close(fd);
     this.#forget(slot);
   }
 
-  /**
-   * As {@link remove}, but the descriptor is closed together with the requests of this turn, without a system call of
-   * its own.
-   */
+  /** Like {@link remove}, but the descriptor is closed together with the requests of this turn, without a separate system call. */
   removeThisTurn(slot: number, fd: number): void {
     if (this.#ring === undefined) this.#libc.close(fd);
     else {
@@ -84,8 +81,8 @@ export class UringLoop implements TurnWork {
   }
 
   /**
-   * Prepares a request, which is submitted at the end of this turn, or in the next.
-   * @returns the ring, on which to set the rest of it at once
+   * Prepares a request, which is submitted at the end of this turn or in the next.
+   * @returns the ring; set the other fields of the request on it at once
    */
   request(by: Requester, opcode: number, kind: number): Ring {
     if (this.#ring === undefined) throw new Error('expected a ring for a handler of the loop');
@@ -105,7 +102,7 @@ export class UringLoop implements TurnWork {
     this.turns.runTasks(endMs);
     if (this.#ring === undefined) return false;
     if (this.#ring.unsubmitted > 0) this.#ring.submit();
-    // The kernel only leaves requests when it is out of memory: the rest is submitted in the next turn.
+    // The kernel only leaves requests if it is out of memory: they are submitted in the next turn.
     if (this.#ring.unsubmitted > 0) setImmediate(() => this.turns.wake());
     return this.#ring.hasCompletions;
   }
@@ -139,8 +136,8 @@ export class UringLoop implements TurnWork {
   }
 }
 
-/** The handler of completions that need none. */
+/** The slot of requests whose completions need no handler. */
 const NO_SLOT = -1;
 
-/** So that bytes sent in a turn are usually also counted in it: a send completes with its submission. */
+/** A send completes with its submission: with three slices, bytes sent in a turn are usually counted in the same turn. */
 const LEAST_SHARES = 3;

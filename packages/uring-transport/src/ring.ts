@@ -19,19 +19,19 @@ import {
   SQE_WORDS,
 } from './abi.ts';
 
-/** The origin of requests: their descriptor and number. */
+/** Origin of requests: descriptor and slot. */
 export interface Requester {
   readonly fd: number;
-  /** What a completion returns, besides the kind of the request. */
+  /** Returned in each completion, with the kind of the request. */
   readonly slot: number;
 }
 
-/** Called with each completion. `result` is that of the system call, or −errno. */
+/** Called with each completion. `result` is the result of the system call, or −errno. */
 export type OnCompletion = (slot: number, kind: number, result: number, flags: number) => void;
 
 /**
- * An instance of io_uring(7): the two rings shared with the kernel. Entries are written into memory; one system call
- * submits them all and fetches completions.
+ * An instance of io_uring(7): the two rings shared with the kernel. Entries are written into memory; one system call submits all of them
+ * and fetches completions.
  */
 export class Ring {
   /** Readable while there are completions. */
@@ -43,13 +43,13 @@ export class Ring {
   readonly #sqes: Int32Array;
   readonly #sq: { readonly head: number; readonly tail: number; readonly flags: number; readonly mask: number };
   readonly #cq: { readonly head: number; readonly tail: number; readonly cqes: number; readonly mask: number };
-  /** Entries prepared so far, and those submitted: only this side changes them, so they need not be read from the ring. */
+  /** Number of prepared entries, and of submitted ones: only this side changes them, so that they need not be read from the ring. */
   #tail: number;
   #submitted: number;
   /** Offset of the last prepared entry. */
   #at = 0;
 
-  /** Throws the system's error where the kernel is too old or does not allow it. */
+  /** Throws the system's error if the kernel is too old or does not allow it. */
   constructor(libc: Libc) {
     this.#libc = libc;
     const parameters = libc.allocate(PARAMS_BYTES);
@@ -59,7 +59,7 @@ export class Ring {
     this.fd = libc.io_uring_setup(SUBMISSIONS, parameters.address);
     if (this.fd === -1) throw refused(libc.errno(), 'io_uring_setup');
     try {
-      // A seccomp filter may allow one and forbid the other; later there would be no way to report it.
+      // A seccomp filter may allow one call and forbid the other; later there would be no way to report it.
       if (libc.io_uring_enter(this.fd, 0, 0, ENTER_GETEVENTS) < 0) throw refused(libc.errno(), 'io_uring_enter');
       const needed = FEAT_SINGLE_MMAP | FEAT_NODROP;
       if (((ints[PARAMS.features] ?? 0) & needed) !== needed)
@@ -84,7 +84,7 @@ export class Ring {
     }
   }
 
-  /** Requests that are not submitted yet. */
+  /** Number of requests that have not been submitted. */
   get unsubmitted(): number {
     return (this.#tail - this.#submitted) | 0;
   }
@@ -95,15 +95,15 @@ export class Ring {
     return Atomics.load(this.#words, head) !== Atomics.load(this.#words, tail);
   }
 
-  /** Index of the next request, below {@link SUBMISSIONS}: for memory that belongs to it until it is submitted. */
+  /** Index of the next request, below {@link SUBMISSIONS}, for memory that belongs to the request until it is submitted. */
   get nextIndex(): number {
     if (this.unsubmitted > this.#sq.mask) this.submit();
     return this.#tail & this.#sq.mask;
   }
 
   /**
-   * Prepares a request, which the setters below complete: nothing is read before {@link submit}. No object is created,
-   * since there are a dozen requests per connection.
+   * Prepares a request, completed by the setters below: the kernel reads nothing before {@link submit}. Creates no object, since there are
+   * a dozen requests per connection.
    */
   prepare({ fd, slot }: Requester, opcode: number, kind: number): void {
     if (this.unsubmitted > this.#sq.mask) this.submit();
@@ -121,40 +121,37 @@ export class Ring {
     this.#tail = (this.#tail + 1) | 0;
   }
 
-  /** `flags` and `ioprio` of the last prepared request. */
+  /** Sets `flags` and `ioprio` of the last prepared request. */
   setFlags(flags: number, ioprio: number): void {
     this.#sqes[this.#at] = (this.#sqes[this.#at] ?? 0) | (flags << 8) | (ioprio << 16);
   }
 
-  /** `msg_flags`, `accept_flags`, `poll32_events` or `cancel_flags`. */
+  /** Sets `msg_flags`, `accept_flags`, `poll32_events` or `cancel_flags`. */
   setOperationFlags(flags: number): void {
     this.#sqes[this.#at + 7] = flags;
   }
 
-  /** Address of the bytes. Memory that is sent or received must not change until the request completes. */
+  /** Sets the address of the bytes. Memory that is sent or received must not change until the request completes. */
   setMemory(address: number, length: number): void {
     this.#sqes[this.#at + 4] = address | 0;
     this.#sqes[this.#at + 5] = Math.floor(address / WORD);
     this.#sqes[this.#at + 6] = length;
   }
 
-  /** Location of a connect's address, which {@link submit} reads. Its length takes the place of the offset. */
+  /** Sets the location of a connect's address, which {@link submit} reads. Its length is stored in the field of the offset. */
   setSocketAddress(address: number, length: number): void {
     this.setMemory(address, 0);
     this.#sqes[this.#at + 2] = length;
   }
 
-  /**
-   * Submits prepared requests, and has the kernel deliver completions. Requests that it does not accept now stay
-   * prepared.
-   */
+  /** Submits the prepared requests and makes the kernel deliver completions. Requests that it does not accept stay prepared. */
   submit(): void {
     Atomics.store(this.#words, this.#sq.tail, this.#tail);
     const taken = this.#libc.io_uring_enter(this.fd, this.unsubmitted, 0, ENTER_GETEVENTS);
     if (taken > 0) this.#submitted = (this.#submitted + taken) | 0;
   }
 
-  /** Passes every available completion to `onCompletion`, and has the kernel deliver those for which there was no room. */
+  /** Passes every available completion to `onCompletion`, and makes the kernel deliver those that did not fit into the ring. */
   dispatch(onCompletion: OnCompletion): void {
     const words = this.#words;
     const { cqes, mask } = this.#cq;
@@ -167,13 +164,13 @@ export class Ring {
         onCompletion(words[at] ?? 0, words[at + 1] ?? 0, words[at + 2] ?? 0, words[at + 3] ?? 0);
       }
     } finally {
-      // All at once. The callbacks may have submitted meanwhile: the kernel keeps completions without room in a list.
+      // Released all at once. Callbacks may have submitted in the meantime: the kernel keeps completions that do not fit in a list.
       Atomics.store(words, this.#cq.head, head);
     }
     if ((Atomics.load(words, this.#sq.flags) & SQ_CQ_OVERFLOW) !== 0) this.submit();
   }
 
-  /** Obligation: no request is pending any more. */
+  /** Closes the ring. No request may be pending. */
   close(): void {
     this.#libc.close(this.fd);
     this.#entries.unmap();
@@ -181,7 +178,7 @@ export class Ring {
   }
 }
 
-/** The most frequent cause of an error of `call`, for the log. */
+/** The most frequent cause of each error, for the log. */
 const CAUSES: Readonly<Record<string, string>> = {
   EPERM: 'forbidden by a seccomp filter or by kernel.io_uring_disabled',
   ENOSYS: 'the kernel has none, or a seccomp filter hides it',
@@ -189,7 +186,7 @@ const CAUSES: Readonly<Record<string, string>> = {
   ENOMEM: 'the locked memory limit, RLIMIT_MEMLOCK, is too low, or there is no memory left',
 };
 
-/** The system's error for a refused call, with a hint. */
+/** Returns the system's error for a refused call, with a hint at the cause. */
 export function refused(errno: number, call: string): Error {
   const error = systemError(errno, call);
   const cause = CAUSES[error.code ?? ''];
@@ -205,8 +202,8 @@ function mapped(libc: Libc, fd: number, offset: number, lengthBytes: number): Ma
 
 const WORD = 2 ** 32;
 
-/** Maximum requests between two submissions; with more, one is early. */
+/** Maximum number of requests between two submissions; a further one causes an early submission. */
 export const SUBMISSIONS = 1024;
 
-/** Room for completions: beyond it the kernel keeps them in a list, which is slower. */
+/** Capacity of the completion ring: beyond it, the kernel keeps completions in a list, which is slower. */
 const COMPLETIONS = 8192;

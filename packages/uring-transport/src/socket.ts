@@ -34,25 +34,24 @@ import type { UringKernel } from './kernel.ts';
 import type { UringHandler } from './loop.ts';
 import type { Requester, Ring } from './ring.ts';
 
-/** The direction of a splice in which a socket's peer sends. */
+/** The direction of a splice that receives from the socket. */
 export interface UringIncoming {
   /**
-   * `length` bytes have arrived, in the buffer `id`. Nothing more is received until requested.
+   * Called when `length` bytes have arrived in the buffer `id`. Nothing more is received until requested.
    *
-   * @returns whether the buffer is being sent now: then the sender returns it. Otherwise it is returned after this
-   * call.
+   * @returns whether the buffer is being sent now: the sender then returns it. Otherwise it is returned after this call.
    */
   onReceived(id: number, length: number): boolean;
-  /** The peer has finished sending. */
+  /** Called when the peer has finished sending. */
   onEnded(): void;
   /** The response to {@link UringSocket.awaitReadable}. */
   onReadable(): void;
 }
 
-/** The direction of a splice in which the socket receives. */
+/** The direction of a splice that sends to the socket. */
 export interface UringOutgoing {
   /**
-   * The kernel has accepted `sent` bytes of the buffer `id` of {@link Socket.sendBuffer}; it is returned after this
+   * Called when the kernel has accepted `sent` bytes of the buffer `id` of {@link Socket.sendBuffer}; the buffer is returned after this
    * call.
    */
   onSent(id: number, sent: number): void;
@@ -61,17 +60,17 @@ export interface UringOutgoing {
 }
 
 /**
- * A stream socket whose requests go through the ring. At most one of each kind is pending; closing waits until none is,
- * since the kernel holds the socket open as long as it works on one, and since memory must not be released before.
+ * A stream socket whose requests use the ring. At most one request of each kind is pending; closing waits until none is, since the kernel
+ * keeps the socket open during a request, and memory must not be released before its end.
  *
- * Until it is spliced, one read is always pending ahead of the reader: its result is buffered, once; and an end or a
- * reset is known at once.
+ * Until the socket is spliced, one read is always pending ahead of the reader: one result is buffered, and an end or a reset is known at
+ * once.
  */
 export class UringSocket implements UringHandler, Requester, StreamSocket {
   owner: SocketOwner;
-  /** While it is spliced. */
+  /** Set while it is spliced. */
   incoming: UringIncoming | undefined;
-  /** While it is spliced. */
+  /** Set while it is spliced. */
   outgoing: UringOutgoing | undefined;
   readonly kernel: UringKernel;
   readonly fd: number;
@@ -87,8 +86,9 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
   #keepAlive: KeepAlive | undefined;
 
   /**
-   * Owns `fd` from here on.
-   * @throws the system's error when there is no ring for it; `fd` is closed then
+   * Takes ownership of `fd`.
+   *
+   * @throws the system's error if there is no ring, with `fd` closed
    */
   constructor(kernel: UringKernel, fd: number, owner: SocketOwner) {
     this.kernel = kernel;
@@ -122,23 +122,25 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
     return (this.#state & ENDED) !== 0;
   }
 
-  /** A receive is pending, or its result is. */
+  /** Whether a receive is pending, or its result is. */
   get receiving(): boolean {
     return (this.#inFlight & (RECEIVE | RETRY)) !== 0;
   }
 
-  /** Bytes that the kernel had accepted, unknown to us, when it was closed. Settled once it is closed. */
+  /** Number of bytes that the kernel accepted in a send that was pending when the socket was closed. Final once it is closed. */
   get sentWhileClosing(): number {
     return this.#sentWhileClosing;
   }
 
-  /** @param address `struct sockaddr` */
+  /**
+   * @param address a `struct sockaddr`
+   */
   connect(address: Uint8Array): void {
     const at = this.kernel.addressAt(this.kernel.loop.nextIndex, address);
     this.#request(OP_CONNECT, CONNECT).setSocketAddress(at, address.length);
   }
 
-  /** Receives once, into a buffer that the kernel takes when bytes arrive. No effect while pending, or at the end. */
+  /** Receives once, into a buffer that the kernel takes when bytes arrive. No effect while a receive is pending, or at the end. */
   receive(): void {
     if ((this.#inFlight & (RECEIVE | RETRY)) !== 0 || (this.#state & (ENDED | CLOSING)) !== 0) return;
     // From buffer group 0.
@@ -158,7 +160,7 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
     return this.#errno;
   }
 
-  /** Sends the contents of buffer `id`, as much as the kernel accepts now. This socket owns the buffer until then. */
+  /** Sends the contents of buffer `id`, as much as the kernel accepts now. The socket owns the buffer until then. */
   sendBuffer(id: number, length: number): void {
     this.#sending = id;
     const ring = this.#request(OP_SEND, SEND);
@@ -166,17 +168,17 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
     ring.setOperationFlags(MSG_NOSIGNAL | MSG_DONTWAIT);
   }
 
-  /** Requests {@link UringIncoming.onReadable} once. */
+  /** Requests one call of {@link UringIncoming.onReadable}. */
   awaitReadable(): void {
     this.#poll(READABLE, EPOLLIN | EPOLLRDHUP);
   }
 
-  /** Requests {@link UringOutgoing.onWritable}, or `onReady` of the owner, once. */
+  /** Requests one call of {@link UringOutgoing.onWritable}, or of the owner's `onReady`. */
   awaitWritable(): void {
     this.#poll(WRITABLE, EPOLLOUT);
   }
 
-  /** Without a pending receive a reset is not reported: from here on it is reported to the owner. Idempotent. */
+  /** Reports a reset to the owner from now on: without a pending receive it would not be reported. Idempotent. */
   watchForLoss(): void {
     this.#poll(LOSS, 0);
   }
@@ -188,7 +190,7 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
     return sent;
   }
 
-  /** As {@link send}, of what is in a pipe. */
+  /** Like {@link send}, from a pipe. */
   sendFrom(pipe: number, length: number): number {
     const sent = this.kernel.libc.splice(pipe, 0, this.fd, 0, length, SPLICE_FLAGS);
     return sent < 0 ? this.#none() : sent;
@@ -196,8 +198,7 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
 
   /**
    * Moves received bytes into an empty pipe.
-   * @returns the number of bytes; 0 when there are none, now or, if {@link ended}, for ever; −errno when the connection
-   * is lost
+   * @returns the number of bytes; 0 if there are none, for the moment or, if {@link ended}, for ever; −errno if the connection is lost
    */
   receiveInto(pipe: number, length: number): number {
     const received = this.kernel.libc.splice(this.fd, 0, pipe, 0, length, SPLICE_FLAGS);
@@ -222,7 +223,7 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
     this.kernel.turns.clearDeadline(this.slot);
   }
 
-  /** The owner receives no callback any more but {@link SocketOwner.onClosed}, which may come at once. */
+  /** Closes the socket. The only further callback is {@link SocketOwner.onClosed}, which may be called at once. */
   close(): void {
     if (this.closed) return;
     this.#state |= CLOSING;
@@ -291,16 +292,16 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
     if ((flags & CQE_BUFFER) !== 0) this.kernel.buffers.give(flags >>> 16);
     if (result === 0) this.#ended();
     else if (result === -ENOBUFS) {
-      // Every buffer was in use: those being sent are free when this is submitted.
+      // Every buffer was in use: those being sent are free when this request is submitted.
       this.#state &= ~EXPECTS_NOTHING;
       this.receive();
     } else if (result === -EAGAIN) {
-      // Some kernels do not wait when the descriptor is non-blocking.
+      // Some kernels do not wait if the descriptor is non-blocking.
       this.#poll(RETRY, EPOLLIN | EPOLLRDHUP);
     } else this.#lost(-result);
   }
 
-  /** Until it is claimed. */
+  /** Holds bytes until the owner takes them. */
   #hold(bytes: Uint8Array): void {
     this.#held = Buffer.from(bytes);
     this.owner.onReady(this);
@@ -327,7 +328,7 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
     this.kernel.buffers.give(id);
   }
 
-  /** No callbacks any more: only the buffer of the request must be released. */
+  /** Releases the buffer of a request that completed during the close; there are no callbacks any more. */
   #releaseBuffer(kind: number, result: number, flags: number): void {
     if (kind === SEND) {
       this.#sentWhileClosing += Math.max(0, result);
@@ -352,13 +353,13 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
     return this.kernel.loop.request(this, opcode, kind);
   }
 
-  /** Nothing now, or −errno. */
+  /** Returns 0 if the call would block, otherwise −errno. */
   #none(): number {
     const errno = this.kernel.libc.errno();
     return errno === EAGAIN ? 0 : -errno;
   }
 
-  /** The socket's pending error. Reading it clears it: socket(7), `SO_ERROR`. */
+  /** Returns the socket's pending error. Reading it clears it: socket(7), `SO_ERROR`. */
   #pendingError(): number {
     return this.kernel.sockets.getOption(this.fd, SOL_SOCKET, SO_ERROR) || ECONNRESET;
   }
