@@ -3,6 +3,7 @@
 // limit has.
 import { descriptorLimit, MIN_DESCRIPTORS } from './run/descriptor-limit.ts';
 import type { Signals } from './run/serve.ts';
+import type { Job } from './cli/top.ts';
 
 // By default Node opens its inspector on SIGUSR1: remote access to a process that holds a token.
 for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => undefined);
@@ -37,11 +38,26 @@ const signals: Signals = {
   },
 };
 const { runCommand } = await import('./cli/cli.ts');
+const job: Job = {
+  onEnd(listener) {
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP'] as const) process.on(signal, listener);
+    // The monitor is called before the error is printed.
+    for (const event of ['exit', 'uncaughtExceptionMonitor'] as const) process.on(event, listener);
+    stdout.on('error', listener);
+  },
+  onRedraw(listener) {
+    process.on('SIGCONT', listener);
+    stdout.on('resize', listener);
+  },
+  // The whole job: its shell waits for the first process of it.
+  suspend: () => void process.kill(0, 'SIGTSTP'),
+};
 // Timers or handles left by a plugin must not keep the process running.
 const terminal = {
   stdout,
   stderr,
   signals,
+  job,
   env: process.env,
   // Created on demand: most commands do not use standard input.
   get stdin() {

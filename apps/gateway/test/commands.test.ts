@@ -1,5 +1,5 @@
-import { spawnSync } from 'node:child_process';
-import { EventEmitter } from 'node:events'; // oxlint-disable-line no-restricted-imports -- it stands for a terminal
+import { spawn, spawnSync } from 'node:child_process';
+import { EventEmitter, once } from 'node:events'; // oxlint-disable-line no-restricted-imports -- it stands for a terminal
 import { tlsBackend, tlsClient } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 import type { StatusView } from '../src/admin/status.ts';
@@ -11,7 +11,7 @@ import { afterKey, TopModel, topRoutes, topScreen } from '../src/cli/top-screen.
 import type { TopView } from '../src/cli/top-screen.ts';
 import { statusText } from '../src/cli/status-text.ts';
 import { gatewayFolder, startGateway } from './daemon.ts';
-import { pageText } from './page.ts';
+import { pageText, ROOT } from './page.ts';
 
 const SIGNALS = {
   onStop: () => undefined,
@@ -178,6 +178,109 @@ describe('meshgate top on a terminal', () => {
   });
 });
 
+/** The shell of a test, and the signals that it sends. */
+class Shell {
+  readonly #listeners: { end: (() => void)[]; redraw: (() => void)[] } = { end: [], redraw: [] };
+  suspended = 0;
+
+  onEnd(listener: () => void): void {
+    this.#listeners.end.push(listener);
+  }
+
+  onRedraw(listener: () => void): void {
+    this.#listeners.redraw.push(listener);
+  }
+
+  suspend(): void {
+    this.suspended += 1;
+  }
+
+  send(what: 'end' | 'redraw'): void {
+    for (const listener of this.#listeners[what]) listener();
+  }
+}
+
+describe('meshgate top as a job of a shell', () => {
+  const onTerminal = (
+    over: object = {},
+  ): { terminal: Terminal; stdin: Keyboard; job: Shell; written: () => string } => {
+    const [stdin, job] = [new Keyboard(), new Shell()];
+    let screen = '';
+    const stdout = { fd: 1, isTTY: true, columns: 100, rows: 20, write: (text: string) => (screen += text) };
+    const terminal = { stdout, stderr: stdout, stdin, job, signals: SIGNALS, env: {}, ...over };
+    return { terminal, stdin, job, written: () => screen };
+  };
+
+  it('restores the terminal at once when it is to end, and when the terminal is gone', async () => {
+    await using files = await gatewayFolder([]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    for (const end of ['signal', 'end', 'error'] as const) {
+      const { terminal, stdin, job, written } = onTerminal();
+      const running = runCommand(['top', '--admin', gateway.admin], terminal);
+      await expect.poll(written).toContain('ready');
+      if (end === 'signal') job.send('end');
+      else stdin.emit(end, new Error('EIO'));
+      expect(written().endsWith('\u001B[?7h\u001B[?25h\u001B[?1049l')).toBe(true);
+      expect(await running).toBe(0);
+      expect(stdin.modes).toEqual([true, false]);
+      // As at the exit of the process: nothing is restored twice.
+      const before = written();
+      job.send('end');
+      job.send('redraw');
+      expect(written()).toBe(before);
+    }
+  });
+
+  it('leaves the screen at Ctrl-Z, and has it again when it continues', async () => {
+    await using files = await gatewayFolder([]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    const { terminal, stdin, job, written } = onTerminal();
+    const running = runCommand(['top', '--admin', gateway.admin], terminal);
+    await expect.poll(written).toContain('ready');
+    stdin.emit('data', '\u001A');
+    expect(job.suspended).toBe(1);
+    expect(stdin.modes).toEqual([true, false, true]);
+    expect(written().split('\u001B[?1049h')).toHaveLength(3);
+    job.send('redraw');
+    expect(stdin.modes).toEqual([true, false, true, false, true]);
+    stdin.emit('data', 'q');
+    expect(await running).toBe(0);
+    expect(written().endsWith('\u001B[?1049l')).toBe(true);
+  });
+
+  it('prints one snapshot where the cursor cannot be moved: TERM=dumb', async () => {
+    await using files = await gatewayFolder([]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    const { terminal, written } = onTerminal({ env: { TERM: 'dumb' } });
+    expect(await runCommand(['top', '--admin', gateway.admin], terminal)).toBe(0);
+    expect(written()).toContain('ROUTE');
+    // oxlint-disable-next-line no-control-regex -- it is what is looked for
+    expect(written()).not.toMatch(/\u001B/);
+  });
+});
+
+const hasScript = spawnSync('script', ['--version']).status === 0;
+
+describe.skipIf(!hasScript)('meshgate top on a pseudo terminal', () => {
+  it.each(['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGQUIT'] as const)('leaves its screen at %s', async (signal) => {
+    await using files = await gatewayFolder([]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    const main = `${ROOT}/apps/gateway/dist/main.js`;
+    const command = `echo "pid $$."; exec ${process.execPath} ${main} top --admin ${gateway.admin}`;
+    const script = spawn('script', ['-qefc', command, '/dev/null'], {
+      env: { ...process.env, TERM: 'xterm' },
+      stdio: 'pipe',
+    });
+    const ended = once(script, 'close');
+    let screen = '';
+    script.stdout.on('data', (chunk: Buffer) => (screen += chunk.toString()));
+    await expect.poll(() => screen, { timeout: 10_000 }).toMatch(/: ready/);
+    process.kill(Number(/pid (\d+)\./.exec(screen)?.[1]), signal);
+    expect((await ended)[0]).toBe(0);
+    expect(screen.trimEnd().endsWith('\u001B[?7h\u001B[?25h\u001B[?1049l')).toBe(true);
+  });
+});
+
 const STATUS: StatusView = {
   version: '1.0.0',
   node: '24.0.0',
@@ -254,6 +357,24 @@ describe('the screen of top', () => {
       expect(lines.join('\n')).not.toMatch(/\u001B/);
     }
     expect(topScreen(model, view, NOW).join('\n')).toContain('7 CONNECT_REFUSED');
+  });
+
+  it.each([
+    [20, 5],
+    [20, 3],
+    [1, 1],
+    [80, 11],
+  ])('has no more than fits: %i columns, %i rows', (columns, rows) => {
+    for (const isTyping of [false, true]) {
+      const lines = topScreen(model, { ...view, columns, rows, isTyping, filter: 'b' }, NOW);
+      expect(lines.length).toBeLessThanOrEqual(rows);
+      expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(columns);
+      if (isTyping) expect(lines.at(-1)).toBe('filter: b_   (Enter: keep, Esc: clear)'.slice(0, columns));
+      else
+        expect(lines[0]).toBe(
+          statusText(STATUS, NOW).slice(0, Math.min(columns, statusText(STATUS, NOW).indexOf('\n'))),
+        );
+    }
   });
 
   it('answers keys', () => {

@@ -3,12 +3,14 @@ import { join } from 'node:path';
 import { parseSettings } from '@meshgate/consul-source';
 import { ProxyError, SIDES } from '@meshgate/core';
 import { parseRouteFile } from '@meshgate/file-source';
+import { ALERTS } from '@meshgate/metrics';
 import { rawClient, tlsBackend, tlsClient } from '@meshgate/testkit';
 import type { Peer } from '@meshgate/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as z from 'zod';
 import { accessEntry } from '../src/log/access-log.ts';
 import { adminEndpoints, RouteChangeFeed } from '../src/admin/endpoints.ts';
+import { readinessOf } from '../src/admin/readiness.ts';
 import { parseConfig } from '../src/config/config.ts';
 import { configSchema } from '../src/config/config-schema.ts';
 import { EFFECTS } from '../src/run/setting-effects.ts';
@@ -62,7 +64,48 @@ describe('docs/troubleshooting.md', () => {
     const documented = pageText('docs/metrics.md') + pageText('docs/operate/logs.md');
     expect(metrics.filter((name) => !documented.includes(name))).toEqual([]);
   });
+
+  it('has every code and every alert once, where a search for it ends', () => {
+    const inFirstColumn = (heading: string): readonly string[] =>
+      rowsUnder(heading).flatMap(([first = '']) => Array.from(first.matchAll(/`(\w+)`/g), ([, word = '']) => word));
+    expect(
+      inFirstColumn('By code')
+        .filter((word) => word in SIDES)
+        .toSorted(),
+    ).toEqual(expect.arrayContaining(Object.keys(SIDES)));
+    expect(inFirstColumn('By alert')).toEqual(ALERTS.map(({ alert }) => alert));
+  });
+
+  it('has every reason and warning that readiness begins with', () => {
+    const source = { name: 'NAME', warnings: ['w'], error: new Error('why'), lastSuccess: undefined };
+    const vitals = { sources: [source, { ...source, lastSuccess: new Date() }], listeners: [], drain: 'announcing' };
+    const { reasons, warnings } = readinessOf({ ...vitals, logTrouble: 'full' } as never);
+    const beginnings = rowsUnder('By reason and warning').map(([first = '']) => /`(.+?)`/.exec(first)?.[1] ?? '');
+    const all = [...reasons, ...warnings];
+    expect(all.filter((one) => !beginnings.some((beginning) => one.startsWith(beginning)))).toEqual([]);
+    expect(all.length).toBeGreaterThan(4);
+  });
+
+  it('leads to sections that exist', () => {
+    const page = pageText('docs/troubleshooting.md');
+    const sections = Array.from(page.matchAll(/^## (.*)$/gm), ([, name = '']) =>
+      name.toLowerCase().replaceAll(' ', '-'),
+    );
+    const links = Array.from(page.matchAll(/\]\(#([\w-]+)\)/g), ([, name = '']) => name);
+    expect(links.filter((link) => !sections.includes(link))).toEqual([]);
+    expect(links.length).toBeGreaterThan(8);
+  });
 });
+
+/** The rows of the table of a section of docs/troubleshooting.md. */
+function rowsUnder(heading: string): readonly (readonly string[])[] {
+  const [, section = ''] = pageText('docs/troubleshooting.md').split(`## ${heading}\n`);
+  const [table = ''] = section.split('\n## ');
+  const rows = Array.from(table.matchAll(/^\|(.*)\|$/gm), ([, row = '']) =>
+    row.split(/(?<!\\)\|/).map((cell) => cell.trim()),
+  );
+  return rows.slice(2);
+}
 
 describe('the causes of docs/troubleshooting.md', () => {
   it('are those that are injected, with the alert that each sets off', () => {

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { Readable } from 'node:stream';
@@ -11,6 +12,7 @@ import { gapsIn, reachFinding } from '../src/doctor/reach-check.ts';
 import { gatewayFindings } from '../src/doctor/gateway-check.ts';
 import { usageFindings } from '../src/doctor/usage-check.ts';
 import type { Probe } from '../src/doctor/backend-probe.ts';
+import { findingLines } from '../src/live-check/finding.ts';
 import type { Finding } from '../src/live-check/finding.ts';
 import { findingsAt, firstFailure, NOBODY } from './doctor-scene.ts';
 import type { Scene } from './doctor-scene.ts';
@@ -230,7 +232,17 @@ const FAULTS: readonly Fault[] = [
   {
     cause: 'no gateway runs, and there is no configuration to look at',
     scene: () => ({ files: {} }),
-    expected: /^running gateway: no gateway at .*ECONNREFUSED.*; start it, or name it with --admin/,
+    expected: /^running gateway: no gateway at .*ECONNREFUSED.*; start it: meshgate gateway, .*name that with --admin/,
+  },
+  {
+    cause: 'no gateway runs, and nothing is wrong with its configuration',
+    scene: async () => {
+      const api = await tlsBackend(NAME);
+      closers.push(() => api[Symbol.asyncDispose]());
+      return withBackend(api.address.port);
+    },
+    expected:
+      /^running gateway: no gateway at .*: while it does not run, no client gets through; start it: meshgate gateway --config .*meshgate\.yaml/,
   },
 ];
 
@@ -278,10 +290,89 @@ describe('meshgate doctor', () => {
   it('reports why a running gateway is not ready', async () => {
     const status = { role: 'gateway', version: '1', pid: 1, transport: 'node', startedAt: 'now', warnings: ['w'] };
     const response = { ...status, reasons: ['no listener is bound'] } as never;
-    expect(gatewayFindings({ kind: 'running', status: response }, true)).toMatchObject([
+    expect(gatewayFindings({ kind: 'running', status: response }, 'meshgate gateway')).toMatchObject([
       { outcome: 'ok' },
       { outcome: 'failed', found: 'not ready: no listener is bound' },
       { outcome: 'warning', found: 'w' },
+    ]);
+  });
+});
+
+describe('what meshgate doctor prints', () => {
+  const finding = (outcome: Finding['outcome'], check: string): Finding => ({
+    check,
+    outcome,
+    found: 'so',
+    advice: 'do',
+  });
+
+  it.each([
+    [[], 'healthy: nothing wrong in 1 check'],
+    [['warning a 1', 'warning b 1'], 'healthy, 2 warnings; look at this first: a 1: so; do'],
+    [['warning a 1', 'failed b 1', 'failed c 1'], '2 failed, 1 warning; fix this first: b 1: so; do'],
+  ])('ends with one line that says what all of it means: %s', (problems, last) => {
+    const found = problems.map((one) => finding(...(one.split(/ (.*)/) as [Finding['outcome'], string])));
+    const lines = findingLines([finding('ok', 'x 1'), ...found]);
+    expect(lines.at(-1)).toBe(last);
+    expect(lines).toHaveLength(problems.length + 2);
+  });
+
+  it('has of a thousand problems of one kind the first, and how many more there are', () => {
+    const many = Array.from({ length: 1_000 }, (_, index) => finding('failed', `name n${index}`));
+    const lines = findingLines([finding('ok', 'machine'), ...many, finding('warning', 'name other')]);
+    expect(lines.length).toBeLessThan(24);
+    expect(lines).toContain('FAILED  name: and 984 more like these');
+    expect(lines).toContain('WARNING name other: so; do');
+    expect(lines.at(-1)).toBe('1000 failed, 1 warning; fix this first: name n0: so; do');
+  });
+
+  it('names a mistake of YAML once, with its position, also where the gateway that runs has met it', async () => {
+    await using api = await tlsBackend(NAME);
+    await using files = await gatewayFolder([api]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    const broken = `routes:\n  - serverNames: [${NAME}]\n    backends\n      - { address: 127.0.0.1, port: 2 }\n`;
+    await writeFile(`${files.path}/routes.yaml`, broken);
+    const isMet = async (): Promise<true> => {
+      expect(JSON.stringify((await gateway.query('/status')).json)).toContain('routes.yaml:3:5');
+      return true;
+    };
+    await eventually('a warning of the gateway', isMet, 10_000);
+    const { stdout } = await meshgate(['doctor', '--admin', gateway.admin], files.path);
+    const lines = stdout.trim().split('\n');
+    const mistakes = lines.slice(0, -1).filter((line) => /routes\.yaml:\d/.test(line));
+    expect(mistakes).toEqual([expect.stringMatching(/^FAILED {2}configuration meshgate\.yaml: .*routes\.yaml:3:5: /)]);
+    expect(stdout).toMatch(/^WARNING running gateway: source file:routes\.yaml: .*last good/m);
+    expect(lines.at(-1)).toMatch(/^1 failed, 1 warning; fix this first: configuration .*routes\.yaml:3:5: /);
+  });
+
+  it('asks the gateway of the configuration, unless another is named', async () => {
+    const [port = 0] = await freePorts(1);
+    await using api = await tlsBackend(NAME);
+    await using files = await gatewayFolder([api], { admin: { port } });
+    const config = ['--config', `${files.path}/meshgate.yaml`];
+    const before = await meshgate(['doctor', ...config]);
+    expect(before.stdout).toMatch(
+      new RegExp(`^FAILED  running gateway: no gateway at http://127\\.0\\.0\\.1:${port}/: `, 'm'),
+    );
+    await using _gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    const { status, stdout } = await meshgate(['doctor', ...config]);
+    expect([status, stdout.trim().split('\n').at(-1)]).toEqual([0, expect.stringMatching(/^healthy/)]);
+  });
+
+  it('warns of a route that another source shadows, but not of one that is there for other names', async () => {
+    const backends = [{ address: '127.0.0.1', port: 1 }];
+    const route = (name: string, serverName: string): object => ({ name, serverNames: [serverName], backends });
+    const sources = ['a.yaml', 'b.yaml'].map((path) => ({ use: 'file', path }));
+    const files = {
+      'meshgate.yaml': { ...TEST_CONFIG, sources },
+      'a.yaml': { routes: [route('first', NAME)] },
+      'b.yaml': { routes: [route('second', NAME), route('wide', '*.example.com')] },
+    };
+    const found = await findingsAt({ files, serverName: NAME });
+    const shadows = found.filter((one) => one.found.startsWith('shadows'));
+    expect(shadows).toMatchObject([
+      { outcome: 'warning', found: expect.stringContaining('second'), advice: expect.stringContaining('sources') },
+      { outcome: 'note', found: expect.stringContaining('wide') },
     ]);
   });
 });
@@ -343,8 +434,8 @@ describe('meshgate doctor of a name, where a gateway runs', () => {
     const lines = limited.map(({ check, outcome, found }) => `${outcome} ${check}: ${found}`);
     expect(lines).toEqual(
       expect.arrayContaining([
-        `ok name ${NAME}: clients are let in not from 192.0.2.0/24; any other ends with CLIENT_DENIED`,
-        `ok name ${NAME}: limits of its route: connections 1; beyond a count or rate connections end with LIMIT_REACHED`,
+        `note name ${NAME}: clients are let in not from 192.0.2.0/24; any other ends with CLIENT_DENIED`,
+        `note name ${NAME}: limits of its route: connections 1; beyond a count or rate connections end with LIMIT_REACHED`,
         'warning connections of route limited since the start of the running gateway: 1 ended with LIMIT_REACHED',
       ]),
     );
@@ -392,7 +483,7 @@ describe('meshgate doctor warns', () => {
     ['warnings', 'log lines cannot be written: ENOSPC', 'warning', /traffic is not affected/],
   ])('of %s with what they mean for traffic: %s', (list, found, outcome, advice) => {
     const status = { role: 'gateway', reasons: [], warnings: [], [list]: [found] };
-    expect(gatewayFindings({ kind: 'running', status } as never, true)[1]).toMatchObject({
+    expect(gatewayFindings({ kind: 'running', status } as never, 'meshgate gateway')[1]).toMatchObject({
       outcome,
       found: expect.stringContaining(found),
       advice: expect.stringMatching(advice),

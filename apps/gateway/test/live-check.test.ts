@@ -90,6 +90,7 @@ describe('meshgate gateway --check --live, of addresses to listen on', () => {
         'ok      source file:routes.yaml: 1 route',
         `ok      listener main on 127.0.0.1:${gateway.address.port}: held by the running gateway with this configuration`,
         `ok      admin on 127.0.0.1:${port}: held by the running gateway with this configuration`,
+        'healthy: nothing wrong in 3 checks',
         '',
       ].join('\n'),
     );

@@ -4,6 +4,7 @@ import { needs, rawClient, tlsBackend, tlsClient } from '@meshgate/testkit';
 import { selfTest as epollTest } from '@meshgate/epoll-transport';
 import { PartsCollector } from '@meshgate/core/parts';
 import { describe, expect, it } from 'vitest';
+import { adminClient } from '../src/admin/client.ts';
 import { parseConfig } from '../src/config/config.ts';
 import { atOnce, together } from '../src/run/change.ts';
 import { changeText, flatSettings, planReload } from '../src/run/reload-plan.ts';
@@ -112,19 +113,22 @@ describe('the plan of a reload', () => {
     [
       'a limit that is off',
       { limits: { idleTimeout: 'off' } },
-      ['limits.idleTimeout: 3600000 to off (for new connections)'],
+      ['limits.idleTimeout: 1 h to off (for new connections)'],
     ],
     [
       'the drain and the log',
-      { drain: { grace: '5s' }, log: { level: 'debug' } },
-      ['drain.grace: 30000 to 5000 (at once)', 'log.level: info to debug (at once)'],
+      { drain: { grace: '5s' }, log: { level: 'debug', format: 'json' } },
+      [
+        'drain.grace: 30 s to 5 s (at once)',
+        'log.level: info to debug (at once)',
+        'log.format: auto to json (at once)',
+      ],
     ],
     ['the access log as a whole', { log: { access: false } }, ['log.access: on to false (at once)']],
     [
       'what takes a restart',
-      { workers: 2, transport: 'node', plugins: ['./a.js'], log: { format: 'json' } },
+      { workers: 2, transport: 'node', plugins: ['./a.js'] },
       [
-        'log.format: auto to json (needs a restart: meshgate upgrade)',
         'transport.use: auto to node (needs a restart: meshgate upgrade)',
         'workers: 1 to 2 (needs a restart: meshgate upgrade)',
         'plugins../a.js: added (needs a restart: meshgate upgrade)',
@@ -255,6 +259,91 @@ for (const { transport, workers, declare } of [
       expect(await first.echo('kept')).toBe('kept');
       for (const other of others) if (other.status === 'fulfilled') await other.value[Symbol.asyncDispose]();
       expect(gateway.lines.filter(({ durationMs }) => durationMs !== undefined)).toEqual([]);
+    });
+
+    it('moves the admin API and changes its token, and nothing of it comes back to the gateway as a backend', async () => {
+      await using api = await tlsBackend('api.example.com');
+      const [port = 0] = await freePorts(1);
+      await using files = await gatewayFolder([api], own);
+      await files.write('secret', 'first');
+      await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+      await using client = await tlsClient(gateway.address, 'api.example.com');
+      const backend = { address: '127.0.0.1', port };
+      await files.write('routes.yaml', {
+        routes: [
+          ...(routesTo(api) as { readonly routes: readonly object[] }).routes,
+          { serverNames: ['loop.example.com'], backends: [backend] },
+        ],
+      });
+      const moved = { ...TEST_CONFIG, ...own, admin: [{ port }, { address: `unix:${files.path}/admin.sock` }] };
+      await files.write('meshgate.yaml', moved);
+      expect((await reloading(gateway)).json).toMatchObject({ changes: [{ setting: 'admin', effect: 'now' }] });
+      const at = (path: string, init: RequestInit = {}): Promise<Response> =>
+        fetch(`http://127.0.0.1:${port}${path}`, init);
+      expect((await at('/ready')).status).toBe(200);
+      const isGone = async (): Promise<true> => {
+        await expect(fetch(gateway.admin)).rejects.toThrow();
+        return true;
+      };
+      await eventually('the former address is closed', isGone, 5_000);
+      expect((await adminClient({ socketPath: `${files.path}/admin.sock` }).get('/status')) as object).toMatchObject({
+        ready: true,
+      });
+      await files.write('meshgate.yaml', { ...moved, admin: { port, tokenFile: 'secret' } });
+      expect((await at('/reload', { method: 'POST' })).status).toBe(200);
+      expect((await at('/reload', { method: 'POST' })).status).toBe(401);
+      const authorized = { method: 'POST', headers: { authorization: 'Bearer first' } };
+      expect(await (await at('/reload', authorized)).json()).toEqual({ changes: [] });
+      await expect(tlsClient(gateway.address, 'loop.example.com')).rejects.toThrow();
+      expect(await gateway.line(({ code }) => code === 'LOOP_DETECTED')).toMatchObject({
+        serverName: 'loop.example.com',
+      });
+      expect(await client.echo('not cut')).toBe('not cut');
+      const next = await adminClient(new URL(`http://127.0.0.1:${port}`), `${files.path}/secret`).change(
+        'POST',
+        '/upgrade',
+        30_000,
+      );
+      expect(next).toMatchObject({ pid: expect.any(Number) });
+      const isTaken = async (): Promise<true> => {
+        expect(await (await at('/status')).json()).toMatchObject(next as object);
+        return true;
+      };
+      await eventually('the successor', isTaken, 5_000);
+      await at('/drain', authorized);
+    });
+
+    it('refuses an address of the admin API that is taken, and changes nothing', async () => {
+      await using api = await tlsBackend('api.example.com');
+      await using files = await gatewayFolder([api], own);
+      await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+      const admin = [{ port: 0 }, { port: api.address.port }];
+      await files.write('meshgate.yaml', { ...TEST_CONFIG, ...own, admin, limits: { connectTimeout: '2s' } });
+      expect(await reloading(gateway)).toMatchObject({
+        status: 409,
+        json: { error: expect.stringMatching(/admin.*already in use/) },
+      });
+      expect((await gateway.query('/routes')).json).not.toMatchObject({ routes: [{ connectTimeoutMs: 2_000 }] });
+    });
+
+    it('writes the log in another format', async () => {
+      await using api = await tlsBackend('api.example.com');
+      await using files = await gatewayFolder([api], own);
+      await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+      const write = async (log: object): Promise<void> => {
+        await files.write('meshgate.yaml', { ...TEST_CONFIG, ...own, log });
+        expect(await reloading(gateway)).toMatchObject({ status: 200 });
+      };
+      const connect = async (): Promise<void> => {
+        await using client = await tlsClient(gateway.address, 'api.example.com');
+        await client.get();
+      };
+      await write({ format: 'pretty' });
+      await connect();
+      await gateway.line(({ level, msg: text }) => level === undefined && /INFO.*api\.example\.com/.test(String(text)));
+      await write({ format: 'json' });
+      await connect();
+      await gateway.line(({ serverName, durationMs }) => serverName === 'api.example.com' && durationMs !== undefined);
     });
 
     it('prefers other backends, and keeps the connections to those that were preferred', async () => {
@@ -455,8 +544,8 @@ describe('meshgate reload', () => {
     await using gateway = await startGateway(config);
     await files.write('meshgate.yaml', { ...TEST_CONFIG, drain: { grace: '1s' }, workers: 2 });
     const plan = [
-      'drain.grace: 5000 to 1000 (at once)',
-      'drain.spread: 100 to 5000 (at once)',
+      'drain.grace: 5 s to 1 s (at once)',
+      'drain.spread: 100 ms to 5 s (at once)',
       'workers: 1 to 2 (needs a restart: meshgate upgrade)',
     ];
     const checked = await meshgate(['gateway', '--config', config, '--check', '--against', gateway.admin]);

@@ -61,7 +61,8 @@ function parsedWhole(text: string, file: string, language: Language): OpenedDocu
   });
   const syntax = language === 'json' ? jsonProblems(text, positionOf) : [];
   const errors = [...document.errors, ...document.warnings];
-  if (syntax.length === 0) syntax.push(...errors.filter(breaks).map((error) => yamlProblem(error, positionOf)));
+  if (syntax.length === 0)
+    syntax.push(...firstOf(errors.filter(breaks)).map((error) => yamlProblem(error, positionOf)));
   if (syntax.length > 0) return { kind: 'broken', problems: syntax };
   const problems = [...errors.map((error) => yamlProblem(error, positionOf)), ...repeatedKeys(document, positionOf)];
   const aliases = aliasesOf(document);
@@ -101,6 +102,11 @@ function breaks({ code }: YAMLError): boolean {
   return code !== 'TAG_RESOLVE_FAILED';
 }
 
+/** The first in the text: later ones are mostly consequences of it, as of JSON. */
+function firstOf(errors: readonly YAMLError[]): readonly YAMLError[] {
+  return errors.toSorted((one, other) => one.pos[0] - other.pos[0]).slice(0, 1);
+}
+
 function repeatedKeys(document: Document.Parsed, positionOf: (offset: number) => DocumentPosition): Problem[] {
   const problems: Problem[] = [];
   visit(document, {
@@ -137,7 +143,7 @@ function sentence(message: string): string {
 function jsonProblems(text: string, positionOf: (offset: number) => DocumentPosition): Problem[] {
   const errors: ParseError[] = [];
   parseJson(text, errors, { disallowComments: true, allowTrailingComma: false });
-  // Reports only the first error: later ones are mostly its consequences.
+  // Only the first, as of YAML.
   return errors.slice(0, 1).map(({ error, offset }) => ({
     message: `invalid JSON: ${words(printParseErrorCode(error))}`,
     path: [],

@@ -3,6 +3,7 @@ import { formatEndpoint } from '@meshgate/core';
 import type { DrainState } from '@meshgate/core';
 import type { ListenerStatus, SourceStatus } from '@meshgate/core/parts';
 import { certificateTrouble } from '../log/certificate-trouble.ts';
+import { oneLine } from '../log/printable.ts';
 
 /** Whether to send traffic here: the response of `GET /ready`. */
 export interface Readiness {
@@ -61,7 +62,7 @@ export function readinessOf({
 }
 
 function noSnapshot({ name, error }: SourceStatus): string {
-  return `source ${name}: no snapshot yet${error === undefined ? '' : `: ${error.message}`}`;
+  return `source ${name}: no snapshot yet${error === undefined ? '' : `: ${oneLine(error.message)}`}`;
 }
 
 function notBound({ name, endpoint }: ListenerStatus): string {
@@ -69,14 +70,14 @@ function notBound({ name, endpoint }: ListenerStatus): string {
 }
 
 function troubles({ name, error, warnings }: SourceStatus): readonly string[] {
-  const failure = error === undefined ? [] : [`failing, keeping last routes: ${error.message}`];
+  const failure = error === undefined ? [] : [`failing, keeping last routes: ${oneLine(error.message)}`];
   return [...failure, ...warnings].map((trouble) => `source ${name}: ${trouble}`);
 }
 
 const NO_TROUBLE: Pick<Readiness, 'reasons' | 'warnings'> = { reasons: [], warnings: [] };
 
 function certificateTroubles({ source, certificate, error }: CertificateStatus): typeof NO_TROUBLE {
-  const why = error === undefined ? '' : `: ${error.message}`;
+  const why = error === undefined ? '' : `: ${oneLine(error.message)}`;
   if (certificate === undefined) return { reasons: [`source ${source}: no certificate yet${why}`], warnings: [] };
   const { state } = certificate;
   const aged = state === 'good' ? [] : [certificateTrouble(certificate, state).message];

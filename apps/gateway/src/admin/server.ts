@@ -19,7 +19,7 @@ import { listenOnSocket } from './unix-socket.ts';
 
 /** Dependencies of an {@link AdminServer}. */
 export interface AdminOptions {
-  /** Where it listens, and the token that changes require. */
+  /** Where it listens, and the token that changes require; see {@link AdminServer.use}. */
   readonly settings: AdminSettings;
   readonly endpoints: readonly AdminEndpoint[];
   /** Receives internal failures. */
@@ -32,6 +32,7 @@ export interface AdminOptions {
 export class AdminServer implements Service {
   readonly name = 'admin';
   readonly #options: AdminOptions;
+  #settings: AdminSettings;
   readonly #router: Router;
   readonly #server: Server;
   /** Aborts when the server stops, which ends streaming responses. */
@@ -43,6 +44,7 @@ export class AdminServer implements Service {
 
   constructor(options: AdminOptions) {
     this.#options = options;
+    this.#settings = options.settings;
     this.#router = routerOf(options.endpoints);
     this.#server = createServer(BOUNDS, (request, response) => {
       const answering = this.#respond(request, response).finally(() => this.#responding.delete(answering));
@@ -55,24 +57,35 @@ export class AdminServer implements Service {
   /** Its address, as `--admin` takes it; absent while it does not listen. */
   get url(): string | undefined {
     const address = this.#server.address();
-    const { host } = this.#options.settings.endpoint;
+    const { host } = this.#settings.endpoint;
     // Node does not know the path of an inherited unix socket.
     if (address === null || typeof address === 'string') return this.#server.listening ? host : undefined;
     return `http://${formatEndpoint({ host: address.address, port: address.port })}`;
   }
 
+  /** Whether it is what listens on `endpoint`; port 0 is any. */
+  serves({ host, port }: Endpoint): boolean {
+    const { endpoint } = this.#settings;
+    return endpoint.host === host && (port === 0 || endpoint.port === port);
+  }
+
+  /** Another token at the same address, for the requests from now on. */
+  use({ endpoint: _unchanged, ...settings }: AdminSettings): void {
+    this.#settings = { ...settings, endpoint: this.#settings.endpoint };
+  }
+
   /** Whether a dial to `to` would end here. */
   isAt(to: Endpoint): boolean {
     const address = this.#server.address();
-    const { endpoint } = this.#options.settings;
+    const { endpoint } = this.#settings;
     const port = address === null || typeof address === 'string' ? endpoint.port : address.port;
     return leadsTo(to, { host: endpoint.host, port });
   }
 
   /** Rejects with the system's error when it cannot bind. */
   async start(): Promise<void> {
-    const { settings, sockets } = this.#options;
-    const { endpoint } = settings;
+    const { sockets } = this.#options;
+    const { endpoint } = this.#settings;
     const path = unixPath(endpoint);
     const [inherited] = sockets?.claim(endpoint) ?? [];
     if (inherited !== undefined) {
@@ -93,16 +106,16 @@ export class AdminServer implements Service {
     const fd = descriptorOf(this.#server);
     const address = this.#server.address();
     if (fd === undefined) return [];
-    const { host, port } = this.#options.settings.endpoint;
+    const { host, port } = this.#settings.endpoint;
     const endpoint = { host, port: port === 0 && typeof address === 'object' ? (address?.port ?? port) : port };
     return [{ kind: 'admin', name: '', endpoint, fd }];
   }
 
   /** Responses in progress, such as that to `POST /drain`, are finished; streams and idle connections are closed. */
   async stop(signal: AbortSignal): Promise<void> {
-    const { settings, sockets } = this.#options;
-    const isOwn = this.#server.listening && sockets?.ownsPath(settings.endpoint) !== false;
-    const path = isOwn ? unixPath(settings.endpoint) : undefined;
+    const { endpoint } = this.#settings;
+    const isOwn = this.#server.listening && this.#options.sockets?.ownsPath(endpoint) !== false;
+    const path = isOwn ? unixPath(endpoint) : undefined;
     await this.release(signal);
     if (path !== undefined) removePath(path);
   }
@@ -170,7 +183,7 @@ export class AdminServer implements Service {
         headers: { allow: routed.allow.join(', ') },
       };
     const { endpoint, parameters } = routed;
-    const refused = endpoint.method === 'GET' ? undefined : await changeRefusal(this.#options.settings, headers);
+    const refused = endpoint.method === 'GET' ? undefined : await changeRefusal(this.#settings, headers);
     return (
       refused ?? endpoint.respond({ query: new URLSearchParams(query), parameters, accept: headers.accept, signal })
     );
@@ -181,7 +194,7 @@ export class AdminServer implements Service {
    * rebinding) and would read every response: on loopback only addresses and `localhost` are accepted.
    */
   #isOurs(host: string | undefined): boolean {
-    if (host === undefined || !isLoopback(this.#options.settings.endpoint.host)) return true;
+    if (host === undefined || !isLoopback(this.#settings.endpoint.host)) return true;
     const name = host
       .replace(/:\d*$/, '')
       .replace(/^\[(.*)\]$/, '$1')

@@ -24,6 +24,7 @@ import { formatEndpoint } from '@meshgate/core';
 import type { DrainProgress, Endpoint } from '@meshgate/core';
 import { shownTrace } from '../log/shown-trace.ts';
 import { createHash } from 'node:crypto';
+import { oneLine } from '../log/printable.ts';
 
 /** A route in `GET /routes`. */
 interface RouteView extends RouteRulesView {
@@ -325,7 +326,7 @@ export function sourceView({ name, state, routes, lastSuccess, error, warnings }
     state,
     routes,
     ...(lastSuccess !== undefined && { lastSuccess: lastSuccess.toISOString() }),
-    ...(reason !== undefined && { error: reason }),
+    ...(reason !== undefined && { error: oneLine(reason) }),
     warnings,
   };
 }

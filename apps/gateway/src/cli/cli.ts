@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import type { ProxyChoice } from '@meshgate/mesh';
-import { ConfigProblems, formatProblem } from '@meshgate/core';
+import { ConfigProblems } from '@meshgate/core';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { amending } from '../config/amend-config.ts';
 import { adminAddress, clientOf, DEFAULT_ADMIN_URL, withAdminFlags } from './admin-flags.ts';
@@ -9,13 +9,14 @@ import { commandSettings, CONSUL_FLAGS, SIDECAR_FLAGS, withTwoDashes } from './c
 import type { ConsulFlags, Environment, FlagDefinition } from './consul-flags.ts';
 import { requestedName, isExact } from './explain.ts';
 import type { Explanation } from './explain.ts';
-import { checkConfig } from '../config/load-config.ts';
+import { checkConfig, configuredAdmin } from '../config/load-config.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
+import { firstOf, problemLines } from '../config/shown-problems.ts';
 import { diagnose } from '../doctor/doctor.ts';
-import { findingText } from '../live-check/finding.ts';
+import { findingLines, verdictOf } from '../live-check/finding.ts';
 import type { Finding } from '../live-check/finding.ts';
 import { checkLive, checkSidecarLive } from '../live-check/live-check.ts';
-import { adminClient } from '../admin/client.ts';
+import { addressOf, adminClient } from '../admin/client.ts';
 import { changesText, planAgainst, reloadGateway, upgradeGateway } from './process-commands.ts';
 import { queriesOf, queriesTo } from '../admin/route-queries.ts';
 import type { RouteQueries } from '../admin/route-queries.ts';
@@ -28,7 +29,7 @@ import { addConnectionCommands } from './connection-commands.ts';
 import { addHelpTexts } from './help-text.ts';
 import { addOperatingCommands } from './operating-commands.ts';
 import { reportedSize } from './terminal-size.ts';
-import { widthOf } from './terminal.ts';
+import { hasColors, widthOf } from './terminal.ts';
 import type { ExitStatus, Output, Terminal } from './terminal.ts';
 import { explanationText, routesText, tracesText } from './tables.ts';
 import { tracesOf } from './trace.ts';
@@ -135,7 +136,7 @@ function diagnosticCommands(program: Command, terminal: Terminal, end: (status: 
     .argument('[server-name]', 'check only the path of this name')
     .option('--sidecar-for <id>', 'the configuration is that of the sidecar of this service instance')
     .option('-c, --config <file>', `configuration file (default: ${DEFAULT_FILE}, if it is there)`)
-    .option('--admin <url>', `URL of the admin API, or unix:/path (default: ${DEFAULT_ADMIN_URL})`)
+    .option('--admin <url>', `URL of the admin API, or unix:/path (default: that of the configuration)`)
     .option('--json', 'print JSON')
     .action(async (serverName: string | undefined, flags: DoctorFlags) => {
       end(await doctor(serverName, flags, terminal));
@@ -240,20 +241,14 @@ function refuseWithoutCheck({ check = false, live = false, against }: CheckFlags
   throw new ConfigProblems([{ message: `expected --check before ${flag}, found none`, path: [] }]);
 }
 
-/** 1 when any check fails. */
-function statusOf(findings: readonly Finding[]): ExitStatus {
-  return findings.some(({ outcome }) => outcome === 'failed') ? 1 : 0;
-}
-
-/** 1 when any of them would keep a gateway from being ready. */
+/** 1 when any of them has failed. */
 function printFindings(findings: readonly Finding[], stdout: Pick<Output, 'write'>): ExitStatus {
-  for (const finding of findings) stdout.write(`${printable(findingText(finding))}\n`);
-  return statusOf(findings);
+  for (const line of findingLines(findings)) stdout.write(`${printable(line)}\n`);
+  return verdictOf(findings).healthy ? 0 : 1;
 }
 
-/** Colours only on terminals, unless `NO_COLOR` is set and not empty (no-color.org). */
-function logTarget({ fd, isTTY: isTerminal = false }: Output, env: Environment): LogTarget {
-  return { fd, isTerminal, hasColors: isTerminal && (env['NO_COLOR'] ?? '') === '' };
+function logTarget(stdout: Output, env: Environment): LogTarget {
+  return { fd: stdout.fd, isTerminal: stdout.isTTY === true, hasColors: hasColors(stdout, env) };
 }
 
 interface SidecarFlags extends GatewayFlags {
@@ -308,23 +303,25 @@ interface DoctorFlags extends ConsulFlags {
 
 async function doctor(
   serverName: string | undefined,
-  { config, admin = DEFAULT_ADMIN_URL, json = false, sidecarFor, ...flags }: DoctorFlags,
+  { config, admin, json = false, sidecarFor, ...flags }: DoctorFlags,
   { stdout, env }: Terminal,
 ): Promise<ExitStatus> {
   const settings = commandSettings(flags, env, process.cwd());
   const file = config ?? (existsSync(DEFAULT_FILE) ? DEFAULT_FILE : undefined);
   const isConfigured = file !== undefined || settings.byFlag || settings.byEnvironment;
   const amend = amending(settings, settings.byFlag || file === undefined);
+  const configured = admin === undefined ? await configuredAdmin(file, amend) : undefined;
   const findings = await diagnose({
     serverName,
-    admin: adminClient(adminAddress(admin)),
+    admin: adminClient(configured === undefined ? adminAddress(admin ?? DEFAULT_ADMIN_URL) : addressOf(configured)),
     ...((isConfigured || sidecarFor !== undefined) && {
       config: { file, amend, ...(sidecarFor !== undefined && { sidecar: { sidecarFor } }) },
     }),
   });
   if (!json) return printFindings(findings, stdout);
-  stdout.write(jsonText({ findings }));
-  return statusOf(findings);
+  const verdict = verdictOf(findings);
+  stdout.write(jsonText({ findings, verdict }));
+  return verdict.healthy ? 0 : 1;
 }
 
 interface TraceFlags {
@@ -394,16 +391,7 @@ and of a routes.yaml beside it:
 
 or, with Consul, no file at all: meshgate gateway --register --address IP:PORT`;
 
-/** A file of another kind may have a mistake in each of its lines: nobody reads more, and the last words would scroll away. */
-const MAX_SHOWN = 100;
-
-/** The first of `lines`, and how many more there are. */
-function firstOf(lines: readonly string[]): readonly string[] {
-  const more = lines.length - MAX_SHOWN;
-  return more <= 0 ? lines : [...lines.slice(0, MAX_SHOWN), `and ${more} more`];
-}
-
 function errorText(reason: unknown): string {
-  if (reason instanceof ConfigProblems) return firstOf(reason.problems.map(formatProblem)).join('\n');
+  if (reason instanceof ConfigProblems) return problemLines(reason.problems).join('\n');
   return `meshgate: ${reason instanceof Error ? reason.message : String(reason)}`;
 }

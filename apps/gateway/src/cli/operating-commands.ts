@@ -10,6 +10,7 @@ import type { Shell } from './completion.ts';
 import { drainAndWait, drainText } from './drain-command.ts';
 import { statusText } from './status-text.ts';
 import { reportedSize } from './terminal-size.ts';
+import { hasColors, hasScreen } from './terminal.ts';
 import type { ExitStatus, Terminal } from './terminal.ts';
 import { runTop, topModel, topSnapshot } from './top.ts';
 import { SORTS, topScreen } from './top-screen.ts';
@@ -28,7 +29,7 @@ export function addOperatingCommands(program: Command, terminal: Terminal, end: 
   withAdminFlag(program.command('top').description('show the traffic of a running gateway, route by route'))
     .addOption(new Option('--sort <order>', 'order of the routes').choices(Object.keys(SORTS)).default('live'))
     .option('--filter <text>', 'only routes whose name contains this, in upper or lower case (default: all)')
-    .option('--once', 'print one snapshot and exit (default when the output is not a terminal)')
+    .option('--once', 'print one snapshot and exit (default when the output is not a terminal, or a dumb one)')
     .option('--json', 'print one snapshot as JSON')
     .action((flags: TopFlags) => top(flags, terminal));
   withAdminFlags(program.command('drain').description('drain a running gateway, which then exits'))
@@ -58,14 +59,14 @@ interface TopFlags extends AdminFlags {
   readonly once?: boolean;
 }
 
-async function top(flags: TopFlags, { stdout, stdin, env }: Terminal): Promise<void> {
-  const { sort, filter = '', json = false, once = stdout.isTTY !== true } = flags;
+async function top(flags: TopFlags, { stdout, stdin, job, env }: Terminal): Promise<void> {
+  const { sort, filter = '', json = false, once = !hasScreen(stdout, env) } = flags;
   const gateway = clientOf(flags);
-  const isColored = stdout.isTTY === true && (env['NO_COLOR'] ?? '') === '';
+  const isColored = hasColors(stdout, env);
   const columns = reportedSize(stdout.columns) ?? DEFAULT_COLUMNS;
   const view: TopView = { sort, filter, isTyping: false, isColored, columns };
   if (!once && !json) {
-    await runTop(gateway, view, { stdout, stdin: stdin?.isTTY === true ? stdin : undefined });
+    await runTop(gateway, view, { stdout, stdin: stdin?.isTTY === true ? stdin : undefined, job });
     return;
   }
   const model = await topModel(gateway);

@@ -1,7 +1,7 @@
 import type { Signals } from '../run/serve.ts';
 import type { Environment } from './consul-flags.ts';
 import { reportedSize } from './terminal-size.ts';
-import type { KeyInput } from './top.ts';
+import type { Job, KeyInput } from './top.ts';
 
 /** The environment of a command. */
 export interface Terminal {
@@ -9,6 +9,8 @@ export interface Terminal {
   readonly stderr: Pick<Output, 'write'>;
   /** Absent without an interactive user. */
   readonly stdin?: KeyInput;
+  /** Absent where nobody can stop the process. */
+  readonly job?: Job;
   readonly signals: Signals;
   readonly env: Environment;
 }
@@ -29,4 +31,14 @@ export type ExitStatus = 0 | 1 | 2;
 /** Of a terminal: whoever reads a file or a pipe wants a line a row. */
 export function widthOf({ isTTY, columns }: Output): number | undefined {
   return isTTY === true ? reportedSize(columns) : undefined;
+}
+
+/** Whether it can move the cursor: an editor's shell, a log of a build and a serial printer say that they cannot. */
+export function hasScreen({ isTTY }: Output, env: Environment): boolean {
+  return isTTY === true && env['TERM'] !== 'dumb';
+}
+
+/** Colours only on terminals, unless `NO_COLOR` is set and not empty (no-color.org). */
+export function hasColors(output: Output, env: Environment): boolean {
+  return hasScreen(output, env) && (env['NO_COLOR'] ?? '') === '';
 }

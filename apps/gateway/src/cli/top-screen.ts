@@ -92,26 +92,36 @@ export function topScreen(model: TopModel, view: TopView, now: Date): readonly s
   const { status, traffic } = model;
   if (status === undefined || traffic === undefined) return ['waiting for the gateway'];
   const cut = (line: string): string => printable(line).slice(0, view.columns);
+  const isLow = view.rows !== undefined && view.rows < LOW_ROWS;
   const head = [
     colored(cut(headline(status, now)), status.ready ? GREEN : RED, view),
     cut(summary(model, traffic)),
     ...[...status.reasons, ...status.warnings]
-      .slice(0, MAX_WARNINGS)
+      .slice(0, isLow ? 1 : MAX_WARNINGS)
       .map((text) => colored(cut(`! ${text}`), YELLOW, view)),
-    '',
+    ...(isLow ? [] : ['']),
   ];
   const rows = topRoutes(model, view).map((route) => ({ route, line: cut(rowText(CELLS(route), view.columns)) }));
-  const foot = view.rows === undefined ? [] : ['', cut(helpText(view))];
+  const foot = footOf(view, isLow).map(cut);
   const room = view.rows === undefined ? rows.length : Math.max(0, view.rows - head.length - foot.length - 1);
   const shown = rows.slice(0, room);
-  return [
+  const lines = [
     ...head,
     bold(cut(rowText(HEADINGS, view.columns)), view),
     ...shown.map(({ route, line }) => (route.failedPerSecond > 0 ? colored(line, RED, view) : line)),
-    ...foot,
   ];
+  return view.rows === undefined ? lines : [...lines.slice(0, Math.max(0, view.rows - foot.length)), ...foot];
 }
 
+/** A filter that is being typed is shown on any terminal. */
+function footOf(view: TopView, isLow: boolean): readonly string[] {
+  if (view.rows === undefined) return [];
+  if (isLow) return view.isTyping ? [helpText(view)] : [];
+  return ['', helpText(view)];
+}
+
+/** Lower terminals have no empty lines and no help. */
+const LOW_ROWS = 12;
 const MAX_WARNINGS = 3;
 
 function summary({ routes }: TopModel, traffic: TrafficRates): string {

@@ -15,6 +15,18 @@ export interface TopTerminal {
   };
   /** Absent without an interactive user. */
   readonly stdin?: KeyInput | undefined;
+  /** Absent where nobody can stop the process. */
+  readonly job?: Job | undefined;
+}
+
+/** The process as a job of a shell, which leaves the screen and comes back to it. */
+export interface Job {
+  /** The process is to end, or its terminal is gone: a signal, an uncaught error, an exit. The last moment to write. */
+  onEnd(listener: () => void): void;
+  /** It continues after it was stopped, or the terminal has another size: what it shows is to be drawn anew. */
+  onRedraw(listener: () => void): void;
+  /** Stops the process as Ctrl-Z does; returns when it continues. */
+  suspend(): void;
 }
 
 /** The part of standard input that is used. */
@@ -23,6 +35,7 @@ export interface KeyInput {
   setRawMode?(raw: boolean): unknown;
   setEncoding(encoding: 'utf8'): unknown;
   on(event: 'data', listener: (keys: string) => void): unknown;
+  on(event: 'end' | 'error', listener: () => void): unknown;
   off(event: 'data', listener: (keys: string) => void): unknown;
   pause(): unknown;
   resume(): unknown;
@@ -61,33 +74,46 @@ export function topSnapshot(model: TopModel, view: Pick<TopView, 'sort' | 'filte
   return { status, traffic: rest, routes: topRoutes(model, view) };
 }
 
-/** Shows the traffic until the user types `q`, or the gateway exits, which rejects. Restores the terminal. */
+/** Shows the traffic until the user types `q`, or the gateway exits, which rejects. Restores the terminal, whatever ends it. */
 export async function runTop(gateway: AdminClient, start: TopView, terminal: TopTerminal): Promise<void> {
-  const { stdout, stdin } = terminal;
+  const { stdout, job } = terminal;
   const over = new AbortController();
   const model = new TopModel();
+  const screen = new Screen(terminal);
   let view = start;
   const draw = (): void => {
     const size = {
       columns: reportedSize(stdout.columns) ?? start.columns,
       rows: reportedSize(stdout.rows) ?? DEFAULT_ROWS,
     };
-    const lines = topScreen(model, { ...view, ...size }, new Date()).map((line) => `${line}${CLEAR_LINE}`);
-    stdout.write(`${HOME}${lines.join('\r\n')}${CLEAR_BELOW}`);
+    screen.show(topScreen(model, { ...view, ...size }, new Date()));
+  };
+  const suspend = (): void => {
+    screen.leave();
+    job?.suspend();
+    screen.enter();
   };
   const type = (keys: string): void => {
     for (const key of keysIn(keys)) {
+      if (key === CTRL_Z) suspend();
       const next = afterKey(view, key);
       if (next === undefined) return over.abort();
       view = next;
     }
     draw();
   };
-  stdout.write(ENTER);
-  stdin?.setRawMode?.(true);
-  stdin?.setEncoding('utf8');
-  stdin?.on('data', type);
-  stdin?.resume();
+  const end = (): void => {
+    screen.leave();
+    over.abort();
+  };
+  job?.onEnd(end);
+  job?.onRedraw(() => {
+    if (over.signal.aborted) return;
+    screen.enter();
+    draw();
+  });
+  screen.listen(type, end);
+  screen.enter();
   try {
     for await (const event of eventsIn(gateway.stream('/events', over.signal))) {
       model.add(event);
@@ -97,10 +123,51 @@ export async function runTop(gateway: AdminClient, start: TopView, terminal: Top
   } catch (reason) {
     if (!over.signal.aborted) throw reason;
   } finally {
-    stdin?.off('data', type);
-    stdin?.setRawMode?.(false);
-    stdin?.pause();
-    stdout.write(LEAVE_SCREEN);
+    screen.leave();
+    terminal.stdin?.off('data', type);
+    terminal.stdin?.pause();
+  }
+}
+
+/** The alternate screen, and the keyboard in raw mode. */
+class Screen {
+  readonly #terminal: TopTerminal;
+  #isActive = false;
+
+  constructor(terminal: TopTerminal) {
+    this.#terminal = terminal;
+  }
+
+  /** @param onKeys listens to the keyboard; `onGone` is called when there is none any more */
+  listen(onKeys: (keys: string) => void, onGone: () => void): void {
+    const { stdin } = this.#terminal;
+    stdin?.setEncoding('utf8');
+    stdin?.on('data', onKeys);
+    stdin?.on('end', onGone);
+    stdin?.on('error', onGone);
+    stdin?.resume();
+  }
+
+  /** Also again, after another program had the terminal: its shell has set the mode of the keyboard. */
+  enter(): void {
+    const { stdin, stdout } = this.#terminal;
+    stdout.write(ENTER);
+    if (this.#isActive) stdin?.setRawMode?.(false);
+    stdin?.setRawMode?.(true);
+    this.#isActive = true;
+  }
+
+  show(lines: readonly string[]): void {
+    if (!this.#isActive) return;
+    this.#terminal.stdout.write(`${HOME}${lines.map((line) => `${line}${CLEAR_LINE}`).join('\r\n')}${CLEAR_BELOW}`);
+  }
+
+  /** Any number of times. */
+  leave(): void {
+    if (!this.#isActive) return;
+    this.#isActive = false;
+    this.#terminal.stdin?.setRawMode?.(false);
+    this.#terminal.stdout.write(LEAVE_SCREEN);
   }
 }
 
@@ -112,9 +179,12 @@ function keysIn(text: string): readonly string[] {
 
 const DEFAULT_ROWS = 24;
 
-// ECMA-48, and xterm's private modes for the alternate screen (1049) and the cursor (25).
-const ENTER = '\u001B[?1049h\u001B[?25l';
-const LEAVE_SCREEN = '\u001B[?25h\u001B[?1049l';
+const CTRL_Z = '\u001A';
+
+// ECMA-48, and the private modes of xterm for the alternate screen (1049) and the cursor (25), of DEC for wrapping (7): names may have
+// characters that take two columns.
+const ENTER = '\u001B[?1049h\u001B[?25l\u001B[?7l';
+const LEAVE_SCREEN = '\u001B[?7h\u001B[?25h\u001B[?1049l';
 const HOME = '\u001B[H';
 const CLEAR_LINE = '\u001B[K';
 const CLEAR_BELOW = '\u001B[J';

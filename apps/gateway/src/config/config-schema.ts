@@ -419,10 +419,11 @@ const workers = z
  * even when the rest is invalid.
  */
 export const SETTINGS_BESIDE_PLUGINS: {
-  readonly [Key in 'listeners' | 'sources' | 'transport' | 'workers']: z.ZodType<GatewayConfig[Key]>;
+  readonly [Key in 'listeners' | 'sources' | 'admin' | 'transport' | 'workers']: z.ZodType<GatewayConfig[Key]>;
 } = {
   listeners: listeners.default([]),
   sources: list(pluginEntry).default([]).describe('route sources; order is precedence'),
+  admin: admin.prefault({}),
   transport: transport.prefault('auto'),
   workers,
 };
@@ -436,7 +437,7 @@ export const configSchema: z.ZodType<GatewayConfig> = mapping({
   listeners: SETTINGS_BESIDE_PLUGINS.listeners,
   sources: SETTINGS_BESIDE_PLUGINS.sources,
   plugins: list(plugin).default([]).describe('plugins that add anything else'),
-  admin: admin.prefault({}),
+  admin: SETTINGS_BESIDE_PLUGINS.admin,
   limits: limits.prefault({}),
   drain: drain.prefault({}),
   keepAlive: keepAlive.prefault({}),

@@ -1,7 +1,8 @@
+import { stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { ConfigProblems } from '@meshgate/core';
-import type { Problem, ProcessRole } from '@meshgate/core';
+import type { Endpoint, Problem, ProcessRole } from '@meshgate/core';
 import { asWritten } from './amend-config.ts';
 import { accessListProblems, withAbsoluteLists } from './access-lists.ts';
 import type { Amend } from './amend-config.ts';
@@ -89,6 +90,20 @@ export async function loadConfig(
     listening,
     awaited,
   };
+}
+
+/**
+ * The first address of the admin API in a configuration, as far as it can be told before a start. Never rejects, whatever else is wrong
+ * in the file.
+ *
+ * @param file `undefined`: none. A pipe is left to whoever reads the rest of it
+ */
+export async function configuredAdmin(file: string | undefined, amend: Amend): Promise<Endpoint | undefined> {
+  const isFile = file !== undefined && (await stat(file).catch(() => undefined))?.isFile() === true;
+  if (file !== undefined && !isFile) return undefined;
+  const text = file === undefined ? '{}' : await readConfigText(file).catch(() => '{}');
+  const { admin = [] } = draftConfig(text, file ?? NO_FILE, amend).understood;
+  return admin.map(({ endpoint }) => endpoint).find(({ host, port }) => port !== 0 || host.startsWith('unix:'));
 }
 
 function useProblems({ listeners = [] }: UnderstoodSettings, { routes, parts }: Installed): readonly Problem[] {

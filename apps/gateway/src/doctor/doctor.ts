@@ -67,11 +67,39 @@ export async function diagnose({ serverName, config, admin }: DoctorRequest): Pr
     ...(await machine(usable)),
     ...(usable === undefined ? [] : await liveFindings(usable, config, serverName)),
     ...routed.findings,
-    ...gatewayFindings(running, config === undefined),
+    ...gatewayFindings(running, startOf(config)),
     ...(running.kind === 'running' ? await usageFindings(admin, routed.route) : []),
   ];
-  return serverName === undefined ? all : ofNameFirst(all, routed.findings);
+  const inOrder = serverName === undefined ? all : ofNameFirst(all, routed.findings);
+  return withoutRepeats(inOrder);
 }
+
+/** The command line of the proxy that a configuration is of. */
+function startOf({ file, sidecar }: Partial<DoctorConfig> = {}): string {
+  const of = file === undefined ? '' : ` --config ${file}`;
+  if (sidecar === undefined) return `meshgate gateway${of}`;
+  return `meshgate sidecar ${'proxyId' in sidecar ? `--proxy-id ${sidecar.proxyId}` : `--sidecar-for ${sidecar.sidecarFor}`}${of}`;
+}
+
+/** What is wrong with a file is said once: by its configuration, or by whoever meets it first. */
+function withoutRepeats(findings: readonly Finding[]): readonly Finding[] {
+  const said = new Set<string>();
+  return findings.flatMap((finding): readonly Finding[] => {
+    const { check, outcome, found } = finding;
+    if (outcome === 'ok' || outcome === 'note') return [finding];
+    const repeated = Array.from(said).filter((one) => found.includes(one));
+    if (OF_FILES.test(check) && found.length >= MIN_TEXT_CHARS) said.add(found);
+    if (repeated.length === 0) return [finding];
+    if (outcome === 'warning') return [];
+    const rest = repeated.reduce((text, one) => text.replace(one, AS_ABOVE), found);
+    return [{ ...finding, found: rest.replace(/as above(?:; as above)+/, AS_ABOVE) }];
+  });
+}
+
+const OF_FILES = /^(?:configuration|source) /;
+const AS_ABOVE = 'as above';
+/** Shorter texts may be part of others by chance. */
+const MIN_TEXT_CHARS = 24;
 
 /** What is warned of beside the name that is asked about comes after everything else: it is about other routes, most likely. */
 function ofNameFirst(all: readonly Finding[], ofName: readonly Finding[]): readonly Finding[] {

@@ -18,14 +18,10 @@ export async function queryGateway(client: AdminClient): Promise<Running> {
 /**
  * The check of it. Pure.
  *
- * @param isExpected whether it should be running: no configuration was given to check instead
+ * @param start the command that starts it
  */
-export function gatewayFindings(running: Running, isExpected: boolean): readonly Finding[] {
-  if (running.kind === 'silent') {
-    const outcome = isExpected ? 'failed' : 'warning';
-    const advice = 'start it, or name it with --admin; while it does not run, no client gets through';
-    return [{ check: 'running gateway', outcome, found: running.why, advice }];
-  }
+export function gatewayFindings(running: Running, start: string): readonly Finding[] {
+  if (running.kind === 'silent') return [silentFinding(running.why, start)];
   const { role, version, pid, transport, startedAt, reasons, warnings } = running.status;
   const check = `running ${role}`;
   return [
@@ -38,6 +34,18 @@ export function gatewayFindings(running: Running, isExpected: boolean): readonly
     })),
     ...warnings.map((found): Finding => ({ check, outcome: 'warning', found, ...adviceFor(found) })),
   ];
+}
+
+/** A proxy that nobody can ask does not carry connections, most likely: that is a failure whatever else is well. */
+function silentFinding(why: string, start: string): Finding {
+  const isGone = /\b(?:ECONNREFUSED|ENOENT)\b/.test(why);
+  const advice = isGone
+    ? `start it: ${start}, or systemctl start meshgate; if it has run, the end of its log says why it ended; if it listens elsewhere, name that with --admin`
+    : /\b(?:EACCES|EPERM)\b/.test(why)
+      ? 'run this as root, or as a member of the group of the socket'
+      : 'check what listens there and whether it hangs, or name the admin API of the gateway with --admin';
+  const found = isGone ? `${why}: while it does not run, no client gets through` : why;
+  return { check: 'running gateway', outcome: 'failed', found, advice };
 }
 
 /** By how a reason or a warning begins: what it means for traffic, and what to do. */

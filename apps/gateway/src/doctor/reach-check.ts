@@ -186,7 +186,7 @@ function tlsFinding(
       outcome: 'warning',
       found: `TLS of ${outcome.subject}, whose certificate is not for ${serverName}`,
       advice:
-        'another application listens at this address: correct the address of the route; if a line above says "shadows route", remove the name from one of the two',
+        'another application listens at this address: correct the address of the route; if a line says "shadows route", remove the name from one of the two',
     };
   return outcome.validTo > now
     ? { check, outcome: 'ok', found: `TLS of ${outcome.subject}` }

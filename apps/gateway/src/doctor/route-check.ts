@@ -22,13 +22,18 @@ export function nameFindings(explanation: Explanation, evidence = ''): readonly 
     ...(access === undefined ? [] : [accessFinding(check, access)]),
     ...listenerAccess.map((one) => accessFinding(`${check} on listener ${one.listener}`, one.access)),
     ...(limits === undefined ? [] : [limitsFinding(check, limits)]),
-    ...shadowed.map((other): Finding => ({
-      check,
-      outcome: 'ok',
-      found: `shadows route ${other.route} of ${other.source}`,
-    })),
+    ...shadowed.map((other) => shadowFinding(check, other, explanation)),
     ...backendFindings(check, backends, evidence),
   ];
+}
+
+/** A route of a wider pattern is there for other names; one of the same pattern is never used. */
+function shadowFinding(check: string, other: FoundExplanation['shadowed'][number], used: FoundExplanation): Finding {
+  const found = `shadows route ${other.route} of ${other.source}`;
+  if (other.pattern !== used.pattern) return { check, outcome: 'note', found: `${found}, which has ${other.pattern}` };
+  const advice =
+    'two routes have the name, and the first of the sources counts: remove it from one of the two, or change the order of "sources"';
+  return { check, outcome: 'warning', found: `${found}, which is never used for it`, advice };
 }
 
 function missing({ why, nearest, onListeners = [] }: Extract<Explanation, { readonly found: false }>) {
@@ -48,7 +53,7 @@ function limitsFinding(check: string, limits: NonNullable<FoundExplanation['limi
   const all = Object.entries(limits).map(([name, value]) => `${name} ${value}`);
   return {
     check,
-    outcome: 'ok',
+    outcome: 'note',
     found: `limits of its route: ${all.join(', ')}; beyond a count or rate connections end with LIMIT_REACHED`,
   };
 }
@@ -61,7 +66,7 @@ function accessFinding(check: string, { allow, deny, allowFile, denyFile }: Acce
     ...(deny === undefined ? [] : [`not from ${deny.join(', ')}`]),
     ...(denyFile === undefined ? [] : [`not from those in ${denyFile}`]),
   ];
-  return { check, outcome: 'ok', found: `clients are let in ${lists.join(', ')}; any other ends with CLIENT_DENIED` };
+  return { check, outcome: 'note', found: `clients are let in ${lists.join(', ')}; any other ends with CLIENT_DENIED` };
 }
 
 type FoundExplanation = Extract<Explanation, { readonly found: true }>;

@@ -1,18 +1,82 @@
+import { counted } from '../log/messages.ts';
+
 /** One check of a gateway's environment, and its result. For people, one line each. */
 export interface Finding {
   /** What was checked: `Consul agent at http://127.0.0.1:8500`. */
   readonly check: string;
-  /** `failed`: a gateway started now would not become ready. */
-  readonly outcome: 'ok' | 'warning' | 'failed';
+  /**
+   * `failed`: clients are turned away, or a gateway started now would not become ready. `note`: as configured, and not
+   * what every client or reader expects.
+   */
+  readonly outcome: 'ok' | 'note' | 'warning' | 'failed';
   readonly found: string;
   /** How to fix it. */
   readonly advice?: string;
 }
 
-/** One line: what was checked, the result, how to fix it. */
-export function findingText({ check, outcome, found, advice }: Finding): string {
-  const what = advice === undefined ? found : `${found}; ${advice}`;
-  return `${LABELS[outcome]} ${check}: ${what}`;
+/** What findings say together. */
+export interface Verdict {
+  /** No check failed. */
+  readonly healthy: boolean;
+  /** Number of checks that failed. */
+  readonly failed: number;
+  /** Number of warnings. */
+  readonly warnings: number;
+  /** What to fix first: the first failure, otherwise the first warning; absent when there is neither. */
+  readonly first?: Finding;
 }
 
-const LABELS = { ok: 'ok     ', warning: 'WARNING', failed: 'FAILED ' } as const;
+/** Causes come before symptoms, so that the first of the worst is what to fix first. Pure. */
+export function verdictOf(findings: readonly Finding[]): Verdict {
+  const [failed, warnings] = (['failed', 'warning'] as const).map((one) =>
+    findings.filter(({ outcome }) => outcome === one),
+  );
+  const first = failed?.[0] ?? warnings?.[0];
+  const counts = { failed: failed?.length ?? 0, warnings: warnings?.length ?? 0 };
+  return { healthy: counts.failed === 0, ...counts, ...(first !== undefined && { first }) };
+}
+
+/** A line each, of every kind only the first few, and one line at the end that says what they mean together. Pure. */
+export function findingLines(findings: readonly Finding[]): readonly string[] {
+  const kindOf = ({ check, outcome }: Finding): string => `${outcome} ${check.split(' ', 1).join()}`;
+  const totals = new Map<string, number>();
+  for (const finding of findings) totals.set(kindOf(finding), (totals.get(kindOf(finding)) ?? 0) + 1);
+  const shown = new Map<string, number>();
+  const lines = findings.flatMap((finding): readonly string[] => {
+    const kind = kindOf(finding);
+    const count = (shown.get(kind) ?? 0) + 1;
+    shown.set(kind, count);
+    const more = (totals.get(kind) ?? 0) - MAX_OF_A_KIND;
+    if (count > MAX_OF_A_KIND) return [];
+    if (count < MAX_OF_A_KIND || more <= 0) return [findingText(finding)];
+    return [
+      findingText(finding),
+      `${LABELS[finding.outcome]} ${finding.check.split(' ', 1).join()}: and ${more} more like these`,
+    ];
+  });
+  return [...lines, verdictText(findings)];
+}
+
+/** A cause that is repeated in a thousand files is seen in the first of them; the verdict must not scroll away. */
+const MAX_OF_A_KIND = 16;
+
+function verdictText(findings: readonly Finding[]): string {
+  const { failed, warnings, first } = verdictOf(findings);
+  if (first === undefined) return `healthy: nothing wrong in ${counted(findings.length, 'check')}`;
+  const what = textOf(first);
+  const warned = counted(warnings, 'warning');
+  return failed === 0
+    ? `healthy, ${warned}; look at this first: ${what}`
+    : `${failed} failed, ${warned}; fix this first: ${what}`;
+}
+
+/** One line: what was checked, the result, how to fix it. */
+function findingText(finding: Finding): string {
+  return `${LABELS[finding.outcome]} ${textOf(finding)}`;
+}
+
+function textOf({ check, found, advice }: Finding): string {
+  return `${check}: ${advice === undefined ? found : `${found}; ${advice}`}`;
+}
+
+const LABELS = { ok: 'ok     ', note: 'note   ', warning: 'WARNING', failed: 'FAILED ' } as const;

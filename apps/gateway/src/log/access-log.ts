@@ -67,7 +67,7 @@ export interface AccessLogOptions extends AccessLogSettings {
  * line a minute.
  */
 export function accessLog(
-  { logger, writeJson }: Pick<Log, 'logger' | 'writeJson'>,
+  log: Pick<Log, 'logger' | 'writeJson'>,
   { connected, repeated, quiet }: AccessLogOptions = { connected: false, repeated: false, quiet: [] },
 ): Observer {
   /** ClientHellos of connections without a backend so far. */
@@ -94,6 +94,8 @@ export function accessLog(
   }
 
   function write(level: 'debug' | 'info', entryOf: () => AccessEntry | ConnectedEntry): void {
+    // A reload may change the format.
+    const { logger, writeJson } = log;
     if (!logger.isLevelEnabled(level)) return;
     const entry = entryOf();
     if (writeJson === undefined) logger[level]('event' in entry ? connectedSentence(entry) : sentence(entry));

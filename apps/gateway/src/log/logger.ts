@@ -11,9 +11,11 @@ export type { Logger } from 'pino';
 /** The log of a process. */
 export interface Log {
   readonly logger: Logger;
-  /** Writes `fields` as a JSON line with nothing added; absent in the format for people. */
+  /** Writes `fields` as a JSON line with nothing added; absent while the format is for people. */
   readonly writeJson: ((fields: object) => void) | undefined;
   readonly health: LogHealth;
+  /** Loads what `format` needs; it is in use from the call of the function that is returned. */
+  prepareFormat(format: LogSettings['format']): Promise<() => void>;
   /** Resolves when everything so far is written or has failed, or after `patienceMs`. */
   flush(patienceMs: number): Promise<void>;
   /** Whether a write is still in the system: the process cannot exit normally before it returns. */
@@ -34,7 +36,10 @@ const FLUSH_PATIENCE_MS = 1_000;
 export function withLogger(log: Log, logger: Logger): Log {
   return {
     logger,
-    writeJson: log.writeJson,
+    get writeJson() {
+      return log.writeJson;
+    },
+    prepareFormat: (format) => log.prepareFormat(format),
     flush: (patienceMs) => log.flush(patienceMs),
     get health() {
       return log.health;
@@ -70,7 +75,6 @@ export interface LogTarget {
 /** Opens the log. With `auto`, the format is for people on a terminal, and JSON elsewhere. Colours are for terminals. */
 export async function openLog({ level, format }: LogSettings, target: LogTarget): Promise<Log> {
   const { fd, isTerminal, hasColors = isTerminal, isShared = false, onTrouble } = target;
-  const forPeople = format === 'pretty' || (format === 'auto' && isTerminal);
   const writer = new LogWriter({
     fd: ownDescriptor(fd),
     ...(isShared && ATOMIC),
@@ -78,12 +82,26 @@ export async function openLog({ level, format }: LogSettings, target: LogTarget)
       logMessage(logger, 'linesDropped', { dropped: String(dropped), reason }, { dropped }),
     ...(onTrouble !== undefined && { onTrouble }),
   });
-  const stream = forPeople ? await prettyStream(writer, hasColors) : jsonStream(writer);
+  const streamFor = async (wanted: LogSettings['format']): Promise<LogStream> => {
+    const forPeople = wanted === 'pretty' || (wanted === 'auto' && isTerminal);
+    return { forPeople, write: forPeople ? await prettyWrite(writer, hasColors) : jsonWrite(writer) };
+  };
+  let current = await streamFor(format);
   const formatters = { level: (label: string) => ({ level: label }) };
-  const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters }, stream);
+  const logger = pino(
+    { level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters },
+    { write: (line) => current.write(line) },
+  );
+  const writeJson = (fields: object): void => writer.write(`${printableJson(JSON.stringify(fields))}\n`);
   return {
     logger,
-    writeJson: forPeople ? undefined : (fields) => writer.write(`${printableJson(JSON.stringify(fields))}\n`),
+    get writeJson() {
+      return current.forPeople ? undefined : writeJson;
+    },
+    prepareFormat: async (wanted) => {
+      const next = await streamFor(wanted);
+      return () => void (current = next);
+    },
     flush: (patienceMs) => writer.flush(patienceMs),
     get health() {
       return writer.health;
@@ -97,14 +115,19 @@ export async function openLog({ level, format }: LogSettings, target: LogTarget)
 /** Writes to a pipe up to this size are atomic: `PIPE_BUF` of Linux, pipe(7). Files and terminals need no limit. */
 const ATOMIC = { maxWriteBytes: 4096 };
 
-function jsonStream(destination: DestinationStream): DestinationStream {
-  return { write: (line) => destination.write(printableJson(line)) };
+/** One format of the lines. */
+interface LogStream extends DestinationStream {
+  readonly forPeople: boolean;
+}
+
+function jsonWrite(destination: DestinationStream): LogStream['write'] {
+  return (line) => destination.write(printableJson(line));
 }
 
 /** Loaded on demand: it takes longer than the rest of a start. */
-async function prettyStream(destination: DestinationStream, colorize: boolean): Promise<DestinationStream> {
+async function prettyWrite(destination: DestinationStream, colorize: boolean): Promise<LogStream['write']> {
   const { prettyFactory } = await import('pino-pretty');
   const messageFormat = (line: Record<string, unknown>, key: string): string => printable(String(line[key]));
   const prettify = prettyFactory({ colorize, messageFormat, translateTime: 'SYS:HH:MM:ss.l', singleLine: true });
-  return { write: (line) => destination.write(prettify(withoutControls(line))) };
+  return (line) => destination.write(prettify(withoutControls(line)));
 }

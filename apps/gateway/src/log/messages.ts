@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { oneLine } from './printable.ts';
 
 /** A log message of level `info` or above, and its entry in docs/operate/logs.md. */
 export interface Message {
@@ -364,7 +365,8 @@ export function lineOf<Name extends MessageName>(
   const { level, text }: Message = MESSAGES[name];
   // Its keys are those of the type; a name without braces is unchanged.
   const byName = values as Readonly<Record<string, string>>;
-  return { level, message: text.replace(/\{(\w+)\}/g, (brace, key: string) => byName[key] ?? brace), facts };
+  const valueOf = (brace: string, key: string): string => (key in byName ? oneLine(byName[key] ?? '') : brace);
+  return { level, message: text.replace(/\{(\w+)\}/g, valueOf), facts };
 }
 
 /** Writes a message. */

@@ -9,6 +9,11 @@ export function printable(text: string): string {
   return text.replace(CONTROLS, escaped);
 }
 
+/** The problems of a message, which has one a line, as one sentence: for reasons, warnings and log lines. */
+export function oneLine(message: string): string {
+  return message.replaceAll('\n', '; ');
+}
+
 /** {@link printable} for multi-line text. */
 export function printableLines(text: string): string {
   return text.split('\n').map(printable).join('\n');

@@ -30,7 +30,6 @@ import { carrierVitals } from '@meshgate/metrics';
 import { sniSniffer } from '@meshgate/sni';
 import type { Registry } from 'prom-client';
 import { closeConnections } from '../admin/connection-query.ts';
-import type { AdminServer } from '../admin/server.ts';
 import { trafficOf } from '../admin/traffic.ts';
 import { connectionsView } from '../admin/views.ts';
 import { listFilesOf } from '../config/access-lists.ts';
@@ -155,7 +154,8 @@ function carrying(
   bindOwn = bindStages,
 ): Container {
   const plan = planOf(environment, config, parts);
-  const live = { keepAlive: { ...config.keepAlive }, prefer: config.prefer ?? {} };
+  const { adminAt = [] } = environment;
+  const live = { keepAlive: { ...config.keepAlive }, prefer: config.prefer ?? {}, adminAt };
   const start: Plan = { ...plan, live, servicesOf, liveConnections: later(plan.c, SESSIONS) };
   bind(start.c, EVENTS, () => eventsOf(start));
   const c = composed(start, (whole) => bindCarrier(bindOwn(whole)));
@@ -179,6 +179,8 @@ interface LiveDialling {
   /** The one object from which all of them read it. */
   readonly keepAlive: GatewayConfig['keepAlive'];
   prefer: NonNullable<GatewayConfig['prefer']>;
+  /** As `ComposeContext.adminAt`. */
+  adminAt: readonly Endpoint[];
 }
 
 /** All observers, with the access log if enabled: the one observer that can be added and removed at run time. */
@@ -240,17 +242,10 @@ function bindStages(plan: Plan): Plan {
 }
 
 /** Whether a dial would come back to this gateway, or lead a client to its admin API. Both come after what they are asked for. */
-function ownedBy({ c, adminAt = [] }: Plan): (address: Endpoint) => boolean {
-  const listeners = later(c, LISTENERS);
-  let admins: readonly AdminServer[] | undefined;
-  return (address) => {
-    admins ??= all(c, ADMIN);
-    return (
-      listeners().owns(address) ||
-      admins.some((admin) => admin.isAt(address)) ||
-      adminAt.some((endpoint) => leadsTo(address, endpoint))
-    );
-  };
+function ownedBy({ c, live }: Plan): (address: Endpoint) => boolean {
+  const [listeners, admin] = [later(c, LISTENERS), later(c, ADMIN)];
+  return (address) =>
+    listeners().owns(address) || admin().isAt(address) || live.adminAt.some((endpoint) => leadsTo(address, endpoint));
 }
 
 /** Every process that carries connections knows which backends are down; one process runs the checks. */
@@ -316,8 +311,9 @@ function prepareNextSidecar(plan: Plan, next: Next): Promise<PreparedChange> {
 /** What both of them change in the same way. */
 function preparingAnywhere(plan: Plan, next: Next) {
   const { c, limits, live } = plan;
-  const { drain, log } = commonChanges(plan, next);
+  const { drain, log, admin } = commonChanges(plan, next);
   return {
+    admin: () => together([admin, atOnce(() => void (live.adminAt = next.adminAt ?? []))]),
     limits: atOnce(() => replaceSettings(limits, next.limits)),
     keepAlive: atOnce(() => {
       replaceSettings(live.keepAlive, next.config.keepAlive);

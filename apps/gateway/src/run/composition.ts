@@ -15,7 +15,6 @@ import { nodeTransport } from '@meshgate/core';
 import {
   AddressBook,
   HealthChecks,
-  inOrder,
   lastKnownGood,
   lastKnownListeners,
   observers,
@@ -32,6 +31,7 @@ import type { AdminTargets } from '../admin/endpoints.ts';
 import { readinessOf } from '../admin/readiness.ts';
 import type { Readiness, Vitals } from '../admin/readiness.ts';
 import { AdminServer } from '../admin/server.ts';
+import { AdminServers } from '../admin/servers.ts';
 import { VERSION } from '../cli/version.ts';
 import type { GatewayConfig } from '../config/config-schema.ts';
 import type { InstalledParts } from '../config/parts.ts';
@@ -129,7 +129,7 @@ export const SERVICES: Token<LiveServices> = token('services of plugins');
 export const DATA_PLANE: Token<DataPlane> = token('data plane');
 const ENDPOINTS = token<readonly AdminEndpoint[]>('admin endpoints');
 const READINESS = token<() => Readiness>('readiness');
-export const ADMIN: Token<AdminServer> = token('admin server');
+export const ADMIN: Token<AdminServers> = token('admin servers');
 export const GATEWAY: Token<Gateway> = token('gateway');
 
 /**
@@ -258,21 +258,19 @@ function bindAdmin({ c, config, parts, limits, log, control, origin: { sockets }
       control,
     });
   });
-  for (const settings of config.admin)
-    bind(
-      c,
-      ADMIN,
-      () => new AdminServer({ settings, endpoints: one(c, ENDPOINTS), observer: one(c, EVENTS), sockets }),
-    );
+  bind(c, ADMIN, () => {
+    const shared = { endpoints: one(c, ENDPOINTS), observer: one(c, EVENTS), sockets };
+    return new AdminServers(config.admin, (settings) => new AdminServer({ settings, ...shared }));
+  });
 }
 
 /** All of it, as one. */
 function bindGateway({ c, parts, origin }: GatewayPlan): void {
   bind(c, GATEWAY, () => {
     const { listeners, drain, sockets, live, prepare } = one(c, DATA_PLANE);
-    const [routes, admin] = [one(c, ROUTES), all(c, ADMIN)];
+    const [routes, admin] = [one(c, ROUTES), one(c, ADMIN)];
     const [checks] = all(c, CHECKS);
-    const started = { admin: inOrder('admin', admin), services: all(c, SERVICE), routes, listeners, checks };
+    const started = { admin, services: all(c, SERVICE), routes, listeners, checks };
     return new Gateway({
       lifecycle: startOrder(started, origin.predecessor),
       admin,
@@ -293,7 +291,7 @@ function bindGateway({ c, parts, origin }: GatewayPlan): void {
 export function commonChanges(
   { c, config: { stateDir }, log, servicesOf }: GatewayPlan,
   { config, parts }: Next,
-): { readonly sources: Preparing; readonly drain: Preparing; readonly log: Preparing } {
+): { readonly [Name in 'sources' | 'drain' | 'log' | 'admin']: Preparing } {
   return {
     sources: () =>
       together([
@@ -301,7 +299,14 @@ export function commonChanges(
         () => one(c, SERVICES).prepare(servicesOf(parts)),
       ]),
     drain: atOnce(() => one(c, DATA_PLANE).drain.use(config.drain)),
-    log: atOnce(() => void (log.logger.level = config.log.level)),
+    admin: () => one(c, ADMIN).prepare(config.admin),
+    log: async () => {
+      const useFormat = await log.prepareFormat(config.log.format);
+      return atOnce(() => {
+        log.logger.level = config.log.level;
+        useFormat();
+      })();
+    },
   };
 }
 

@@ -1,11 +1,11 @@
-import type { DrainProgress, Limits, Observer, RouteSource, Service } from '@meshgate/core';
+import type { DrainProgress, Endpoint, Limits, Observer, RouteSource, Service } from '@meshgate/core';
 import { errorOf } from '@meshgate/core/parts';
 import type { Drain, DrainReason, Listeners, PreparedChange, RouteStore } from '@meshgate/core/parts';
 import type { GatewayConfig } from '../config/config-schema.ts';
 import type { InstalledParts } from '../config/parts.ts';
 import type { InheritedSocket } from './inherited-sockets.ts';
 import type { LiveSetting } from './setting-effects.ts';
-import type { AdminServer } from '../admin/server.ts';
+import type { AdminServers } from '../admin/servers.ts';
 import type { Readiness } from '../admin/readiness.ts';
 import { listenerView } from '../admin/views.ts';
 import type { ListenerView } from '../admin/views.ts';
@@ -15,6 +15,8 @@ export interface Next {
   readonly config: GatewayConfig;
   readonly parts: InstalledParts;
   readonly limits: Limits;
+  /** Where another process answers the admin API for this one; nowhere when absent. */
+  readonly adminAt?: readonly Endpoint[];
 }
 
 /** The sockets for which this process has descriptors. */
@@ -26,7 +28,7 @@ export interface HeldByProcess {
 
 /** The externally visible parts of a gateway. */
 export interface GatewayParts {
-  readonly admin: readonly AdminServer[];
+  readonly admin: AdminServers;
   readonly routes: RouteStore;
   readonly listeners: Pick<Listeners, 'status'>;
   /** Every listening socket. */
@@ -85,7 +87,7 @@ export class Gateway {
 
   /** Address of the admin server; absent when there is none. */
   get adminUrl(): string | undefined {
-    return this.#parts.admin[0]?.url;
+    return this.#parts.admin.url;
   }
 
   /** Whether to send traffic here. */
@@ -114,12 +116,12 @@ export class Gateway {
    */
   async sockets(): Promise<HeldByProcess> {
     const { sockets, close } = await this.#parts.sockets();
-    return { sockets: [...sockets, ...this.#parts.admin.flatMap(({ held }) => held)], close };
+    return { sockets: [...sockets, ...this.#parts.admin.held], close };
   }
 
   /** From now on a successor serves the admin API. */
-  async releaseAdmin(): Promise<void> {
-    await Promise.all(this.#parts.admin.map((server) => server.release(new AbortController().signal)));
+  releaseAdmin(): Promise<void> {
+    return this.#parts.admin.release();
   }
 
   /** Ends a drain at once. */

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { formatEndpoint } from '@meshgate/core';
+import { formatDuration } from '@meshgate/core/parts';
 import type { PluginParts } from '@meshgate/core/parts';
 import type { GatewayConfig } from '../config/config-schema.ts';
 import type { InstalledUse } from '../config/plugins.ts';
@@ -101,17 +102,26 @@ const EFFECT_LABELS: Readonly<Record<Effect, string>> = {
 
 function valueChange(of: Pick<SettingChange, 'setting' | 'effect'>, from: unknown, to: unknown): SettingChange {
   const what = from === undefined ? 'added' : to === undefined ? 'removed' : 'changed';
-  const shown = { ...(from !== undefined && { from: shownAs(from) }), ...(to !== undefined && { to: shownAs(to) }) };
+  const shown = {
+    ...(from !== undefined && { from: shownAs(from, of.setting) }),
+    ...(to !== undefined && { to: shownAs(to, of.setting) }),
+  };
   // The address of a listener is unchanged, so something else changed.
   return { ...of, change: what, ...(shown.from !== shown.to && shown) };
 }
 
-function shownAs(value: unknown): string {
+function shownAs(value: unknown, setting: string): string {
+  if (Array.isArray(value)) return value.length === 0 ? 'none' : value.map((one) => shownAs(one, setting)).join(', ');
   const endpoint = typeof value === 'object' && value !== null && 'endpoint' in value ? value.endpoint : undefined;
   if (isEndpoint(endpoint)) return formatEndpoint(endpoint);
   // A limit that is off is infinite, which JSON cannot represent.
-  return value === null ? 'off' : typeof value === 'string' ? value : JSON.stringify(value);
+  if (value === null) return 'off';
+  if (typeof value === 'number' && DURATION.test(setting)) return formatDuration(value);
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }
+
+/** Settings in milliseconds. */
+const DURATION = /^(?:drain\.\w+|keepAlive\.(?:idle|interval|userTimeout)|limits\.(?:\w+Timeout|maxAge))$/;
 
 function isEndpoint(value: unknown): value is { readonly host: string; readonly port: number } {
   return typeof value === 'object' && value !== null && 'host' in value && 'port' in value;

@@ -1,6 +1,7 @@
-import { ConfigProblems, formatProblem } from '@meshgate/core';
+import { ConfigProblems } from '@meshgate/core';
 import type { LoadedConfig } from '../config/load-config.ts';
 import { partsOf } from '../config/plugins.ts';
+import { problemLines } from '../config/shown-problems.ts';
 import type { Logger } from '../log/logger.ts';
 import { logMessage } from '../log/messages.ts';
 import { sharesOf } from '../workers/shares.ts';
@@ -62,8 +63,10 @@ export class Reloader {
   async #apply(): Promise<ReloadOutcome> {
     const { gateway, loadAgain } = this.#options;
     const before = this.#current;
+    let { config: latest } = before;
     try {
       const wanted = await loadAgain(before);
+      latest = wanted.config;
       const changes = planReload(this.settings, flatSettings(wanted.config, wanted.uses), gateway.live);
       const next = continuing(before, wanted, { changes, live: gateway.live });
       if (changes.some(({ effect }) => effect !== 'restart')) {
@@ -75,9 +78,9 @@ export class Reloader {
       return { kind: 'reloaded', changes };
     } catch (reason) {
       if (reason instanceof ConfigProblems)
-        return { kind: 'refused', problems: reason.problems.map(formatProblem), isConfigWrong: true };
+        return { kind: 'refused', problems: problemLines(reason.problems), isConfigWrong: true };
       const message = reason instanceof Error ? reason.message : String(reason);
-      return { kind: 'refused', problems: [bindFailure(reason, before.config) ?? message], isConfigWrong: false };
+      return { kind: 'refused', problems: [bindFailure(reason, latest) ?? message], isConfigWrong: false };
     }
   }
 

@@ -13,10 +13,19 @@ interface Rule<Value> {
 }
 
 /** What a reload puts into use in a sidecar: its definition, in Consul or in mesh files, which is followed, says the rest. */
-export const SIDECAR_SETTINGS = ['limits', 'keepAlive', 'drain', 'log'] as const;
+export const SIDECAR_SETTINGS = ['admin', 'limits', 'keepAlive', 'drain', 'log'] as const;
 
 /** What a reload puts into use in a gateway. */
-export const LIVE_SETTINGS = ['listeners', 'sources', 'limits', 'keepAlive', 'prefer', 'drain', 'log'] as const;
+export const LIVE_SETTINGS = [
+  'listeners',
+  'sources',
+  'admin',
+  'limits',
+  'keepAlive',
+  'prefer',
+  'drain',
+  'log',
+] as const;
 
 /** One of {@link SIDECAR_SETTINGS}. */
 export type SidecarSetting = (typeof SIDECAR_SETTINGS)[number];
@@ -39,6 +48,7 @@ type Rules<Value> = {
 const SETTINGS = {
   listeners: { effect: 'now' },
   sources: { effect: 'now' },
+  admin: { effect: 'now' },
   // Clients are counted by their prefix.
   limits: {
     effect: 'new connections',
@@ -47,10 +57,9 @@ const SETTINGS = {
   keepAlive: { effect: 'new connections' },
   prefer: { effect: 'new connections' },
   drain: { effect: 'now' },
-  log: { effect: 'now', within: { format: { effect: 'restart' } } },
+  log: { effect: 'now' },
   plugins: { effect: 'restart' },
   stateDir: { effect: 'restart' },
-  admin: { effect: 'restart' },
   transport: { effect: 'restart' },
   workers: { effect: 'restart' },
 } satisfies Rules<GatewayConfig>;

@@ -64,7 +64,7 @@ export type FromWorker =
   | { readonly kind: 'sockets' };
 
 /** The reloadable part of a plan. */
-export type WorkerChange = Pick<WorkerPlan, 'config' | 'limits' | 'listeners' | 'sources'> & {
+export type WorkerChange = Pick<WorkerPlan, 'config' | 'limits' | 'adminAt' | 'listeners' | 'sources'> & {
   /** Names of listener sources; their last lists follow. */
   readonly listenerSources: readonly string[];
 };

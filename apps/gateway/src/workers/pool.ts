@@ -164,13 +164,13 @@ export class WorkerPool implements Service {
       for (const worker of workers) worker.send({ kind: 'discard' });
       closeAll(opened);
     };
-    const { config, limits } = plan;
+    const { config, limits, adminAt } = plan;
     const names = { sources: namesOf(next.sources), listenerSources: namesOf(next.listenerSources) };
     try {
       for (const worker of workers) {
         worker.inherit(opened);
         const listeners = listenersFor(worker, next.listeners, plan.reusePort ? bound : new Map());
-        for (const { name, address } of await worker.prepare({ config, limits, listeners, ...names }))
+        for (const { name, address } of await worker.prepare({ config, limits, adminAt, listeners, ...names }))
           if (address !== undefined) bound.set(name, address);
       }
     } catch (reason) {

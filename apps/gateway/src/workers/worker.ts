@@ -152,14 +152,19 @@ export class WorkerRun {
   }
 
   /** Routes of a new source arrive only after the commit, and cannot fail: until then the old sources are in use. */
-  async #prepare({ config, limits, listeners, ...names }: WorkerChange): Promise<void> {
+  async #prepare({ config, limits, adminAt, listeners, ...names }: WorkerChange): Promise<void> {
     const [started, before] = [this.#started, this.#sources];
     if (started === undefined || before === undefined) return;
     const sources = receivedSources(names, before);
     const listenerSources = sourcesIn(sources.listeners);
     const parts = { ...started.parts, sources: sourcesIn(before.routes), listenerSources };
     try {
-      const change = await started.carrier.gateway.prepare({ config: { ...config, listeners }, parts, limits });
+      const change = await started.carrier.gateway.prepare({
+        config: { ...config, listeners },
+        parts,
+        limits,
+        adminAt,
+      });
       this.#prepared = { change, sources };
       await this.#primary.send({ kind: 'prepared', listeners: started.carrier.listeners.prepared });
     } catch (reason) {
