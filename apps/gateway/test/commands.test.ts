@@ -266,8 +266,8 @@ describe.skipIf(!hasScript)('meshgate top on a pseudo terminal', () => {
     await using files = await gatewayFolder([]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     const main = `${ROOT}/apps/gateway/dist/main.js`;
-    const command = `echo "pid $$."; exec ${process.execPath} ${main} top --admin ${gateway.admin}`;
-    const script = spawn('script', ['-qefc', command, '/dev/null'], {
+    const shell = `echo "pid $$."; exec ${process.execPath} ${main} top --admin ${gateway.admin}`;
+    const script = spawn('script', ['-qefc', shell, '/dev/null'], {
       env: { ...process.env, TERM: 'xterm' },
       stdio: 'pipe',
     });

@@ -354,8 +354,9 @@ describe('what meshgate doctor prints', () => {
     expect(before.stdout).toMatch(
       new RegExp(`^FAILED  running gateway: no gateway at http://127\\.0\\.0\\.1:${port}/: `, 'm'),
     );
-    await using _gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     const { status, stdout } = await meshgate(['doctor', ...config]);
+    expect(stdout).toContain(`process ${gateway.pid},`);
     expect([status, stdout.trim().split('\n').at(-1)]).toEqual([0, expect.stringMatching(/^healthy/)]);
   });
 
