@@ -109,6 +109,11 @@ export function isOverload(reason: Error): boolean {
   return reason instanceof AgentError && (reason.status === TOO_MANY_REQUESTS || reason.status === UNAVAILABLE);
 }
 
+/** Whether a proxy in front of the agent may have ended the request by its own timeout: with such a status, or with a reset. */
+export function isCut(reason: unknown): boolean {
+  return reason instanceof AgentError && (CUT_STATUSES.has(reason.status ?? 0) || isReset(reason.cause));
+}
+
 /** Returns the message of an error; equal for all requests when the agent does not respond. */
 export function reasonOf(reason: unknown): string {
   const unreachable = reason instanceof AgentError ? reason.unreachable : undefined;
@@ -118,6 +123,8 @@ export function reasonOf(reason: unknown): string {
 /** Free-text fields of checks and nodes: up to 4 KiB per check, and no route depends on them. */
 export const FREE_TEXT: readonly string[] = ['Output', 'Notes'];
 
+/** Request Timeout, Bad Gateway, Gateway Timeout. */
+const CUT_STATUSES: ReadonlySet<number> = new Set([408, 502, 504]);
 const TOO_MANY_REQUESTS = 429;
 const UNAVAILABLE = 503;
 

@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { isCut } from './agent.ts';
 import type { Agent, AgentResponse, AgentRequest } from './agent.ts';
 
 /** An endpoint to follow by blocking queries. */
@@ -15,6 +16,10 @@ export interface WatchedPath {
   readonly mayBeMissing?: boolean;
   /** An empty response is itself a sign of state loss: it is yielded at once, without a second query. */
   readonly impliesLoss?: boolean;
+  /** Yields every response, even without a change. */
+  readonly repeats?: boolean;
+  /** How long the query may block, in milliseconds; 30 s when absent. With 0 it is polled, as an endpoint that does not block. */
+  readonly waitMs?: number;
 }
 
 /** A response that differs from the previous one. */
@@ -30,20 +35,25 @@ export interface Change extends AgentResponse {
  * A blocking query may return without a change, even with a new index: an index covers whole tables, goes backwards
  * when servers are restored, and is never sent below 1, since 0 would return at once.
  *
- * A response with a lower index may come from a server that lags behind, for example after a leader election: before it
- * is accepted, the query is repeated once after a pause. So is a query whose response has become empty.
+ * A response with a lower index may come from a server that lags behind, for example after a leader election: before it is
+ * accepted, the query is repeated once after a pause. So is a query whose response has become empty.
+ *
+ * An endpoint that responds at once and without an index does not block: it is polled every few seconds.
  */
 export async function* blockingQuery(agent: Agent, watched: WatchedPath, signal: AbortSignal): AsyncGenerator<Change> {
   let index = 0;
   let before: string | undefined;
   let freshAt = performance.now();
+  const hold = new Hold(watched.waitMs);
   while (!signal.aborted) {
-    let response = await agent.request(requestAt(watched, index), signal);
+    const unheld = requestFor(watched);
+    const isHeld = index > 0 && watched.waitMs !== 0;
+    let response = await hold.respond(agent, unheld, isHeld ? { index: String(index) } : undefined, signal);
     const isBehind = indexOf(response) < index;
     const isEmptied = before !== undefined && isEmpty(response.text) && !isEmpty(before);
     if (isBehind || (isEmptied && watched.impliesLoss !== true)) {
       await pause(isBehind ? BEHIND_REST_MS : EMPTIED_REST_MS, undefined, { signal });
-      response = await agent.request(requestAt(watched, 0), signal);
+      response = await agent.request(unheld, signal);
     }
     if (!response.stale) freshAt = performance.now();
     if (response.stale && before !== undefined && performance.now() - freshAt < MAX_STALE_MS) {
@@ -52,10 +62,11 @@ export async function* blockingQuery(agent: Agent, watched: WatchedPath, signal:
     }
     const next = indexOf(response);
     const rewound = next < index;
-    if (rewound || response.text !== before) yield { ...response, rewound };
+    if (rewound || watched.repeats === true || response.text !== before) yield { ...response, rewound };
     before = response.text;
     index = rewound ? 0 : next;
-    await pause(restMs(response), undefined, { signal });
+    const isPolled = watched.waitMs === 0 || (isHeld && response.index === undefined);
+    await pause(isPolled ? POLL_MS : restMs(response), undefined, { signal });
   }
 }
 
@@ -81,18 +92,50 @@ export async function* hashQuery(
   let hash: string | undefined;
   let before: AgentResponse | undefined;
   let missingRestMs = FIRST_MISSING_REST_MS;
+  const hold = new Hold();
   while (!signal.aborted) {
-    const query = hash === undefined ? {} : { hash, wait: `${WAIT_MS / 1000}s` };
-    const response = await agent.request(
-      { path, query, mayBeMissing: true, holdMs: hash === undefined ? 0 : HOLD_MS },
-      signal,
-    );
+    const held = hash === undefined ? undefined : { hash };
+    const response = await hold.respond(agent, { path, mayBeMissing: true }, held, signal);
     const hasChanged = before?.text !== response.text || before.found !== response.found;
     if (hasChanged || (repeatsMissing && !response.found)) yield response;
     before = response;
     hash = response.found ? response.hash : undefined;
     missingRestMs = response.found ? FIRST_MISSING_REST_MS : Math.min(missingRestMs * 2, LONGEST_MISSING_REST_MS);
     await pause(hash === undefined ? missingRestMs : MIN_REST_MS, undefined, { signal });
+  }
+}
+
+/**
+ * How long a query may block. One that a proxy with a shorter timeout ends says nothing about the agent: it is repeated at once
+ * without blocking, and blocks for less time from then on.
+ */
+class Hold {
+  #waitMs: number;
+
+  constructor(waitMs = WAIT_MS) {
+    this.#waitMs = waitMs;
+  }
+
+  /** @param held the parameters that make the query block; it does not block when absent */
+  async respond(
+    agent: Agent,
+    request: AgentRequest,
+    held: Readonly<Record<string, string>> | undefined,
+    signal: AbortSignal,
+  ): Promise<AgentResponse> {
+    if (held === undefined) return agent.request(request, signal);
+    const wait = this.#waitMs % 1_000 === 0 ? `${this.#waitMs / 1_000}s` : `${this.#waitMs}ms`;
+    const query = { ...request.query, ...held, wait };
+    const sentAt = performance.now();
+    try {
+      // The agent adds up to a sixteenth of the wait at random.
+      return await agent.request({ ...request, query, holdMs: (this.#waitMs * 17) / 16 }, signal);
+    } catch (reason) {
+      const heldMs = performance.now() - sentAt;
+      if (heldMs < SHORTEST_WAIT_MS || !isCut(reason)) throw reason;
+      this.#waitMs = Math.max(SHORTEST_WAIT_MS, Math.trunc(heldMs * UNCUT_SHARE));
+      return agent.request(request, signal);
+    }
   }
 }
 
@@ -113,8 +156,12 @@ const MAX_STALE_MS = 60_000;
 const EMPTIED_REST_MS = 250;
 // Short enough to notice a dead agent, long enough to cost a healthy one only a few requests a minute.
 const WAIT_MS = 30_000;
-// The agent adds up to a sixteenth of the wait at random.
-const HOLD_MS = (WAIT_MS * 17) / 16;
+// A query that ends sooner did not reach a timeout. Also limits the rate of queries behind a proxy.
+const SHORTEST_WAIT_MS = 1_000;
+// Of the time after which the proxy ended the query. Leaves room for the sixteenth that the agent adds.
+const UNCUT_SHARE = 0.8;
+// For endpoints that do not block.
+const POLL_MS = 5_000;
 // Finds a pending registration at once; a missing one costs one request per second.
 const FIRST_MISSING_REST_MS = 50;
 const LONGEST_MISSING_REST_MS = 1_000;
@@ -124,15 +171,14 @@ const MIN_REST_MS = 20;
 // worst: in a datacenter with thousands of services and constant changes.
 const MAX_BYTES_PER_MS = 40_000;
 
-function requestAt({ query = {}, body, path, without, mayBeMissing }: WatchedPath, index: number): AgentRequest {
-  const request = {
+function requestFor({ query = {}, body, path, without, mayBeMissing }: WatchedPath): AgentRequest {
+  return {
     path,
+    query,
     ...(without === undefined ? {} : { without }),
     ...(mayBeMissing === undefined ? {} : { mayBeMissing }),
     ...(body === undefined ? {} : ({ method: 'POST', body } as const)),
   };
-  if (index === 0) return { ...request, query };
-  return { ...request, query: { ...query, index: String(index), wait: `${WAIT_MS / 1000}s` }, holdMs: HOLD_MS };
 }
 
 /** Returns a pause in proportion to the response; the next response contains the changes made meanwhile. */

@@ -34,6 +34,4 @@ export type { AgentAddress } from './agent-address.ts';
 export type { Agent, AgentOptions, AgentRequest, AgentResponse } from './agent.ts';
 export { blockingQuery, hashQuery } from './blocking-query.ts';
 export type { Change, HashQuery, WatchedPath } from './blocking-query.ts';
-export { definitionOf } from './definition.ts';
-export { instancesOf, resolversOf } from './records.ts';
 export type { TokenOptions } from './token.ts';

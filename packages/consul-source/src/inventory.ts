@@ -5,7 +5,7 @@ import type { ImportedService } from '@meshgate/mesh';
 import { elementsOf, list, number, object, objects, text } from './json.ts';
 import type { JsonObject } from './json.ts';
 import { importedNamesOn, importsOn, joinedImports } from './peering/peering-records.ts';
-import { serviceKey } from './records.ts';
+import { CONSUL, serviceKey } from './records.ts';
 
 /** A name in the datacenter's list of services. */
 export interface ListedService {
@@ -114,14 +114,10 @@ export function inventoryOfNames(json: unknown): Inventory | undefined {
   return { ...unknown, services: new Map(services), blind: false, partial: !(CONSUL in names), imports: [] };
 }
 
-/**
- * Parses the list of terminating-gateway entries: the linked services of each gateway (`*` for all), by
- * {@link indexKey}.
- */
-export function linksOf(json: unknown): ReadonlyMap<string, readonly string[]> | undefined {
-  if (!Array.isArray(json)) return undefined;
+/** Returns the services linked to each terminating gateway (`*` for all), by {@link indexKey}. */
+export function linksOf(entries: readonly JsonObject[]): ReadonlyMap<string, readonly string[]> {
   return new Map(
-    objects(json).map((entry) => [
+    entries.map((entry) => [
       indexKey(text(entry['Name']), text(entry['Namespace'])),
       objects(entry['Services']).map((link) => indexKey(text(link['Name']), text(link['Namespace']))),
     ]),
@@ -160,9 +156,6 @@ function indexKey(service: string, namespace: string): string {
 export function instanceKey({ Address: address, Port: port }: JsonObject): string {
   return `${text(address)}:${number(port)}`;
 }
-
-/** The service name of Consul's servers. */
-export const CONSUL = 'consul';
 
 const TERMINATING_GATEWAY = 'terminating-gateway';
 

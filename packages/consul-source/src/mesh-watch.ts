@@ -5,12 +5,13 @@ import type { GatewayGroup, Instance, GatewayResolver } from '@meshgate/mesh';
 import { AgentError, FREE_TEXT, fresh, parsed, reasonOf } from './agent.ts';
 import type { Agent } from './agent.ts';
 import { blockingQuery } from './blocking-query.ts';
-import { CONSUL, inventoryOfNames, linksOf, readingNodes } from './inventory.ts';
+import { entriesOfKind } from './config-entries.ts';
+import { inventoryOfNames, linksOf, readingNodes } from './inventory.ts';
 import type { Inventory } from './inventory.ts';
 import { object, text } from './json.ts';
 import { ownDefinition } from './own-definition.ts';
 import type { OwnDefinition } from './own-definition.ts';
-import { datacenterOf, instancesOf, resolversOf } from './records.ts';
+import { CONSUL, datacenterOf, instancesOf, resolversOf } from './records.ts';
 import { meshRoots } from './roots.ts';
 import type { Roots } from './roots.ts';
 import { gatewayGroups } from './remote-gateways.ts';
@@ -87,6 +88,7 @@ export class MeshWatch {
   /** @param known values of an earlier watch, used until this watch has its own */
   constructor(agent: Agent, preset: Preset, options: WatchOptions, known: KnownParts = {}) {
     this.#preset = preset;
+    const memory = { groups: known.gateways ?? [] };
     const watched = <T>(watch: Watch<T>, kept: T | undefined): Watched<T> => new Watched(watch, options, kept);
     this.#parts = {
       roots: watched((signal) => meshRoots(agent, { mayBeNone: true }, signal), known.roots),
@@ -95,7 +97,7 @@ export class MeshWatch {
       servers: watched((signal) => servers(agent, signal), known.servers),
       definition: watched((signal) => ownDefinition(agent, { id: preset.id }, signal), known.definition),
       gateways: watched(
-        (signal) => gatewayGroups(agent, { checksStates: true, awaitsAll: false }, signal),
+        (signal) => gatewayGroups(agent, { checksStates: true, awaitsAll: false, memory }, signal),
         known.gateways,
       ),
       links: watched((signal) => links(agent, signal), known.links),
@@ -179,48 +181,69 @@ const DEFAULT_DNS_DOMAIN = 'consul';
 const NO_LINKS: MeshParts['links'] = new Map();
 
 /**
- * Yields the inventory from the coarse query of all nodes; from the list of names where the agent does not have that
- * query.
+ * Yields the inventory from the coarse query of all nodes; from the list of names while the agent does not have that query, or denies
+ * it. What names do not show keeps its last value.
  */
 async function* inventories(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['inventory']> {
-  try {
-    for await (const response of blockingQuery(agent, { path: NODES, without: FREE_TEXT }, signal)) {
-      const read = await inTurns(readingNodes(response.text));
-      const inventory = parsed(response, NODES, 'a list of nodes', () => read);
-      if (inventory.blind)
-        throw new AgentError(
-          'the token may read no node, so that every response is empty: it needs node_prefix "" read',
-        );
-      const partial = inventory.partial || response.filtered;
-      yield { inventory: { ...inventory, partial }, index: response.index ?? 0 };
+  let last: MeshParts['inventory'] | undefined;
+  while (!signal.aborted)
+    try {
+      for await (const known of nodeInventories(agent, signal)) {
+        last = known;
+        yield known;
+      }
+    } catch (reason) {
+      if (!isMissing(reason)) throw reason;
+      yield* namedInventories(agent, last, signal);
     }
-  } catch (reason) {
-    if (!isMissing(reason)) throw reason;
-    yield* polledInventories(agent, signal);
+}
+
+async function* nodeInventories(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['inventory']> {
+  for await (const response of blockingQuery(agent, { path: NODES, without: FREE_TEXT }, signal)) {
+    const read = await inTurns(readingNodes(response.text));
+    const inventory = parsed(response, NODES, 'a list of nodes', () => read);
+    if (inventory.blind)
+      throw new AgentError('the token may read no node, so that every response is empty: it needs node_prefix "" read');
+    const partial = inventory.partial || response.filtered;
+    yield { inventory: { ...inventory, partial }, index: response.index ?? 0 };
   }
 }
 
 const NODES = 'internal/ui/nodes';
 const REWOUND_REST_MS = 1_000;
 
-/** Polls the list of names. Names do not show changes behind them, so each poll makes every service be queried. */
-async function* polledInventories(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['inventory']> {
+/**
+ * Polls the list of names. Names do not show changes behind them, so each poll makes every service be queried. Ends after ten seconds, to
+ * try the query of nodes again.
+ */
+async function* namedInventories(
+  agent: Agent,
+  last: MeshParts['inventory'] | undefined,
+  signal: AbortSignal,
+): AsyncGenerator<MeshParts['inventory']> {
   const path = 'catalog/services';
-  while (!signal.aborted) {
+  for (let polls = 0; polls < POLLS && !signal.aborted; polls += 1) {
     const response = fresh(await agent.request({ path }, signal));
-    const inventory = parsed(response, path, 'services by name', inventoryOfNames);
-    yield { inventory, index: response.index ?? 0 };
+    const named = parsed(response, path, 'services by name', inventoryOfNames);
+    // This table has its own index: a lower one does not mean a loss.
+    yield { inventory: { ...named, ...shownByNodes(last) }, index: Math.max(response.index ?? 0, last?.index ?? 0) };
     await pause(POLL_MS, signal);
   }
 }
 
+function shownByNodes(last: MeshParts['inventory'] | undefined): Partial<Inventory> {
+  if (last === undefined) return {};
+  const { terminatingGateways, instances, imports } = last.inventory;
+  return { terminatingGateways, instances, imports };
+}
+
 // A third of the time that querying 5,000 services takes; with few services, a change still shows within a second.
 const POLL_MS = 500;
+// Ten seconds.
+const POLLS = 20;
 
 async function* resolvers(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['resolvers']> {
-  const path = 'config/service-resolver';
-  for await (const response of blockingQuery(agent, { path }, signal))
-    yield parsed(response, path, 'a list of config entries', resolversOf);
+  for await (const entries of entriesOfKind(agent, 'service-resolver', signal)) yield resolversOf(entries);
 }
 
 /**
@@ -245,15 +268,11 @@ async function* servers(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshP
   }
 }
 
-/** Yields no links where the agent is too old for terminating gateways: it rejects this kind of entry. */
 async function* links(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['links']> {
-  const path = 'config/terminating-gateway';
   try {
-    for await (const response of blockingQuery(agent, { path }, signal))
-      yield parsed(response, path, 'a list of config entries', linksOf);
+    for await (const entries of entriesOfKind(agent, 'terminating-gateway', signal)) yield linksOf(entries);
   } catch (reason) {
-    const isUnknown = reason instanceof AgentError && /invalid config entry kind/i.test(reason.complaint);
-    if (!isMissing(reason) && !isUnknown) throw reason;
+    if (!isMissing(reason)) throw reason;
     yield NO_LINKS;
     await aborted(signal);
   }

@@ -4,6 +4,7 @@ import type {
   CheckStatus,
   GatewayGroup,
   Instance,
+  MeshSettings,
   PeerMeta,
   GatewayResolver,
   TaggedAddress,
@@ -75,13 +76,23 @@ export function gatewayGroupsOf(json: unknown): readonly GatewayGroup[] | undefi
   }));
 }
 
-/** Parses the list of service-resolvers, by {@link serviceKey}. */
-export function resolversOf(json: unknown): ReadonlyMap<string, GatewayResolver> | undefined {
-  if (!Array.isArray(json)) return undefined;
+/** Returns the service-resolvers in a list of entries, by {@link serviceKey}. */
+export function resolversOf(entries: readonly JsonObject[]): ReadonlyMap<string, GatewayResolver> {
   return new Map(
-    objects(json).map((entry) => [serviceKey(text(entry['Name']), text(entry['Namespace'])), resolverOf(entry)]),
+    entries.map((entry) => [serviceKey(text(entry['Name']), text(entry['Namespace'])), resolverOf(entry)]),
   );
 }
+
+/** Parses the entry `mesh`, reduced to the settings that matter for TCP through gateways. */
+export function meshSettingsOf(entry: JsonObject): MeshSettings {
+  return {
+    peersThroughGateways: object(entry['Peering'])?.['PeerThroughMeshGateways'] === true,
+    allowsPermissiveTls: entry['AllowEnablingPermissiveMutualTLS'] === true,
+  };
+}
+
+/** The service name of Consul's servers. */
+export const CONSUL = 'consul';
 
 /** Returns the key of a service, since names are unique only within a namespace. */
 export function serviceKey(service: string, namespace: string): string {

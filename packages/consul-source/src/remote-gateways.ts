@@ -19,6 +19,13 @@ export interface GatewayGroupsOptions {
    * follow as they arrive.
    */
   readonly awaitsAll: boolean;
+  /** The groups yielded last, also by an earlier call with the same object, which is updated. */
+  readonly memory: GatewayMemory;
+}
+
+/** The last groups, for the successor of a failed watch: a datacenter that it has not seen yet was not removed. */
+export interface GatewayMemory {
+  groups: readonly GatewayGroup[];
 }
 
 /**
@@ -43,7 +50,10 @@ export async function* gatewayGroups(
     for (let seen = 0; !signal.aborted;) {
       const groups = watch.groups();
       const present = JSON.stringify(groups);
-      if (groups !== undefined && present !== last) yield groups;
+      if (groups !== undefined && present !== last) {
+        options.memory.groups = groups;
+        yield groups;
+      }
       last = groups === undefined ? last : present;
       await watch.changes.changed(seen, signal, watch.restMs);
       seen = watch.changes.revision;
@@ -63,15 +73,19 @@ class GatewayWatch {
   readonly #datacenters: Watched<readonly string[]>;
   readonly #direct: QuerySet<GatewayGroup>;
   readonly #options: GatewayGroupsOptions;
-  readonly #lastStates = new Map<string, GatewayGroup>();
+  /** Used for a datacenter until it has responded itself. */
+  readonly #lastStates: Map<string, GatewayGroup>;
   readonly #startedAt = performance.now();
 
   constructor(agent: Agent, options: GatewayGroupsOptions, signal: AbortSignal) {
     this.#options = options;
+    const { groups } = options.memory;
+    this.#lastStates = new Map(groups.filter(isKnown).map((group) => [group.datacenter, group]));
     const changed = (): void => this.changes.set();
     this.#agent = agent;
     this.#states = new Watched((inner) => federationStates(agent, inner), { changed, signal });
-    this.#datacenters = new Watched((inner) => datacenters(agent, inner), { changed, signal });
+    const recent = groups.map(({ datacenter }) => datacenter);
+    this.#datacenters = new Watched((inner) => datacenters(agent, recent, inner), { changed, signal });
     this.#direct = new QuerySet({ changed, atATime: AT_A_TIME, isOverload });
     this.#direct.run(signal);
   }
@@ -119,7 +133,14 @@ class GatewayWatch {
     const everyMs = state === undefined ? QUERY_MS : CHECK_MS;
     return {
       stamp: `${Math.floor(performance.now() / everyMs)} ${JSON.stringify(state)}`,
-      send: (signal: AbortSignal) => gatewaysIn(this.#agent, datacenter, signal),
+      send: async (signal: AbortSignal) => {
+        const group = await gatewaysIn(this.#agent, datacenter, signal);
+        const before = this.#direct.get(datacenter)?.value ?? this.#lastStates.get(datacenter);
+        if (isKnown(group) || before === undefined || !isKnown(before)) return group;
+        // A server that has lost its state has none until agents register again.
+        await pause(EMPTIED_REST_MS, signal);
+        return gatewaysIn(this.#agent, datacenter, signal);
+      },
     };
   }
 
@@ -150,6 +171,8 @@ const TICK_MS = 5_000;
 const QUERY_MS = 10_000;
 const CHECK_MS = 60_000;
 const AT_A_TIME = 4;
+// Before the second query of a datacenter that no longer has any gateway.
+const EMPTIED_REST_MS = 1_000;
 
 /** Yields no states where the agent does not have the query, or the token may not use it. */
 async function* federationStates(agent: Agent, signal: AbortSignal): AsyncGenerator<States> {
@@ -172,15 +195,29 @@ async function* federationStates(agent: Agent, signal: AbortSignal): AsyncGenera
 // Agents and policies rarely change.
 const REFUSED_REST_MS = 60_000;
 
-async function* datacenters(agent: Agent, signal: AbortSignal): AsyncGenerator<readonly string[]> {
+/** Yields the datacenters in any of the last few lists: a server that has just started knows only its own at first. */
+async function* datacenters(
+  agent: Agent,
+  known: readonly string[],
+  signal: AbortSignal,
+): AsyncGenerator<readonly string[]> {
   const path = 'catalog/datacenters';
-  while (!signal.aborted) {
+  let recent = Array.from({ length: LISTS }, () => known);
+  for await (const response of blockingQuery(agent, { path, repeats: true }, signal)) {
     // The list is never empty: it contains at least the local datacenter.
-    yield parsed(await agent.request({ path }, signal), path, 'a list of names', (json) =>
+    const names = parsed(response, path, 'a list of names', (json) =>
       Array.isArray(json) && json.length > 0 ? list(json).map(text) : undefined,
     );
-    await pause(QUERY_MS, signal);
+    recent = [names, ...recent].slice(0, LISTS);
+    yield [...new Set(recent.flat())];
   }
+}
+
+// One every five seconds.
+const LISTS = 5;
+
+function isKnown({ gateways }: GatewayGroup): boolean {
+  return gateways.length > 0;
 }
 
 async function gatewaysIn(agent: Agent, datacenter: string, signal: AbortSignal): Promise<GatewayGroup> {

@@ -1,3 +1,4 @@
+import { standInAgent } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 import { blockingQuery, hashQuery, openAgent } from '../src/index.ts';
 import type { Agent } from '../src/index.ts';
@@ -67,6 +68,40 @@ describe('a blocking query', () => {
     );
     expect(logged.map(({ found }) => found)).toEqual([false, true]);
   });
+
+  it('polls what is answered at once and without an index, as agents of 1.8 answer about intentions', async () => {
+    const script = ['a', 'b', 'c'].map((body) => ({ body }));
+    const startedAt = performance.now();
+    const { queried } = await run(script, (agent, signal) => blockingQuery(agent, { path: 'x' }, signal), 3);
+    expect(queried).toHaveLength(3);
+    expect(performance.now() - startedAt).toBeGreaterThan(4_000);
+  }, 15_000);
+
+  it.each([
+    ['504', { kind: 'status', status: 504 }],
+    ['a reset', { kind: 'cut' }],
+  ] as const)(
+    'that is cut off by a proxy with %s is asked again at once, and held for less time',
+    async (_how, fault) => {
+      await using server = await standInAgent({ holdsAtMost: { ms: 1_500, fault } });
+      const agent = openAgent({ address: server.address }, 1);
+      const stop = new AbortController();
+      const responses = blockingQuery(agent, { path: 'agent/connect/ca/roots' }, stop.signal);
+      await responses.next();
+      const changed = responses.next();
+      await expect.poll(() => server.requests.length, { timeout: 10_000 }).toBe(5);
+      server.change({ trustDomain: 'other.consul' });
+      expect((await changed).value.text).toContain('other.consul');
+      const [first, held, unheld, shorter] = server.requests;
+      expect([first, unheld]).toEqual(Array.from({ length: 2 }, () => 'GET agent/connect/ca/roots'));
+      expect(held).toContain('wait=30s');
+      const [, ms] = /wait=(\d+)ms$/.exec(shorter ?? '') ?? [];
+      expect(Number(ms)).toBeLessThan(1_500);
+      stop.abort();
+      await agent.close();
+    },
+    15_000,
+  );
 
   it('ends without an open query when it is aborted', async () => {
     await using server = await scriptedAgent([at('5', 'a')]);

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { definitionOf } from '../src/index.ts';
+import { definitionOf } from '../src/definition.ts';
 
 it('a registration is read as a mesh gateway’s definition, whatever else a later Consul says in it', () => {
   const registration = {

@@ -135,7 +135,6 @@ const CASES: Readonly<Record<string, StandInAgentOptions>> = {
   'mesh-gateway-peering-control-plane': {
     mesh: {
       entries: THROUGH,
-      peerings: [{ Name: 'peer-a' }],
       servers: [
         { node: 'replica', address: '127.0.0.10', meta: { grpc_tls_port: '8503', read_replica: 'true' } },
         { node: 'node1', address: '127.0.0.1', meta: { grpc_tls_port: '8503' } },

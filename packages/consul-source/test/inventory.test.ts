@@ -60,7 +60,7 @@ describe('the inventory', () => {
       { ...SIDECAR, ModifyIndex: sidecar },
       { ...GATEWAY, Service: 'Tgw', ModifyIndex: gateway },
     ];
-    const links = linksOf([{ Name: 'tgw', Services: [{ Name: 'LEGACY' }] }]) ?? new Map();
+    const links = linksOf([{ Name: 'tgw', Services: [{ Name: 'LEGACY' }] }]);
     const digests = (gateway: number, sidecar: number): ReadonlyMap<string, string | undefined> =>
       digestsOf(inventory([{ ...NODE, Services: services(gateway, sidecar) }]), links);
     const before = digests(1, 1);

@@ -163,7 +163,8 @@ describe('peering', () => {
     const { peerings: _peerings, exports: _exports, ...rest } = MESH;
     agent.change({ ...rest, services: [...APPLICATIONS, DB, API] });
     const after = await routes.until((at) => at.routes.length < 4);
-    expect(Object.keys(byName(after)).toSorted()).toEqual(['service:api', 'service:db']);
+    // The next peer will come through the gateways, too.
+    expect(Object.keys(byName(after)).toSorted()).toEqual(['peering-servers:dc1', 'service:api', 'service:db']);
   });
 
   it('follows the gateways of a peer: a new one, and one in maintenance', async () => {
@@ -203,7 +204,78 @@ describe('peering', () => {
     expect(warningsOf(after)).toEqual([]);
   });
 
-  it('queries exports of many peers over few connections', { timeout: 40_000 }, async () => {
+  it('has a name for its own servers before there is any peer, as soon as they are reached through gateways', async () => {
+    const { peerings: _peerings, exports: _exports, entries = [], ...alone } = MESH;
+    await using agent = await standInAgent({ mesh: { ...alone, services: [...APPLICATIONS, DB] } });
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    expect(byName(await routes.until(() => true))).toEqual({ 'service:db': '10.0.0.2:20000' });
+    agent.change({ ...alone, services: [...APPLICATIONS, DB], entries });
+    await routes.until((at) => shown(at, 'peering-servers:dc1') === '10.0.0.10:8503');
+    agent.change({ ...alone, services: [...APPLICATIONS, DB] });
+    await routes.until((at) => shown(at, 'peering-servers:dc1') === undefined);
+  });
+
+  it('keeps the exports to all peers when another one comes, however many there are', async () => {
+    const meshOf = (count: number): StandInMesh => {
+      const peers = Array.from({ length: count }, (_, index) => `peer-${index}`);
+      return {
+        ...MESH,
+        peerings: peers.map((Name) => ({ Name })),
+        exports: Object.fromEntries(peers.map((peer) => [peer, ['db']])),
+        services: [...APPLICATIONS, DB],
+      };
+    };
+    const exportsIn = ({ routes }: RouteSnapshot): number =>
+      routes.filter(({ kind, backends }) => kind === 'exported-service' && backends.length > 0).length;
+    await using agent = await standInAgent({ mesh: meshOf(2) });
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    await routes.until((at) => exportsIn(at) === 2);
+    const seen: number[] = [];
+    const whole = routes.until((at) => seen.push(exportsIn(at)) > 0 && exportsIn(at) === 8);
+    for (let count = 3; count <= 8; count += 1) {
+      agent.change(meshOf(count));
+      await routes.until((at) => exportsIn(at) === count);
+    }
+    await whole;
+    expect(seen).toEqual(seen.toSorted((a, b) => a - b));
+  });
+
+  it('outlives one answer that there is none, and ends with the second', { timeout: 60_000 }, async () => {
+    await using agent = await standInAgent({ mesh: MESH });
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    await routes.until((at) => at.routes.length === 6);
+    agent.misbehave({ kind: 'status', status: 404 }, (path) => path === 'peerings');
+    const doubted = await routes.until((at) => warningsOf(at).some((one) => one.includes('keeping the peers')));
+    expect(byName(doubted)).toEqual(ROUTES);
+    const after = await routes.until((at) => at.routes.length < 6);
+    expect(byName(after)).toEqual({ 'service:db': '10.0.0.2:20000', 'service:api': '10.0.0.3:20000' });
+    expect(warningsOf(after)).toEqual([]);
+  });
+
+  it('keeps what peers export while the agent denies the list of nodes, and follows services by their names', async () => {
+    await using agent = await standInAgent({ mesh: MESH });
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    await routes.until((at) => at.routes.length === 6);
+    const lost: string[] = [];
+    const over = new AbortController();
+    const watching = routes.until((at) => {
+      for (const name of Object.keys(ROUTES)) if ((shown(at, name) ?? '') === '') lost.push(name);
+      return over.signal.aborted;
+    });
+    agent.misbehave({ kind: 'status', status: 404 }, (path) => path === 'internal/ui/nodes');
+    await expect.poll(() => agent.requests.filter((one) => one.includes('catalog/services')).length).toBeGreaterThan(1);
+    agent.change({ ...MESH, services: [...APPLICATIONS, DB, { ...API, status: 'critical' }, REFUNDS, REFUNDS_ITSELF] });
+    const changed = await routes.until((at) => shown(at, 'service:api') === '10.0.0.3:20000 unhealthy');
+    expect(warningsOf(changed)).toEqual([]);
+    over.abort();
+    agent.misbehave(undefined);
+    agent.change({ ...MESH, services: [...APPLICATIONS, DB, API] });
+    await watching;
+    expect(lost).toEqual([]);
+    await routes.until((at) => shown(at, 'imported:cloud/refunds') === undefined);
+  }, 30_000);
+
+  it('queries exports of many peers over few connections', { timeout: 20_000 }, async () => {
     const peers = Array.from({ length: 40 }, (_, index) => `peer-${index}`);
     const mesh = {
       ...MESH,

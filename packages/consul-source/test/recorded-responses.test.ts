@@ -6,15 +6,10 @@ import { standInAgent } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 import { consulSource } from '../src/index.ts';
 import { readingNodes } from '../src/inventory.ts';
-import {
-  exportedNamesOf,
-  exportsInEntries,
-  isThroughGateways,
-  peerOf,
-  peersOf,
-} from '../src/peering/peering-records.ts';
+import { exportedNamesOf, exportsInEntries, peerOf, peersOf } from '../src/peering/peering-records.ts';
 import { exportChainOf } from '../src/peering/peering-records.ts';
-import { instancesOf } from '../src/records.ts';
+import type { JsonObject } from '../src/json.ts';
+import { instancesOf, meshSettingsOf } from '../src/records.ts';
 import { consulAuthorizer } from '../src/sidecar/authorizer.ts';
 import { proxyDefinitionOf } from '../src/sidecar/proxy-definition.ts';
 import { consulProxySource } from '../src/sidecar/proxy-source.ts';
@@ -60,7 +55,7 @@ describe('a recorded answer about', () => {
         .toSorted(),
     ).toEqual(names.toSorted());
     expect(exportsInEntries(body(37), 'gamma')).toEqual([]);
-    expect(isThroughGateways(body(76))).toBe(true);
+    expect(meshSettingsOf(body(76) as JsonObject).peersThroughGateways).toBe(true);
   });
 
   it.each([
@@ -141,10 +136,12 @@ describe('from recorded answers', () => {
   });
 
   it('a peering whose deletion has begun has no name any more, whatever its state', async () => {
-    const responses = { ...responsesOf(35, 76), peerings: [body(85)], 'peering/alpha': body(85) };
+    const responses = { ...responsesOf(35, 76, 83), peerings: [body(85)], 'peering/alpha': body(85) };
     await using agent = await standInAgent({ mesh: { datacenter: 'beta', trustDomain: BETA }, responses });
     await using routes = new Watched(consulSource({ address: agent.address, datacenter: 'beta' }));
-    expect(namesAndBackends(await routes.until(() => true))).toEqual({});
+    // That of the own servers is there before the first peer, and after the last one.
+    const own = { [`server.beta.peering.${BETA}`]: '127.0.71.1:8503' };
+    expect(namesAndBackends(await routes.until(() => true))).toEqual(own);
   });
 
   it('a sidecar reaches an upstream of a peer, and fails over to one', async () => {

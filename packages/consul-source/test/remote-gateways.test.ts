@@ -72,6 +72,40 @@ describe('the gateways of a datacenter', () => {
     expect(warnings).toContainEqual(expect.stringContaining('dc2: has no mesh gateway'));
   });
 
+  it('outlive a list without the datacenter, and an answer of it without them, as of servers that have just started', async () => {
+    const LISTS = 'catalog/datacenters';
+    const SERVICES = 'internal/ui/services?dc=dc2';
+    await using agent = await standInAgent({ mesh: MESH, responses: { [STATES]: {} } });
+    await using routes = new Watched(consulSource({ address: agent.address }));
+    await routes.until((at) => shown(at, 'datacenter:dc2') === '198.18.0.2:443');
+    const asked = (path: string): number => agent.requests.filter((one) => one === `GET ${path}`).length;
+    const lost: (string | undefined)[] = [];
+    const over = new AbortController();
+    const watching = routes.until((at) => {
+      if (shown(at, 'datacenter:dc2') !== '198.18.0.2:443') lost.push(shown(at, 'datacenter:dc2'));
+      return over.signal.aborted;
+    });
+    // The agent itself fails for a moment, and knows nobody else when it is back.
+    agent.misbehave({ kind: 'cut' });
+    await routes.failure('agent');
+    const before = agent.requests.length;
+    agent.respond({ [STATES]: {}, [LISTS]: ['dc1'] });
+    agent.misbehave(undefined);
+    await expect
+      .poll(() => agent.requests.slice(before).some((one) => one.includes(LISTS)), { timeout: 15_000 })
+      .toBe(true);
+    agent.respond({ [STATES]: {}, [SERVICES]: [{ Name: 'consul' }] });
+    const first = asked(SERVICES);
+    await expect.poll(() => asked(SERVICES) - first, { timeout: 15_000 }).toBeGreaterThan(0);
+    agent.respond({ [STATES]: {} });
+    await expect.poll(() => asked(SERVICES) - first, { timeout: 15_000 }).toBeGreaterThan(1);
+    over.abort();
+    agent.change({ remoteGateways: { dc2: [{ ...GATEWAY, status: 'critical' }] } });
+    await routes.until((at) => shown(at, 'datacenter:dc2') === '198.18.0.2:443 unhealthy');
+    await watching;
+    expect(lost.filter((one) => one !== '198.18.0.2:443 unhealthy')).toEqual([]);
+  }, 60_000);
+
   it('that is silent keep no local route waiting: they are missing with a warning, and come when it answers', async () => {
     const services = [
       { name: 'db', port: 80 },

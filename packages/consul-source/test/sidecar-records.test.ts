@@ -1,6 +1,7 @@
 import { explainMode, NO_ENTRIES } from '@meshgate/mesh';
 import type { UpstreamDefinition } from '@meshgate/mesh';
 import { describe, expect, it } from 'vitest';
+import type { JsonObject } from '../src/json.ts';
 import { chainOf } from '../src/sidecar/chain.ts';
 import { attributedMode, ownEntriesOf } from '../src/sidecar/own-entries.ts';
 import { proxyDefinitionOf } from '../src/sidecar/proxy-definition.ts';
@@ -84,7 +85,7 @@ describe('the registration of a proxy', () => {
 
 describe('who decided a mode, told from what an agent shows', () => {
   const mode = (value: string | undefined, object: string) => (value === undefined ? {} : { mode: { value, object } });
-  const entry = (value: string | undefined, over: object = {}) =>
+  const entry = (value: string | undefined, over: JsonObject = {}): JsonObject =>
     value === undefined ? over : { MeshGateway: { Mode: value }, ...over };
 
   /** Modes as the registration shows them, and as the entries say. */

@@ -35,11 +35,6 @@ export class PeerStatus {
     this.#changes.set();
   }
 
-  /** Whether the agent denied access to the list of peers. */
-  get isRefused(): boolean {
-    return this.#response?.warning !== undefined;
-  }
-
   /** Calls `changed` after each change, until `signal` aborts. */
   async watch(changed: () => void, signal: AbortSignal): Promise<void> {
     const changes = this.#changes.watch(signal);
@@ -57,12 +52,13 @@ export class PeerStatus {
     const without = [...new Set(peers)].filter((peer) => !Object.hasOwn(this.#bundles, peer));
     return without.flatMap((peer) => {
       const known = response.peers.find(({ name }) => name === peer);
-      if (response.warning === undefined && (known === undefined || known.roots.length > 0)) return [];
-      const why =
-        response.warning === undefined
-          ? `the agent shows none for its ${known?.state ?? ''} peering (Consul before 1.14 never does)`
-          : 'the token needs peering = "read" (or operator = "read")';
-      return `roots of peer ${peer} cannot be read, its services are not trusted: ${why}; or set trustBundles: { ${peer}: FILE }`;
+      const hasRoots = known !== undefined && known.roots.length > 0;
+      if (!response.isRefused && (known === undefined || hasRoots)) return [];
+      const why = response.isRefused
+        ? 'the token needs peering = "read" (or operator = "read")'
+        : `the agent shows none for its ${known?.state ?? ''} peering (Consul before 1.14 never does)`;
+      const effect = hasRoots ? 'those read last stay trusted' : 'its services are not trusted';
+      return `roots of peer ${peer} cannot be read, ${effect}: ${why}; or set trustBundles: { ${peer}: FILE }`;
     });
   }
 }

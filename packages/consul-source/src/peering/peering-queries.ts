@@ -1,14 +1,20 @@
 import { pause } from '@meshgate/core';
 import type { ClusterPeer } from '@meshgate/mesh';
 import { AgentError, fresh, parsed } from '../agent.ts';
-import type { Agent, AgentResponse } from '../agent.ts';
+import type { Agent } from '../agent.ts';
 import { blockingQuery } from '../blocking-query.ts';
-import { exportedNamesOf, exportsInEntries, exportsTo, isThroughGateways, peerOf, peersOf } from './peering-records.ts';
+import { entriesOfKind } from '../config-entries.ts';
+import type { JsonObject } from '../json.ts';
+import { exportedNamesOf, exportsInEntries, exportsTo, peerOf, peersOf } from './peering-records.ts';
 import type { ExportedName } from './peering-records.ts';
 
 /** The list of peerings, as an agent reports it. */
 export interface PeersResponse {
   readonly peers: readonly ClusterPeer[];
+  /** Whether the agent has peering. Remains true until a second response denies it. */
+  readonly isOn: boolean;
+  /** Set when the token may not read the list. */
+  readonly isRefused?: true;
   /** Why peerings are missing from the list: the token lacks a permission, or the agent no longer has peering. */
   readonly warning?: string;
 }
@@ -25,29 +31,23 @@ export async function* peerResponses(
   known: KnownPeers,
   signal: AbortSignal,
 ): AsyncGenerator<PeersResponse> {
-  for (let index = 0; !signal.aborted;) {
-    const held = index === 0 ? {} : { index: String(index), wait: `${HELD_MS / 1_000}s` };
-    const response = await agent
-      .request({ path: PEERINGS, query: held, holdMs: HELD_MS * 2 }, signal)
-      .then(fresh)
-      .catch(noPeering);
-    if (response instanceof AgentError) {
-      yield known.withdrawn(response);
-      await pause(ABSENT_REST_MS, signal);
-      continue;
+  const watched = { path: PEERINGS, waitMs: HELD_MS, repeats: true };
+  while (!signal.aborted)
+    try {
+      for await (const response of blockingQuery(agent, watched, signal))
+        yield await known.update(parsed(response, PEERINGS, 'a list of peerings', peersOf), agent, signal);
+    } catch (reason) {
+      const withdrawn = known.withdrawn(noPeering(reason));
+      yield withdrawn;
+      await pause(withdrawn.peers.length === 0 ? ABSENT_REST_MS : CONFIRM_MS, signal);
     }
-    const peers = parsed(response, PEERINGS, 'a list of peerings', peersOf);
-    yield await known.update(peers, agent, signal);
-    await pause(response.index === undefined ? POLL_MS : MIN_REST_MS, signal);
-    index = response.index ?? 0;
-  }
 }
 
 const PEERINGS = 'peerings';
 // Limits the age of a response, because a change of state does not wake a blocking query.
 const HELD_MS = 5_000;
-const POLL_MS = 5_000;
-const MIN_REST_MS = 20;
+// A proxy may respond with 404 while its agent restarts.
+const CONFIRM_MS = 5_000;
 // Policies and agents rarely change; this limits the delay until such a change is noticed.
 const ABSENT_REST_MS = 30_000;
 
@@ -58,8 +58,10 @@ export const NO_RULE =
 /** Returns the error of an agent without peering, or of a token without the permission; throws any other error. */
 export function noPeering(reason: unknown): AgentError {
   if (!(reason instanceof AgentError)) throw reason;
-  const isOff = reason.status === 500 && /peering must be enabled/i.test(reason.complaint);
-  if (reason.status === 404 || reason.status === 403 || isOff) return reason;
+  const { status, complaint } = reason;
+  const isOff = status === 500 && /peering must be enabled/i.test(complaint);
+  const isForbidden = status === FORBIDDEN && !/ACL not found/i.test(complaint);
+  if (status === 404 || isForbidden || isOff) return reason;
   throw reason;
 }
 
@@ -69,6 +71,8 @@ export function noPeering(reason: unknown): AgentError {
  */
 export class KnownPeers {
   #last: ReadonlyMap<string, ClusterPeer>;
+  /** The last response was that there is no peering at all. */
+  #isWithdrawn = false;
 
   /** @param peers peerings that an earlier watch has seen */
   constructor(peers: readonly ClusterPeer[] = []) {
@@ -83,18 +87,27 @@ export class KnownPeers {
       next.set(name, peer);
     }
     this.#last = next;
-    return { peers: [...next.values()] };
+    this.#isWithdrawn = false;
+    return { peers: [...next.values()], isOn: true };
   }
 
-  /** Returns the peerings for an agent that has no peering, or denies access. */
+  /** Returns the peerings for an agent that has no peering, or denies access. Known peers are removed by a second response only. */
   withdrawn({ status, message }: AgentError): PeersResponse {
-    if (status !== 403) this.#last = new Map();
+    const [isRefused, isSecond] = [status === FORBIDDEN, this.#isWithdrawn];
+    this.#isWithdrawn = !isRefused;
+    if (!isRefused && isSecond) this.#last = new Map();
     const peers = [...this.#last.values()];
-    if (status === 403) return { peers, warning: NO_RULE };
-    // The agent had peerings before: peering was disabled since, or another agent responds.
-    return peers.length === 0 ? { peers } : { peers, warning: message };
+    const isOn = peers.length > 0;
+    if (isRefused) return { peers, isOn, isRefused, warning: NO_RULE };
+    return {
+      peers,
+      isOn,
+      ...(isOn && { warning: `${message}: keeping the peers that are known until it says so again` }),
+    };
   }
 }
+
+const FORBIDDEN = 403;
 
 async function isGone(agent: Agent, name: string, signal: AbortSignal): Promise<boolean> {
   const path = peeringPath(name);
@@ -107,18 +120,8 @@ function peeringPath(name: string): string {
 }
 
 /**
- * Follows whether the servers of peers connect through the mesh gateways. `false` where the agent has no such entry, or
- * not this kind of entry.
- */
-export async function* throughGateways(agent: Agent, signal: AbortSignal): AsyncGenerator<boolean> {
-  const path = 'config/mesh/mesh';
-  for await (const response of blockingQuery(agent, { path, mayBeMissing: true }, signal))
-    yield response.found && parsed(response, path, 'an entry of kind mesh', isThroughGateways);
-}
-
-/**
- * Follows the exports to `peer`: from the servers' resolved view of the entry, with wildcards expanded, which requires
- * only `service:read`; where the agent does not have this view, from the documented list, else from the entry itself.
+ * Follows the exports to `peer`: from the servers' resolved view of the entry, with wildcards expanded, which requires only
+ * `service:read`; where the agent does not have this view, from the documented list, else from the entry itself.
  *
  * @param isHeld whether to use blocking queries; when false, polls every few seconds, since a blocking query occupies a
  * connection
@@ -128,10 +131,10 @@ export async function* exportResponses(
   { peer, isHeld }: { readonly peer: string; readonly isHeld: boolean },
   signal: AbortSignal,
 ): AsyncGenerator<readonly ExportedName[]> {
-  const request = { path: EXPORTED, query: { peer } };
+  const request = { path: EXPORTED, query: { peer }, ...(isHeld ? {} : { waitMs: 0 }) };
   try {
-    for await (const response of isHeld ? blockingQuery(agent, request, signal) : polled(agent, request, signal)) {
-      const names = parsed(response, request.path, 'a list of services', exportedNamesOf);
+    for await (const response of blockingQuery(agent, request, signal)) {
+      const names = parsed(response, EXPORTED, 'a list of services', exportedNamesOf);
       if (names.length > 0) yield names;
       else yield await withoutExports(agent, peer, signal);
     }
@@ -186,38 +189,21 @@ async function* exportsByEntries(
 const NO_EXPORTS_RULE =
   'what is exported to peers cannot be read: the token needs service_prefix "" read, or mesh = "read"';
 
-async function* polled(
-  agent: Agent,
-  request: { readonly path: string; readonly query: Readonly<Record<string, string>> },
-  signal: AbortSignal,
-): AsyncGenerator<AgentResponse> {
-  while (!signal.aborted) {
-    yield fresh(await agent.request(request, signal));
-    await pause(POLL_MS, signal);
-  }
-}
-
 async function confirmPeer(agent: Agent, name: string, signal: AbortSignal): Promise<void> {
   const path = peeringPath(name);
   const response = await agent.request({ path, mayBeMissing: true }, signal);
   if (response.found) parsed(response, path, 'a peering', peerOf);
 }
 
-/** Kinds of configuration entries that determine a discovery chain. */
-export const CHAIN_KINDS = [
-  'proxy-defaults',
-  'service-defaults',
-  'service-resolver',
-  'service-router',
-  'service-splitter',
-] as const;
+/** The configuration entries of one kind. */
+export interface CountedEntries {
+  readonly entries: readonly JsonObject[];
+  /** Number of changes so far. */
+  readonly count: number;
+}
 
-/** Follows the entries of one kind. Yields a new number at each change. */
-export async function* entryChanges(agent: Agent, kind: string, signal: AbortSignal): AsyncGenerator<number> {
-  let changes = 0;
-  const responses = blockingQuery(agent, { path: `config/${kind}` }, signal);
-  for (let next = await responses.next(); next.done !== true; next = await responses.next()) {
-    changes += 1;
-    yield changes;
-  }
+/** Follows the entries of one kind and counts their changes. */
+export async function* countedEntries(agent: Agent, kind: string, signal: AbortSignal): AsyncGenerator<CountedEntries> {
+  let count = 0;
+  for await (const entries of entriesOfKind(agent, kind, signal)) yield { entries, count: (count += 1) };
 }

@@ -68,16 +68,6 @@ export function exportsInEntries(json: unknown, peer: string): readonly Exported
   return services.filter((service) => objects(service['Consumers']).some(isFor)).map(exportedName);
 }
 
-/**
- * Parses `/v1/config/mesh/mesh`: whether the servers of peers connect through the mesh gateways; `undefined` for
- * another entry.
- */
-export function isThroughGateways(json: unknown): boolean | undefined {
-  const entry = object(json);
-  if (text(entry?.['Kind']) !== 'mesh') return undefined;
-  return object(entry?.['Peering'])?.['PeerThroughMeshGateways'] === true;
-}
-
 /** Parses `/v1/discovery-chain/SERVICE`, reduced to the fields that a gateway needs for an exported service. */
 export function exportChainOf(json: unknown): ExportChain | undefined {
   const chain = object(object(json)?.['Chain']);

@@ -1,96 +1,71 @@
 import { QuerySet, Watched, WatchSet } from '@meshgate/core/parts';
 import type { Query, Watch, WatchOptions } from '@meshgate/core/parts';
-import type {
-  CatalogService,
-  ExportChain,
-  ExportedService,
-  ImportedService,
-  ClusterPeer,
-  PeeringCatalog,
-} from '@meshgate/mesh';
+import type { CatalogService, ExportChain, ExportedService, ImportedService, PeeringCatalog } from '@meshgate/mesh';
 import { fresh, isOverload, parsed, reasonOf } from '../agent.ts';
 import type { Agent } from '../agent.ts';
-import { serviceKey } from '../records.ts';
-import {
-  CHAIN_KINDS,
-  entryChanges,
-  exportResponses,
-  KnownPeers,
-  peerResponses,
-  throughGateways,
-} from './peering-queries.ts';
-import type { PeersResponse } from './peering-queries.ts';
+import { CONSUL, meshSettingsOf, serviceKey } from '../records.ts';
+import { countedEntries, exportResponses, KnownPeers, peerResponses } from './peering-queries.ts';
+import type { CountedEntries, PeersResponse } from './peering-queries.ts';
 import { exportChainOf } from './peering-records.ts';
 import type { ExportedName } from './peering-records.ts';
 
 /** The values of an earlier watch of peerings. */
 export interface KnownPeering {
   readonly peers: PeersResponse | undefined;
-  readonly isThrough: boolean | undefined;
+  readonly isThrough: boolean;
+  /** By peer. */
   readonly exports: ReadonlyMap<string, readonly ExportedName[]>;
+  /** By service. */
   readonly chains: ReadonlyMap<string, ExportChain>;
 }
 
 /**
- * Watches cluster peering: the peers, the exports to each, their discovery chains, and whether the servers connect
- * through the gateways. A part that fails keeps its last value. While there is no peer, only the list of peers is
- * queried.
+ * Watches cluster peering: the peers, the exports to each, their discovery chains, and whether the servers connect through the
+ * gateways. A part that fails keeps its last value. Without peering nothing but the list of peers is queried; without a peer, also
+ * whether the first one will come through the gateways.
  */
 export class PeeringWatch {
   readonly #agent: Agent;
-  readonly #options: WatchOptions;
-  readonly #known: KnownPeering;
   readonly #peers: Watched<PeersResponse>;
   readonly #exports: WatchSet<readonly ExportedName[]>;
+  /** By kind. */
+  readonly #entries: WatchSet<CountedEntries>;
   readonly #chains: QuerySet<ExportChain>;
-  /** Discovery chains of exports, by service. */
-  #lastChains: ReadonlyMap<string, ExportChain>;
-  /** Watched as soon as there is a peer. */
-  #more: { readonly isThrough: Watched<boolean>; readonly entries: WatchSet<number> } | undefined;
+  #last: Omit<KnownPeering, 'peers'>;
 
   /** @param known values of an earlier watch, used until this watch has its own */
   constructor(agent: Agent, options: WatchOptions, known: KnownPeering = NOTHING_KNOWN) {
     this.#agent = agent;
-    this.#options = options;
-    this.#known = known;
-    this.#lastChains = known.chains;
+    this.#last = known;
     const seen = new KnownPeers(known.peers?.peers);
     this.#peers = new Watched((signal) => peerResponses(agent, seen, signal), options, known.peers);
     this.#exports = new WatchSet(options);
+    this.#entries = new WatchSet(options);
     this.#chains = new QuerySet({ changed: options.changed, atATime: AT_A_TIME, isOverload });
     this.#chains.run(options.signal);
   }
 
   /** Returns the current values, for a later watch. */
   get known(): KnownPeering {
-    const peers = this.#peers.reading.value;
-    return {
-      peers,
-      isThrough: this.#isThrough,
-      exports: new Map(this.#live.map(({ name }) => [name, this.#exportsTo(name)])),
-      chains: this.#lastChains,
-    };
+    return { ...this.#last, peers: this.#peers.reading.value };
   }
 
   /** Whether every query has succeeded or failed. */
   get converged(): boolean {
-    if (this.#peers.reading.state === 'waiting') return false;
-    if (this.#live.length === 0) return true;
-    const entries = this.#more?.entries.readings ?? [];
-    const others = [this.#more?.isThrough.reading, ...entries, ...this.#exports.readings];
-    return others.every((reading) => reading !== undefined && reading.state !== 'waiting') && this.#chains.converged;
+    const readings = [this.#peers.reading, ...this.#entries.readings, ...this.#exports.readings];
+    return readings.every(({ state }) => state !== 'waiting') && this.#chains.converged;
   }
 
   /** Reports missing permissions, and parts that keep an older value. */
   get warnings(): readonly string[] {
-    const { value, error } = this.#peers.reading;
-    const failures = [
-      error,
-      this.#more?.isThrough.reading.error,
-      ...(this.#more?.entries.readings ?? []).map((reading) => reading.error),
-      ...this.#exports.readings.map((reading) => reading.error),
-      ...this.#chains.readings.map((reading) => reading.error),
-    ].flatMap((failure) => (failure === undefined ? [] : [`peering: ${reasonOf(failure)}`]));
+    const { value } = this.#peers.reading;
+    const watched = [
+      this.#peers.reading,
+      ...this.#entries.readings,
+      ...this.#exports.readings,
+      ...this.#chains.readings,
+    ];
+    const failures = watched.flatMap(({ error }) => (error === undefined ? [] : [`peering: ${reasonOf(error)}`]));
     return [...(value?.warning === undefined ? [] : [value.warning]), ...new Set(failures)];
   }
 
@@ -100,86 +75,74 @@ export class PeeringWatch {
    * @param services services of this datacenter: chains are queried for those that are exported and have instances
    */
   update(services: readonly CatalogService[], imports: readonly ImportedService[]): PeeringCatalog | undefined {
-    const peers = this.#peers.reading.value?.peers ?? [];
-    this.#follow();
-    const exported = this.#exported(services);
+    const { peers = [], isOn = false } = this.#peers.reading.value ?? {};
+    const live = peers.filter(({ isDeleted }) => !isDeleted).map(({ name }) => name);
+    this.#follow(live, isOn);
+    const isThrough = isOn && this.#isThrough;
+    const exports = new Map(live.map((peer) => [peer, this.#exportsTo(peer)]));
+    const exported = exportedAmong(services, exports);
     this.#chains.set(new Map(Array.from(exported, ([key, service]) => [key, this.#chainQuery(service)])));
-    const chains = Array.from(exported.keys(), (key): [string, ExportChain | undefined] => [
-      key,
-      this.#chains.get(key)?.value ?? this.#lastChains.get(key),
-    ]);
-    this.#lastChains = new Map(chains.filter((entry): entry is [string, ExportChain] => entry[1] !== undefined));
-    if (peers.length === 0) return undefined;
-    const exports = Array.from(exported, ([key, service]): ExportedService => {
-      const chain = this.#lastChains.get(key);
-      return chain === undefined ? service : { ...service, chain };
-    });
-    return { peers, exports, imports, throughGateways: this.#isThrough ?? false };
+    const chains = new Map(Array.from(exported.keys()).flatMap((key) => this.#chainOf(key)));
+    this.#last = { isThrough, exports, chains };
+    if (!isOn) return undefined;
+    return {
+      peers,
+      exports: Array.from(exported, ([key, service]) => {
+        const chain = chains.get(key);
+        return chain === undefined ? service : { ...service, chain };
+      }),
+      imports,
+      throughGateways: isThrough,
+    };
   }
 
   /** Resolves when all watches have ended. */
   async end(): Promise<void> {
     this.#chains.rest();
-    await Promise.all([this.#peers.end(), this.#exports.end(), this.#more?.isThrough.end(), this.#more?.entries.end()]);
+    await Promise.all([this.#peers.end(), this.#exports.end(), this.#entries.end()]);
   }
 
-  get #live(): readonly ClusterPeer[] {
-    return (this.#peers.reading.value?.peers ?? []).filter(({ isDeleted }) => !isDeleted);
-  }
-
-  get #isThrough(): boolean | undefined {
-    return this.#more?.isThrough.reading.value ?? this.#known.isThrough;
-  }
-
-  /** Starts to follow the exports to new peers, and stops for peers that are gone. */
-  #follow(): void {
-    const live = this.#live;
+  /** Starts to follow the exports to new peers and the entries that determine them, and stops for peers that are gone. */
+  #follow(live: readonly string[], isOn: boolean): void {
     const isHeld = live.length <= MAX_HELD;
-    const watches = live.map(({ name: peer }): [string, Watch<readonly ExportedName[]>] => [
-      exportsKey(peer, isHeld),
-      (signal) => exportResponses(this.#agent, { peer, isHeld }, signal),
-    ]);
-    this.#exports.set(new Map(watches));
-    if (live.length === 0) return;
-    if (this.#more !== undefined) return;
-    const entries = new WatchSet<number>(this.#options);
-    const kinds = CHAIN_KINDS.map((kind): [string, Watch<number>] => [
-      kind,
-      (signal) => entryChanges(this.#agent, kind, signal),
-    ]);
-    entries.set(new Map(kinds));
-    this.#more = {
-      isThrough: new Watched((signal) => throughGateways(this.#agent, signal), this.#options, this.#known.isThrough),
-      entries,
-    };
+    this.#exports.set(
+      new Map(
+        live.map((peer): [string, Watch<readonly ExportedName[]>] => [
+          exportsKey(peer, isHeld),
+          (signal) => exportResponses(this.#agent, { peer, isHeld }, signal),
+        ]),
+      ),
+    );
+    const kinds = [...(isOn ? ['mesh'] : []), ...(live.length === 0 ? [] : CHAIN_KINDS)];
+    this.#entries.set(
+      new Map(
+        kinds.map((kind): [string, Watch<CountedEntries>] => [
+          kind,
+          (signal) => countedEntries(this.#agent, kind, signal),
+        ]),
+      ),
+    );
   }
 
+  get #isThrough(): boolean {
+    const entries = this.#entries.get('mesh')?.value?.entries;
+    return entries === undefined ? this.#last.isThrough : meshSettingsOf(entries[0] ?? {}).peersThroughGateways;
+  }
+
+  /** Keeps the last value while there is no response, for example after a change from blocking to polling. */
   #exportsTo(peer: string): readonly ExportedName[] {
     const reading = this.#exports.get(exportsKey(peer, true)) ?? this.#exports.get(exportsKey(peer, false));
-    return reading?.value ?? this.#known.exports.get(peer) ?? [];
+    return reading?.value ?? this.#last.exports.get(peer) ?? [];
   }
 
-  /** Returns the exported services among `services`, by key. A wildcard covers all services except Consul's own. */
-  #exported(services: readonly CatalogService[]): ReadonlyMap<string, ExportedService> {
-    const peersOf = new Map<string, string[]>();
-    for (const { name: peer } of this.#live)
-      for (const { name, namespace } of this.#exportsTo(peer)) {
-        const key = serviceKey(name, namespace);
-        peersOf.set(key, [...(peersOf.get(key) ?? []), peer]);
-      }
-    const exported = new Map<string, ExportedService>();
-    for (const { name, namespace = '' } of services) {
-      const everywhere = name === 'consul' ? [] : (peersOf.get(serviceKey('*', namespace)) ?? []);
-      const key = serviceKey(name, namespace);
-      const peers = [...(peersOf.get(key) ?? []), ...everywhere];
-      if (peers.length > 0) exported.set(key, { name, ...(namespace === '' ? {} : { namespace }), peers });
-    }
-    return exported;
+  #chainOf(key: string): readonly (readonly [string, ExportChain])[] {
+    const chain = this.#chains.get(key)?.value ?? this.#last.chains.get(key);
+    return chain === undefined ? [] : [[key, chain]];
   }
 
   /** Stamp of everything that determines the chains. It also changes every minute, for changes that no entry shows. */
   get #chainStamp(): string {
-    const changes = (this.#more?.entries.readings ?? []).map(({ value = 0 }) => value);
+    const changes = CHAIN_KINDS.map((kind) => this.#entries.get(kind)?.value?.count ?? 0);
     return [...changes, Math.floor(performance.now() / REQUERY_ALL_MS)].join('.');
   }
 
@@ -194,12 +157,36 @@ export class PeeringWatch {
   }
 }
 
-const NOTHING_KNOWN: KnownPeering = {
-  peers: undefined,
-  isThrough: undefined,
-  exports: new Map(),
-  chains: new Map(),
-};
+/** Returns the exported services among `services`, by key. A wildcard covers all services except Consul's own. */
+function exportedAmong(
+  services: readonly CatalogService[],
+  exports: ReadonlyMap<string, readonly ExportedName[]>,
+): ReadonlyMap<string, ExportedService> {
+  const peersOf = new Map<string, string[]>();
+  for (const [peer, names] of exports)
+    for (const { name, namespace } of names) {
+      const key = serviceKey(name, namespace);
+      peersOf.set(key, [...(peersOf.get(key) ?? []), peer]);
+    }
+  const exported = new Map<string, ExportedService>();
+  for (const { name, namespace = '' } of services) {
+    const everywhere = name === CONSUL ? [] : (peersOf.get(serviceKey('*', namespace)) ?? []);
+    const key = serviceKey(name, namespace);
+    const peers = [...(peersOf.get(key) ?? []), ...everywhere];
+    if (peers.length > 0) exported.set(key, { name, ...(namespace === '' ? {} : { namespace }), peers });
+  }
+  return exported;
+}
+
+const NOTHING_KNOWN: KnownPeering = { peers: undefined, isThrough: false, exports: new Map(), chains: new Map() };
+/** Kinds of configuration entries that determine a discovery chain. */
+const CHAIN_KINDS = [
+  'proxy-defaults',
+  'service-defaults',
+  'service-resolver',
+  'service-router',
+  'service-splitter',
+] as const;
 const AT_A_TIME = 4;
 const REQUERY_ALL_MS = 60_000;
 // Each export query occupies a connection to the agent while it blocks.

@@ -3,7 +3,9 @@ import type { Credentials, CredentialsSource, ProxyChoice, TlsSettings } from '@
 import { AgentError, openAgent, parsed } from '../agent.ts';
 import type { Agent, AgentOptions } from '../agent.ts';
 import { blockingQuery } from '../blocking-query.ts';
+import { entriesOfKind } from '../config-entries.ts';
 import { list, object, text } from '../json.ts';
+import type { JsonObject } from '../json.ts';
 import { bundlesIn, peerTrust, PeerStatus } from '../peering/peer-trust.ts';
 import type { TrustBundles } from '../peering/peer-trust.ts';
 import { KnownPeers, peerResponses } from '../peering/peering-queries.ts';
@@ -11,7 +13,6 @@ import type { PeersResponse } from '../peering/peering-queries.ts';
 import { meshRoots } from '../roots.ts';
 import { proxyFinder } from './find-proxy.ts';
 import type { FindProxy } from './find-proxy.ts';
-import { meshEntryResponses } from './queries.ts';
 import { registeredProxy } from './registered-proxy.ts';
 
 /** Connection to an agent, and additional trust of a Connect proxy. */
@@ -110,11 +111,11 @@ async function* reported(responses: AsyncGenerator<PeersResponse>, status: PeerS
 
 /** Follows the TLS settings in the `mesh` entry. */
 async function* tlsSettings(agent: Agent, signal: AbortSignal): AsyncGenerator<Pick<Credentials, 'tls'>> {
-  for await (const entry of meshEntryResponses(agent, signal)) yield tlsOf(entry);
+  for await (const [entry] of entriesOfKind(agent, 'mesh', signal)) yield tlsOf(entry);
 }
 
-function tlsOf(entry: unknown): Pick<Credentials, 'tls'> {
-  const tls = object(object(entry)?.['TLS']);
+function tlsOf(entry: JsonObject | undefined): Pick<Credentials, 'tls'> {
+  const tls = object(entry?.['TLS']);
   if (tls === undefined) return {};
   return { tls: { incoming: directionOf(tls['Incoming']), outgoing: directionOf(tls['Outgoing']) } };
 }

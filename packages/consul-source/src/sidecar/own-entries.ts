@@ -1,7 +1,6 @@
 import { NO_ENTRIES, upstreamMode } from '@meshgate/mesh';
 import type {
   ConfigEntries,
-  MeshSettings,
   ModeDecision,
   MutualTlsMode,
   ProxyDefaults,
@@ -12,26 +11,25 @@ import type {
 } from '@meshgate/mesh';
 import { number, object, objects, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
+import { meshSettingsOf } from '../records.ts';
 import { passiveHealthCheckIn } from './passive-health-check.ts';
 import { modeIn } from './proxy-definition.ts';
 
 /** The entries that apply to a proxy; `undefined` for one that does not exist, or is not known. */
 export interface OwnEntries {
-  readonly proxyDefaults: unknown;
-  readonly serviceDefaults: unknown;
-  readonly mesh: unknown;
+  readonly proxyDefaults: JsonObject | undefined;
+  readonly serviceDefaults: JsonObject | undefined;
+  readonly mesh: JsonObject | undefined;
 }
 
 /** Returns the settings in these entries. */
-export function ownEntriesOf({ proxyDefaults, serviceDefaults, mesh }: OwnEntries, service: string): ConfigEntries {
-  const central = object(proxyDefaults);
-  const own = object(serviceDefaults);
-  const ofMesh = object(mesh);
+export function ownEntriesOf(entries: OwnEntries, service: string): ConfigEntries {
+  const { proxyDefaults: central, serviceDefaults: own, mesh } = entries;
   return {
     ...NO_ENTRIES,
     ...(central === undefined ? {} : { proxyDefaults: proxyDefaultsOf(central) }),
     serviceDefaults: new Map(own === undefined ? [] : [[service, serviceDefaultsOf(own, service)]]),
-    ...(ofMesh === undefined ? {} : { mesh: meshSettingsOf(ofMesh) }),
+    ...(mesh === undefined ? {} : { mesh: meshSettingsOf(mesh) }),
   };
 }
 
@@ -75,13 +73,6 @@ function proxyDefaultsOf(entry: JsonObject): ProxyDefaults {
 function mutualTlsIn(entry: JsonObject): { readonly mutualTls?: MutualTlsMode } {
   const written = text(entry['MutualTLSMode']);
   return written === 'strict' || written === 'permissive' ? { mutualTls: written } : {};
-}
-
-function meshSettingsOf(entry: JsonObject): MeshSettings {
-  return {
-    peersThroughGateways: object(entry['Peering'])?.['PeerThroughMeshGateways'] === true,
-    allowsPermissiveTls: entry['AllowEnablingPermissiveMutualTLS'] === true,
-  };
 }
 
 function serviceDefaultsOf(entry: JsonObject, service: string): ServiceDefaults {

@@ -14,13 +14,16 @@ import type { ProxyView, Selection, UpstreamDefinition } from '@meshgate/mesh';
 import { AgentError, openAgent, parsed, reasonOf } from '../agent.ts';
 import type { Agent, AgentOptions } from '../agent.ts';
 import { blockingQuery } from '../blocking-query.ts';
+import { entriesOfKind } from '../config-entries.ts';
 import { HeldResponses } from '../held-responses.ts';
 import type { HoldTime } from '../held-responses.ts';
 import { instanceKey } from '../inventory.ts';
 import { object, objects, text } from '../json.ts';
+import type { JsonObject } from '../json.ts';
 import { OwnVisibility } from '../own-visibility.ts';
 import { PeerStatus } from '../peering/peer-trust.ts';
 import { gatewayGroups } from '../remote-gateways.ts';
+import type { GatewayMemory } from '../remote-gateways.ts';
 import { LossDetector } from '../state-loss-guard.ts';
 import { intentionsOf } from './authorizer.ts';
 import { proxyFinder } from './find-proxy.ts';
@@ -28,15 +31,7 @@ import { gatewaysInUse, withCurrentHealth } from './gateway-health.ts';
 import type { GatewayService } from './gateway-health.ts';
 import { ownEntriesOf } from './own-entries.ts';
 import type { OwnEntries } from './own-entries.ts';
-import {
-  chainResponses,
-  entryResponses,
-  gatewayResponses,
-  meshEntryResponses,
-  onlyEntryResponses,
-  queryResponses,
-  targetResponses,
-} from './queries.ts';
+import { chainResponses, entryResponses, gatewayResponses, queryResponses, targetResponses } from './queries.ts';
 import type { QueryResult } from './queries.ts';
 import { registeredProxy } from './registered-proxy.ts';
 import type { RegisteredProxy } from './registered-proxy.ts';
@@ -102,6 +97,7 @@ class ProxyWatch {
   readonly #loss = new LossDetector();
   readonly #ownVisibility = new OwnVisibility('proxy');
   #incompleteReason: string | undefined;
+  readonly #gatewayMemory: GatewayMemory = { groups: [] };
   readonly #selections = new HeldResponses<Selection>();
   readonly #groups = new HeldResponses<GatewayGroup>();
   readonly #peers: PeerStatus;
@@ -205,12 +201,12 @@ class ProxyWatch {
     this.#facts ??= {
       trustDomain: new Watched((signal) => trustDomains(agent, signal), options),
       datacenter: new Watched((signal) => ownDatacenter(agent, service, signal), options),
-      proxyDefaults: new Watched((signal) => onlyEntryResponses(agent, 'proxy-defaults', signal), options),
+      proxyDefaults: new Watched((signal) => entriesOfKind(agent, 'proxy-defaults', signal), options),
       serviceDefaults: new Watched((signal) => entryResponses(agent, defaults, signal), options),
-      mesh: new Watched((signal) => meshEntryResponses(agent, signal), options),
+      mesh: new Watched((signal) => entriesOfKind(agent, 'mesh', signal), options),
       intentions: new Watched((signal) => intentionResponses(agent, service, signal), options),
       gateways: new Watched(
-        (signal) => gatewayGroups(agent, { checksStates: false, awaitsAll: true }, signal),
+        (signal) => gatewayGroups(agent, { checksStates: false, awaitsAll: true, memory: this.#gatewayMemory }, signal),
         options,
       ),
     };
@@ -302,18 +298,18 @@ class ProxyWatch {
 interface MeshFacts {
   readonly trustDomain: Watched<string>;
   readonly datacenter: Watched<string>;
-  readonly proxyDefaults: Watched<unknown>;
-  readonly serviceDefaults: Watched<unknown>;
-  readonly mesh: Watched<unknown>;
+  readonly proxyDefaults: Watched<readonly JsonObject[]>;
+  readonly serviceDefaults: Watched<JsonObject | null>;
+  readonly mesh: Watched<readonly JsonObject[]>;
   readonly intentions: Watched<readonly Intention[]>;
   readonly gateways: Watched<readonly GatewayGroup[]>;
 }
 
 function entryValues({ proxyDefaults, serviceDefaults, mesh }: MeshFacts): OwnEntries {
   return {
-    proxyDefaults: proxyDefaults.reading.value,
-    serviceDefaults: serviceDefaults.reading.value,
-    mesh: mesh.reading.value,
+    proxyDefaults: proxyDefaults.reading.value?.[0],
+    serviceDefaults: serviceDefaults.reading.value ?? undefined,
+    mesh: mesh.reading.value?.[0],
   };
 }
 

@@ -1,10 +1,10 @@
 import { pause } from '@meshgate/core';
-import { aborted } from '@meshgate/core/parts';
 import type { ChainTarget, Instance, Selection, UpstreamDefinition } from '@meshgate/mesh';
 import { AgentError, FREE_TEXT, parsed } from '../agent.ts';
 import type { Agent } from '../agent.ts';
 import { blockingQuery } from '../blocking-query.ts';
-import { object, objects, text } from '../json.ts';
+import { object, text } from '../json.ts';
+import type { JsonObject } from '../json.ts';
 import { instancesOf } from '../records.ts';
 import type { GatewayService } from './gateway-health.ts';
 
@@ -20,45 +20,16 @@ export interface QueryResult {
  * Follows a configuration entry of a kind that may have thousands; `null` while it does not exist. Each query for a
  * missing entry makes the agent log an error (`Config entry not found`).
  */
-export async function* entryResponses(agent: Agent, path: string, signal: AbortSignal): AsyncGenerator {
+export async function* entryResponses(
+  agent: Agent,
+  path: string,
+  signal: AbortSignal,
+): AsyncGenerator<JsonObject | null> {
   for await (const response of blockingQuery(agent, { path, mayBeMissing: true }, signal))
     yield response.found ? parsed(response, path, 'a config entry', object) : null;
 }
 
-/**
- * Follows the only entry of a kind, by its list: an empty list is not an error for the agent. `null` while the entry
- * does not exist.
- */
-export async function* onlyEntryResponses(
-  agent: Agent,
-  kind: 'mesh' | 'proxy-defaults',
-  signal: AbortSignal,
-): AsyncGenerator {
-  const path = `config/${kind}`;
-  for await (const response of blockingQuery(agent, { path }, signal))
-    yield parsed(response, path, 'a list of config entries', (json) =>
-      json === null || Array.isArray(json) ? { entry: objects(json)[0] ?? null } : undefined,
-    ).entry;
-}
-
-/**
- * Follows the entry `mesh`; `null` while it does not exist, and with an agent before 1.10, which does not have this
- * kind of entry.
- */
-export async function* meshEntryResponses(agent: Agent, signal: AbortSignal): AsyncGenerator {
-  try {
-    yield* onlyEntryResponses(agent, 'mesh', signal);
-  } catch (reason) {
-    if (!(reason instanceof AgentError) || !/invalid config entry kind/i.test(reason.complaint)) throw reason;
-    yield null;
-    await aborted(signal);
-  }
-}
-
-/**
- * Follows the discovery chain of an upstream, compiled for TCP whatever the service's protocol: this proxy supports
- * only TCP.
- */
+/** Follows the discovery chain of an upstream, compiled for TCP whatever the service's protocol: this proxy supports only TCP. */
 export async function* chainResponses(
   agent: Agent,
   { name, datacenter, namespace }: UpstreamDefinition,

@@ -25,9 +25,11 @@ export function recorded(number: number): RecordedResponse {
   return found[1];
 }
 
-/** For a stand-in agent: the recorded responses, by path and query. */
+/** For a stand-in agent: the recorded responses, by path and query; the entry `mesh` also as the list of its kind. */
 export function responsesOf(...numbers: readonly number[]): Readonly<Record<string, unknown>> {
-  return Object.fromEntries(numbers.map(recorded).map(({ path, body }) => [path, body]));
+  const responses = numbers.map(recorded);
+  const lists = responses.filter(({ path }) => path === 'config/mesh/mesh').map(({ body }) => ['config/mesh', [body]]);
+  return Object.fromEntries([...responses.map(({ path, body }) => [path, body]), ...lists]);
 }
 
 /** Trust domain of `alpha`. */

@@ -167,10 +167,10 @@ function peeringObject(given: ConsulObject, { showsPeerRoots }: VersionTraits): 
   return { State: 'ACTIVE', StreamStatus: {}, CreateIndex: 1, ModifyIndex: 1, ...rest, ...shown };
 }
 
-function intentions({ request, mesh }: EndpointRequest): StandInResponse {
+function intentions({ request, mesh, traits }: EndpointRequest): StandInResponse {
   const name = request.query.get('name') ?? '';
   const found = (mesh.intentions ?? []).filter(({ DestinationName: to }) => to === name || to === '*');
-  return ok({ [name]: found });
+  return { ...ok({ [name]: found }), unheld: !traits.holdsIntentions };
 }
 
 /** As Consul decides: by the local intentions alone, whatever cluster issued the certificate. */

@@ -27,6 +27,8 @@ export interface StandInAgentOptions {
    * with 403; `filtered` is an empty list with status 200, as Consul returns for lists.
    */
   readonly denied?: Readonly<Record<string, string>>;
+  /** A proxy before the agent, which gives up queries that are held for longer than so many milliseconds. None when absent. */
+  readonly holdsAtMost?: { readonly ms: number; readonly fault: StandInFault };
 }
 
 /** Plays a Consul agent on loopback over HTTP. Disposing of it closes every connection. */
@@ -85,6 +87,7 @@ class PlayedAgent implements StandInAgent {
   readonly registered = new Map<string, unknown>();
   readonly #server: Server;
   readonly #traits: VersionTraits;
+  readonly #holdsAtMost: StandInAgentOptions['holdsAtMost'];
   readonly #responses = new Map<string, readonly Versioned[]>();
   readonly #held = new Set<Held>();
   /** Responses that a fault keeps open. */
@@ -97,7 +100,8 @@ class PlayedAgent implements StandInAgent {
   #index = 10;
   #connections = 0;
 
-  constructor({ version = '1.16', mesh = {}, responses = {}, denied = {} }: StandInAgentOptions) {
+  constructor({ version = '1.16', mesh = {}, responses = {}, denied = {}, holdsAtMost }: StandInAgentOptions) {
+    this.#holdsAtMost = holdsAtMost;
     this.#traits = traitsOf(version);
     this.#mesh = mesh;
     this.#prepared = responses;
@@ -198,12 +202,13 @@ class PlayedAgent implements StandInAgent {
   #hold(request: StandInRequest, outgoing: ServerResponse): void {
     const held: Held = { request, outgoing, known: this.#current(request).text };
     this.#held.add(held);
-    const timer = setTimeout(
-      () => {
-        if (this.#held.delete(held)) this.#send(request, outgoing);
-      },
-      waitMs(request.query.get('wait')),
-    );
+    const [askedMs, limit] = [waitMs(request.query.get('wait')), this.#holdsAtMost];
+    const onTime = (): void => {
+      if (!this.#held.delete(held)) return;
+      if (limit === undefined || askedMs <= limit.ms) this.#send(request, outgoing);
+      else playFault(limit.fault, outgoing);
+    };
+    const timer = setTimeout(onTime, Math.min(askedMs, limit?.ms ?? askedMs));
     outgoing.once('close', () => {
       clearTimeout(timer);
       this.#held.delete(held);

@@ -22,6 +22,8 @@ export interface VersionTraits {
   readonly refusesUnknownDeregistration: boolean;
   /** Blocking health queries are served from what servers stream to the agent (1.10, on a client agent). */
   readonly streamsHealth: boolean;
+  /** Queries for intentions by destination can block (1.9). */
+  readonly holdsIntentions: boolean;
   /** Chain targets have the partition in their id (1.11). */
   readonly hasPartitions: boolean;
 }
@@ -40,6 +42,7 @@ const OLDEST: VersionTraits = {
   hasMeshEntries: false,
   refusesUnknownDeregistration: false,
   streamsHealth: false,
+  holdsIntentions: false,
   hasPartitions: false,
 };
 const FIRST_WITH_PEERING = {
@@ -48,6 +51,7 @@ const FIRST_WITH_PEERING = {
   hasPeering: true,
   hasMeshEntries: true,
   streamsHealth: true,
+  holdsIntentions: true,
   hasPartitions: true,
 };
 const BEFORE_HOLDING = {
