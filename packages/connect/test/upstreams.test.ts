@@ -119,18 +119,19 @@ describe('an upstream is dialled', () => {
   it('within one deadline, however many targets there are, and leaves time for each', async () => {
     await using silent = await silentAddress();
     await using far = await server('far', 'db', 'dc3');
-    const hangs = { service: 'db', at: [silent.address], connectTimeoutMs: 400 };
+    const hangs = { service: 'db', at: [silent.address], connectTimeoutMs: 1_600 };
     await using one = await webWith(
       hangs,
       { ...hangs, datacenter: 'dc2' },
-      { service: 'db', datacenter: 'dc3', at: [far.address], connectTimeoutMs: 400 },
+      { service: 'db', datacenter: 'dc3', at: [far.address], connectTimeoutMs: 1_600 },
     );
     expect(await responseAt(await one.address('upstream:db'))).toBe('far');
     const waits = one.events
       .all('dial.failed')
       .map(({ error }) => Number(/within ([\d.]+) ms/.exec(error.message)?.[1]));
-    expect(waits[0]).toBe(200);
-    expect(waits[1]).toBeLessThanOrEqual(100);
+    const [first = Infinity, second = Infinity] = waits;
+    expect(first).toBeLessThanOrEqual(800);
+    expect(second).toBeLessThanOrEqual((1_600 - first) / 2 + 1);
   });
 
   it('never without a gateway where one is needed: that has its own code', async () => {

@@ -128,7 +128,7 @@ describeWithConsul('with ACLs that deny by default', () => {
     await register(consul, 'db', { status: 'warning' });
     const routed = await routes.until(({ warnings }) => warnings?.join().includes('may read no node') === true);
     expect(shown(routed, 'service:db')).toBe('10.0.0.1:20000');
-    const held = ({ warnings }: ProxyView): boolean => warnings?.join().includes('instances of 1 answers') === true;
+    const held = ({ warnings }: ProxyView): boolean => warnings?.join().includes('instances of 1 responses') === true;
     const view = await views.until(held);
     expect(backends(view)).toBe(1);
     expect(view.warnings?.join()).toContain('the servers do not show this proxy');

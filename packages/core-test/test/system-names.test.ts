@@ -171,7 +171,8 @@ describe('two families', () => {
     await using at = await system([{ 'db.internal': answers }]);
     const start = performance.now();
     expect(await at.resolve('db.internal')).toEqual(expected);
-    expect(performance.now() - start).toBeLessThan(1_000);
+    // The dropped query times out after four seconds.
+    expect(performance.now() - start).toBeLessThan(2_000);
   });
 
   it.each(['none', 'NXDOMAIN', 'SERVFAIL', 'REFUSED'] as const)('are one when the other answers %s', async (AAAA) => {
