@@ -1,6 +1,6 @@
 /**
- * Top-level keys of Consul agent configuration, for all versions up to 1.22, that have nothing to do with the mesh. They are listed so
- * that they can be told from a misspelled `service`. The keys that are read are `service`, `services`, `check`, `checks` and
+ * Top-level keys of Consul agent configuration, for all versions up to 1.22, that do not concern the mesh. The list
+ * distinguishes them from a misspelled `service`. The keys in use are `service`, `services`, `check`, `checks` and
  * `config_entries`.
  */
 export const AGENT_KEYS: ReadonlySet<string> = new Set(

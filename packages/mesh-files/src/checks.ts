@@ -2,24 +2,24 @@ import type { Field } from '@meshgate/documents';
 import type { Check, CheckStatus } from '@meshgate/mesh';
 import { itemsOf, optionalText } from './keys.ts';
 
-/** A check in mesh files: nothing runs it, its `status` is whatever the file says. */
+/** A check in mesh files. Nothing runs it: its status is the one in the file. */
 export interface WrittenCheck extends Check {
-  /** As a filter sees it (`Checks.Name`). */
+  /** Name of the check in filters (`Checks.Name`). */
   readonly name: string;
-  /** Free text, for people and filters (`Checks.Notes`). */
+  /** Free text, also for filters (`Checks.Notes`). */
   readonly notes: string;
 }
 
-/** A check at the top of a file, next to service definitions. */
+/** A check at the top level of a file, beside service definitions. */
 export interface LooseCheck {
   readonly field: Field;
-  /** Id of the service that it checks. Empty: its node, which mesh files do not have. */
+  /** Id of the service to which the check applies. Empty for a check of the node, which mesh files do not have. */
   readonly serviceId: string;
   readonly check: WrittenCheck;
 }
 
 /**
- * The checks of one service.
+ * Reads the checks of one service.
  *
  * @param fields `check` and `checks` of its definition, where present
  */
@@ -27,7 +27,7 @@ export function readChecks(fields: readonly (Field | undefined)[], serviceId: st
   return fields.flatMap(itemsOf).map((field, index) => readCheck(field, `service:${serviceId}:${index + 1}`));
 }
 
-/** The checks at the top of a file. */
+/** Reads the checks at the top level of a file. */
 export function readLooseChecks(fields: readonly (Field | undefined)[]): readonly LooseCheck[] {
   return fields.flatMap(itemsOf).map((field) => {
     const serviceId = optionalText(keysOf(field).get('serviceid')) ?? '';
@@ -49,7 +49,7 @@ function readCheck(field: Field, defaultId: string): WrittenCheck {
   };
 }
 
-/** How a check runs is the agent's business: only the keys used here are read. */
+/** Reads only the keys in use, since the agent runs the check. */
 function keysOf(field: Field): ReadonlyMap<string, Field> {
   return new Map((field.entries() ?? []).map(({ key, value }) => [key.toLowerCase().replaceAll('_', ''), value]));
 }

@@ -6,27 +6,28 @@ import type { LooseCheck } from './checks.ts';
 import { type MeshFile, problemWith } from './mesh-file.ts';
 import type { ServiceDefinition } from './registration.ts';
 
-/** A definition with the instance that it becomes. */
+/** A definition, with the instance made from it. */
 export interface Member {
   readonly registration: ServiceDefinition;
   readonly instance: Instance;
-  /** The input of a subset's filter. */
+  /** Input of a subset's filter. */
   readonly filterable: Filterable;
 }
 
-/** The services registered in one datacenter. */
+/** The services that are defined in one datacenter. */
 export interface Members {
   readonly members: readonly Member[];
   readonly problems: readonly Problem[];
-  /** What has no effect. */
+  /** Problems of parts without effect. */
   readonly warnings: readonly Problem[];
 }
 
-/** Default address of a definition: this host. Consul would use the address of the agent's node. */
+/** Default address of a definition: this host. Consul uses the address of the agent's node. */
 export const THIS_MACHINE = '127.0.0.1';
 
 /**
- * The definitions of a datacenter's files as instances, in steps. Sidecars without a port are assigned one, in the order of their ids.
+ * Converts the definitions in a datacenter's files to instances, in steps. Assigns ports to sidecars without one, in
+ * the order of their ids.
  */
 export function* membersOf(files: readonly MeshFile[], datacenter: string): Generator<void, Members> {
   const written = files.flatMap((file) => file.registrations).toSorted((a, b) => (a.id < b.id ? -1 : 1));
@@ -45,7 +46,9 @@ export function* membersOf(files: readonly MeshFile[], datacenter: string): Gene
   return { members, problems, warnings };
 }
 
-/** Each service as the local catalog lists it, in steps: every name that is defined or is the destination of a proxy. */
+/**
+ * Returns each service for the local catalog, in steps: every name that is defined, or is the destination of a proxy.
+ */
 export function* servicesOf(
   members: readonly Member[],
   { resolvers }: ConfigEntries,
@@ -62,7 +65,7 @@ export function* servicesOf(
   return services;
 }
 
-/** By service, the Connect endpoints: its proxies, and the service itself where it is Connect-native. */
+/** Returns the Connect endpoints of each service: its proxies, and the service itself when it is Connect-native. */
 export function connectMembers(members: readonly Member[]): ReadonlyMap<string, readonly Member[]> {
   const byName = new Map<string, Member[]>();
   for (const member of members) {
@@ -74,13 +77,13 @@ export function connectMembers(members: readonly Member[]): ReadonlyMap<string, 
   return byName;
 }
 
-/** The service whose Connect endpoint a definition is; empty when none. */
+/** Returns the service for which a definition is a Connect endpoint; `''` for none. */
 function connectName({ kind, proxy, native, name }: ServiceDefinition): string {
   if (kind === 'connect-proxy') return proxy?.destination ?? '';
   return native ? name : '';
 }
 
-/** The `members` that `filter` selects. */
+/** Returns the `members` that `filter` selects. */
 export function selection(filter: string, members: readonly Member[]): Selection {
   const parsed = parseFilter(filter);
   if (parsed.kind === 'refused') return parsed;
@@ -88,7 +91,10 @@ export function selection(filter: string, members: readonly Member[]): Selection
   return { kind: 'selected', instances: selected.map(({ instance }) => instance) };
 }
 
-/** Checks as an agent applies them: a check at the top of a file belongs to the service that it names, and so to its sidecar. */
+/**
+ * Adds the checks at the top level of files, as an agent does: each applies to the service that it names, and so to its
+ * sidecar.
+ */
 function withLooseChecks(
   registrations: readonly ServiceDefinition[],
   loose: readonly LooseCheck[],
@@ -101,7 +107,7 @@ function withLooseChecks(
   });
 }
 
-/** Consul's agent rejects such a check at registration. */
+/** Reports checks without a service, which Consul's agent rejects at registration. */
 function withoutService(loose: readonly LooseCheck[], registrations: readonly ServiceDefinition[]): readonly Problem[] {
   const ids = new Set(registrations.map(({ id }) => id));
   return loose
@@ -109,7 +115,7 @@ function withoutService(loose: readonly LooseCheck[], registrations: readonly Se
     .map(({ field, serviceId }) => problemWith(field, `this check has no effect: there is no service ${serviceId}`));
 }
 
-/** Ports are assigned as Consul's agents do. */
+/** The port range from which Consul's agents assign ports to sidecars. */
 const FIRST_SIDECAR_PORT = 21_000;
 const LAST_SIDECAR_PORT = 21_255;
 
@@ -169,12 +175,12 @@ function instanceOf(registration: ServiceDefinition): Instance {
   };
 }
 
-/** There is no node: the file name is the most useful substitute. */
+/** Uses the name of the file in place of a node, which mesh files do not have. */
 function nodeOf({ field }: ServiceDefinition): string {
   return basename(field.at?.file ?? 'mesh');
 }
 
-/** The fields of Consul's response that a filter may use. */
+/** Returns the fields of Consul's response that a filter may use. */
 function filterableOf(registration: ServiceDefinition, datacenter: string): Filterable {
   const { id, name, kind, address, port, taggedAddresses, weights, meta, tags, checks, native, proxy } = registration;
   const tagged = Object.entries(taggedAddresses).map(([tag, at]) => [tag, { Address: at.address, Port: at.port ?? 0 }]);

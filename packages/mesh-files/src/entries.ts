@@ -30,7 +30,7 @@ import { readPassiveHealthCheck } from './passive-health-check.ts';
 import { present } from './present.ts';
 import { readConfig } from './registration.ts';
 
-/** One configuration entry, as `consul config write` accepts it. */
+/** A configuration entry, in the format of `consul config write`. */
 export type ConfigEntry = { readonly field: Field; readonly name: string } & (
   | { readonly kind: 'proxy-defaults'; readonly value: ProxyDefaults }
   | { readonly kind: 'service-defaults'; readonly value: ServiceDefaults; readonly protocol?: string }
@@ -40,11 +40,11 @@ export type ConfigEntry = { readonly field: Field; readonly name: string } & (
   | { readonly kind: 'mesh'; readonly value: MeshSettings }
 );
 
-/** A service and the peers that may use it. */
+/** An exported service, and the peers that may import it. */
 export interface WrittenExport {
-  /** `*` for every service. */
+  /** Name of the service; `*` for all services. */
   readonly service: string;
-  /** By the local names of the peers. */
+  /** Local names of the peers. */
   readonly peers: readonly string[];
 }
 
@@ -57,7 +57,7 @@ const KINDS = [
   'mesh',
 ] as const;
 
-/** Every other kind of entry that Consul knows, up to 1.22. */
+/** All other kinds of entries in Consul, up to 1.22. */
 const OTHER_KINDS = [
   'api-gateway',
   'bound-api-gateway',
@@ -74,7 +74,7 @@ const OTHER_KINDS = [
   'terminating-gateway',
 ] as const;
 
-/** Keys of every entry; the last ones appear in Consul's responses. */
+/** Keys of every entry; the last ones appear only in Consul's responses. */
 const ENTRY_KEYS = {
   kind: 'read',
   name: 'read',
@@ -87,7 +87,7 @@ const ENTRY_KEYS = {
   status: 'ignored',
 } as const;
 
-/** Reads an entry: a mapping with the key `kind`. An entry of a kind that is not used here is skipped with a warning. */
+/** Reads an entry, a mapping with the key `kind`. Skips an entry of a kind that is not used here, with a warning. */
 export function readEntry(field: Field): ConfigEntry | undefined {
   const kind = (field.entries() ?? []).find(({ key }) => key.toLowerCase() === 'kind')?.value;
   const known = kind === undefined ? field.refuse('expected the key "kind", found none') : readKind(kind);
@@ -146,12 +146,12 @@ function readProxyDefaults(field: Field): ConfigEntry {
   };
 }
 
-/** Empty is as if it were left out. */
+/** An empty string counts as not set. */
 function readMutualTls(field: Field | undefined): MutualTlsMode | undefined {
   return optionalText(field) === undefined ? undefined : field?.oneOf(['strict', 'permissive'] as const);
 }
 
-/** Consul's default where it is not set. */
+/** The only name of a proxy-defaults entry, and Consul's default. */
 const PROXY_DEFAULTS_NAME = 'global';
 
 const SERVICE_DEFAULTS_KEYS = {
@@ -222,7 +222,7 @@ function upstreamSettings(fields: Keyed<keyof typeof UPSTREAM_KEYS>): UpstreamSe
   return present({ mode, connectTimeoutMs, maxConnections: maxConnections || undefined, passiveHealthCheck });
 }
 
-/** The other limits count HTTP requests. */
+/** The other limits apply to HTTP requests. */
 const LIMITS_KEYS = {
   max_connections: 'read',
   max_pending_requests: 'ignored',
@@ -277,7 +277,7 @@ function readSubset({ key, value: field }: FieldEntry): Subset {
   return { filter, onlyPassing: weakBoolean(fields.get('only_passing')) ?? false };
 }
 
-/** Consul validates it the same way: it becomes a label of the server name. */
+/** Consul's own rule: the name of a subset becomes a label of the server name. */
 const SUBSET_NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
 function checkDefaultSubset(field: Field | undefined, { defaultSubset, subsets }: ServiceResolver): void {
@@ -299,7 +299,7 @@ const DESTINATION_KEYS = {
   sameness_group: 'read',
 } as const;
 
-/** Consul validates it the same way: a service that is redirected has no failover of its own. */
+/** Consul's own rule: a redirected service has no failover of its own. */
 function readRedirect(field: Field, beside: Keyed<keyof typeof RESOLVER_KEYS>): Destination | undefined {
   beside.get('failover')?.refuse('expected a redirect alone, found failover beside it');
   const fields = readKeys(field, DESTINATION_KEYS);
@@ -312,7 +312,7 @@ function readRedirect(field: Field, beside: Keyed<keyof typeof RESOLVER_KEYS>): 
   return redirect;
 }
 
-/** `undefined` when it refers to something that mesh files do not support. */
+/** Reads a destination; `undefined` when mesh files do not support it. */
 function readDestination(fields: ReadonlyMap<string, Field>): Destination | undefined {
   refuseEnterprise(fields, 'namespace', 'partition');
   if (isForeign(fields)) return undefined;
@@ -324,7 +324,7 @@ function readDestination(fields: ReadonlyMap<string, Field>): Destination | unde
   });
 }
 
-/** Sameness groups exist in Consul Enterprise only. */
+/** Sameness groups exist only in Consul Enterprise. */
 function isForeign(fields: ReadonlyMap<string, Field>): boolean {
   const group = fields.get('sameness_group');
   const isGroup = optionalText(group) !== undefined;
@@ -342,7 +342,7 @@ const FAILOVER_KEYS = {
   policy: 'ignored',
 } as const;
 
-/** One leg per datacenter, one per target, or a single leg. */
+/** Returns one destination per datacenter, one per target, or a single one. */
 function readFailover({ key, value: field }: FieldEntry, subsets: ServiceResolver['subsets']): readonly Destination[] {
   if (key !== '*' && !Object.hasOwn(subsets, key))
     field.refuse(`expected failover of * or of one of the subsets (${namesOf(subsets)}), found ${JSON.stringify(key)}`);
@@ -402,7 +402,10 @@ const SOURCE_KEYS = {
   legacy_update_time: 'ignored',
 } as const;
 
-/** A mistake in an intention never allows a connection: what cannot be read denies, and is also reported. */
+/**
+ * Reads the source of an intention. A mistake never allows a connection: an action that cannot be read denies, and is
+ * reported.
+ */
 function readSource(field: Field, destination: string): Intention | undefined {
   const fields = readKeys(field, SOURCE_KEYS);
   if (isForeign(fields)) return undefined;
@@ -436,7 +439,7 @@ const HEADER_KEYS = {
   ignore_case: 'ignored',
 } as const;
 
-/** In words: nothing of it can be checked here. */
+/** Describes a permission, since a TCP proxy cannot check any part of it. */
 function readPermission(field: Field): string {
   const fields = readKeys(field, PERMISSION_KEYS);
   const http = fields.get('http');
@@ -454,10 +457,10 @@ function readPermission(field: Field): string {
 
 const EXPORTS_KEYS = { ...ENTRY_KEYS, services: 'read' } as const;
 const EXPORT_KEYS = { name: 'read', namespace: 'read', consumers: 'read' } as const;
-/** `peer_name` is what Consul 1.13 calls the peer. */
+/** Consul 1.13 has `peer_name` for `peer`. */
 const CONSUMER_KEYS = { peer: 'read', peer_name: 'read', partition: 'read', sameness_group: 'read' } as const;
 
-/** Its name is that of a partition; here there is only one. */
+/** Reads the exports. The name of the entry is that of a partition, and mesh files have only one. */
 function readExports(field: Field): ConfigEntry {
   const fields = readKeys(field, EXPORTS_KEYS);
   const services = itemsOf(fields.get('services')).map((item): WrittenExport => {
@@ -486,7 +489,7 @@ const MESH_KEYS = {
   validate_clusters: 'ignored',
 } as const;
 
-/** There is one in a cluster, whose name Consul fills in. */
+/** Reads the only mesh entry of a cluster. Consul fills in its name. */
 function readMeshEntry(field: Field): ConfigEntry {
   const fields = readKeys(field, MESH_KEYS);
   refuseEnterprise(fields, 'namespace', 'partition');
@@ -504,7 +507,7 @@ function readMeshEntry(field: Field): ConfigEntry {
 
 const MESH_NAME = 'mesh';
 
-/** Of some kinds there is one entry in a cluster. */
+/** Rejects other names for kinds with a single entry per cluster. */
 function refuseOtherName(name: Field | undefined, only: string, kind: string): void {
   const written = optionalText(name) ?? only;
   if (written !== only) name?.refuse(`expected ${only}, the only name of ${kind}, found ${JSON.stringify(written)}`);

@@ -1,12 +1,12 @@
 import { RE2JS } from 're2js';
 
-/** The input of a filter: a node with its service and checks, in the terms of Consul's API (`Service.Meta.version`). */
+/** The input of a filter: a node with its service and checks, named as in Consul's API (`Service.Meta.version`). */
 export interface Filterable {
-  /** As `Node` in the responses of Consul's health API. */
+  /** `Node` in responses of Consul's health API. */
   readonly Node: Readonly<Record<string, unknown>>;
-  /** As `Service` there. */
+  /** `Service` in responses of Consul's health API. */
   readonly Service: Readonly<Record<string, unknown>>;
-  /** As `Checks` there. */
+  /** `Checks` in responses of Consul's health API. */
   readonly Checks: readonly Readonly<Record<string, unknown>>[];
 }
 
@@ -16,11 +16,12 @@ export type ParsedFilter =
   | { readonly kind: 'refused'; readonly reason: string };
 
 /**
- * Compiles a filter expression of a service-resolver, for a mesh without Consul: `==`, `!=`, `in`, `not in`, `contains`, `is empty`,
- * `matches`, with `and`, `or`, `not` and parentheses. An empty expression selects everything.
+ * Compiles a filter expression of a service-resolver, for a mesh without Consul: `==`, `!=`, `in`, `not in`,
+ * `contains`, `is empty`, `matches`, with `and`, `or`, `not` and parentheses. An empty expression selects all
+ * instances.
  *
- * Results agree with Consul: for a key that is missing in a map only `==`, `in`, `contains` and `is not empty` are false, and a field
- * that Consul does not know is rejected. Never throws.
+ * Results are the same as Consul's: for a missing key of a map only `==`, `in`, `contains` and `is not empty` are
+ * false, and a field that Consul does not know is rejected. Never throws.
  */
 export function parseFilter(text: string): ParsedFilter {
   try {
@@ -34,7 +35,7 @@ export function parseFilter(text: string): ParsedFilter {
   }
 }
 
-/** Internal to this file: parsing stops at the first error. */
+/** Thrown and caught in this file: parsing stops at the first error. */
 class FilterError extends Error {}
 
 type FilterTest = (subject: Filterable) => boolean;
@@ -42,7 +43,7 @@ type FilterTest = (subject: Filterable) => boolean;
 interface FilterToken {
   readonly kind: 'word' | 'text' | 'sign';
   readonly text: string;
-  /** Where the token begins, counted from 1. */
+  /** Position of the token's first character, from 1. */
   readonly at: number;
 }
 
@@ -67,7 +68,9 @@ function tokensOf(text: string): readonly FilterToken[] {
 /** More than any hand-written filter needs, and well within the stack. */
 const MAX_DEPTH = 100;
 
-/** Recursive descent parser with one method per grammar rule: `or` binds least, then `and`, then `not`. */
+/**
+ * Recursive descent parser with one method per grammar rule: `or` has the lowest precedence, then `and`, then `not`.
+ */
 class FilterReader {
   readonly #tokens: readonly FilterToken[];
   #next = 0;
@@ -113,7 +116,7 @@ class FilterReader {
     return inner;
   }
 
-  /** `value in selector`, or `selector operator value`. */
+  /** Parses `value in selector`, or `selector operator value`. */
   #match(): FilterTest {
     const start = this.#next;
     const first = this.#value('a field or a value');
@@ -136,7 +139,7 @@ class FilterReader {
     return this.#expected('==, !=, in, contains, matches, is empty or one of them with not');
   }
 
-  /** `Service.Meta.version`, `Service.Meta["version"]`. */
+  /** Parses `Service.Meta.version` or `Service.Meta["version"]`. */
   #selector(): Selector {
     const token = this.#peek();
     if (token?.kind !== 'word') return this.#expected('a field such as Service.Meta.version');
@@ -168,7 +171,7 @@ class FilterReader {
     return this.#ahead(text);
   }
 
-  /** Consumes all of `words`, or none of them. */
+  /** Consumes all of `words`, or none. */
   #ahead(...words: readonly string[]): boolean {
     const ahead = words.every((word, index) => {
       const token = this.#tokens[this.#next + index];
@@ -193,19 +196,22 @@ function refuse(reason: string): never {
   throw new FilterError(reason);
 }
 
-/** The type of a field; each type has its own operators. */
+/** The type of a field, which determines its operators. */
 type Shape = 'text' | 'number' | 'boolean' | 'list' | 'map';
 
 interface Selector {
   readonly name: string;
   readonly shape: Shape;
-  /** The values of the field: several for a field of checks; none when a key is missing in a map. */
+  /** Returns the values of the field: several for a field of checks, none when a key of a map is missing. */
   find(subject: Filterable): readonly unknown[];
-  /** Whether any check may match: then the field itself is never missing, although the list may be empty. */
+  /**
+   * Whether the field belongs to a list of checks, any of which may match: the field then always exists, although the
+   * list may be empty.
+   */
   readonly each: boolean;
 }
 
-/** Fields by path; `*` stands for any key of a map. */
+/** Types of fields by path; `*` stands for any key of a map. */
 const SHAPES: Readonly<Record<string, Shape>> = {
   'Node.ID': 'text',
   'Node.Node': 'text',
@@ -268,7 +274,7 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
 
 type Operator = '==' | '!=' | 'in' | 'not in' | 'matches' | 'not matches' | 'empty' | 'not empty';
 
-/** The operators of each type, as in Consul. */
+/** Operators by type, as in Consul. */
 const OPERATORS: Readonly<Record<Shape, readonly Operator[]>> = {
   text: ['==', '!=', 'in', 'not in', 'matches', 'not matches'],
   number: ['==', '!='],
@@ -291,7 +297,7 @@ function comparison(operator: Operator, selector: Selector, operand: string): Fi
   };
 }
 
-/** As in Consul: `!=` and `not in` are true for a missing key; so, oddly, is `matches`. */
+/** Returns the result for a missing key. As in Consul, `!=`, `not in` and even `matches` are true. */
 function holdsForNothing(operator: Operator, { each }: Selector): boolean {
   if (each) return operator === 'empty';
   return operator !== '==' && operator !== 'in' && operator !== 'not empty';
@@ -324,7 +330,7 @@ function isSame(value: unknown, shape: Shape, operand: string): boolean {
   return (typeof value === 'boolean' ? String(value) : (value ?? '')) === operand;
 }
 
-/** A list contains an element, a map a key, a string a substring. */
+/** Whether a list contains an element, a map a key, or a string a substring. */
 function holds(value: unknown, operand: string): boolean {
   if (typeof value === 'string') return value.includes(operand);
   if (Array.isArray(value)) return value.includes(operand);
@@ -335,7 +341,7 @@ function isEmpty(value: unknown): boolean {
   return !isRecord(value) || Object.keys(value).length === 0;
 }
 
-/** As Consul does: Go's regular expressions, which run in linear time on any input. */
+/** Compiles Go's regular expressions, as Consul does: they run in linear time on any input. */
 function compiled(expression: string): RE2JS {
   try {
     return RE2JS.compile(expression);

@@ -1,4 +1,4 @@
-/** One HCL token. `at` and `end` are offsets into the source. */
+/** An HCL token. `at` and `end` are offsets into the source. */
 export type HclToken = { readonly at: number; readonly end: number } & (
   | { readonly kind: 'name'; readonly text: string }
   | { readonly kind: 'text'; readonly text: string }
@@ -7,10 +7,10 @@ export type HclToken = { readonly at: number; readonly end: number } & (
   | { readonly kind: 'end' }
 );
 
-/** Characters that are tokens of their own. */
+/** Characters that are tokens by themselves. */
 export type Sign = '{' | '}' | '[' | ']' | '=' | ',';
 
-/** The source has a syntax error at `at`. */
+/** A syntax error in the source, at offset `at`. */
 export class HclError extends Error {
   override readonly name = 'HclError';
   readonly at: number;
@@ -22,9 +22,9 @@ export class HclError extends Error {
 }
 
 /**
- * The token that begins at or after `from`, skipping comments.
+ * Returns the token that begins at or after `from`, without comments.
  *
- * @throws HclError
+ * @throws HclError at a syntax error
  */
 export function tokenAfter(text: string, from: number): HclToken {
   const at = afterBlanks(text, from);
@@ -36,7 +36,7 @@ export function tokenAfter(text: string, from: number): HclToken {
   return numberAt(text, at) ?? nameAt(text, at) ?? refuse(at, unexpected(text, at));
 }
 
-/** A token as it is shown in `found …`. */
+/** Describes a token for messages (`found …`). */
 export function describeToken(token: HclToken): string {
   switch (token.kind) {
     case 'end':
@@ -67,7 +67,7 @@ function unexpected(text: string, at: number): string {
   return `expected a name, a value or a bracket, found ${JSON.stringify(char)}`;
 }
 
-/** The match of the sticky `pattern` that begins at `at`. */
+/** Returns the match of the sticky `pattern` at offset `at`. */
 function matchAt(pattern: RegExp, text: string, at: number): RegExpExecArray | undefined {
   pattern.lastIndex = at;
   return pattern.exec(text) ?? undefined;
@@ -83,7 +83,7 @@ function afterBlanks(text: string, from: number): number {
   }
 }
 
-/** As in HCL 1: dots and hyphens are part of a name. */
+/** As in HCL 1, names may contain dots and hyphens. */
 const NAME = /[\p{L}_][\p{L}\p{Nd}_.-]*/uy;
 
 function nameAt(text: string, at: number): HclToken | undefined {
@@ -102,7 +102,7 @@ function numberAt(text: string, at: number): HclToken | undefined {
   return { kind: 'number', value: valueOf(written, at), at, end };
 }
 
-/** Parsed as Go does: a leading 0 makes an integer octal, and a number must fit 64 bits. */
+/** Parses a number as Go does: a leading 0 makes an integer octal, and the number must fit into 64 bits. */
 function valueOf(written: string, at: number): number {
   const digits = written.replace(/^-/, '');
   const isOctal = /^0\d+$/.test(digits);
@@ -127,10 +127,10 @@ const ESCAPES: Readonly<Record<string, string>> = {
   '"': '"',
 };
 
-/** Escapes with digits: one octal byte, and hexadecimal code points of three lengths. */
+/** Escapes with digits: an octal byte, and hexadecimal code points of three lengths. */
 const CODE = /([0-3][0-7]{2})|x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})/y;
 
-/** One step through a quoted string: an escape, the start of an interpolation, or plain characters. */
+/** The next part of a quoted string: an escape, the start of an interpolation, or plain characters. */
 const PLAIN = /[^"\\$\n\0]+/y;
 
 function quotedAt(text: string, at: number): HclToken {
@@ -170,14 +170,14 @@ function escapeAt(text: string, at: number): Piece {
   return { text: isSurrogate(point) ? '\uFFFD' : String.fromCodePoint(point), end: at + 1 + all.length };
 }
 
-/** A lone surrogate is not a character, and HCL has no surrogate pairs. */
+/** Whether a code point is a surrogate, which HCL does not allow, not even in pairs. */
 function isSurrogate(point: number): boolean {
   return point >= 0xd8_00 && point <= 0xdf_ff;
 }
 
 const MAX_CODE_POINT = 0x10_ff_ff;
 
-/** Kept verbatim: Consul does not evaluate interpolations. It may contain quotes and line breaks. */
+/** Returns an interpolation verbatim, since Consul does not evaluate it. It may contain quotes and line breaks. */
 function interpolationAt(text: string, at: number): Piece {
   let depth = 0;
   for (let next = at + 1; next < text.length; next += 1) {
@@ -190,7 +190,10 @@ function interpolationAt(text: string, at: number): Piece {
 
 const HEREDOC = /<<(-?)([\p{L}\p{Nd}_]+)[ \t]*\r?\n/uy;
 
-/** Lines up to the one that holds only the marker. After `<<-` its indentation is removed from all lines. */
+/**
+ * Returns the lines up to the one that holds only the marker. After `<<-`, the marker's indentation is removed from all
+ * lines.
+ */
 function heredocAt(text: string, at: number): HclToken {
   const [opening, dash, marker = ''] =
     matchAt(HEREDOC, text, at) ?? refuse(at, 'expected << with a marker and a line break, found something else');
@@ -207,7 +210,7 @@ function heredocAt(text: string, at: number): HclToken {
   return refuse(at, `expected a line that holds only ${marker}, found the end of the file`);
 }
 
-/** All or none: if one line lacks the indentation, no line is changed (as in HCL 1). */
+/** Removes the indentation from all lines, or from none if one line lacks it (as in HCL 1). */
 function joined(lines: readonly string[], indent: string): string {
   const isIndented = lines.every((line) => line.startsWith(indent));
   return lines.map((line) => `${isIndented ? line.slice(indent.length) : line}\n`).join('');

@@ -5,17 +5,17 @@ import { type Node, Pair, Scalar, YAMLMap, YAMLSeq } from 'yaml';
 import { describeToken, HclError, type Sign, type HclToken, tokenAfter } from './hcl-tokens.ts';
 
 /**
- * Parses HCL 1, the language of Consul's files, into the same {@link Field} that YAML and JSON use. Pure: `file` is only the name that
- * problems are reported with.
+ * Parses HCL 1, the language of Consul's files, into the same {@link Field} as YAML and JSON. Pure: `file` only names
+ * the file in problems.
  *
- * A block (`proxy { … }`) is a mapping. Repeated blocks of one name are a list of mappings; setting a value twice is a problem. A
- * block with a label (`subsets "v1" { … }`) is a mapping keyed by the label.
+ * A block (`proxy { … }`) is a mapping. Repeated blocks of one name are a list of mappings; a value that is set twice
+ * is a problem. A block with a label (`subsets "v1" { … }`) is a mapping with the label as key.
  */
 export function openHcl(text: string, file: string): OpenedDocument {
   return atOnce(openingHcl(text, file));
 }
 
-/** {@link openHcl} in steps, one for each definition of a file, so that the caller can yield in between. */
+/** Like {@link openHcl}, in steps, one per definition of a file, so that the caller can yield in between. */
 export function* openingHcl(text: string, file: string): Generator<void, OpenedDocument> {
   const positionOf = positionsIn(text, file);
   const problems: Problem[] = [];
@@ -36,7 +36,7 @@ export function* openingHcl(text: string, file: string): Generator<void, OpenedD
 interface Item {
   readonly key: Scalar<string>;
   readonly value: Node;
-  /** Written without `=`. */
+  /** Written as a block, without `=`. */
   readonly isBlock: boolean;
 }
 
@@ -47,7 +47,7 @@ const MAX_DEPTH = 100;
 class Parser {
   readonly #text: string;
   readonly #note: (at: number, message: string) => void;
-  /** Values written as blocks: only these may be repeated. */
+  /** Values written as blocks; only blocks may be repeated. */
   readonly #blocks = new Set<Node>();
   #token: HclToken;
   #depth = 0;
@@ -64,7 +64,7 @@ class Parser {
     while (!this.#isAt('end')) {
       const key = this.#key('a name');
       const isBlock = !this.#take('=');
-      // `services = [ … ]` may hold all that there is.
+      // A list such as `services = [ … ]` may be most of the file, so it has its own steps.
       const value = !isBlock && this.#isAt('[') ? yield* this.#topList() : this.#valueOf(isBlock);
       this.#add(map, byName, { key, value, isBlock });
       this.#take(',');
@@ -84,7 +84,7 @@ class Parser {
     return this.#closed(list, open);
   }
 
-  /** `key = value` and `key { … }`, with or without commas, up to `}`. */
+  /** Parses `key = value` and `key { … }`, with or without commas, up to `}`. */
   #items(): YAMLMap {
     const map = new YAMLMap();
     const byName = new Map<string, Pair>();
@@ -101,7 +101,11 @@ class Parser {
     return isBlock ? this.#block() : this.#value();
   }
 
-  /** @param byName the items of `map`: a block may occur any number of times */
+  /**
+   * Adds an item to `map`. A block may occur any number of times.
+   *
+   * @param byName items of `map`, by key
+   */
   #add(map: YAMLMap, byName: Map<string, Pair>, { key, value, isBlock }: Item): void {
     const found = byName.get(key.value);
     if (found === undefined) {
@@ -113,7 +117,7 @@ class Parser {
     else this.#note(key.range?.[0] ?? 0, 'this key is already set above');
   }
 
-  /** The rest of a block after its name: labels, then the body. */
+  /** Parses the rest of a block after its name: labels, then the body. */
   #block(): Node {
     if (this.#isAt('{')) {
       const body = this.#object();
@@ -131,7 +135,7 @@ class Parser {
     return map;
   }
 
-  /** The blocks of one name as a list. */
+  /** Collects the blocks of one name in a list. */
   #appended(before: Node, block: Node): Node {
     if (before instanceof YAMLSeq) {
       before.items.push(block);
@@ -195,7 +199,7 @@ class Parser {
     return open;
   }
 
-  /** Each level, including levels of labels, is a nested call. */
+  /** Limits the nesting, since each level, including a label, is a nested call. */
   #limitDepth(at: number): void {
     if ((this.#depth += 1) > MAX_DEPTH)
       throw new HclError(at, `expected at most ${MAX_DEPTH} nested brackets, found more`);

@@ -3,33 +3,34 @@ import type { Field } from '@meshgate/documents';
 import { positionOf } from './keys.ts';
 import { type MeshFile, problemWith } from './mesh-file.ts';
 
-/** The files of each datacenter, with the definitions that are in force. */
+/** The files of each datacenter, with only those definitions that are in effect. */
 export type FilesInForce = ReadonlyMap<string, readonly MeshFile[]>;
 
-/** The files as they were read, and how they differ from what is in force. */
+/** The files of one reading. */
 export interface MeshReading {
   readonly files: FilesInForce;
-  /** Some file could not be read, so its definitions are unknown. */
+  /** Whether a file could not be read, so that its definitions are unknown. */
   readonly isBroken: boolean;
-  /** Definitions to reject, because they refer to something that does not exist. */
+  /** Definitions to reject, because they refer to undefined objects. */
   readonly unusable?: ReadonlySet<object>;
 }
 
-/** What is in force after this reading. */
+/** The definitions in effect after a reading. */
 export interface MeshInForce {
   readonly files: FilesInForce;
-  /** Definitions that contradict each other. */
+  /** Problems of definitions that contradict each other. */
   readonly problems: readonly Problem[];
-  /** Definitions that were deleted but are kept in force, for log and status. */
+  /** Deleted definitions that remain in effect, for log and status. */
   readonly kept: readonly string[];
 }
 
 /**
- * Decides what is in force. A file with problems keeps its last good version; all other files are applied as they are. While any file
- * has a problem nothing is removed: a definition that left one file may have moved to the file that cannot be read. Of two definitions
- * of the same thing, the one in force stays, otherwise the first wins. Pure, in steps.
+ * Decides which definitions are in effect. A file with problems keeps its last good version; all other files apply as
+ * they are. While any file has a problem, no definition is removed: one that is gone from a file may have moved to the
+ * unreadable one. Of two definitions of the same object, the one in effect remains; else the first one wins. Pure, in
+ * steps.
  *
- * @param last what was in force before; nothing at the first reading
+ * @param last the definitions that were in effect before; none at the first reading
  */
 export function* settle(
   { files, isBroken, unusable }: MeshReading,
@@ -51,7 +52,7 @@ export function* settle(
   };
 }
 
-/** Only the first few: after a folder was deleted the full list would fill pages. */
+/** Number of definitions to list: after the deletion of a folder, the full list would fill pages. */
 const SHOWN = 5;
 
 function shown(kept: readonly Definition[]): readonly string[] {
@@ -59,14 +60,14 @@ function shown(kept: readonly Definition[]): readonly string[] {
   return kept.length > SHOWN ? [...first, `and ${kept.length - SHOWN} more`] : first;
 }
 
-/** One definition in a file. */
+/** A definition in a file. */
 interface Definition {
   readonly kind: 'service' | 'check' | 'entry';
-  /** Equal when two define the same. */
+  /** Equal for two definitions of the same object. */
   readonly key: string;
   readonly file: string;
   readonly field: Field;
-  /** The value that it was parsed into; used as its identity. */
+  /** The parsed value, used as the identity of the definition. */
   readonly value: object;
 }
 
@@ -126,7 +127,7 @@ interface AppliedDatacenter {
   readonly kept: readonly Definition[];
 }
 
-/** @param isBroken when set, what was in force stays unless it is redefined elsewhere */
+/** @param isBroken whether definitions in effect remain unless they are defined elsewhere */
 function* settleDatacenter(
   files: readonly MeshFile[],
   last: readonly MeshFile[],
@@ -161,7 +162,7 @@ function* settleDatacenter(
   };
 }
 
-/** The key that two definitions must not share. Several checks may have the same name. */
+/** Reports a second definition of the same object. Several checks may have the same name. */
 function rivalry({ kind, key, field }: Definition, winner: Definition | undefined): readonly Problem[] {
   if (winner === undefined) return [];
   const location = positionOf(winner.field);

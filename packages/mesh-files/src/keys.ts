@@ -2,21 +2,24 @@ import { type Field, type FieldEntry, MAX_TIMER_MS } from '@meshgate/documents';
 import { parseGatewayMode, type WrittenMode } from '@meshgate/mesh';
 import { closestMatch } from 'leven';
 
-/** How a key is treated: read, or known to Consul but without effect here. */
+/** Treatment of a key: read, or known to Consul but without effect here. */
 export type KeyUse = 'read' | 'ignored';
 
-/** The keys of a mapping that are read, and their names here. A key of the result is absent when it is missing in the source or `null`. */
+/**
+ * The fields of a mapping, by the name of the key in this project. Omits keys that are missing in the source, or
+ * `null`.
+ */
 export type Keyed<Key extends string> = ReadonlyMap<Key, Field>;
 
 /**
- * Reads a mapping whose keys may be written in any spelling that Consul's commands accept: `mesh_gateway`, `MeshGateway`,
- * `meshGateway`. A list of one mapping counts as the mapping, as in Consul.
+ * Reads a mapping whose keys have any spelling that Consul's commands accept: `mesh_gateway`, `MeshGateway`,
+ * `meshGateway`. A list of one mapping counts as that mapping, as in Consul.
  *
- * Other keys that `isForeign` accepts are skipped. The rest is a problem. When it is not known which other keys may exist, only a
- * likely typo is a problem, and a key of a newer Consul is a warning.
+ * Skips other keys that `isForeign` accepts. Any remaining key is a problem. Without `isForeign`, other keys may exist:
+ * a likely typing error is a problem, and a key of a newer Consul release is a warning.
  *
- * @param keys in snake case
- * @param isForeign absent: other keys are not known
+ * @param keys keys to read, in snake case
+ * @param isForeign accepts keys that belong to other software; absent when these are not known
  */
 export function readKeys<Key extends string>(
   field: Field,
@@ -35,42 +38,42 @@ export function readKeys<Key extends string>(
     const earlier = spellings.get(key);
     spellings.set(key, entry.key);
     if (earlier === undefined && keys[key] === 'read' && entry.value.shape !== 'nothing') found.set(key, entry.value);
-    // A repetition in the same spelling was reported by the parser.
+    // The parser has already reported a repetition in the same spelling.
     if (earlier !== undefined && earlier !== entry.key)
       entry.value.refuse('this key is already set above, in another spelling');
   }
   return found;
 }
 
-/** A list, or its only item written without brackets. */
+/** Returns the items of a list, or a single item that is written without brackets. */
 export function itemsOf(field: Field | undefined): readonly Field[] {
   if (field === undefined) return [];
   return field.shape === 'mapping' ? [field] : (field.list() ?? []);
 }
 
-/** The values of a mapping with operator-defined keys. Several blocks are merged into one mapping. */
+/** Returns the entries of a mapping whose keys the operator chooses. Merges several blocks into one mapping. */
 export function namedValues(field: Field | undefined): readonly FieldEntry[] {
   return itemsOf(field).flatMap((part) => part.entries() ?? []);
 }
 
-/** Strings by operator-defined keys. */
+/** Reads strings by keys that the operator chooses. */
 export function strings(field: Field | undefined): Readonly<Record<string, string>> {
   const entries = namedValues(field).map(({ key, value }) => [key, value.string()] as const);
   return Object.fromEntries(entries.filter((entry): entry is [string, string] => entry[1] !== undefined));
 }
 
-/** A list of strings; a single string is a list of one. */
+/** Reads a list of strings, or a single string as a list of one. */
 export function textList(field: Field | undefined): readonly string[] {
   if (field?.shape === 'scalar') return [field.text() ?? ''];
   return (field?.list() ?? []).map((item) => item.text() ?? '');
 }
 
-/** A string that may be empty, which counts as not set: `undefined`. */
+/** Reads a string; `undefined` for an empty one, which counts as not set. */
 export function optionalText(field: Field | undefined): string | undefined {
   return field?.string() || undefined;
 }
 
-/** A boolean as Consul accepts it in configuration entries: `true`, `"true"`, `1`, `"F"`. */
+/** Reads a boolean in the forms that Consul accepts in configuration entries: `true`, `"true"`, `1`, `"F"`. */
 export function weakBoolean(field: Field | undefined): boolean | undefined {
   const written = field?.plain();
   if (typeof written === 'number') return written !== 0;
@@ -79,20 +82,20 @@ export function weakBoolean(field: Field | undefined): boolean | undefined {
   return /^(?:0|[fF]|false|FALSE|False)?$/.test(written) ? false : field?.boolean();
 }
 
-/** An integer of opaque settings, as Consul reads these: the string `"8443"` counts as a number. */
+/** Reads an integer of opaque settings, which may also be a string such as `"8443"`, as in Consul. */
 export function weakInteger(field: Field | undefined, min: number, max: number): number | undefined {
   const written = field?.plain();
   const value = typeof written === 'string' && /^-?\d+$/.test(written) ? Number(written) : undefined;
   return value !== undefined && value >= min && value <= max ? value : field?.integer(min, max);
 }
 
-/** The required name in the mapping `of`; empty, with a problem, when it is missing. */
+/** Reads the required name in the mapping `of`. Returns `''` and records a problem when it is missing. */
 export function requiredName(of: Field, name: Field | undefined): string {
   if (name === undefined) of.refuse('expected the key "name", found none');
   return name?.text() ?? '';
 }
 
-/** A name of Consul Enterprise's scheme: the community edition has only the default. */
+/** Rejects names that only Consul Enterprise has; the community edition has only `default`. */
 export function refuseEnterprise(keys: ReadonlyMap<string, Field>, ...names: readonly string[]): void {
   for (const name of names) {
     const value = optionalText(keys.get(name));
@@ -101,7 +104,7 @@ export function refuseEnterprise(keys: ReadonlyMap<string, Field>, ...names: rea
   }
 }
 
-/** `mesh_gateway { mode = … }`. */
+/** Reads `mesh_gateway { mode = … }`. */
 export function readMode(field: Field | undefined): WrittenMode | undefined {
   const mode = field && readKeys(field, { mode: 'read' }).get('mode');
   const value = mode?.string();
@@ -111,14 +114,14 @@ export function readMode(field: Field | undefined): WrittenMode | undefined {
   return parsed.kind === 'mode' ? { value, object: positionOf(mode) } : undefined;
 }
 
-/** The position of a value, for messages. */
+/** Returns the position of a value, for messages. */
 export function positionOf({ at, path }: Field): string {
   return at === undefined ? path.join('.') : `${at.file}:${at.line}:${at.column}`;
 }
 
 /**
- * A duration as Go reads and writes it: `1m30s`, `1.5s`, `.5s`, or a number of nanoseconds. In milliseconds; `undefined` for 0, which
- * means not set. Less than a millisecond is a problem: `15` is hardly meant as 15 ns.
+ * Reads a duration in Go's notation (`1m30s`, `1.5s`, `.5s`) or in nanoseconds. Returns milliseconds; `undefined` for
+ * 0, which means not set. Less than a millisecond is a problem, since `15` is hardly meant as 15 ns.
  */
 export function durationMs(field: Field | undefined): number | undefined {
   const written = field?.plain();
@@ -158,19 +161,19 @@ function only(field: Field): Field {
   return item !== undefined && others.length === 0 ? item : field;
 }
 
-/** The form in which keys are compared: `mesh_gateway` and `MeshGateway` are equal. */
+/** Returns the form in which keys are compared: `mesh_gateway` and `MeshGateway` are equal. */
 export function folded(key: string): string {
   return key.replaceAll('_', '').toLowerCase();
 }
 
-/** The hint uses the writer's spelling. */
+/** Reports an unknown key. The hint has the spelling of the file. */
 function unknownKey(entry: FieldEntry, known: readonly string[], mayBeNewer: boolean): void {
   const names = /^[A-Z]/.test(entry.key) ? known.map(camel) : known;
   if (mayBeNewer && !isSlip(entry.key, names)) entry.value.warn('unknown key, has no effect', entry.at);
   else entry.value.unknown(entry, names);
 }
 
-/** Two letters of a short word, a third of a longer one. */
+/** Whether a key is probably a typing error: at most two letters differ, or a third of a longer word. */
 function isSlip(key: string, names: readonly string[]): boolean {
   const maxDistance = Math.max(2, Math.floor(key.length / 3));
   return closestMatch(key, names, { maxDistance }) !== undefined;

@@ -9,19 +9,19 @@ import { folded, itemsOf, readKeys } from './keys.ts';
 import { payloadOf } from './payload.ts';
 import { readService, type ServiceDefinition } from './registration.ts';
 
-/** The content of one mesh file. */
+/** The contents of one mesh file. */
 export interface MeshFile extends Definitions {
   readonly file: string;
-  /** Problems within the file itself. */
+  /** Problems of this file alone. */
   readonly problems: readonly Problem[];
-  /** Parts of it that have no effect. */
+  /** Problems of parts without effect. */
   readonly warnings: readonly Problem[];
 }
 
 /** The definitions in mesh files. */
 interface Definitions {
   readonly registrations: readonly ServiceDefinition[];
-  /** Checks that are not part of a service definition. */
+  /** Checks outside service definitions. */
   readonly checks: readonly LooseCheck[];
   readonly entries: readonly ConfigEntry[];
 }
@@ -30,17 +30,18 @@ interface Definitions {
 export const MESH_FILE_ENDINGS: readonly string[] = ['.hcl', '.json'];
 
 /**
- * Parses a mesh file: HCL, or JSON when the name of `file` ends in `.json` or the content begins with a brace, which Consul's HCL also
- * accepts. It holds one configuration entry (`Kind`), or what a file in an agent's configuration folder holds: service definitions
- * (`service`, `services`), checks, `config_entries`, and keys that have nothing to do with the mesh. Pure; never throws.
+ * Parses a mesh file: HCL, or JSON when the name of `file` ends in `.json` or the contents begin with a brace, which
+ * Consul's HCL also accepts. The file has one configuration entry (`Kind`), or the contents of a file in an agent's
+ * configuration folder: service definitions (`service`, `services`), checks, `config_entries`, and keys that do not
+ * concern the mesh. Pure; never throws.
  *
- * @param file the name that problems are reported with; it is not opened
+ * @param file name of the file in problems; the file is not opened
  */
 export function parseMeshFile(text: string, file: string): MeshFile {
   return atOnce(parsingMeshFile(text, file));
 }
 
-/** {@link parseMeshFile} in steps, so that the caller can yield in between. */
+/** Like {@link parseMeshFile}, in steps, so that the caller can yield in between. */
 export function* parsingMeshFile(text: string, file: string): Generator<void, MeshFile> {
   const isJson = file.endsWith('.json') || /^\s*\{/.test(text);
   const opened = yield* isJson ? openingDocument(text, file, 'json') : openingHcl(text, file);
@@ -49,12 +50,12 @@ export function* parsingMeshFile(text: string, file: string): Generator<void, Me
   return { file, ...content, problems: opened.problems.map(withPath), warnings: opened.warnings.map(withPath) };
 }
 
-/** A problem with a value, alone or among other definitions. */
+/** Returns a problem with a value. */
 export function problemWith({ path, at }: Field, message: string): Problem {
   return withPath(at === undefined ? { message, path } : { message, path, at });
 }
 
-/** The path tells which value it is better than the line number, so it goes first. */
+/** Puts the path before the message, since it identifies the value better than a line number does. */
 function withPath(problem: Problem): Problem {
   const { path, message } = problem;
   return path.length === 0 ? problem : { ...problem, message: `${path.join('.')}: ${message}` };
@@ -71,7 +72,7 @@ function* readContent(root: Field): Generator<void, Definitions> {
   const isEntry = root.shape === 'mapping' && root.entries()?.some(({ key }) => key.toLowerCase() === 'kind');
   if (isEntry) return { ...NOTHING, entries: entriesOf([root]) };
   passOver(root);
-  // It has no kind, but may have been meant to have one: then the hint should name that key.
+  // The file has no kind, but may be meant as an entry: then the hint must name that key.
   const fields = readKeys(root, FILE_KEYS, isAgentKey);
   const bootstrap = itemsOf(fields.get('config_entries')).flatMap((entries) =>
     itemsOf(readKeys(entries, { bootstrap: 'read' }).get('bootstrap')),
@@ -108,7 +109,7 @@ function isAgentKey({ key }: FieldEntry): boolean {
   return FOLDED_AGENT_KEYS.has(folded(key));
 }
 
-/** One warning per file, however many settings there are. */
+/** Adds one warning per file, however many agent settings it has. */
 function passOver(root: Field): void {
   const found = root.shape === 'mapping' ? (root.entries() ?? []).filter(isAgentKey) : [];
   const [first] = found;

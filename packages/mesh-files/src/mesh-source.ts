@@ -17,25 +17,25 @@ import { type Mesh, meshProxyView, type MeshStandpoint, sidecarsFor } from './me
 import { gatewayChooser, type OwnGateway } from './own-gateway.ts';
 import { meshParser, peersOf, readMesh, readMeshFiles, meshWatchPath } from './read-mesh.ts';
 
-/** Settings shared by everything that follows a folder of mesh files. */
+/** Settings of every source that follows a folder of mesh files. */
 export interface MeshOptions extends MeshStandpoint {
-  /** The folder that holds one folder per datacenter. Absolute. */
+  /** Absolute path of the folder with one folder per datacenter. */
   readonly folder: string;
-  /** Unique within the proxy; a metric label. `mesh:` and the folder when absent. */
+  /** Name of the source, unique within the proxy; a metric label. When absent: `mesh:` and the folder. */
   readonly name?: string;
-  /** As in `FileSourceOptions`. */
+  /** Poll interval in milliseconds; see `FileSourceOptions.pollMs`. */
   readonly pollMs?: number;
 }
 
 /** Settings of the sources of a mesh gateway. */
 export interface MeshGatewayOptions extends MeshOptions, ExportRules {
-  /** Service id of the gateway's own definition. When absent: the only gateway of the datacenter, if there is just one. */
+  /** Service id of the gateway's own definition. When absent, the only gateway of the datacenter. */
   readonly gateway?: string;
 }
 
 /**
- * The routes of a mesh gateway in the local datacenter, derived from mesh files by the same function that is used for Consul's
- * responses, and followed while the files change in the same way as `fileSource`. What cannot become a route is a warning.
+ * Follows the routes of a mesh gateway in the local datacenter, derived from mesh files by the same function as from
+ * Consul's responses. Follows the files like `fileSource`. Reports a warning for each part that cannot become a route.
  *
  * @throws TypeError when `folder` is not absolute
  */
@@ -55,8 +55,9 @@ export function meshSource(options: MeshGatewayOptions): FileSource {
 }
 
 /**
- * The listen addresses of the gateway's own definition; none while the datacenter does not define it. `watch` throws `ConfigProblems`
- * when the first reading has several gateways and none is selected; afterwards the selected one stays.
+ * Follows the listen addresses in the gateway's own definition; none while the datacenter does not define it. `watch`
+ * throws `ConfigProblems` when the first reading has several gateways and none is selected; later the selected one
+ * remains.
  *
  * @throws TypeError when `folder` is not absolute
  */
@@ -76,8 +77,8 @@ export function meshListenerSource(options: MeshGatewayOptions): ListenerSource 
 }
 
 /**
- * The view of a Connect proxy of the local datacenter, followed while the files change. `watch` also throws `ConfigProblems` when the
- * first reading has no such proxy, or several for the same instance; afterwards the last view stays, with a warning.
+ * Follows the view of a Connect proxy in the local datacenter. `watch` also throws `ConfigProblems` when the first
+ * reading does not have the proxy, or has several for the same instance; later the last view remains, with a warning.
  *
  * @throws TypeError when `folder` is not absolute
  */
@@ -107,9 +108,10 @@ export function meshProxySource(options: MeshOptions & { readonly proxy: ProxyCh
 }
 
 /**
- * The view of a Connect proxy of the local datacenter, read once.
+ * Reads the view of a Connect proxy in the local datacenter once.
  *
- * @throws ConfigProblems with every problem of the files; also when they define no such proxy, or several for the same instance
+ * @throws ConfigProblems with every problem of the files; also when they do not define the proxy, or define several for
+ * the same instance
  * @throws TypeError when `folder` is not absolute
  */
 export async function readMeshProxy(options: MeshOptions & { readonly proxy: ProxyChoice }): Promise<ProxyView> {
@@ -119,12 +121,12 @@ export async function readMeshProxy(options: MeshOptions & { readonly proxy: Pro
   return view;
 }
 
-/** The inputs from which the routes of one gateway are derived. */
+/** Derives the routes of one gateway. */
 export function gatewaySnapshot(value: GatewayView): Promise<RouteSnapshot> {
   return inTurns(snapshotOf({ value }, newDerivation()));
 }
 
-/** A mesh as one of its gateways sees it. */
+/** A mesh, as seen by one of its gateways. */
 export interface GatewayView {
   readonly mesh: Mesh;
   readonly own: OwnGateway;
@@ -158,8 +160,8 @@ function followGateway(options: MeshGatewayOptions, what: string): FileFollower<
 }
 
 /**
- * A parser with a state reads one folder after the other, in turns of the event loop: a mesh of thousands of services takes a second, and a
- * follower may have several watchers.
+ * Serialises a stateful parser, which works in turns of the event loop: a mesh of thousands of services takes a second,
+ * and a follower may have several watchers.
  */
 function oneAtATime<Read, Outcome>(parse: (read: Read) => Generator<void, Outcome>): (read: Read) => Promise<Outcome> {
   let last: Promise<unknown> = Promise.resolve();
@@ -170,7 +172,7 @@ function oneAtATime<Read, Outcome>(parse: (read: Read) => Generator<void, Outcom
   };
 }
 
-/** A proxy that was removed, or is no longer unique, keeps its last view. */
+/** Keeps the last view of a proxy that was removed, or is no longer unique. */
 function asView(outcome: ParseOutcome<Mesh>, choose: (mesh: Mesh) => ChosenProxy): ParseOutcome<ProxyView> {
   if (outcome.kind === 'wrong') return outcome;
   const { view, problems } = choose(outcome.value);
@@ -188,10 +190,10 @@ function nameOf({ name, folder }: MeshOptions): string {
   return name ?? `mesh:${folder}`;
 }
 
-/** A gateway without a definition still routes: only its settings are the proxy's defaults. */
+/** A gateway without a definition still routes, with the proxy's defaults. */
 const NO_DEFINITION: GatewayDefinition = { listeners: [], wanFederation: false, problems: [] };
 
-/** What is remembered from one snapshot to the next. */
+/** State that is kept between snapshots. */
 interface Derivation {
   readonly derive: ReturnType<typeof steppedRouteDeriver>;
   readonly versions: SnapshotVersions;
@@ -211,7 +213,7 @@ function* snapshotOf(
   const gateway = { ...definition, ...rules };
   const { routes, problems } = catalog === undefined ? NO_ROUTES : yield* derive(catalog, gateway);
   const all = [...warnings, ...own.warnings, ...mesh.warnings, ...definition.problems, ...problems.map(sentence)];
-  // Of the result: a gateway uses only a fraction of the mesh files.
+  // Computed from the routes, since a gateway uses only a part of the mesh files.
   const version = yield* versions.of(routes, all);
   return { version, routes, ...(asOf !== undefined && { asOf }), ...(all.length === 0 ? {} : { warnings: all }) };
 }
@@ -240,7 +242,7 @@ function severalProxies(choice: ProxyChoice, ids: readonly string[], { datacente
   return `expected one proxy for ${chosenId(choice)} in datacenter ${datacenter}, found ${ids.join(', ')}: select it by its own id`;
 }
 
-/** Lists the known ids and suggests the intended one, which is often the id of the other kind. */
+/** Lists the known ids and suggests the intended one, which is often an id of the other kind. */
 function noProxy(choice: ProxyChoice, { proxies, datacenter }: Mesh): string {
   const chosen = chosenId(choice);
   const byProxy = 'proxyId' in choice;

@@ -25,38 +25,38 @@ import type { MeshFile } from './mesh-file.ts';
 import { present } from './present.ts';
 import { entriesSeenFrom } from './seen-entries.ts';
 
-/** The point of view that the mesh is derived for. */
+/** The position in the mesh for which its data is derived. */
 export interface MeshStandpoint {
-  /** The local datacenter: the name of its folder. */
+  /** The local datacenter, which is the name of its folder. */
   readonly datacenter: string;
-  /** `UUID.consul`: shared by all datacenters. */
+  /** `UUID.consul`, shared by all datacenters of the mesh. */
   readonly trustDomain: string;
-  /** Other clusters, by the local name of each; none when absent. */
+  /** Peers, by local name; none when absent. */
   readonly peers?: PeerStandpoints;
 }
 
-/** How another cluster, whose mesh files are in a folder of their own, is seen. */
+/** The relation to another cluster, whose mesh files are in their own folder. */
 export interface PeerStandpoint {
-  /** The peer's datacenter that services are exchanged with: the name of a folder below the peer's folder. */
+  /** The peer's datacenter with which services are exchanged: the name of a folder in the peer's folder. */
   readonly datacenter: string;
-  /** The peer's own trust domain, not that of this mesh. */
+  /** Trust domain of the peer, which differs from this mesh's. */
   readonly trustDomain: string;
-  /** The name that the peer uses for this cluster: its exports are addressed to that name. */
+  /** The peer's name for this cluster, to which its exports are addressed. */
   readonly knownAs: string;
 }
 
-/** Peers by the local name of each. */
+/** Peers by their local names. */
 export type PeerStandpoints = Readonly<Record<string, PeerStandpoint>>;
 
-/** A whole mesh, as its files describe it. */
+/** A complete mesh, as its files describe it. */
 export interface Mesh extends MeshStandpoint {
   /** Equal versions mean equal meshes. */
   readonly version: string;
-  /** By datacenter; each is the mesh as seen by that datacenter's gateways. */
+  /** The mesh as seen by the gateways of each datacenter, by the name of the datacenter. */
   readonly catalogs: ReadonlyMap<string, Catalog>;
-  /** Configuration entries that apply to the local datacenter. */
+  /** Configuration entries that apply in the local datacenter. */
   readonly entries: ConfigEntries;
-  /** Services exported to other clusters, from `exported-services` entries. */
+  /** Services exported to peers, from `exported-services` entries. */
   readonly exports: readonly WrittenExport[];
   /** Protocol of each service whose service-defaults set one. */
   readonly protocols: ReadonlyMap<string, string>;
@@ -64,9 +64,12 @@ export interface Mesh extends MeshStandpoint {
   readonly proxies: ReadonlyMap<string, ProxyDefinition>;
   /** The mesh gateways of the local datacenter, by id. */
   readonly gateways: ReadonlyMap<string, GatewayDefinition>;
-  /** Parts of the files that have no effect, each with its position. */
+  /** Problems of parts without effect, with their positions. */
   readonly warnings: readonly string[];
-  /** The instances that a target of a discovery chain selects; `undefined` when the mesh has no such datacenter. */
+  /**
+   * Returns the instances that a target of a discovery chain selects; `undefined` when the mesh does not have its
+   * datacenter.
+   */
   instancesOf(target: ChainTarget): Selection | undefined;
 }
 
@@ -74,13 +77,13 @@ export interface Mesh extends MeshStandpoint {
 export interface BuiltMesh {
   readonly mesh: Mesh;
   readonly problems: readonly Problem[];
-  /** Entries that refer to something undefined, or form a cycle. */
+  /** Entries that refer to undefined objects, or form a cycle. */
   readonly astray: readonly ConfigEntry[];
 }
 
 /**
- * Combines the files of all datacenters; within one datacenter no two definitions may be for the same thing. Pure, in steps, so that the
- * caller can yield in between.
+ * Combines the files of all datacenters. Within one datacenter, each object must have only one definition. Pure, in
+ * steps, so that the caller can yield in between.
  */
 export function* buildMesh(
   files: ReadonlyMap<string, readonly MeshFile[]>,
@@ -95,7 +98,7 @@ export function* buildMesh(
   const members = new Map(Array.from(registered, ([name, { members: list }]) => [name, list]));
   const connect = new Map(Array.from(members, ([name, list]) => [name, connectMembers(list)]));
   yield;
-  // A folder without definitions is not a remote datacenter: it may still be written, or be broken.
+  // A folder without definitions is not a remote datacenter: its files may be incomplete or invalid.
   const all = Array.from(members, ([datacenter, list]) => gatewayGroup(datacenter, list));
   const gateways = all.filter((group) => group.gateways.length > 0);
   const { datacenter, trustDomain } = standpoint;
@@ -134,11 +137,7 @@ export function* buildMesh(
   };
 }
 
-/**
- * The view of the proxy with this id.
- *
- * @returns `undefined` when the local datacenter has no such proxy
- */
+/** Returns the view of the proxy with this id; `undefined` when the local datacenter does not have it. */
 export function meshProxyView(mesh: Mesh, id: string): ProxyView | undefined {
   const { proxies, catalogs, datacenter, trustDomain, entries, version, instancesOf: instances } = mesh;
   const proxy = proxies.get(id);
@@ -159,18 +158,18 @@ export function meshProxyView(mesh: Mesh, id: string): ProxyView | undefined {
     ...(warning === undefined ? {} : { warnings: [warning] }),
     upstreams: proxy.upstreams.map((upstream) => proxyUpstream(upstream, proxy, entries, around)),
     intentions: entries.intentions.filter(({ destination }) => destination === '*' || destination === proxy.service),
-    // Same default as Consul with ACLs disabled: an entry for `*` overrides it.
+    // The default of Consul with ACLs disabled; an intention for `*` overrides it.
     intentionDefault: 'allow',
     importers: importersOf(proxy.service, catalogs.get(datacenter)?.peering?.exports ?? []),
   };
 }
 
-/** Ids of the proxies for one instance: what `--sidecar-for` looks up. */
+/** Returns the ids of the proxies for one instance, as for `--sidecar-for`. */
 export function sidecarsFor(serviceId: string, { proxies }: Pick<Mesh, 'proxies'>): readonly string[] {
   return [...proxies.values()].filter((proxy) => (proxy.serviceId ?? proxy.service) === serviceId).map(({ id }) => id);
 }
 
-/** Without Consul nobody resolves the names of its servers; the value is the default of Consul's agents. */
+/** The default of Consul's agents; without Consul, no DNS server resolves the names of its servers. */
 const DNS_DOMAIN = 'consul';
 
 function membersOfKind(
@@ -180,7 +179,10 @@ function membersOfKind(
   return (members ?? []).filter(({ registration }) => registration.kind === kind);
 }
 
-/** Consul's own servers stand in its catalog as the service `consul`, and so they do here, for whoever routes their connections. */
+/**
+ * Returns the servers: as in Consul's own catalog, instances of the service `consul`. Gateways may route connections to
+ * them.
+ */
 function serversAmong(members: readonly Member[]): readonly Instance[] {
   return members.flatMap(({ registration: { kind, name }, instance }) =>
     kind === '' && name === 'consul' ? [{ ...instance, node: instance.id }] : [],
@@ -218,7 +220,7 @@ function instancesOf(target: ChainTarget, connect: ConnectMembers): Selection | 
   return there && selection(target.instances.filter, there.get(target.service) ?? []);
 }
 
-/** A warning that two datacenters share is reported once. */
+/** Drops repeated warnings, since two datacenters may share one. */
 function distinct(problems: readonly Problem[]): readonly Problem[] {
   const keys = problems.map((problem) => JSON.stringify(problem));
   return problems.filter((_problem, index) => keys.indexOf(keys[index] ?? '') === index);

@@ -2,19 +2,20 @@ import type { Problem } from '@meshgate/core';
 import type { GatewayDefinition } from '@meshgate/mesh';
 import type { Mesh } from './mesh.ts';
 
-/** The gateway of the local datacenter that this process runs as. */
+/** The gateway of the local datacenter that this process serves as. */
 export interface OwnGateway {
-  /** Absent when the mesh does not define it: a gateway can route without its own definition. */
+  /** Absent when the mesh does not define the gateway, which can route nevertheless. */
   readonly definition?: GatewayDefinition;
   /** Warnings for log and status. */
   readonly warnings: readonly string[];
-  /** Set when the gateway is ambiguous or missing. Only possible before one was selected. */
+  /** Set when the gateway is ambiguous or missing, which is possible only until one has been selected. */
   readonly problem?: Problem;
 }
 
 /**
- * Selects the own gateway in each new version of the mesh: the one with the id `chosen`, otherwise the only one there is. Once
- * selected it stays selected: a second gateway never replaces it, in whichever order their files appear.
+ * Creates a function that selects this process's gateway in each version of the mesh: the one with the id `chosen`,
+ * else the only one. The selection is permanent: a second gateway never replaces the first, in whatever order their
+ * files appear.
  */
 export function gatewayChooser(chosen: string | undefined): (mesh: Mesh) => OwnGateway {
   let last: { readonly id: string; readonly definition: GatewayDefinition } | undefined;

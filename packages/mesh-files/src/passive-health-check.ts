@@ -11,7 +11,7 @@ const KEYS = {
   base_ejection_time: 'read',
 } as const;
 
-/** `passive_health_check { … }`, of an entry or of an upstream's own settings. A count of 0 is as if it were left out. */
+/** Reads `passive_health_check { … }` of an entry, or of an upstream's own settings. A count of 0 counts as not set. */
 export function readPassiveHealthCheck(field: Field | undefined): PassiveHealthCheck | undefined {
   if (field === undefined) return undefined;
   const fields = readKeys(field, KEYS);

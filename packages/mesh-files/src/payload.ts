@@ -3,8 +3,8 @@ import { folded } from './keys.ts';
 import { SERVICE_KINDS } from './registration.ts';
 
 /**
- * The problem with a file that holds a request body of Consul's HTTP API: it looks like a definition, but neither Consul's commands
- * nor its agents accept it.
+ * Returns the problem of a file with a request or response body of Consul's HTTP API: it resembles a definition, but
+ * neither Consul's commands nor its agents accept it.
  *
  * @returns `undefined` for any other file
  */
@@ -23,7 +23,7 @@ export function payloadOf(root: Field): string | undefined {
   return isProxy || (isService && has('name', 'id') && has(...REGISTRATION_KEYS)) ? REGISTRATION : undefined;
 }
 
-/** Of a list: of entries, or of instances with their nodes and checks. */
+/** Detects a response by the first element of its list: an entry, or an instance with its node and checks. */
 function responseOf(first: Field | undefined): string | undefined {
   if (first?.shape !== 'mapping') return undefined;
   const values = valuesOf(first);
@@ -31,7 +31,7 @@ function responseOf(first: Field | undefined): string | undefined {
   return values.has('kind') ? ENTRIES : undefined;
 }
 
-/** As `agent/services` and `catalog/service` have it. */
+/** Detects an element of `agent/services` or `catalog/service`. */
 function isInstance(values: ReadonlyMap<string, Field>): boolean {
   return values.has('service') && (values.has('id') || values.has('port'));
 }
@@ -40,10 +40,10 @@ function valuesOf(mapping: Field): ReadonlyMap<string, Field> {
   return new Map((mapping.entries() ?? []).map(({ key, value }) => [folded(key), value]));
 }
 
-/** Of a file that is none of this. */
+/** Keys of valid files, which are none of these bodies. */
 const FILE_KEYS = ['kind', 'service', 'services', 'check', 'checks', 'configentries'];
 
-/** Keys of a registration that no entry of the same kind has. */
+/** Keys of a registration that an entry of the same kind does not have. */
 const REGISTRATION_KEYS = ['port', 'address', 'tags', 'proxy', 'connect', 'weights', 'taggedaddresses', 'check'];
 
 const EXPECTED = 'expected service definitions or an entry, found';

@@ -15,10 +15,10 @@ import type { Mesh, PeerStandpoints } from './mesh.ts';
 import { present } from './present.ts';
 
 /**
- * The mesh, with what the local datacenter exchanges with its peers. The data that the servers of two clusters would replicate is
- * computed here from the files of both, by Consul's rules.
+ * Returns the mesh, with the services that the local datacenter exchanges with its peers. Computes the data that the
+ * servers of both clusters would replicate from the files of both, by Consul's rules.
  *
- * @param peers the meshes of the peers, by the local name of each peer
+ * @param peers meshes of the peers, by local name
  */
 export function withPeers(mesh: Mesh, peers: ReadonlyMap<string, Mesh>, standpoints: PeerStandpoints): Mesh {
   if (peers.size === 0 && mesh.exports.length === 0) return mesh;
@@ -51,7 +51,7 @@ function imported(
   return { kind: 'selected', instances: found?.instances ?? [] };
 }
 
-/** As established. Nobody says which of the two clusters dials the other: either of them may. */
+/** Returns an established peering. Either cluster may have dialled the other: the files do not tell. */
 function peerOf(name: string, peer: Mesh): ClusterPeer {
   const serverAddresses = serverAddressesOf(peer);
   const serverName = serverAddresses.length === 0 ? undefined : peeringServersName(peer);
@@ -66,7 +66,10 @@ function peerOf(name: string, peer: Mesh): ClusterPeer {
   };
 }
 
-/** Where a cluster tells others to dial its servers: at its mesh gateways if its `mesh` entry says so, else at the servers themselves. */
+/**
+ * Returns the addresses at which other clusters dial a cluster's servers: those of its mesh gateways if its `mesh`
+ * entry says so, else those of the servers themselves.
+ */
 function serverAddressesOf({ datacenter, catalogs, entries }: Mesh): readonly string[] {
   const { servers = [], gateways = [] } = catalogs.get(datacenter) ?? {};
   const isThrough = entries.mesh?.peersThroughGateways ?? false;
@@ -103,8 +106,8 @@ function exportTarget({ service, subset, datacenter, peer }: ChainTarget): Expor
 }
 
 /**
- * The data that Consul's servers would replicate: the peer's gateways instead of the instances, with the SNI to send and the
- * identities to expect.
+ * Returns the data that Consul's servers would replicate: the peer's gateways in place of the instances, with the SNI
+ * to send and the identities to expect.
  */
 function importsOf(name: string, peer: Mesh, knownAs: string): readonly ImportedService[] {
   const catalog = peer.catalogs.get(peer.datacenter);
@@ -131,7 +134,7 @@ function chainOf(service: string, { datacenter, trustDomain, entries }: Mesh): D
   return compiled.kind === 'refused' ? undefined : compiled.chain;
 }
 
-/** From the service itself, otherwise from proxy-defaults; `tcp` when neither sets it. */
+/** Returns the protocol of the service, else that of proxy-defaults, else `tcp`. */
 function protocolOf(
   service: string,
   { protocols, entries }: Pick<Mesh, 'protocols'> & { readonly entries: ConfigEntries },
@@ -140,7 +143,7 @@ function protocolOf(
   return (protocols.get(service) ?? (typeof ofProxies === 'string' ? ofProxies : '')) || 'tcp';
 }
 
-/** A peer that exports nothing here is usually a mistake: one of the two names is wrong. */
+/** Warns of a peer without an export to this cluster, usually because one of the two names is wrong. */
 function quiet(
   peers: ReadonlyMap<string, Mesh>,
   imports: readonly ImportedService[],

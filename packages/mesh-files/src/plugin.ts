@@ -16,52 +16,54 @@ import { present } from './present.ts';
 import { gatewayChooser } from './own-gateway.ts';
 import { readMesh } from './read-mesh.ts';
 
-/** The plugin `mesh-files`: adds the routes of a mesh gateway and, if the mesh files define that gateway, its listeners. */
+/**
+ * The plugin `mesh-files`: adds the routes of a mesh gateway and, if the mesh files define that gateway, its listeners.
+ */
 export const meshFilesPlugin: Plugin = definePlugin<MeshConfig>({
   name: 'mesh-files',
   parse: parseMeshConfig,
   setup: addSources,
 });
 
-/** Settings of the plugin. */
+/** Settings of the plugin `mesh-files`. */
 export interface MeshConfig extends ExportRules {
   /** Folder with one folder per datacenter, relative to the folder of the configuration file. */
   readonly mesh: string;
-  /** The local datacenter. */
+  /** Name of the local datacenter. */
   readonly datacenter: string;
-  /** Of the whole mesh: `UUID.consul`. In lower case. */
+  /** Trust domain of the whole mesh, `UUID.consul`, in lower case. */
   readonly trustDomain: string;
   /** Service id of the gateway's own definition; optional when the datacenter has one gateway. */
   readonly gateway?: string;
-  /** Other clusters, by the names that this one gives to them. */
+  /** Peers, by their local names. */
   readonly peers?: Readonly<Record<string, PeerConfig>>;
-  /** For a Connect proxy only: a gateway needs no key. */
+  /** Certificate files of a Connect proxy; a gateway needs none. */
   readonly tls?: ProxyTlsFiles;
-  /** Name of the source. `mesh:` and the folder as written when absent. */
+  /** Name of the source. When absent: `mesh:` and the folder as written. */
   readonly name?: string;
-  /** As `MeshOptions.pollMs`; written as a duration. */
+  /** Poll interval in milliseconds, written as a duration; see `MeshOptions.pollMs`. */
   readonly pollMs?: number;
 }
 
-/** Another cluster, whose mesh files are in `peers/NAME` of the folder. */
+/** A peer, whose mesh files are in `peers/NAME` of the folder. */
 export interface PeerConfig extends PeerStandpoint {
-  /** PEM file of its roots, for a Connect proxy only. Relative to the folder of the configuration file. */
+  /** PEM file with the peer's roots, for a Connect proxy only. Relative to the folder of the configuration file. */
   readonly ca?: string;
 }
 
 /** PEM files of a Connect proxy, relative to the folder of the configuration file. */
 export interface ProxyTlsFiles {
-  /** Roots that this proxy trusts. */
+  /** Roots of the mesh. */
   readonly ca: string;
   /** Leaf certificate of the proxy's service, followed by its intermediates. */
   readonly cert: string;
-  /** Private key of the leaf. */
+  /** Private key of the leaf certificate. */
   readonly key: string;
-  /** Roots of peers, by their names; none when absent. */
+  /** Roots of peers, by local name; none when absent. */
   readonly peers?: Readonly<Record<string, string>>;
 }
 
-/** @throws ConfigProblems with every problem, unknown keys included */
+/** Parses the settings. @throws ConfigProblems with every problem, including unknown keys */
 export function parseMeshConfig(settings: unknown): MeshConfig {
   const { root, problems } = openValue(settings);
   const fields = root.record(MESH_KEYS);
@@ -82,13 +84,13 @@ export function parseMeshConfig(settings: unknown): MeshConfig {
   return { mesh, datacenter, trustDomain, ...present(optional) };
 }
 
-/** The source of the mesh files that `config` describes, with paths relative to `baseDir`. */
+/** Returns the options of the sources that `config` describes, with paths relative to `baseDir`. */
 export function meshOptionsOf(config: MeshConfig, baseDir: string): MeshGatewayOptions {
   const { mesh, name = `mesh:${mesh}`, tls: _forSidecars, ...rest } = config;
   return { folder: resolve(baseDir, mesh), name, ...rest };
 }
 
-/** The PEM files that `config` names, as absolute paths; `undefined` when there are none. */
+/** Returns the PEM files in `config` as absolute paths; `undefined` when there are none. */
 export function tlsFilesOf({ tls, peers = {} }: MeshConfig, baseDir: string): ProxyTlsFiles | undefined {
   if (tls === undefined) return undefined;
   const roots = Object.entries(peers).flatMap(([name, { ca }]) =>
@@ -98,22 +100,22 @@ export function tlsFilesOf({ tls, peers = {} }: MeshConfig, baseDir: string): Pr
   return roots.length === 0 ? own : { ...own, peers: Object.fromEntries(roots) as Record<string, string> };
 }
 
-/** What a check of the files reports before anything is started. */
+/** The result of a check of the files before anything starts. */
 export interface CheckedMesh {
-  /** Why the files do not define where to listen; absent when they do. */
+  /** Why the files do not define listen addresses; absent when they do. */
   readonly noListeners?: string;
-  /** Where the gateway will listen. */
+  /** The addresses on which the gateway will listen. */
   readonly listening: readonly ListenAddress[];
-  /** What it will route. */
+  /** The routes of the gateway. */
   readonly routes: readonly Route[];
-  /** Parts without effect, each with its position, and warnings about the routes. */
+  /** Problems of parts without effect, with their positions, and warnings about the routes. */
   readonly warnings: readonly string[];
 }
 
 /**
- * Reads once what the plugin would read with these settings, to report problems before anything is started.
+ * Reads the files of these settings once, to report problems before anything starts.
  *
- * @throws ConfigProblems with every problem of the settings or the files; also when the own gateway is ambiguous
+ * @throws ConfigProblems with every problem of the settings or the files; also when this gateway is ambiguous
  */
 export async function checkMeshSettings(settings: unknown, baseDir: string): Promise<CheckedMesh> {
   const config = parseMeshConfig(settings);
@@ -171,7 +173,7 @@ function readPeer({ key, value: field }: FieldEntry): PeerConfig | undefined {
   return { datacenter, trustDomain, knownAs, ...present({ ca }) };
 }
 
-/** As Consul validates it when a peering is created: the name becomes a label of server names. */
+/** Consul's rule for the name of a new peering, which becomes a label of server names. */
 const PEER_FORM = 'lower-case letters, digits and hyphens';
 
 function parsePeer(text: string): Parsed<string> {
@@ -179,13 +181,13 @@ function parsePeer(text: string): Parsed<string> {
   return { kind: 'refused', expected: PEER_FORM };
 }
 
-/** It names a folder and is a label of host names (as in Consul). */
+/** Accepts names that can be a folder and a label of host names (as in Consul). */
 function parseDatacenter(text: string): Parsed<string> {
   if (/^[\w-]+$/.test(text)) return { kind: 'value', value: text };
   return { kind: 'refused', expected: 'the name of a datacenter: letters, digits, hyphens and underscores' };
 }
 
-/** Server names end in it, and those are compared without regard to case. */
+/** Returns lower case, because trust domains end server names, which are case-insensitive. */
 function parseTrustDomain(text: string): Parsed<string> {
   const name = text.toLowerCase();
   if (/^[a-z\d_-]+(?:\.[a-z\d_-]+)*$/.test(name)) return { kind: 'value', value: name };

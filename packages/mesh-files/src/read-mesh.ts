@@ -17,10 +17,10 @@ import { withPeers } from './peers.ts';
 import { MESH_FILE_ENDINGS, type MeshFile, parsingMeshFile } from './mesh-file.ts';
 
 /**
- * Reads a folder of mesh files once. It holds one folder per datacenter, each with any number of `.hcl` and `.json` files; hidden
- * files are skipped.
+ * Reads a folder of mesh files once. It has one folder per datacenter, each with any number of `.hcl` and `.json`
+ * files; hidden files are skipped.
  *
- * @throws ConfigProblems with every problem of every file and its position; also when something cannot be read
+ * @throws ConfigProblems with every problem of every file and its position; also when a file or folder cannot be read
  */
 export async function readMesh(folder: string, standpoint: MeshStandpoint): Promise<Mesh> {
   const outcome = await inTurns(meshParser(folder, standpoint)(await readMeshFiles(folder, peersOf(standpoint))));
@@ -28,31 +28,31 @@ export async function readMesh(folder: string, standpoint: MeshStandpoint): Prom
   return outcome.value;
 }
 
-/** The content of a folder of mesh files at one moment. */
+/** The contents of a folder of mesh files at one moment. */
 export interface MeshFilesRead {
-  /** The files of each datacenter. */
+  /** Files by datacenter. */
   readonly datacenters: ReadonlyMap<string, FilesRead>;
-  /** The folders of peers, by their names. */
+  /** Folders of peers, by their names. */
   readonly peers: ReadonlyMap<string, MeshFilesRead>;
-  /** Problems with the folder itself. */
+  /** Problems of the folder itself. */
   readonly problems: readonly Problem[];
-  /** Equal when all content is the same. */
+  /** Equal for equal contents. */
   readonly digest: string;
 }
 
-/** The subfolder of the mesh folder that holds one folder per peer. */
+/** The folder, inside the mesh folder, with one folder per peer. */
 const PEERS = 'peers';
 
-/** The names of the peers whose folders are read. */
+/** Returns the names of the peers whose folders are read. */
 export function peersOf({ peers = {} }: MeshStandpoint): readonly string[] {
   return Object.keys(peers).toSorted();
 }
 
 /**
- * Reads the files. Never rejects: what cannot be read is a problem.
+ * Reads the files. Never rejects: a file that cannot be read is a problem.
  *
  * @param peers names of the peers whose folders are in `peers`
- * @param hasPeers whether `peers` is the folder of peers rather than a datacenter
+ * @param hasPeers whether `peers` is the folder of peers, not a datacenter
  */
 export async function readMeshFiles(
   folder: string,
@@ -77,7 +77,7 @@ export async function readMeshFiles(
   };
 }
 
-/** Every path to watch for changes in a folder of mesh files. */
+/** Returns every path to watch for changes in a folder of mesh files. */
 export async function meshWatchPath(
   folder: string,
   peers: readonly string[] = [],
@@ -90,9 +90,9 @@ export async function meshWatchPath(
 }
 
 /**
- * Builds a mesh from what was read. It is stateful: a file with the same bytes as before is not parsed again, and what is in force
- * survives mistakes. A mistake in a peer's files affects that peer only. In steps, so that the caller can yield in between; one parse is to be
- * finished before the next begins.
+ * Creates a parser of mesh files. It is stateful: an unchanged file is not parsed again, and definitions in effect
+ * survive mistakes. A mistake in a peer's files affects only that peer. It works in steps, so that the caller can yield
+ * in between; one parse must end before the next begins.
  */
 export function meshParser(
   folder: string,
@@ -142,7 +142,7 @@ function clusterParser(
     return { kind: 'partial', value: built.mesh, problems: all, notes: notesOn(applied.kept) };
   };
 
-  /** Definitions with dangling references keep their previous version: Consul would have rejected the write. */
+  /** Keeps the previous version of definitions with dangling references, because Consul would have rejected them. */
   function* put(files: FilesInForce, isBroken: boolean, version: string): Generator<void, Put> {
     const applied = yield* settle({ files, isBroken }, inForce);
     const built = yield* buildMesh(applied.files, standpoint, version);
@@ -163,7 +163,7 @@ function clusterParser(
   }
 }
 
-/** A file as it was parsed last. */
+/** A file in its last parsed version. */
 interface KnownFile {
   readonly text: string;
   readonly parsed: MeshFile;
@@ -185,14 +185,14 @@ const NOTHING: FilesRead = { files: [], problems: [], digest: '' };
 const NO_FILES: MeshFilesRead = { datacenters: new Map(), peers: new Map(), problems: [], digest: '' };
 
 interface Contents {
-  /** By the name of the datacenter. */
+  /** Folders of datacenters. */
   readonly folders: readonly string[];
-  /** Files that look like configuration files. */
+  /** Files beside the folders that look like mesh files. */
   readonly strays: readonly string[];
   readonly problems: readonly Problem[];
 }
 
-/** @param hasPeers whether the folder of peers is not a datacenter */
+/** @param hasPeers whether the folder of peers is excluded from the datacenters */
 async function contentsOf(folder: string, hasPeers: boolean): Promise<Contents> {
   try {
     const isOurs = (name: string): boolean => !name.startsWith('.') && !(hasPeers && name === PEERS);
@@ -209,13 +209,13 @@ async function contentsOf(folder: string, hasPeers: boolean): Promise<Contents> 
   }
 }
 
-/** The two most common system errors, in the system's own words. */
+/** Messages for the two most frequent system errors. */
 const WORDS: ReadonlyMap<unknown, string> = new Map([
   ['ENOENT', 'no such file or directory'],
   ['ENOTDIR', 'expected a folder with one folder per datacenter, found a file'],
 ]);
 
-/** A link to a folder counts as a folder: mounted volumes are made of links. */
+/** Accepts a link to a folder as a folder: mounted volumes consist of links. */
 async function asFolder(path: string): Promise<string | undefined> {
   const status = await stat(path).catch(() => undefined);
   return status?.isDirectory() === true ? path : undefined;

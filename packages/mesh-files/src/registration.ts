@@ -17,9 +17,9 @@ import {
 import { present } from './present.ts';
 import { readUpstreams } from './upstreams.ts';
 
-/** One service definition as written, with defaults filled in: what `consul services register` would register. */
+/** A service definition with defaults filled in: what `consul services register` would register. */
 export interface ServiceDefinition {
-  /** The field it was read from, for problems that appear only in combination with other definitions. */
+  /** The field of the definition, for problems that depend on other definitions. */
   readonly field: Field;
   readonly id: string;
   readonly name: string;
@@ -33,18 +33,18 @@ export interface ServiceDefinition {
   readonly tags: readonly string[];
   readonly weights?: { readonly passing: number; readonly warning: number };
   readonly checks: readonly WrittenCheck[];
-  /** Id of the service whose checks also apply to this one: a sidecar without checks of its own is as healthy as its service. */
+  /** Id of the service whose checks also apply to this one: a sidecar without checks is as healthy as its service. */
   readonly healthOf?: string;
-  /** The application speaks Connect natively. */
+  /** The application supports Connect natively. */
   readonly native: boolean;
-  /** For proxies and gateways only. */
+  /** Present for proxies and gateways. */
   readonly proxy?: ProxyFields;
 }
 
-/** Kinds of service that are used here. */
+/** Kinds of services in use here. */
 type ServiceKind = '' | 'connect-proxy' | 'mesh-gateway';
 
-/** Every kind of service that Consul knows; those after the second are skipped. */
+/** All kinds of services in Consul; those after the second are skipped. */
 export const SERVICE_KINDS = [
   'connect-proxy',
   'mesh-gateway',
@@ -53,20 +53,20 @@ export const SERVICE_KINDS = [
   'api-gateway',
 ] as const;
 
-/** The `proxy` part of a definition. */
+/** The `proxy` block of a definition. */
 interface ProxyFields {
-  /** The service that it is a proxy for; empty for a gateway. */
+  /** Service behind the proxy; empty for a gateway. */
   readonly destination: string;
   readonly destinationId?: string;
   readonly application: Endpoint;
-  /** The listen address from `config`, before the definition's address and port are applied. */
+  /** Listen address from `config`, which the definition's address and port complete. */
   readonly bind: Partial<Endpoint>;
   readonly upstreams: readonly UpstreamDefinition[];
   readonly mode?: WrittenMode;
   readonly config: Readonly<Record<string, unknown>>;
 }
 
-/** Keys of a service definition. Those that only an agent uses, or only HTTP needs, have no effect here. */
+/** Keys of a service definition. Those for agents or HTTP have no effect here. */
 const SERVICE_KEYS = {
   id: 'read',
   name: 'read',
@@ -109,7 +109,7 @@ const PROXY_KEYS = {
 
 type ServiceFields = Keyed<keyof typeof SERVICE_KEYS>;
 
-/** Reads one definition: the service itself and, when it requests one, its sidecar. */
+/** Reads one definition: the service itself and, if requested, its sidecar. */
 export function readService(field: Field): readonly ServiceDefinition[] {
   const fields = readKeys(field, SERVICE_KEYS);
   if (isPassedOver(fields.get('kind'))) return [];
@@ -125,7 +125,7 @@ export function readService(field: Field): readonly ServiceDefinition[] {
   return connect.sidecar === undefined ? [own] : [own, sidecarOf(own, connect.sidecar)];
 }
 
-/** Known to Consul, but not relevant to a mesh gateway. */
+/** Whether a kind is known to Consul, but not used here. */
 function isPassedOver(kind: Field | undefined): boolean {
   const written = kind?.plain();
   const isKnown = SERVICE_KINDS.slice(KINDS.length).some((one) => one === written);
@@ -145,7 +145,10 @@ function readConnect(field: Field | undefined): Connect {
   return { native: fields.get('native')?.boolean() ?? false, ...(sidecar === undefined ? {} : { sidecar }) };
 }
 
-/** Defaults are Consul's for a sidecar, but with its service's address: mesh files have no nodes. */
+/**
+ * Builds a sidecar with Consul's defaults, except for the address, which is the service's: mesh files do not have
+ * nodes.
+ */
 function sidecarOf(service: ServiceDefinition, field: Field): ServiceDefinition {
   const fields = readKeys(field, SERVICE_KEYS);
   refuseEnterprise(fields, 'namespace', 'partition');
@@ -163,7 +166,7 @@ function sidecarOf(service: ServiceDefinition, field: Field): ServiceDefinition 
   };
 }
 
-/** @param parent the service that it is the sidecar of */
+/** @param parent the service behind this sidecar */
 function registrationOf(
   field: Field,
   fields: ServiceFields,
@@ -195,7 +198,10 @@ function registrationOf(
 
 const MAX_PORT = 65_535;
 
-/** A definition is a proxy by its kind or, as in the first versions of Consul, by its destination service. */
+/**
+ * Reads the kind. A definition is a proxy by its kind or, as in the first versions of Consul, by its destination
+ * service.
+ */
 function readKind(fields: ServiceFields, proxy: ProxyFields | undefined, kinds: readonly ServiceKind[]): ServiceKind {
   const kind = fields.get('kind');
   const written = optionalText(kind);
@@ -206,7 +212,7 @@ function readKind(fields: ServiceFields, proxy: ProxyFields | undefined, kinds: 
 const KINDS = ['connect-proxy', 'mesh-gateway'] as const;
 const SIDECAR_KINDS = ['connect-proxy'] as const;
 
-/** As Consul validates a registration. */
+/** Applies Consul's own rules for the registration of a proxy. */
 function checkProxy({ field, kind, port, proxy }: ServiceDefinition): void {
   if (kind === 'connect-proxy' && !proxy?.destination)
     field.refuse('expected the key "proxy.destination_service_name" in a connect-proxy, found none');
@@ -230,7 +236,7 @@ function readProxy(field: Field | undefined, parent: ServiceDefinition | undefin
   };
 }
 
-/** The application runs on the same host, unless the definition says otherwise. */
+/** Default address of the application: the same host. */
 const LOOPBACK = '127.0.0.1';
 
 function readApplication(fields: Keyed<keyof typeof PROXY_KEYS>, defaultPort: number): Endpoint {
@@ -246,7 +252,7 @@ function readBind(config: Field | undefined): Partial<Endpoint> {
   return present({ host, port: weakInteger(settings.get('bind_port'), 1, MAX_PORT) });
 }
 
-/** Opaque settings. Several blocks are merged into one mapping. */
+/** Reads opaque settings. Merges several blocks into one mapping. */
 export function readConfig(field: Field | undefined): Readonly<Record<string, unknown>> {
   return Object.fromEntries(namedValues(field).map(({ key, value }) => [key, value.plain()]));
 }

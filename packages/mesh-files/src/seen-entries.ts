@@ -6,24 +6,25 @@ import { positionOf } from './keys.ts';
 import { problemWith } from './mesh-file.ts';
 import { present } from './present.ts';
 
-/** Entries by the datacenter whose folder holds them. */
+/** Entries by datacenter, named after the folders. */
 export type EntriesByDatacenter = ReadonlyMap<string, readonly ConfigEntry[]>;
 
-/** The entries that apply to one datacenter, and conflicts between them. */
+/** The entries that apply in one datacenter, and conflicts between them. */
 export interface SeenEntries {
   readonly entries: ConfigEntries;
-  /** Services exported to other clusters. */
+  /** Services exported to peers. */
   readonly exports: readonly WrittenExport[];
   /** Protocol of each service whose service-defaults set one. */
   readonly protocols: ReadonlyMap<string, string>;
   readonly problems: readonly Problem[];
-  /** Entries that refer to something undefined, or form a cycle. */
+  /** Entries that refer to undefined objects, or form a cycle. */
   readonly astray: readonly ConfigEntry[];
 }
 
 /**
- * Consul stores entries for all datacenters together, so an entry applies everywhere, whichever folder holds it. Of two entries for
- * the same thing, the one in the datacenter's own folder applies there; two in other folders must be equal.
+ * Returns the entries that apply in a datacenter. Consul stores entries for all datacenters together, so an entry
+ * applies everywhere, whichever folder has it. Of two entries for the same object, the one in the datacenter's own
+ * folder applies there; two in other folders must be equal.
  */
 export function entriesSeenFrom(datacenter: string, all: EntriesByDatacenter): SeenEntries {
   const own = all.get(datacenter) ?? [];
@@ -47,7 +48,7 @@ export function entriesSeenFrom(datacenter: string, all: EntriesByDatacenter): S
   };
 }
 
-/** References of a resolver to something undefined, as Consul checks them when an entry is written. */
+/** Reports a resolver's references to undefined objects, which Consul rejects when an entry is written. */
 function astray(entry: ConfigEntry, entries: ConfigEntries, datacenter: string): readonly Problem[] {
   if (entry.kind !== 'service-resolver') return [];
   const { name, field, value } = entry;

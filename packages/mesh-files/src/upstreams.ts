@@ -39,7 +39,7 @@ export function readUpstreams(field: Field | undefined): readonly UpstreamDefini
   });
 }
 
-/** The default address on which the application reaches its upstreams. */
+/** Default address at which the application connects to its upstreams. */
 const LOOPBACK = '127.0.0.1';
 const MAX_PORT = 65_535;
 const MAX_COUNT = 2_147_483_647;
@@ -64,7 +64,7 @@ function readUpstream(field: Field): UpstreamDefinition | undefined {
   return bind && { name, kind: 'service', bind, ...present(optional) };
 }
 
-/** Prepared queries are stored on Consul's servers. */
+/** Skips prepared queries, which only Consul's servers can execute. */
 function needsConsul(fields: UpstreamFields): boolean {
   const type = fields.get('destination_type');
   const kind = optionalText(type) && type?.oneOf(['service', 'prepared_query'] as const);
@@ -90,7 +90,7 @@ function readConnectTimeout(config: Field | undefined): number | undefined {
   return weakInteger(settingOf(config, 'connect_timeout_ms'), 1, MAX_TIMER_MS);
 }
 
-/** One of the opaque settings of a proxy. */
+/** Returns one of a proxy's opaque settings. */
 function settingOf(config: Field | undefined, name: string): Field | undefined {
   return (config?.entries() ?? []).find(({ key }) => key === name)?.value;
 }
