@@ -8,7 +8,7 @@ export class Refused extends Error {
   }
 }
 
-/** The JSON of a response. Rejects with {@link Refused}, or the browser's error when nobody answers. */
+/** The JSON of a response. Rejects with {@link Refused}, or with the browser's error when the gateway is unreachable. */
 export async function get<Body>(path: string): Promise<Body> {
   return responseOf<Body>(await fetch(path));
 }

@@ -14,7 +14,7 @@ const VIEWS = { overview: 'Overview', routes: 'Routes', connections: 'Connection
 
 type View = keyof typeof VIEWS;
 
-/** The whole page. */
+/** The page. */
 export function App(): JSX.Element {
   const live = useLive();
   const view = useView();
@@ -77,14 +77,14 @@ function Readiness({ status: { ready, drain } }: { readonly status: StatusView }
   return ready ? <strong class="badge good">ready</strong> : <strong class="badge bad">not ready</strong>;
 }
 
-/** That the gateway is lost, for everybody to see and hear; nothing while it is not. */
+/** Announces a lost connection to the gateway, also to screen readers; nothing otherwise. */
 function LinkState({ link }: { readonly link: Link }): JSX.Element {
   return (
     <div role="alert" class="link">
       {link.kind === 'lost' && (
         <p class="banner bad">
-          No answer from the gateway since {timeOfDay(link.since)}
-          {link.why === '' ? '' : `: ${link.why}`}. What is shown is the last known; trying again.
+          No response from the gateway since {timeOfDay(link.since)}
+          {link.why === '' ? '' : `: ${link.why}`}. Showing its last state; retrying.
         </p>
       )}
     </div>

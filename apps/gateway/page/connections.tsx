@@ -13,14 +13,14 @@ const ORDERS = { age: 'Oldest first', young: 'Newest first', bytes: 'Most bytes'
 
 type Order = keyof typeof ORDERS;
 
-/** Live connections, with search; one can be closed. */
+/** Live connections, with search and a way to close them. */
 export function Connections({ live }: { readonly live: Live }): JSX.Element {
   const [search, setSearch] = useState('');
   const [order, setOrder] = useState<Order>('age');
   const all = useConnections(live.revision);
   const closing = useClosing();
   const found = useMemo(() => sorted(matching(all ?? [], search), order), [all, search, order]);
-  if (all === undefined) return <p class="muted">Reading the connections.</p>;
+  if (all === undefined) return <p class="muted">Loading connections.</p>;
   return (
     <section aria-label="Connections" class="view">
       <Controls<Order>
@@ -76,7 +76,7 @@ function sorted(all: readonly ConnectionView[], order: Order): readonly Connecti
   return all.toSorted((one, other) => weight[order](one) - weight[order](other));
 }
 
-/** Read anew while this is shown, with pauses ten times as long as it takes. */
+/** Refreshed while it is shown, with pauses ten times as long as a request takes. */
 function useConnections(revision: number): readonly ConnectionView[] | undefined {
   const [all, setAll] = useState<readonly ConnectionView[]>();
   const next = useRef(0);
@@ -95,13 +95,13 @@ function useConnections(revision: number): readonly ConnectionView[] | undefined
   return all;
 }
 
-/** A bit less than two samples. */
+/** Slightly less than two samples. */
 const PAUSE_MS = 1_800;
 
 interface Closing {
-  /** Whether this gateway can. */
+  /** Whether this gateway can close connections. */
   readonly isOffered: boolean;
-  /** What has come of the last one, or the token that it takes. */
+  /** The result of the last request, or the token that it requires. */
   readonly dialog: JSX.Element;
   button(one: ConnectionView): JSX.Element;
 }
@@ -116,7 +116,7 @@ type ClosingState =
 function useClosing(): Closing {
   const [isOffered, setOffered] = useState(false);
   const [state, setState] = useState<ClosingState>({ kind: 'none' });
-  // Never stored: it is gone with the page.
+  // Never stored: it is lost when the page is closed.
   const [token, setToken] = useState('');
   useEffect(() => {
     void get<{ readonly paths: Readonly<Record<string, object>> }>('openapi.json').then(

@@ -3,15 +3,15 @@ import type { JSX } from 'preact';
 interface ControlsProps<Order extends string> {
   readonly search: string;
   onSearch(text: string): void;
-  /** What the rows may be sorted by, with a text for each. */
+  /** The sort orders, each with its label. */
   readonly orders: Readonly<Record<Order, string>>;
   readonly order: Order;
   onOrder(order: Order): void;
-  /** How many rows there are, for people. */
+  /** Number of rows, human-readable. */
   readonly count: string;
 }
 
-/** Search and order of a table. */
+/** Search and sort order of a table. */
 export function Controls<Order extends string>(props: ControlsProps<Order>): JSX.Element {
   const { search, onSearch, orders, order, onOrder, count } = props;
   return (

@@ -10,7 +10,7 @@ type Explained =
   | { readonly kind: 'explained'; readonly explanation: Explanation }
   | { readonly kind: 'refused'; readonly why: string };
 
-/** Which way a server name takes, drawn. */
+/** The path of a server name, as a diagram. */
 export function Explain({ live }: { readonly live: Live }): JSX.Element {
   const [name, setName] = useState('');
   const [listener, setListener] = useState('');
@@ -71,7 +71,7 @@ function PathView({ explanation, live }: { readonly explanation: Explanation; re
         {explanation.why}
       </p>
       <ol class="path">
-        <Step title="Client">asks for {explanation.serverName}</Step>
+        <Step title="Client">requests {explanation.serverName}</Step>
         <Step title="This gateway">
           {live.status?.host ?? ''}
           {(live.status?.listeners ?? []).map(({ name, host, port }) => (
@@ -113,7 +113,7 @@ function NoRoute({ nearest }: { readonly nearest: readonly string[] }): JSX.Elem
   );
 }
 
-/** Where the source says that the backends are: what stands there are the gateways of that datacenter or peer. */
+/** The location of the backends according to the source, if they are the gateways of a datacenter or peer. */
 const LOCATIONS = ['datacenter', 'peer', 'partition', 'region'];
 
 function FoundSteps({ found }: { readonly found: FoundRoute }): JSX.Element {
@@ -169,7 +169,7 @@ function FoundSteps({ found }: { readonly found: FoundRoute }): JSX.Element {
 
 const SHOWN = 20;
 
-/** Whom the route lets in, and how many. */
+/** Access rules and limits of the route. */
 function conditionsOf({ access, listenerAccess = [], limits = {} }: FoundRoute): readonly string[] {
   return [
     ...(access === undefined ? [] : [`clients: ${accessText(access)}`]),

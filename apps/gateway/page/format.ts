@@ -1,6 +1,6 @@
 export { ageText as duration, bytesText as bytes } from '../src/cli/amounts.ts';
 
-/** A number of things each second. */
+/** A rate per second. */
 export function rate(perSecond: number): string {
   return perSecond >= 100 || Number.isInteger(perSecond) ? whole(Math.round(perSecond)) : perSecond.toFixed(1);
 }
@@ -10,13 +10,13 @@ export function whole(value: number): string {
   return value.toLocaleString('en');
 }
 
-/** Date and time of day where the reader is. */
+/** Date and time in the reader's time zone. */
 export function moment(iso: string): string {
   const date = new Date(iso);
   return Number.isNaN(date.getTime()) ? iso : date.toLocaleString('sv');
 }
 
-/** Time of day where the reader is. */
+/** Time of day in the reader's time zone. */
 export function timeOfDay(date: Date): string {
   return date.toLocaleTimeString('sv');
 }

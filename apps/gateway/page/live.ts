@@ -4,26 +4,26 @@ import type { StatusView } from '../src/admin/status.ts';
 import type { RouteRates, TrafficRates } from '../src/admin/traffic-rates.ts';
 import { get } from './api.ts';
 
-/** Whether the gateway can be heard. */
+/** State of the event stream. */
 export type Link =
   | { readonly kind: 'connecting' }
   | { readonly kind: 'live' }
-  /** `why`: what can be told beside that nothing comes. */
+  /** `why`: the reason, if it is known. */
   | { readonly kind: 'lost'; readonly since: Date; readonly why: string };
 
-/** What a source has changed, and when this page heard of it. */
+/** Changes of a source, and when this page received them. */
 export interface RouteEvent extends RouteChanges {
   readonly source: string;
   readonly at: Date;
 }
 
-/** The last samples of one route, oldest first. */
+/** Recent samples of one route, oldest first. */
 export interface History {
   readonly closed: number[];
   readonly failed: number[];
 }
 
-/** Everything that the gateway has told. Mutable: the page draws it anew at each {@link Live.revision}. */
+/** Everything received from the gateway. Mutable: the page is rendered again at each {@link Live.revision}. */
 export class Live {
   link: Link = { kind: 'connecting' };
   status: StatusView | undefined;
@@ -32,7 +32,7 @@ export class Live {
   readonly histories = new Map<string, History>();
   readonly total: History = { closed: [], failed: [] };
   readonly changes: RouteEvent[] = [];
-  /** Changes when the route table has, or the state of a backend. */
+  /** Incremented when the route table, or the state of a backend, has changed. */
   tableRevision = 0;
   revision = 0;
   readonly #onChange: () => void;
@@ -73,7 +73,7 @@ export class Live {
     this.#changed();
   }
 
-  /** Another process, or a gap: rates of before would be misleading. */
+  /** Another process, or a gap: rates from before would be misleading. */
   #forget(): void {
     this.routes.clear();
     this.histories.clear();
@@ -114,7 +114,7 @@ export class Live {
   #onLost(): void {
     if (this.link.kind !== 'lost') this.link = { kind: 'lost', since: new Date(), why: '' };
     this.#changed();
-    // A browser tries again by itself unless it was refused.
+    // A browser reconnects by itself unless it was refused.
     if (this.#source?.readyState !== EventSource.CLOSED) return;
     window.clearTimeout(this.#retry);
     this.#retry = window.setTimeout(() => this.open(), RETRY_MS);
@@ -126,7 +126,7 @@ export class Live {
 
   #refused(): void {
     if (this.link.kind !== 'lost') return;
-    this.link = { ...this.link, why: 'it answers, but has no stream of events left: close other pages of it' };
+    this.link = { ...this.link, why: 'it responds, but all its event streams are in use: close other pages' };
     this.#changed();
   }
 
@@ -148,7 +148,7 @@ function remember({ closed, failed }: History, closedNow: number, failedNow: num
   if (failed.length > SAMPLES) failed.shift();
 }
 
-/** What the gateway tells, from now on; the component is drawn anew at each change. */
+/** Live data of the gateway; the component is rendered again at each change. */
 export function useLive(): Live {
   const [, redraw] = useState(0);
   const [live] = useState(() => new Live(() => redraw((count) => count + 1)));

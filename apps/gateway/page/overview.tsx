@@ -5,7 +5,7 @@ import type { Live, RouteEvent } from './live.ts';
 import { Sparkline } from './sparkline.tsx';
 import type { Table } from './table.ts';
 
-/** What the gateway is, whether it is ready, and what it does. */
+/** Identity, readiness and activity of the gateway. */
 export function Overview({ live, table }: { readonly live: Live; readonly table: Table }): JSX.Element {
   const { status } = live;
   if (status === undefined) return <p class="muted">Waiting for the gateway.</p>;
@@ -99,7 +99,7 @@ function TrafficCard({ live, table }: { readonly live: Live; readonly table: Tab
   );
 }
 
-/** Those whose ClientHello led nowhere are in no row of the routes. */
+/** Connections without a route are in no row of the routes. */
 function NoRouteCard({ errors }: { readonly errors: Readonly<Record<string, number>> }): JSX.Element | null {
   const sorted = Object.entries(errors).toSorted(([, one], [, other]) => other - one);
   if (sorted.length === 0) return null;
@@ -114,12 +114,12 @@ function DrainCard({ status: { drain } }: { readonly status: StatusView }): JSX.
   const all = drain.remaining + drain.finished + drain.cut;
   return (
     <Card title="Drain">
-      <progress aria-label="Connections that have ended" max={Math.max(1, all)} value={all - drain.remaining} />
+      <progress aria-label="Closed connections" max={Math.max(1, all)} value={all - drain.remaining} />
       <Facts
         facts={[
           ['Phase', drain.state],
-          ['Connections left', whole(drain.remaining)],
-          ['Ended by themselves', whole(drain.finished)],
+          ['Connections remaining', whole(drain.remaining)],
+          ['Finished', whole(drain.finished)],
           ['Cut', whole(drain.cut)],
           ['Time left', duration(drain.remainingMs)],
         ]}
@@ -153,7 +153,8 @@ function SourcesCard({ status: { sources } }: { readonly status: StatusView }): 
             <strong>{name}</strong> <span class={`badge ${SOURCE_MARKS[state]}`}>{state}</span>
           </p>
           <p class="muted">
-            {whole(routes)} routes, {lastSuccess === undefined ? 'no snapshot yet' : `right at ${moment(lastSuccess)}`}
+            {whole(routes)} routes,{' '}
+            {lastSuccess === undefined ? 'no snapshot yet' : `confirmed at ${moment(lastSuccess)}`}
           </p>
           {error !== undefined && !warnings.includes(error) && <p class="bad">{error}</p>}
           <List items={warnings} mark="warn" />
@@ -165,7 +166,7 @@ function SourcesCard({ status: { sources } }: { readonly status: StatusView }): 
 
 function ChangesCard({ changes }: { readonly changes: readonly RouteEvent[] }): JSX.Element {
   return (
-    <Card title="Changes of routes">
+    <Card title="Route changes">
       {changes.length === 0 && <p class="muted">None since this page was opened.</p>}
       <ul class="plain">
         {changes.slice(0, SHOWN_CHANGES).map((change) => (

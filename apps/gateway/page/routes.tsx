@@ -20,7 +20,7 @@ const ORDERS = {
 
 type Order = keyof typeof ORDERS;
 
-/** All routes: their health, what they do, and what goes wrong. */
+/** All routes: health, traffic and errors. */
 export function Routes({ live, table }: { readonly live: Live; readonly table: Table }): JSX.Element {
   const [search, setSearch] = useState('');
   const [order, setOrder] = useState<Order>('name');
@@ -28,7 +28,7 @@ export function Routes({ live, table }: { readonly live: Live; readonly table: T
   const found = useMemo(() => matching(table ?? [], search), [table, search]);
   const rows = useMemo(() => sorted(found, order, live), [found, order, order === 'name' ? 0 : live.revision]);
   const selected = rows.find((row) => keyOf(row) === chosen);
-  if (table === undefined) return <p class="muted">Reading the route table.</p>;
+  if (table === undefined) return <p class="muted">Loading routes.</p>;
   return (
     <section aria-label="Routes" class="view">
       <Controls<Order>
@@ -137,7 +137,7 @@ function Details({ row, live, onClose }: DetailsProps): JSX.Element {
       </p>
       <p class="names">{row.serverNames.join(', ')}</p>
       <Backends row={row} />
-      <h3>Errors since the start</h3>
+      <h3>Errors since start</h3>
       {errors.length === 0 && <p class="muted">None.</p>}
       <ul class="plain">
         {errors.map(([code, count]) => (
@@ -173,7 +173,7 @@ function Backends({ row: { backends } }: { readonly row: RouteRow }): JSX.Elemen
 
 const SHOWN_BACKENDS = 100;
 
-/** What health checks have found, with the first reason why one failed. */
+/** State of the health checks, with the first reason of a failure. */
 function checkText({ state, addresses }: NonNullable<RouteRow['backends'][number]['check']>): string {
   const failure = addresses.find((one) => one.failure !== undefined)?.failure;
   return failure === undefined ? state : `${state} (${failure})`;

@@ -2,7 +2,7 @@ import type { JSX } from 'preact';
 import { SAMPLES } from './live.ts';
 import type { History } from './live.ts';
 
-/** Closed connections each second over the last minute, failed ones in another colour. The numbers stand beside it. */
+/** Closed connections per second over the last minute, failed ones in another colour. The numbers are shown beside it. */
 export function Sparkline({ history }: { readonly history: History | undefined }): JSX.Element {
   const { closed = [], failed = [] } = history ?? {};
   const most = Math.max(1, ...closed);

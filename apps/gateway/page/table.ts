@@ -5,10 +5,10 @@ import { get } from './api.ts';
 /** A route of `GET /routes`. */
 export type RouteRow = RouteTableView['routes'] extends Iterable<infer Row> ? Row : never;
 
-/** The route table as it was last read; `undefined` before. */
+/** The route table as last read; `undefined` before. */
 export type Table = readonly RouteRow[] | undefined;
 
-/** Reads the table anew when `revision` has changed, not more often than every {@link PAUSE_MS}. */
+/** Reads the table again when `revision` has changed, at most every {@link PAUSE_MS}. */
 export function useTable(revision: number): Table {
   const [table, setTable] = useState<Table>(undefined);
   const next = useRef(0);

@@ -2,18 +2,18 @@ import type { ComponentChildren, JSX, RefObject } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 
 interface VirtualListProps<Item> {
-  /** For assistive technology. */
+  /** Label for assistive technology. */
   readonly label: string;
   readonly columns: readonly string[];
   readonly items: readonly Item[];
-  /** Class of each row, which says how its cells are laid out. */
+  /** CSS class of each row, which defines the layout of its cells. */
   readonly rowClass: string;
   keyOf(item: Item): string;
   /** The cells of a row, in the order of the columns. */
   cells(item: Item): ComponentChildren[];
 }
 
-/** A table of any number of rows, of which only those in sight are in the document. */
+/** A table of any number of rows, of which only the visible ones are in the document. */
 export function VirtualList<Item>(props: VirtualListProps<Item>): JSX.Element {
   const { label, columns, items, rowClass, keyOf, cells } = props;
   const { viewport, rowHeight, first, last } = useWindow(items.length);
@@ -59,7 +59,7 @@ interface Window {
   readonly last: number;
 }
 
-/** Which rows are in sight. */
+/** The range of visible rows. */
 function useWindow(count: number): Window {
   const viewport = useRef<HTMLDivElement>(null);
   const [{ top, height }, setScroll] = useState({ top: 0, height: 600 });
@@ -92,8 +92,8 @@ function useIsNarrow(): boolean {
   return isNarrow;
 }
 
-/** As page.css has them. */
+/** The same as in page.css. */
 const ROW_PX = 36;
 const NARROW_ROW_PX = 92;
-/** Rows beyond what is in sight, so that scrolling shows no gap. */
+/** Additional rows above and below, so that scrolling shows no gap. */
 const OVERSCAN = 6;

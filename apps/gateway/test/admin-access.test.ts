@@ -122,7 +122,7 @@ describe('a configuration that is checked', () => {
     [{ tokenFile: 'none' }, /meshgate\.yaml:1:\d+: ENOENT.*none/],
     [{ tokenFile: 'empty' }, /meshgate\.yaml:1:\d+: no token in .*empty$/],
     [{ address: 'unix:/a', port: 1 }, /meshgate\.yaml:1:\d+: a unix socket has no port$/],
-    [[{ port: 1 }, { port: 1 }], /meshgate\.yaml:1:\d+: another entry above has 127\.0\.0\.1:1 already$/],
+    [[{ port: 1 }, { port: 1 }], /meshgate\.yaml:1:\d+: 127\.0\.0\.1:1 is already used above$/],
   ])('is refused for %j', async (admin, words) => {
     await using files = await gatewayFolder([API]);
     await files.write('empty', '');

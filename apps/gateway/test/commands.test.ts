@@ -122,7 +122,7 @@ describe('meshgate drain', () => {
     expect(await drained).toMatchObject({
       status: 1,
       stdout: expect.stringMatching(/^waiting for the drain; Ctrl-C ends this command, not the drain\n/),
-      stderr: expect.stringMatching(/the gateway has gone before it said how the drain ended|socket hang up/),
+      stderr: expect.stringMatching(/the gateway exited before it reported the end of its drain|socket hang up/),
     });
   });
 });

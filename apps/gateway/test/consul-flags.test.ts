@@ -204,11 +204,11 @@ describe('meshgate gateway', () => {
     const settings = { ...TEST_CONFIG, sources: [{ use: 'consul' }] };
     await using files = await folder({ 'meshgate.yaml': JSON.stringify(settings) });
     const flags = ['--http-addr', 'http://127.0.0.1:1'];
-    const why = 'it is in the current folder, and no --config names another';
+    const why = 'found in the current folder, no --config given';
     const check = async (...args: readonly string[]): Promise<string> =>
       (await meshgate(['gateway', '--check', ...args], files.path)).stdout;
     const ok = 'meshgate.yaml: OK (sources: consul)\n';
-    expect(await check(...flags)).toBe(`meshgate.yaml is read as well: ${why}\n${ok}`);
+    expect(await check(...flags)).toBe(`meshgate.yaml: ${why}\n${ok}`);
     expect(await check()).toBe(ok);
     expect(await check(...flags, '--config', 'meshgate.yaml')).toBe(ok);
     await using gateway = await readyDaemon(

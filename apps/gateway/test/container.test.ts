@@ -86,7 +86,7 @@ needs('netns', containersAvailable())('a gateway in a container that can write n
     ]);
     await using gateway = await startContained(files);
     expect(await served(gateway)).toBe('hello');
-    const warning = await gateway.line(({ msg }) => String(msg).includes('cannot be kept'));
+    const warning = await gateway.line(({ msg }) => String(msg).includes('cannot be stored'));
     expect(warning['msg']).toMatch(/EACCES|EROFS/);
     gateway.send('SIGINT');
     expect(await gateway.ended).toBe(0);

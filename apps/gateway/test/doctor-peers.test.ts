@@ -64,7 +64,7 @@ describe('meshgate doctor reports for each peer', () => {
     await using gateway = await tlsBackend(IMPORTED);
     const all = await findings({ peerings: [BETA], services: refundsAt(gateway.address.port) });
     expect(linesOf(all, /peer|imported/)).toEqual([
-      'ok peer beta: ACTIVE: the servers of both clusters exchange what is exported, imports 1, exports 0',
+      'ok peer beta: ACTIVE: the servers of both clusters replicate exported services, imports 1, exports 0',
       expect.stringMatching(/^ok roots of peer beta: expire at 20/),
       expect.stringMatching(/^ok route imported:beta\/refunds .*: TLS of refunds/),
     ]);
@@ -73,9 +73,9 @@ describe('meshgate doctor reports for each peer', () => {
 
   it.each([
     ['PENDING', /^peer beta: PENDING: the other cluster has not established it yet; there: consul peering establish/],
-    ['ESTABLISHING', /^peer beta: ESTABLISHING: .* have not answered yet; its servers must be reachable/],
-    ['FAILING', /^peer beta: FAILING: .* lost each other.*; look at .* consul peering read -name beta$/],
-    ['TERMINATED', /^peer beta: TERMINATED: the other cluster has ended it; consul peering delete -name beta/],
+    ['ESTABLISHING', /^peer beta: ESTABLISHING: no response from .* yet; its servers must be reachable/],
+    ['FAILING', /^peer beta: FAILING: .* lost contact.*; check .* consul peering read -name beta$/],
+    ['TERMINATED', /^peer beta: TERMINATED: the other cluster terminated it; consul peering delete -name beta/],
   ])('that it is %s, as the cause', async (State, expected) => {
     expect(firstFailure(await findings({ peerings: [{ ...BETA, State }] }))).toMatch(expected);
   });
@@ -101,7 +101,7 @@ describe('meshgate doctor reports for each peer', () => {
 
   it('that the token may not read it', async () => {
     const all = await findings({ peerings: [BETA] }, undefined, { 'peering*': 'peering:read' });
-    expect(linesOf(all, /^peers$/)).toEqual(['warning peers: not known']);
+    expect(linesOf(all, /^peers$/)).toEqual(['warning peers: unknown']);
   });
 
   it('nothing where a name leads elsewhere, and all of them where a name of peers leads nowhere', async () => {
@@ -126,7 +126,7 @@ describe('the intentions that meshgate doctor shows for a name', () => {
     const mesh = { peerings: [BETA], exports: { beta: ['db'] }, services };
     const denied = { ...mesh, intentions: [rule('*', 'deny', 'beta'), rule('web', 'allow')] };
     expect(firstFailure(await findings(denied, EXPORTED))).toMatch(
-      /^intentions to db from peer beta: deny \*; nobody of the peer may connect: write a source with Peer = "beta"/,
+      /^intentions to db from peer beta: deny \*; all sources of the peer are denied: write a source with Peer = "beta"/,
     );
     const local = { ...mesh, intentions: [rule('*', 'deny', 'beta'), rule('*', 'allow')] };
     expect(linesOf(await findings(local, `db.default.dc1.internal.${OWN}`), /^intentions/)).toEqual([
@@ -138,7 +138,7 @@ describe('the intentions that meshgate doctor shows for a name', () => {
     await using gateway = await tlsBackend(IMPORTED);
     const all = await findings({ peerings: [BETA], services: refundsAt(gateway.address.port) }, IMPORTED);
     expect(linesOf(all, /^intentions/)).toEqual([
-      'ok intentions to refunds: those of peer beta hold: run meshgate doctor with the name there',
+      'ok intentions to refunds: those of peer beta apply: run meshgate doctor with the name there',
     ]);
   });
 });

@@ -170,7 +170,7 @@ const FAULTS: readonly Fault[] = [
       const files = { 'meshgate.yaml': { ...TEST_CONFIG, listeners }, 'routes.yaml': { routes } };
       return { files, serverName: NAME };
     },
-    expected: /^name api\.example\.com: its route holds on listener inner only; connect there, or add/,
+    expected: /^name api\.example\.com: its route applies on listener inner only; connect there, or add/,
   },
   {
     cause: 'the backend is the gateway itself',
@@ -242,7 +242,7 @@ const FAULTS: readonly Fault[] = [
       return withBackend(api.address.port);
     },
     expected:
-      /^running gateway: no gateway at .*: while it does not run, no client gets through; start it: meshgate gateway --config .*meshgate\.yaml/,
+      /^running gateway: no gateway at .*: clients cannot connect until it runs; start it: meshgate gateway --config .*meshgate\.yaml/,
   },
 ];
 
@@ -435,8 +435,8 @@ describe('meshgate doctor of a name, where a gateway runs', () => {
     const lines = limited.map(({ check, outcome, found }) => `${outcome} ${check}: ${found}`);
     expect(lines).toEqual(
       expect.arrayContaining([
-        `note name ${NAME}: clients are let in not from 192.0.2.0/24; any other ends with CLIENT_DENIED`,
-        `note name ${NAME}: limits of its route: connections 1; beyond a count or rate connections end with LIMIT_REACHED`,
+        `note name ${NAME}: clients are admitted  not from 192.0.2.0/24; others end with CLIENT_DENIED`,
+        `note name ${NAME}: limits of its route: connections 1; connections above a limit end with LIMIT_REACHED`,
         'warning connections of route limited since the start of the running gateway: 1 ended with LIMIT_REACHED',
       ]),
     );
@@ -449,7 +449,7 @@ describe('meshgate doctor of a name, where a gateway runs', () => {
     };
     await eventually('a check that has failed', isDown, 10_000);
     expect(firstFailure(await findingsAt({ files, serverName: 'checked.example.com', admin: gateway.admin }))).toMatch(
-      /^name checked.*: every backend is down by the health check of the route: 127\.0\.0\.1:\d+ .*ECONNREFUSED.*; mend what it checks/,
+      /^name checked.*: every backend is down by the health check of the route: 127\.0\.0\.1:\d+ .*ECONNREFUSED.*; fix the backends/,
     );
   });
 });
@@ -480,7 +480,7 @@ describe('meshgate doctor warns', () => {
   });
 
   it.each([
-    ['reasons', 'draining: announcing', 'failed', /begun it.*start it again/],
+    ['reasons', 'draining: announcing', 'failed', /started it.*start it again/],
     ['warnings', 'log lines cannot be written: ENOSPC', 'warning', /traffic is not affected/],
   ])('of %s with what they mean for traffic: %s', (list, found, outcome, advice) => {
     const status = { role: 'gateway', reasons: [], warnings: [], [list]: [found] };
@@ -513,8 +513,8 @@ describe('meshgate doctor warns', () => {
 
 describe('the clocks of machine and agent', () => {
   it.each([
-    [10_000, 10_000, 10_010, 'ok', "in step with the agent's"],
-    [10_000, 9_000, 10_900, 'ok', "in step with the agent's"],
+    [10_000, 10_000, 10_010, 'ok', "in sync with the agent's"],
+    [10_000, 9_000, 10_900, 'ok', "in sync with the agent's"],
     [10_000, 41_000, 10_500, 'warning', "31 s behind the agent's"],
     [100_000, 20_000, 100_010, 'failed', "79 s ahead of the agent's"],
   ])('asked at %i, by the agent at %i, answered at %i: %s', (queriedAt, agentAt, answeredAt, outcome, found) => {

@@ -46,7 +46,7 @@ const WRONG: readonly { readonly claim: string; readonly plugin: string; readonl
     claim: 'a module without a plugin',
     plugin: 'export default 5;',
     expected:
-      'mine.mjs cannot be loaded: TypeError: expected a plugin as default export, as definePlugin makes it, found the number 5',
+      'mine.mjs cannot be loaded: TypeError: expected a plugin made by definePlugin as default export, found the number 5',
   },
   {
     claim: 'a plugin for another version of the plugin API',

@@ -29,8 +29,8 @@ describe('meshgate gateway --check --live, of a Consul agent', () => {
     const { status, stdout } = await checkAt(agent.address);
     expect(stdout).toContain(
       [
-        `ok      Consul agent at ${agent.address}: answers, leader 127.0.0.1:8300`,
-        "ok      clock: in step with the agent's",
+        `ok      Consul agent at ${agent.address}: responds, leader 127.0.0.1:8300`,
+        "ok      clock: in sync with the agent's",
         'ok      Consul version: 1.16.4, datacenter dc1',
         'ok      ACL token: may service "mesh-gateway" { policy = "write" }',
         'ok      ACL token: may service_prefix "" { policy = "read" }',

@@ -210,7 +210,7 @@ const WRONG: readonly {
     lines: [LISTENERS, `sources: [ ${FILE} ]`, 'plugins: [ ./mine.mjs ]'],
     plugin: `export const plugin = {};`,
     problems: [
-      'meshgate.yaml:3:12: mine.mjs cannot be loaded: TypeError: expected a plugin as default export, as definePlugin makes it, found nothing',
+      'meshgate.yaml:3:12: mine.mjs cannot be loaded: TypeError: expected a plugin made by definePlugin as default export, found nothing',
     ],
   },
   {

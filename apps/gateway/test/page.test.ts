@@ -197,10 +197,10 @@ needs('chromium', findChromium())('the page in a browser', () => {
     await page.goto(url);
     await page.getByText('Not ready', { exact: true }).waitFor();
     await gateway.stop();
-    await page.getByText('No answer from the gateway since').waitFor();
+    await page.getByText('No response from the gateway since ').waitFor();
     await page.getByText('Not ready', { exact: true }).waitFor();
     await gateway.restart();
-    await page.getByText('No answer from the gateway since').waitFor({ state: 'detached' });
+    await page.getByText('No response from the gateway since ').waitFor({ state: 'detached' });
     expect(troubles).toEqual([]);
   });
 
@@ -251,9 +251,9 @@ needs('chromium', findChromium())('the page in a browser', () => {
       await page.keyboard.press('Enter');
       await page.getByText('exact match').first().waitFor();
     }
-    await page.getByText('No answer from the gateway since').waitFor();
+    await page.getByText('No response from the gateway since ').waitFor();
     await using again = await startGateway(`${files.path}/meshgate.yaml`);
-    await page.getByText('No answer from the gateway since').waitFor({ state: 'detached' });
+    await page.getByText('No response from the gateway since ').waitFor({ state: 'detached' });
     expect(await again.query('/ready')).toMatchObject({ status: 200 });
     expect(await page.locator('img').count()).toBe(0);
     expect(troubles.filter((trouble) => !/ERR_CONNECTION|Failed to load resource/.test(trouble))).toEqual([]);

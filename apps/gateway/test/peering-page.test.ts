@@ -184,7 +184,7 @@ const IN_ALPHA: Readonly<Record<string, Fault>> = {
 const AT_SIDECARS: Readonly<Record<string, (seen: string) => Promise<void>>> = {
   'sidecar, `/ready` warns: `roots of peer NAME cannot be read`': (seen) => expectOfSidecar('ready', seen),
   'sidecar, log: `no server of peer NAME can be trusted`': (seen) => expectOfSidecar('log', seen),
-  'sidecar, log: `no intention is about peer NAME`': (seen) =>
+  'sidecar, log: `no intention for callers of peer NAME`': (seen) =>
     expectRefusal({ ...ALPHA, intentionDefault: 'deny' }, seen),
   'sidecar, log: `is not exported to peer NAME`': (seen) => expectRefusal({ ...ALPHA, exports: {} }, seen),
 };

@@ -58,19 +58,19 @@ describe('meshgate gateway --check', () => {
       'on every address of IPv6 beside every one of IPv4',
       {},
       'address = "0.0.0.0"\n proxy { config { envoy_gateway_bind_addresses { six { address = "::", port = 8443 } } } }',
-      /listener six cannot listen on \[::\]:8443: listener default takes 0\.0\.0\.0:8443/,
+      /listener six cannot listen on \[::\]:8443: listener default listens on 0\.0\.0\.0:8443/,
     ],
     [
       'on the port of the admin API',
       { admin: { address: '0.0.0.0', port: 8443 } },
       `address = "${LISTEN}"`,
-      /listener default cannot listen on 127\.0\.0\.1:8443: the admin server takes 0\.0\.0\.0:8443/,
+      /listener default cannot listen on 127\.0\.0\.1:8443: the admin server listens on 0\.0\.0\.0:8443/,
     ],
     [
       'on every address, where the configuration has one',
       { listeners: [{ name: 'own', address: LISTEN, port: 8443 }] },
       'address = "0.0.0.0"',
-      /listener default cannot listen on 0\.0\.0\.0:8443: listener own takes 127\.0\.0\.1:8443/,
+      /listener default cannot listen on 0\.0\.0\.0:8443: listener own listens on 127\.0\.0\.1:8443/,
     ],
     [
       'where the configuration has the same one',
@@ -90,9 +90,12 @@ describe('meshgate gateway --check', () => {
   });
 
   it.each([
-    [['--address', '127.0.0.1:19000', '--admin-bind', '127.0.0.1:19000'], /the admin server takes 127\.0\.0\.1:19000/],
+    [
+      ['--address', '127.0.0.1:19000', '--admin-bind', '127.0.0.1:19000'],
+      /the admin server listens on 127\.0\.0\.1:19000/,
+    ],
     [['--address', '127.0.0.1:8443', '--wan-address', '0.0.0.0:443'], /other datacenters can dial, found 0\.0\.0\.0/],
-    [['--bind-address', 'a=0.0.0.0:8443', '--bind-address', 'b=[::]:8443'], /listener a takes 0\.0\.0\.0:8443/],
+    [['--bind-address', 'a=0.0.0.0:8443', '--bind-address', 'b=[::]:8443'], /listener a listens on 0\.0\.0\.0:8443/],
   ])('looks at the listeners that a registration defines: %j', async (flags, words) => {
     const { status, stderr } = await checked(['--register', ...flags]);
     expect([status, stderr]).toEqual([2, expect.stringMatching(words)]);
@@ -100,7 +103,7 @@ describe('meshgate gateway --check', () => {
 
   it.each([
     ['a file in its place', 'unix:/dev/null', /expected a socket or nothing at \/dev\/null, found something else/],
-    ['no folder', 'unix:/nowhere/at/all.sock', /the socket cannot be made: \/nowhere\/at \(ENOENT\)/],
+    ['no folder', 'unix:/nowhere/at/all.sock', /cannot create the socket: \/nowhere\/at \(ENOENT\)/],
     [
       'too long a path',
       `unix:/${'x'.repeat(108)}`,

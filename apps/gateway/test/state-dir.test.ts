@@ -56,7 +56,7 @@ describe('a gateway with a state folder', () => {
     expect(await client.echo('by the kept routes')).toBe('by the kept routes');
     expect(await second.query('/ready')).toMatchObject({
       status: 200,
-      json: { warnings: [expect.stringContaining('source remote: no response yet: routes are those kept on')] },
+      json: { warnings: [expect.stringContaining('source remote: no response yet, using routes stored on')] },
     });
   });
 

@@ -149,7 +149,7 @@ function modeText({ mode, decidedBy }: Journey): string {
 }
 
 function resultText({ response, tookMs, problems }: Journey): string {
-  if (response === undefined) return 'no answer';
+  if (response === undefined) return 'no response';
   return `${problems.length === 0 ? 'ok' : 'wrong'}, ${Math.round(tookMs)} ms`;
 }
 

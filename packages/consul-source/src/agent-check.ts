@@ -87,7 +87,7 @@ class AgentCheck {
       const check = whose === 'agent' ? 'certificate of the agent' : 'certificate for the agent';
       const found = `expires at ${validUntil.toISOString()}`;
       if (validUntil.getTime() - new Date().getTime() > SOON_MS) return ok(check, found);
-      return { check, outcome: 'warning', found, advice: 'renew it: routes stay as they are when it has expired' };
+      return { check, outcome: 'warning', found, advice: 'renew it: routes are not updated once it has expired' };
     });
   }
 
@@ -107,7 +107,7 @@ class AgentCheck {
         failed(this.#who, 'its cluster has no leader', 'check the servers: consul operator raft list-peers'),
         ...clock,
       ];
-    return [ok(this.#who, `answers, leader ${leader}`), ...clock];
+    return [ok(this.#who, `responds, leader ${leader}`), ...clock];
   }
 
   async #release(): Promise<AgentFinding> {
@@ -115,10 +115,10 @@ class AgentCheck {
     const response = await this.#request('agent/self');
     if (response instanceof Error)
       return isForbidden(response)
-        ? ok(check, 'not known: the token has no agent:read, which is needed only for a DNS domain other than consul')
+        ? ok(check, 'unknown: the token lacks agent:read, needed only for a DNS domain other than consul')
         : failed(check, response.message, 'check the log of the agent');
     const { Version, Datacenter } = object(object(response.json)?.['Config']) ?? {};
-    return ok(check, `${text(Version) || 'not known'}, datacenter ${text(Datacenter) || 'not known'}`);
+    return ok(check, `${text(Version) || 'unknown'}, datacenter ${text(Datacenter) || 'unknown'}`);
   }
 
   /** Uses the endpoint of Consul's own UI: filtered lists do not reveal a missing permission. */
@@ -135,7 +135,7 @@ class AgentCheck {
       return [
         failed(check, response.complaint, 'the agent does not know the token: create one, or correct --token-file'),
       ];
-    if (response instanceof Error) return [failed(check, response.message, 'look at the log of the agent')];
+    if (response instanceof Error) return [failed(check, response.message, 'check the log of the agent')];
     const responses = objects(response.json);
     return rights.map((right, index) => {
       const rule = ruleOf(right);
@@ -164,7 +164,7 @@ const SOON_MS = 7 * 86_400_000;
 
 /** Returns the remedy. A certificate outside its validity period may also mean a wrong clock on this machine. */
 function adviceFor(found: string): string {
-  if (found.includes('not yet valid')) return 'set the clock of this machine, or wait: its certificate begins later';
+  if (found.includes('not yet valid')) return 'set the clock of this machine, or wait until its certificate is valid';
   if (found.includes('has expired')) return 'renew the certificate of the agent, or set the clock of this machine';
   return 'start the agent, or correct address, CA and certificate (--http-addr, --ca-file, --client-cert)';
 }
@@ -181,9 +181,9 @@ export function clockFinding(queriedAt: number, agentAt: number, answeredAt: num
   // The agent responded between the two local times, and its clock has whole seconds.
   const ahead = agentAt > answeredAt ? agentAt - answeredAt : Math.min(0, agentAt + 1_000 - queriedAt);
   const seconds = Math.round(Math.abs(ahead) / 1_000);
-  if (seconds <= IN_STEP_S) return ok(check, "in step with the agent's");
+  if (seconds <= IN_STEP_S) return ok(check, "in sync with the agent's");
   const found = `${seconds} s ${ahead > 0 ? 'behind' : 'ahead of'} the agent's`;
-  const advice = 'set the clocks by NTP on both machines: certificates are believed only while they are valid';
+  const advice = 'synchronize both clocks with NTP: certificates are rejected outside their validity';
   // Consul backdates its certificates by one minute.
   return { check, outcome: seconds > MAX_SKEW_S ? 'failed' : 'warning', found, advice };
 }

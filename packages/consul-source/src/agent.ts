@@ -239,9 +239,7 @@ function responseOf(request: AgentRequest, response: Dispatcher.ResponseData, { 
   const { statusCode: status, headers } = response;
   if (status !== 200 && !(status === 404 && mayBeMissing)) {
     const complaint = text.trim().slice(0, LONGEST_COMPLAINT);
-    const hint = /HTTP request (?:to an HTTPS server|was sent to HTTPS port)/.test(complaint)
-      ? 'https:// may be meant'
-      : '';
+    const hint = /HTTP request (?:to an HTTPS server|was sent to HTTPS port)/.test(complaint) ? 'try https://' : '';
     const found = [`${status}${redirection(headers['location'])}`, complaint, hint]
       .filter((part) => part !== '')
       .join(': ');
@@ -275,7 +273,7 @@ export function fresh(result: AgentResponse): AgentResponse {
 }
 
 const STALE =
-  'the Consul server knows no leader, or had no contact with it for more than 10 s: keeping what it no longer shows';
+  'the Consul server has no leader, or no contact with it for more than 10 s: keeping entries missing in its response';
 
 /** Reports a redirect, which is not followed: an agent never redirects, and the token must not go to another server. */
 function redirection(location: string | string[] | undefined): string {
@@ -322,9 +320,9 @@ function whyUnreachable(reason: unknown, { address = '', cert, tls }: AgentOptio
 
 const REASONS: Readonly<Record<string, string>> = {
   // OpenSSL's message begins with a number and ends with a function name.
-  ERR_SSL_WRONG_VERSION_NUMBER: 'expected TLS, found another protocol: http:// may be meant',
+  ERR_SSL_WRONG_VERSION_NUMBER: 'expected TLS, found another protocol: try http://',
   UND_ERR_HEADERS_TIMEOUT: 'connected, but no response in time',
-  UND_ERR_BODY_TIMEOUT: 'the response stopped before its end',
+  UND_ERR_BODY_TIMEOUT: 'the response ended early',
   UND_ERR_CONNECT_TIMEOUT: 'no connection within 5 s: a firewall may drop packets',
 };
 

@@ -9,7 +9,7 @@ import type { OnRoots } from './roots.ts';
 export function agentCertificates(metrics: PluginMetrics): Required<Pick<AgentOptions, 'onCertificate'>> {
   const expiry = metrics.gauge({
     name: 'agent_certificate_expiry_timestamp_seconds',
-    help: 'When the certificate expires that the agent shows, or that it is shown (Unix time), as of the last new connection',
+    help: 'When the certificate of the agent, or of its client, expires (Unix time), as of the last new connection',
     labels: ['certificate'],
   });
   return { onCertificate: (certificate, validUntil) => expiry.set(unixTime(validUntil), { certificate }) };

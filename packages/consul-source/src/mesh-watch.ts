@@ -119,7 +119,7 @@ export class MeshWatch {
     if (failing.length === readings.length) return failing[0]?.error;
     if (readings.some(({ state }) => state === 'waiting') || this.#datacenter !== undefined) return undefined;
     return new AgentError(
-      'the local datacenter is not known, since Consul\'s own servers are not visible: the token may lack service_prefix "" read',
+      'local datacenter unknown, Consul\'s own servers are not visible: the token may lack service_prefix "" read',
     );
   }
 
@@ -203,7 +203,7 @@ async function* nodeInventories(agent: Agent, signal: AbortSignal): AsyncGenerat
     const read = await inTurns(readingNodes(response.text));
     const inventory = parsed(response, NODES, 'a list of nodes', () => read);
     if (inventory.blind)
-      throw new AgentError('the token may read no node, so that every response is empty: it needs node_prefix "" read');
+      throw new AgentError('the token cannot read nodes, so every response is empty: it needs node_prefix "" read');
     const partial = inventory.partial || response.filtered;
     yield { inventory: { ...inventory, partial }, index: response.index ?? 0 };
   }

@@ -145,9 +145,7 @@ class KeptRegistration implements Service {
     if (own.kind === 'missing') return body === undefined ? `the agent no longer knows the gateway ${id}` : undefined;
     // A process that takes over from this one keeps its lineage.
     const isInOrder = body === undefined || own.mark === this.#mark || own.lineage === this.#lineage;
-    return isInOrder
-      ? undefined
-      : `another process has registered ${id} with the agent: this one leaves it alone from now on`;
+    return isInOrder ? undefined : `another process has registered ${id} with the agent: this one no longer updates it`;
   }
 
   /** Registers the gateway. @throws AgentError when another live gateway has the id */
@@ -221,7 +219,7 @@ const MAX_LOSSES = 2;
 const LOSSES_WITHIN_MS = 60_000;
 const FORGOTTEN_REST_MS = 30_000;
 const FORGOTTEN =
-  'the agent forgets the registration at once: several agents, or several servers, answer at its address; name the address of one of them';
+  'the agent loses the registration at once: several agents or servers respond at its address; configure the address of one of them';
 // Enough for a load balancer over a handful of agents.
 const ROUNDS = 12;
 const SOCKETS = 2;

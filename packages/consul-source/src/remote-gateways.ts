@@ -165,7 +165,7 @@ class GatewayWatch {
 // A round trip to the other side of the world takes 0.2 s, and two queries run in sequence.
 const AWAITED_MS = 500;
 const SILENT_MS = 2_000;
-const NO_RESPONSE = 'the datacenter has not answered yet';
+const NO_RESPONSE = 'no response from the datacenter yet';
 const TICK_MS = 5_000;
 // Consul refreshes its data about other datacenters as often.
 const QUERY_MS = 10_000;
@@ -228,7 +228,7 @@ async function gatewaysIn(agent: Agent, datacenter: string, signal: AbortSignal)
     Array.isArray(json) ? objects(json) : undefined,
   );
   // A token that may read anything sees at least the service of Consul's own servers.
-  if (services.length === 0) throw new AgentError(`datacenter ${datacenter} shows no service at all`);
+  if (services.length === 0) throw new AgentError(`datacenter ${datacenter} returns no services`);
   const names = services
     .filter((service) => service['Kind'] === 'mesh-gateway')
     .map((service) => text(service['Name']));
@@ -239,6 +239,6 @@ async function gatewaysIn(agent: Agent, datacenter: string, signal: AbortSignal)
   });
   const found = (await Promise.all(gateways)).flat().filter(({ kind }) => kind === 'mesh-gateway');
   if (found.length === 0 && names.length > 0)
-    throw new AgentError(`datacenter ${datacenter} lists mesh gateways, and shows none of them`);
+    throw new AgentError(`datacenter ${datacenter} lists mesh gateways, but returns no instances`);
   return { datacenter, gateways: found };
 }

@@ -252,7 +252,7 @@ const PROGRESS_MS = 500;
 const MAX_PROBLEMS = 20;
 const MAX_FAILURES = 5;
 const PARTIAL = 'Consul\'s own servers are not visible: the token may lack service_prefix "" read';
-const FILTERED = 'Consul filters out what the token may not read: it may lack service_prefix "" or node_prefix "" read';
+const FILTERED = 'Consul hides what the token may not read: it may lack service_prefix "" or node_prefix "" read';
 function instanceOf(own: OwnDefinition | undefined): OwnInstance | undefined {
   return own?.kind === 'registered' ? own.instance : undefined;
 }

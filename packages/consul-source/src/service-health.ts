@@ -133,7 +133,7 @@ export class ServiceHealth {
       const { name } = listed;
       if (isOverload(errorOf(reason))) throw reason;
       if (isAboutName(reason) && (before?.service.instances ?? []).length === 0) return rejected(listed, reason);
-      throw new AgentError(`service ${name} keeps its last instances: ${reasonOf(reason)}`, { cause: reason });
+      throw new AgentError(`service ${name}: keeping last instances: ${reasonOf(reason)}`, { cause: reason });
     });
     const isContradicted = before !== undefined && listed.digest !== undefined && isEmptied(response, before);
     const isOneMore = before !== undefined && before.behind === 0 && isSubsetEmptied(response, before);

@@ -57,7 +57,7 @@ describeWithConsul('with ACLs that deny by default', () => {
     await register(consul, 'db', {});
     const token = await tokenFor(consul, 'no-nodes', 'service_prefix "" { policy = "read" }');
     await using routes = new Watched(consulSource({ address: consul.address, token }));
-    await routes.failure('the token may read no node');
+    await routes.failure('the token cannot read nodes');
     expect(routes.latest).toBeUndefined();
   });
 
@@ -126,7 +126,7 @@ describeWithConsul('with ACLs that deny by default', () => {
     await consul.put(`acl/policy/${id}`, { Name: 'shrinking', Rules: rules });
     // Whoever waits for a change is answered now, with nothing.
     await register(consul, 'db', { status: 'warning' });
-    const routed = await routes.until(({ warnings }) => warnings?.join().includes('may read no node') === true);
+    const routed = await routes.until(({ warnings }) => warnings?.join().includes('cannot read nodes') === true);
     expect(shown(routed, 'service:db')).toBe('10.0.0.1:20000');
     const held = ({ warnings }: ProxyView): boolean => warnings?.join().includes('instances of 1 responses') === true;
     const view = await views.until(held);
@@ -146,7 +146,7 @@ describeWithConsul('with ACLs that deny by default', () => {
     await register(consul, 'db', {});
     const source = consulProxySource({ address: consul.address }, { sidecarFor: 'db-1' });
     await using views = new Watched<ProxyView>(source);
-    await views.failure('found no service at all (a token without service "read" is shown none)');
+    await views.failure('found no services (a token without service "read" sees none)');
   });
 
   it('a token file is read again when it has been rotated', async () => {

@@ -64,7 +64,7 @@ describe('an agent with TLS, queried without', () => {
     const server = createNetServer((socket) => void socket.once('data', () => socket.end(response)));
     await once(server.listen(0, '127.0.0.1'), 'listening');
     const agent = openAgent({ address: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }, 1);
-    await expect(agent.request({ path: 'x' }, signal)).rejects.toThrow(/: https:\/\/ may be meant$/);
+    await expect(agent.request({ path: 'x' }, signal)).rejects.toThrow(/: try https:\/\/$/);
     await agent.close();
     server.close();
   });

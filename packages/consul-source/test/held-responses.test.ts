@@ -40,7 +40,7 @@ describe('an answer that has become empty', () => {
     const { responses, look } = known();
     look(1_000, hold(900, true));
     expect(responses.warnings('instances')).toEqual([
-      'the servers do not show this proxy: instances of 1 responses that are now empty are held back',
+      'the servers do not show this proxy: instances of 1 now empty responses are held back',
     ]);
     expect(look(900 + 10 * MINUTE_MS - 1, hold(900, false))).toEqual(['10.0.0.1']);
     expect(look(900 + 10 * MINUTE_MS, undefined)).toEqual([]);

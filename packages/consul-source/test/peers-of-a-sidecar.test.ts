@@ -363,7 +363,7 @@ describe('the defaults of a sidecar', () => {
     const mesh = { Kind: 'mesh', AllowEnablingPermissiveMutualTLS: true };
     agent.change({ entries: [...entries, mesh] });
     const { warnings } = await views.until(({ mutualTls }) => mutualTls === 'permissive');
-    expect(warnings).toEqual([expect.stringContaining('without TLS reaches the application')]);
+    expect(warnings).toEqual([expect.stringContaining('without TLS to the public listener reach the application')]);
     agent.change({ entries: [...entries, { ...mesh, AllowEnablingPermissiveMutualTLS: false }] });
     await views.until(({ mutualTls }) => mutualTls === undefined);
   });

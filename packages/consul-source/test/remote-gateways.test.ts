@@ -120,7 +120,7 @@ describe('the gateways of a datacenter', () => {
     expect(shown(first, 'datacenter:dc2')).toBeUndefined();
     const { warnings } = await routes.until((at) => shown(at, 'datacenter:dc2') === '');
     expect(warnings).toContainEqual(
-      expect.stringContaining('dc2: mesh gateways unknown: the datacenter has not answered yet'),
+      expect.stringContaining('dc2: mesh gateways unknown: no response from the datacenter yet'),
     );
     agent.misbehave(undefined);
     await routes.until((at) => shown(at, 'datacenter:dc2') === '198.18.0.2:443');

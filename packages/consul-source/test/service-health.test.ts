@@ -131,7 +131,7 @@ it.each([500, 403, 404])(
     await until(() => health.failures.length > 0 && shown(health) === 'a b2 c2');
     expect(health.failures.map(({ message }) => message)).toEqual([
       expect.stringContaining(
-        `service a keeps its last instances: Consul agent: /v1/health/connect/a: expected status 200, found ${status}`,
+        `service a: keeping last instances: Consul agent: /v1/health/connect/a: expected status 200, found ${status}`,
       ),
     ]);
   },

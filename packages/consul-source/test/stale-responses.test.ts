@@ -51,7 +51,7 @@ describe.concurrent('a server without a leader, or without contact to it for lon
         found.some((one) => one.includes('leader')),
       );
       expect(warnings).toContainEqual(
-        expect.stringContaining('the Consul server knows no leader, or had no contact with it'),
+        expect.stringContaining('the Consul server has no leader, or no contact with it'),
       );
       agent.misbehave(undefined);
       stop.abort();

@@ -114,7 +114,7 @@ describe('a client that leaves', () => {
     const { closed } = await proxy.events.until('connection.closed');
     expect(closed.error?.code).toBe('DOWNSTREAM_RESET');
     expect(closed.error?.message).toMatch(
-      new RegExp(`after its hello, while 127\\.0\\.0\\.1:${silent.address.port} had not answered$`),
+      new RegExp(`after its hello, while 127\\.0\\.0\\.1:${silent.address.port} had not responded$`),
     );
   });
 });

@@ -182,7 +182,7 @@ describe('listeners', () => {
     await using proxy = await listening([{ name: 'first', endpoint: { host: '127.0.0.1', port } }], list);
     expect(await proxy.events.until('listener.failed')).toMatchObject({
       listener: 'second',
-      error: { code: 'EADDRINUSE', message: `listener first of this proxy takes 127.0.0.1:${port}` },
+      error: { code: 'EADDRINUSE', message: `listener first of this proxy listens on 127.0.0.1:${port}` },
     });
   });
 

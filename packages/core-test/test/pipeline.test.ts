@@ -163,11 +163,7 @@ describe('a client that does not behave', () => {
   });
 
   it.each([
-    [
-      'missing',
-      0,
-      'no hello within 200 ms: the client waits where its server is to speak first, or its packets are lost on the way (MTU)',
-    ],
+    ['missing', 0, 'no hello within 200 ms: a protocol whose server sends first, or packets lost on the path (MTU)'],
     [
       'incomplete',
       100,

@@ -211,7 +211,7 @@ describe('a name without an address', () => {
     });
     await expect(at.resolve('db.internal')).rejects.toMatchObject({
       kind: 'unavailable',
-      message: `no answer (name server ${at.server.server})`,
+      message: `no response (name server ${at.server.server})`,
     });
   });
 
@@ -245,12 +245,12 @@ describe('the files of the system', () => {
       resolv: 'options timeout:1 attempts:1',
     });
     await using next = await nameServer({ 'db.internal': { A: A('10.0.0.2') } });
-    const old = at.resolve('db.internal').catch(() => 'no answer');
+    const old = at.resolve('db.internal').catch(() => 'no response');
     await at.server.queried('A db.internal');
     await writeFile(`${at.resolvConf}.new`, `nameserver ${next.server}`);
     await rename(`${at.resolvConf}.new`, at.resolvConf);
     expect(await at.resolve('db.internal')).toEqual(['10.0.0.2']);
-    expect(await old).toBe('no answer');
+    expect(await old).toBe('no response');
   });
 
   it('may be missing', async () => {

@@ -285,8 +285,7 @@ describe('a name with addresses of two families', () => {
         problem: 'family',
         side: 'upstream',
         address: { host: '::9', port: 1 },
-        reason:
-          'IPv6 does not answer, and IPv4 does (10.0.0.1:1), which goes first for 10 min: the network may swallow IPv6',
+        reason: 'IPv6 does not respond, preferring IPv4 (10.0.0.1:1) for 10 min: the network may drop IPv6',
       },
     ]);
   });
@@ -431,7 +430,8 @@ describe('a client that leaves while a backend is dialled', () => {
     expect(outliers.ejected).toBe(failures);
     const failed = events.flatMap((event) => (event.type === 'dial.failed' ? [event.error] : []));
     expect(failed).toHaveLength(failures);
-    if (failures > 0) expect(failed[0]?.message).toBe('dial 10.0.0.1:1: no answer for 251 ms, then the client left');
+    if (failures > 0)
+      expect(failed[0]?.message).toBe('dial 10.0.0.1:1: no response for 251 ms, then the client disconnected');
   });
 
   it('is not held against it when the proxy itself ended the connection', async () => {

@@ -197,7 +197,7 @@ describe('a dial with something to put over its connection', () => {
     await begun.promise;
     expect(context.isDialling).toBe(true);
     expect(context.closedWhileConnecting(gone).message).toMatch(
-      /^gone; .* after its hello, while 10\.0\.0\.1:1 had not answered$/,
+      /^gone; .* after its hello, while 10\.0\.0\.1:1 had not responded$/,
     );
   });
 

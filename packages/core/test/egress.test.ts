@@ -251,7 +251,7 @@ describe('egress', () => {
     await net.connect('x.example.com');
     expect(net.dialled).toEqual([`${PUBLIC}:443`]);
     await expect(net.connect('y.example.com')).rejects.toThrow(
-      /y\.example\.com has the address .*: (private|no global unicast)/,
+      /y\.example\.com has the address .*: (private|not a global unicast)/,
     );
   });
 

@@ -49,7 +49,7 @@ function harness(
     let cut: Dial['cut'] = () => undefined;
     const done = new Promise<Connection>((respond, refuse) => {
       const kind = responses[address] ?? 'refuses';
-      const timer = setTimeout(() => refuse(new ProxyError('CONNECT_TIMEOUT', 'no answer')), CHECK.timeoutMs);
+      const timer = setTimeout(() => refuse(new ProxyError('CONNECT_TIMEOUT', 'no response')), CHECK.timeoutMs);
       cut = (reason) => (clearTimeout(timer), refuse(reason));
       if (kind !== 'hangs') clearTimeout(timer);
       if (kind === 'accepts') respond({ destroy: () => undefined } as Connection);

@@ -46,7 +46,7 @@ it('warns about a network that loses packets, and to whom', () => {
 it('warns about a name that is not resolved, and whether its last addresses are in use', () => {
   vi.useFakeTimers();
   const troubles = new RecentTroubles();
-  const error = new Error('no answer (name server 127.0.0.99)');
+  const error = new Error('no response (name server 127.0.0.99)');
   troubles.observe({ type: 'resolution.failed', host: 'db.internal', error, lastGood: true });
   troubles.observe({ type: 'resolution.failed', host: 'api.internal', error, lastGood: false });
   expect(troubles.warnings).toEqual([

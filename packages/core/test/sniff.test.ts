@@ -114,7 +114,7 @@ describe('reading a hello', () => {
   it.each([
     [
       'PROXY TCP4 192.0.2.1 ',
-      /: a PROXY protocol header, which the listener does not take \(its setting proxyProtocol\)$/,
+      /: a PROXY protocol header, which the listener does not accept \(setting proxyProtocol\)$/,
     ],
     ['\r\n\r\n\0\r\nQUIT\n!', /: a PROXY protocol header/],
     ['SSH-2.0-OpenSSH_9.2', /: SSH$/],
@@ -122,7 +122,7 @@ describe('reading a hello', () => {
     ['PRI * HTTP/2.0\r\n', /: HTTP\/2 without TLS$/],
     ['EHLO client.example', /: SMTP, which begins without TLS$/],
     ['*1\r\n$4\r\nPING\r\n', /: Redis without TLS$/],
-    ['\0\0\0\u0008\u0004\u00d2\u0016/', /: PostgreSQL that asks for encryption \(the filter postgres answers it\)$/],
+    ['\0\0\0\u0008\u0004\u00d2\u0016/', /: an encryption request of PostgreSQL \(the filter postgres handles it\)$/],
     ['220 mail ready', /begin with 323230206d61696c$/],
   ])('names what the bytes most likely are: %j', async (logged, message) => {
     const bytes = Buffer.from(logged, 'latin1');

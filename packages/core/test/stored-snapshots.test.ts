@@ -65,7 +65,7 @@ describe('a source with a memory', () => {
     expect((await words.next()).value).toMatchObject({
       routes: old.routes,
       asOf: savedAt,
-      warnings: ['no response yet: routes are those kept on 2026-01-02T03:04:05.000Z'],
+      warnings: ['no response yet, using routes stored on 2026-01-02T03:04:05.000Z'],
     });
     respond(fresh);
     expect((await words.next()).value).toEqual(fresh);
@@ -168,7 +168,7 @@ describe('a source with a memory', () => {
     const first = new Promise<RouteSnapshot>((resolve) => (respond = resolve));
     const slow = lastKnownGood(source(first), storage, { patienceMs: 1 });
     await expect(heartbeat(slow, 1)).rejects.toThrow(
-      'no response yet, and the routes kept cannot be read: agent.json: unexpected end',
+      'no response yet, and the stored routes cannot be read: agent.json: unexpected end',
     );
     const hearing = heartbeat(slow, 1);
     respond(fresh);
@@ -202,12 +202,12 @@ describe('a source with a memory', () => {
     expect(first).toEqual(fresh);
     expect(second).toMatchObject({
       routes: fresh.routes,
-      warnings: ['routes cannot be kept for the next start: disk full'],
+      warnings: ['routes cannot be stored for the next start: disk full'],
     });
   });
 });
 
-describe('a snapshot that cannot be kept', () => {
+describe('a snapshot that cannot be stored', () => {
   function fullDisk() {
     const disk = { isFull: true, isThere: true, saves: 0 };
     const save = (): Promise<void> => {
@@ -220,14 +220,18 @@ describe('a snapshot that cannot be kept', () => {
     return { disk, store: { load, save, isKept: () => Promise.resolve(disk.isThere) } };
   }
 
-  const WARNING = 'routes cannot be kept for the next start: ENOSPC: no space left';
+  const WARNING = 'routes cannot be stored for the next start: ENOSPC: no space left';
 
   it('is kept as soon as it can be, and the warning clears by itself', async () => {
     const { disk, store } = fullDisk();
     const watched = lastKnownGood(source(Promise.resolve(fresh)), store, { keepAgainMs: 1 });
     const words = watched.watch(new AbortController().signal)[Symbol.asyncIterator]();
     expect((await words.next()).value).toEqual(fresh);
-    expect((await words.next()).value).toEqual({ ...fresh, version: 'fresh (not kept: ENOSPC)', warnings: [WARNING] });
+    expect((await words.next()).value).toEqual({
+      ...fresh,
+      version: 'fresh (not stored: ENOSPC)',
+      warnings: [WARNING],
+    });
     disk.isFull = false;
     expect((await words.next()).value).toEqual(fresh);
   });

@@ -131,7 +131,7 @@ function yamlProblem({ code, message, pos }: YAMLError, positionOf: (offset: num
 /** Replaces messages of the YAML library that describe its internals, or a construct that the author did not intend. */
 const REWORDED: Partial<Record<YAMLError['code'], string>> = {
   BAD_ALIAS: 'expected a value, found a YAML alias without a name: a string that begins with * needs quotes',
-  MULTIPLE_DOCS: 'expected one document, found a second one: --- may stand only at the top',
+  MULTIPLE_DOCS: 'expected one document, found a second one: --- is allowed only at the top',
   NON_STRING_KEY: 'expected a string as key, found something else',
 };
 

@@ -212,5 +212,5 @@ async function watchPath(
 const EXPECTED_CODES: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM']);
 
 function toWarning({ folder, code }: Unwatched): string {
-  return `changes in ${folder} are not reported by the system (${code}): they are only detected by polling`;
+  return `changes in ${folder} are not reported by the system (${code}): detecting them by polling`;
 }

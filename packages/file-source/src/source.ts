@@ -79,7 +79,7 @@ class IsolatingParser {
 
 /** Explains which routes are in use. @param broken number of invalid files */
 function noteOn(kept: readonly FileText[], broken: number): string {
-  const unused = broken > kept.length ? ', and nothing of those that never were valid' : '';
+  const unused = broken > kept.length ? ', and nothing of files that were never valid' : '';
   return `the last good routes of invalid files are in use${unused}; changes of other files are applied`;
 }
 

@@ -225,7 +225,7 @@ const YAML: readonly Golden[] = [
   {
     claim: 'a second document',
     text: 'routes: []\n---\nroutes: []\n',
-    problems: ['2:1: expected one document, found a second one: --- may stand only at the top'],
+    problems: ['2:1: expected one document, found a second one: --- is allowed only at the top'],
   },
   { claim: 'a key set twice', text: 'routes: []\nroutes: []\n', problems: ['2:1: this key is already set above'] },
   { claim: 'a tag', text: 'routes: !env []\n', problems: ['1:9: unresolved tag: !env'] },
@@ -316,7 +316,7 @@ const YAML: readonly Golden[] = [
   {
     claim: 'two routes with one name',
     text: `${ROUTE}    backends: []\n  - { name: a, serverNames: [ b.example ], backends: [] }\n`,
-    problems: ['5:13: route name "a" is taken by another route, at r.yaml:2:11'],
+    problems: ['5:13: route name "a" is already used by another route, at r.yaml:2:11'],
   },
   {
     claim: 'two routes with one server name, however it is written',

@@ -69,6 +69,6 @@ function problemOf(
   if (result.kind === 'malformed') return `PROXY protocol: ${result.reason}`;
   const start = Buffer.from(bytes.subarray(0, SHOWN_BYTES)).toString('hex');
   // A handshake record of TLS (RFC 8446, section 5.1).
-  const hint = bytes[0] === 22 && bytes[1] === 3 ? ': a ClientHello, so whoever connects sends no header' : '';
+  const hint = bytes[0] === 22 && bytes[1] === 3 ? ': a ClientHello, so the peer sends no PROXY protocol header' : '';
   return `expected a PROXY protocol header, found bytes that begin with ${start}${hint}`;
 }

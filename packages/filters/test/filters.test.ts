@@ -155,7 +155,7 @@ describe('the PROXY protocol, inbound,', () => {
     [
       'no header',
       HELLO,
-      /^expected a PROXY protocol header, found bytes that begin with 16030.*: a ClientHello, so whoever connects sends no/,
+      /^expected a PROXY protocol header, found bytes that begin with 16030.*: a ClientHello, so the peer sends no/,
     ],
     ['a broken header', v1('TCP4 localhost 198.51.100.1 1 2'), /^PROXY protocol: expected two addresses/],
   ])('with %s is malformed', async (_what, bytes, message) => {

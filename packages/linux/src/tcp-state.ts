@@ -65,9 +65,9 @@ const MANY = 3;
 export function whyStalled(state: TcpState): string | undefined {
   const { retransmissions, segmentBytes, unacknowledgedBytes, outOfOrder, receivedBytes } = state;
   if (retransmissions >= MANY && unacknowledgedBytes >= segmentBytes)
-    return `segments of ${segmentBytes} bytes were sent ${retransmissions + 1} times and are not acknowledged: ${CAUSE}, or the host is gone`;
+    return `segments of ${segmentBytes} bytes were sent ${retransmissions + 1} times and are not acknowledged: ${CAUSE}, or the host is down`;
   if (outOfOrder > 0 && receivedBytes === 0)
-    return `what it sends first does not arrive, and what it sends behind that does: ${CAUSE}`;
+    return `earlier segments from the peer are missing, later ones arrive: ${CAUSE}`;
   return undefined;
 }
 

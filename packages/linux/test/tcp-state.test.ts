@@ -24,7 +24,7 @@ describe('a connection that is silent', () => {
     [
       'has got the end of an answer, and not its beginning',
       { outOfOrder: 1, receivedBytes: 0 },
-      /^what it sends first does not arrive, .*packets of full size may be lost/,
+      /^earlier segments from the peer are missing, .*packets of full size may be lost/,
     ],
   ])('and %s', (_what, state, why) => {
     const found = whyStalled({ ...WELL, ...state });

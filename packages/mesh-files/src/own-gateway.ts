@@ -27,12 +27,12 @@ export function gatewayChooser(chosen: string | undefined): (mesh: Mesh) => OwnG
     if (id !== undefined && definition !== undefined) {
       last = { id, definition };
       const isAmbiguous = chosen === undefined && ids.length > 1;
-      return { definition, warnings: isAmbiguous ? [`${several(datacenter, ids)}; this one is still ${id}`] : [] };
+      return { definition, warnings: isAmbiguous ? [`${several(datacenter, ids)}; this gateway is still ${id}`] : [] };
     }
     if (chosen !== undefined) return { warnings: [missing(chosen, mesh)] };
     if (ids.length === 0) return { warnings: [] };
     if (last === undefined) return unclear(datacenter, ids);
-    const kept = `; ${last.id} is not among them and keeps its last definition`;
+    const kept = `; ${last.id} is not among them, keeping its last definition`;
     return { definition: last.definition, warnings: [`${several(datacenter, ids)}${kept}`] };
   };
 }

@@ -68,7 +68,7 @@ function readUpstream(field: Field): UpstreamDefinition | undefined {
 function needsConsul(fields: UpstreamFields): boolean {
   const type = fields.get('destination_type');
   const kind = optionalText(type) && type?.oneOf(['service', 'prepared_query'] as const);
-  if (kind === 'prepared_query') type?.warn('this upstream has no effect: prepared queries take Consul');
+  if (kind === 'prepared_query') type?.warn('this upstream has no effect: prepared queries need Consul');
   return kind === 'prepared_query';
 }
 

@@ -199,7 +199,7 @@ describe('entries that Consul knows and a gateway does not use are ignored with 
     [
       'an upstream of a prepared query',
       'service { name = "web", connect { sidecar_service { proxy { upstreams { destination_type = "prepared_query", destination_name = "q", local_bind_port = 1 } } } } }',
-      'a.hcl:1:92: service.connect.sidecar_service.proxy.upstreams.destination_type: this upstream has no effect: prepared queries take Consul',
+      'a.hcl:1:92: service.connect.sidecar_service.proxy.upstreams.destination_type: this upstream has no effect: prepared queries need Consul',
     ],
   ])('%s', (_claim, text, warning) => expect(shown(text)).toEqual({ problems: [], warnings: [warning] }));
 

@@ -215,7 +215,9 @@ UpstreamConfig { Defaults { PassiveHealthCheck {
         { passiveHealthCheck: { maxFailures: 7 } },
       ],
     });
-    expect(view?.warnings).toEqual([expect.stringContaining('without TLS reaches the application')]);
+    expect(view?.warnings).toEqual([
+      expect.stringContaining('without TLS to the public listener reach the application'),
+    ]);
   });
 
   it('hold in every datacenter, unless its own folder says otherwise', async () => {

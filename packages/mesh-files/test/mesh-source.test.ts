@@ -212,7 +212,7 @@ describe('a second gateway beside the own one', () => {
     await routes();
     await writeMesh(folder, { 'primary/a.hcl': OTHER });
     expect((await routes()).warnings).toEqual([
-      'expected one mesh-gateway in datacenter primary, found a-gateway, gateway: select one with the setting "gateway"; this one is still gateway',
+      'expected one mesh-gateway in datacenter primary, found a-gateway, gateway: select one with the setting "gateway"; this gateway is still gateway',
     ]);
     await writeMesh(folder, { 'primary/gateway.hcl': GATEWAY.replace('8443', '8445') });
     expect(ports(await listeners())).toEqual([8_445]);

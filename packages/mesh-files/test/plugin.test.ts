@@ -81,7 +81,7 @@ describe('the plugin', () => {
       const service = { service: { name, port: 80, connect: { sidecar_service: { port: 21_001 } } } };
       const baseDir = await meshFolder({ 'mesh/primary/a.json': JSON.stringify(service) });
       const { warnings } = await checkMeshSettings(SETTINGS, baseDir);
-      expect(warnings).toEqual([expect.stringContaining(`service:${name}: no client can ask for it`)]);
+      expect(warnings).toEqual([expect.stringContaining(`service:${name}: no client can request it`)]);
     },
   );
 

@@ -123,7 +123,7 @@ function withCheckedNames(route: Route): { readonly route: Route; readonly probl
   const found = route.serverNames.flatMap((name) => serverNameProblem(name) ?? []);
   const [message] = isPattern ? [STAR] : found;
   if (message === undefined) return { route, problems: [] };
-  const problems = [{ path: ['route', route.name], message: `no client can ask for it: ${message}` }];
+  const problems = [{ path: ['route', route.name], message: `no client can request it: ${message}` }];
   const origin = { ...route.origin, unusableName: message };
   return { route: { ...route, ...(isPattern ? { serverNames: [] } : {}), origin }, problems };
 }

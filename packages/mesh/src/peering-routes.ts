@@ -174,7 +174,7 @@ type ExportVerdict =
   | { readonly kind: 'passed'; readonly target: ExportTarget; readonly warning?: string };
 
 function exportRefusal({ name, chain }: ExportedService, { catalog, gateway }: PeeringScope): ExportVerdict {
-  if (chain === undefined) return { kind: 'refused', reason: 'its discovery chain is not known yet', isProblem: false };
+  if (chain === undefined) return { kind: 'refused', reason: 'its discovery chain is unknown yet', isProblem: false };
   const { protocol, target } = chain;
   const advice = HTTP_LIKE.has(protocol) ? httpAdvice(name, protocol, gateway.httpExports) : undefined;
   if (advice !== undefined && gateway.httpExports !== 'passthrough')

@@ -145,10 +145,10 @@ export function mutualTlsOf(
   const where = own === undefined ? 'proxy-defaults/global' : `service-defaults/${service}`;
   const asSetting = `${where}: MutualTLSMode = "permissive"`;
   if (mesh?.allowsPermissiveTls !== true) {
-    const missing = 'the entry mesh does not say AllowEnablingPermissiveMutualTLS = true';
+    const missing = 'the entry mesh does not set AllowEnablingPermissiveMutualTLS = true';
     return { mode: 'strict', warning: `${asSetting} has no effect: ${missing}` };
   }
-  const danger = 'whoever reaches the public listener without TLS reaches the application: no identity, no intention';
+  const danger = 'connections without TLS to the public listener reach the application: no identity, no intention';
   return { mode: 'permissive', warning: `${asSetting}: ${danger}` };
 }
 

@@ -132,7 +132,7 @@ function behindGateways(target: ChainTarget, path: UpstreamPath, known: Selectio
   if (serviceHealth(known, target) !== 'unhealthy') return undefined;
   const found = known.instances.length === 0 ? 'no instance' : 'no healthy instance';
   const location = target.peer === undefined ? `datacenter ${target.datacenter}` : `peer ${target.peer}`;
-  return `${nameOf(target)} has ${found} in ${location}; the gateways lead to nobody`;
+  return `${nameOf(target)} has ${found} in ${location}; its gateways lead nowhere`;
 }
 
 function nameOf({ service, subset }: ChainTarget): string {
@@ -146,12 +146,12 @@ function missing(target: ChainTarget, path: UpstreamPath, known: Selection | und
   if (path === 'local-gateway') return `no mesh gateway of datacenter ${around.datacenter} is known`;
   if (path === 'remote-gateway') return `no mesh gateway of datacenter ${datacenter} is known`;
   const name = nameOf(target);
-  if (known === undefined) return `which instances ${name} has in datacenter ${datacenter} is not known yet`;
+  if (known === undefined) return `instances of ${name} in datacenter ${datacenter} unknown yet`;
   return `${name} has no instance in datacenter ${datacenter}`;
 }
 
 function missingAtPeer(service: string, peer: string, known: Selection | undefined): string {
-  if (known === undefined) return `what peer ${peer} exports of ${service} is not known yet`;
+  if (known === undefined) return `exports of ${service} by peer ${peer} unknown yet`;
   return `peer ${peer} exports no ${service} to this cluster, or has no mesh gateway`;
 }
 

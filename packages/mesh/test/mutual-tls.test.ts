@@ -27,7 +27,7 @@ describe('callers without TLS are accepted', () => {
   ])('where service %s, proxies %s and mesh %s say so, with a warning', (...logged) => {
     const { mode, warning } = mutualTlsOf('web', entriesOf(logged));
     expect(mode).toBe('permissive');
-    expect(warning).toContain('without TLS reaches the application');
+    expect(warning).toContain('without TLS to the public listener reach the application');
   });
 
   it.each<Logged>([
@@ -44,7 +44,7 @@ describe('callers without TLS are accepted', () => {
   ])('not where the mesh does not allow it, and this is reported: service %s, proxies %s, mesh %s', (...logged) => {
     const { mode, warning } = mutualTlsOf('web', entriesOf(logged));
     expect(mode).toBe('strict');
-    expect(warning).toContain('has no effect: the entry mesh does not say AllowEnablingPermissiveMutualTLS = true');
+    expect(warning).toContain('has no effect: the entry mesh does not set AllowEnablingPermissiveMutualTLS = true');
   });
 
   it('of another service changes nothing', () => {

@@ -133,7 +133,7 @@ describe('an exported service', () => {
     const { routes, problems } = derive({ peers: [peer('east')], exports: [unknown] });
     expect(routes[0]).toMatchObject({
       backends: [],
-      origin: { refused: expect.stringContaining('not known') as string },
+      origin: { refused: expect.stringContaining('unknown') as string },
     });
     expect(problems).toEqual([]);
   });

@@ -257,7 +257,7 @@ describe('a service whose name cannot be part of a server name', () => {
     expect(route?.backends).toHaveLength(1);
     expect(route?.origin?.['unusableName']).toEqual(why);
     expect(derived.problems).toEqual([
-      { path: ['route', `service:${name}`], message: `no client can ask for it: ${route?.origin?.['unusableName']}` },
+      { path: ['route', `service:${name}`], message: `no client can request it: ${route?.origin?.['unusableName']}` },
     ]);
   });
 

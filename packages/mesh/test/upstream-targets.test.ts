@@ -124,8 +124,8 @@ describe('health behind a gateway', () => {
 
   it.each<[string, Given, string | undefined]>([
     ['a service that is there', { instances: healthy }, undefined],
-    ['a dead one', { instances: dead }, 'db has no healthy instance in datacenter dc2; the gateways lead to nobody'],
-    ['one that does not exist', { instances: [] }, 'db has no instance in datacenter dc2; the gateways lead to nobody'],
+    ['a dead one', { instances: dead }, 'db has no healthy instance in datacenter dc2; its gateways lead nowhere'],
+    ['one that does not exist', { instances: [] }, 'db has no instance in datacenter dc2; its gateways lead nowhere'],
     ['who knows what', { instances: undefined }, undefined],
   ])('is explained by the service, not by the gateway, before %s', (_claim, given, reason) => {
     const { facts } = dial({ datacenter: 'dc2' }, { mode: 'local', ...given });
@@ -224,12 +224,7 @@ describe('why there is no address to dial', () => {
       { mode: '', instances: [] },
       'v1.db has no instance in datacenter dc2',
     ],
-    [
-      'nobody knows',
-      {},
-      { mode: 'none', instances: undefined },
-      'which instances db has in datacenter dc2 is not known yet',
-    ],
+    ['nobody knows', {}, { mode: 'none', instances: undefined }, 'instances of db in datacenter dc2 unknown yet'],
     ['there is no gateway', { datacenter: 'dc3' }, { mode: 'remote' }, 'no mesh gateway of datacenter dc3 is known'],
     ['there is no own gateway', {}, { mode: 'local', gateways: [] }, 'no mesh gateway of datacenter dc1 is known'],
     [
@@ -332,7 +327,7 @@ describe('an upstream of a peer', () => {
 
   it('is not dialled through a local gateway while its peer has not said how to ask for it', () => {
     const { at, unreachableReason } = dialled('refunds', 'local', undefined);
-    expect([at, unreachableReason]).toEqual([[], 'what peer cloud exports of refunds is not known yet']);
+    expect([at, unreachableReason]).toEqual([[], 'exports of refunds by peer cloud unknown yet']);
   });
 
   it('that the peer does not export is not dialled', () => {

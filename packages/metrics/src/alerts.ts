@@ -165,12 +165,12 @@ export const ALERTS: readonly AlertDefinition[] = [
   },
   {
     alert: 'MeshgatePathImpaired',
-    query: 'Do the networks pass everything on?',
+    query: 'Do the networks deliver every packet?',
     expr: `sum by (instance, problem, side) (rate(${pathImpairments.name}[10m])) > 0`,
     severity: 'ticket',
     summary: 'The network of {{ $labels.instance }} loses packets ({{ $labels.problem }}, {{ $labels.side }})',
     description:
-      'The log names addresses and the probable cause: an MTU black hole, or IPv4 or IPv6 that swallows packets',
+      'The log names addresses and the probable cause: an MTU black hole, or a network that drops IPv4 or IPv6',
     example: { [`${pathImpairments.name}{instance="gw",problem="large-segments",side="upstream"}`]: '0+1x30' },
   },
   {
@@ -184,7 +184,7 @@ export const ALERTS: readonly AlertDefinition[] = [
   },
   {
     alert: 'MeshgateCertificateNotRenewed',
-    query: 'Will the certificate last?',
+    query: 'Is the certificate renewed in time?',
     // Consul's agents renew a certificate of three days with at least seven hours left.
     expr: `${certificateExpiry.name} - time() < 6 * 3600`,
     severity: 'page',
@@ -199,18 +199,18 @@ export const ALERTS: readonly AlertDefinition[] = [
     severity: 'ticket',
     summary: 'The certificate ({{ $labels.certificate }}) between {{ $labels.instance }} and its Consul agent expires',
     description:
-      'In {{ $value | humanizeDuration }}. agent: the one that it presents; client: ours. Routes are no longer updated then',
+      'In {{ $value | humanizeDuration }}. agent: the one that it presents; client: ours. Routes are not updated afterwards',
     example: { [`${AGENT_CERTIFICATE}{instance="gw",certificate="agent"}`]: '86400x30' },
   },
   {
     alert: 'MeshgateRootsExpire',
-    query: 'Will cluster and peers still be believed?',
+    query: 'Are the CA roots of cluster and peers still valid?',
     // To replace the authority of a cluster, and to tell every peer of it, takes longer than to renew a certificate.
     expr: `${rootExpiry.name} - time() < 30 * 86400 or ${CONSUL_ROOTS} - time() < 30 * 86400`,
     severity: 'ticket',
     summary: 'The last root of {{ $labels.authority }} that {{ $labels.instance }} knows expires',
     description:
-      'In {{ $value | humanizeDuration }}; from then on its certificates count for nothing. mesh: rotate the CA of this cluster; peer: it must rotate its own',
+      'In {{ $value | humanizeDuration }}, after which its certificates are rejected. mesh: rotate the CA of this cluster; peer: it must rotate its own',
     example: { [`${CONSUL_ROOTS}{instance="gw",authority="peer beta"}`]: '86400x30' },
   },
   {

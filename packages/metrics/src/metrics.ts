@@ -6,7 +6,7 @@ export const LABELS = {
   listener: 'the listeners, as configuration or the listener sources name them',
   route: 'the routes in use; empty for a connection that reached no route, or whose route has been removed since',
   code: 'the error codes of `@meshgate/core`, a closed list; `OK` when both sides finished normally',
-  side: '`downstream`, `upstream` or `proxy`: who is to blame; `none` for `OK`',
+  side: '`downstream`, `upstream` or `proxy`: the side at fault; `none` for `OK`',
   direction: '`up`: from the client to the backend; `down`: the other way',
   authority: 'this cluster and its peers: `mesh`, `peer beta`',
   source: "the sources of the configuration: route sources, and the source of the proxy's own certificate",
@@ -16,7 +16,7 @@ export const LABELS = {
   last_good: '`true`: the last addresses stay in use; `false`: there are none, and dials fail',
   version: 'one value: the running version',
   result: '`passed` or `failed`',
-  problem: '`family`: IPv4 or IPv6 does not answer; `large-segments`: packets of full size are lost',
+  problem: '`family`: IPv4 or IPv6 does not respond; `large-segments`: packets of full size are lost',
   node: 'one value: the running Node.js version',
   remote: 'the datacenters and peers that the sources know: `datacenter dc2`, `peer beta`',
 } as const;
@@ -61,7 +61,7 @@ export const METRICS = {
   retries: {
     type: 'counter',
     name: 'meshgate_connection_retries_total',
-    help: 'Backends that closed a connection before its first byte, so that another one was tried',
+    help: 'Retries on another backend after one closed before its first byte',
     labels: ['route'],
   },
   closed: {
@@ -88,7 +88,7 @@ export const METRICS = {
   hellosRepeated: {
     type: 'counter',
     name: 'meshgate_hellos_repeated_total',
-    help: 'ClientHellos seen shortly before: a loop through other gateways, a retry by a proxy in front, or a replay',
+    help: 'Repeated ClientHellos: a loop through other gateways, a retry by a proxy in front, or a replay',
     labels: ['listener'],
   },
   connectSeconds: {
@@ -163,7 +163,7 @@ export const METRICS = {
   pathImpairments: {
     type: 'counter',
     name: 'meshgate_path_impairments_total',
-    help: 'Times that the network to a backend or client was found to lose something',
+    help: 'Times that the network path to a backend or client was found to lose packets',
     labels: ['problem', 'side'],
   },
   resolutionFailures: {
@@ -255,7 +255,7 @@ export const METRICS = {
   rootExpiry: {
     type: 'gauge',
     name: 'meshgate_root_expiry_timestamp_seconds',
-    help: 'When the last root expires by which others are believed (Unix time); only a proxy that verifies certificates has this metric',
+    help: 'When the last root that peers are verified with expires (Unix time); only for a proxy that verifies certificates',
     labels: ['source', 'authority'],
   },
   ready: {

@@ -1,6 +1,6 @@
 import type { SchemaName } from './response-schemas.ts';
 
-/** What of a request the response depends on. */
+/** The parts of a request that a response depends on. */
 export interface AdminRequest {
   readonly query: URLSearchParams;
   /** The path segments that `{name}` matched, decoded. */

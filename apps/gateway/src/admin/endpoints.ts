@@ -33,7 +33,7 @@ import { CONNECTION_PARAMETERS, matching, parseConnectionQuery } from './connect
 import type { ConnectionQuery } from './connection-query.ts';
 import type { ConnectionView } from './views.ts';
 
-/** What the admin API shows and does. What other processes know is queried from them. */
+/** What the admin API shows and does. Data of other processes is queried from them. */
 export interface AdminTargets {
   readonly routes: Pick<RouteStore, 'table' | 'sources'>;
   readonly listeners: Pick<Listeners, 'status'>;
@@ -61,7 +61,7 @@ export interface AdminTargets {
   traffic(): Eventually<Traffic>;
   drainProgress(): Eventually<DrainProgress>;
   readonly logLevel: LogLevelControl;
-  /** What else the process can do. */
+  /** Process-level actions. */
   readonly control: ProcessControl;
   /** Starts the drain, after which the process exits. */
   shutDown(): void;
@@ -208,7 +208,7 @@ function aboutRoutes(targets: AdminTargets): readonly AdminEndpoint[] {
   ];
 }
 
-/** Whether any route holds a priority group back: only then it is asked which. */
+/** Whether any route has a group that may be held back: only then the state is queried. */
 function returnsLater({ indexes }: RouteTable): boolean {
   for (const { routes } of indexes)
     for (const { failover } of routes.values()) if (failover?.returnAfterMs !== undefined) return true;
@@ -320,7 +320,7 @@ function aboutStatus(targets: AdminTargets): readonly AdminEndpoint[] {
       path: '/events',
       summary: 'Server-sent events: status and traffic each second, and route changes',
       responses: {
-        200: { description: 'a stream that does not end', contentType: 'text/event-stream' },
+        200: { description: 'an endless event stream', contentType: 'text/event-stream' },
         503: { description: 'too many streams', schema: 'Error' },
       },
       respond: ({ signal }) => {
@@ -366,10 +366,8 @@ function aboutLog(control: LogLevelControl): readonly AdminEndpoint[] {
 }
 
 function aboutDrain({ drainProgress, shutDown }: AdminTargets): readonly AdminEndpoint[] {
-  const query = [
-    { name: 'wait', description: `answers once it has drained, or after so long: 1s, at most ${MAX_WAIT}` },
-  ];
-  const wrong = { 400: { description: 'the wait is no duration', schema: 'Error' } } as const;
+  const query = [{ name: 'wait', description: `respond once drained, or after this time: 1s, at most ${MAX_WAIT}` }];
+  const wrong = { 400: { description: 'invalid wait', schema: 'Error' } } as const;
   return [
     {
       method: 'GET',
@@ -382,7 +380,7 @@ function aboutDrain({ drainProgress, shutDown }: AdminTargets): readonly AdminEn
     {
       method: 'POST',
       path: '/drain',
-      summary: 'Starts to drain, as SIGTERM does; the process exits when it has drained',
+      summary: 'Starts the drain, as SIGTERM does; the process exits once drained',
       query,
       responses: { 202: { description: 'the progress', schema: 'Drain' }, ...wrong },
       respond: async (request) => {
@@ -398,7 +396,7 @@ function aboutDrain({ drainProgress, shutDown }: AdminTargets): readonly AdminEn
 
 type DrainRequest = Pick<AdminRequest, 'query' | 'signal'>;
 
-/** Where the process exits right after its drain, whoever waits is told how it has ended. */
+/** The process may exit right after its drain, so waiting clients receive the result first. */
 async function drainResponse(
   status: number,
   drainProgress: AdminTargets['drainProgress'],
@@ -415,7 +413,7 @@ async function drainResponse(
   }
 }
 
-/** In milliseconds; 0 where nothing is said, `undefined` where it is no duration. */
+/** In milliseconds; 0 when absent, `undefined` when invalid. */
 function waitOf({ query }: DrainRequest): number | undefined {
   const wait = query.get('wait');
   return wait === null ? 0 : parseDuration(wait);

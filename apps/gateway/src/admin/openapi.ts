@@ -49,7 +49,7 @@ function operationOf({ method, path, summary, query = [], responses }: AdminEndp
 /** For every endpoint that changes something. */
 const REFUSALS: Readonly<Record<number, ResponseForm>> = {
   401: { description: 'missing token, or not the one in admin.tokenFile', schema: 'Error' },
-  403: { description: 'a web page of another origin, or an address beyond loopback without a token', schema: 'Error' },
+  403: { description: 'a web page of another origin, or a client beyond loopback without a token', schema: 'Error' },
 };
 
 function parameter(name: string, where: 'path' | 'query', required: boolean): object {

@@ -10,7 +10,7 @@ export async function pageResponse(): Promise<AdminResponse> {
   } catch (reason) {
     page = undefined;
     const why = reason instanceof Error ? reason.message : String(reason);
-    return { status: 503, json: { error: `page not available, the rest of this API is: ${why}` } };
+    return { status: 503, json: { error: `page not available: ${why}` } };
   }
 }
 

@@ -18,11 +18,8 @@ const choice = {
   heldBack: z
     .array(z.strictObject({ priority: z.int(), forMs: milliseconds }))
     .optional()
-    .describe('lower priorities that are well again, and how much longer they are not used'),
-  preferred: z
-    .record(z.string(), z.string())
-    .optional()
-    .describe('labels of those backends that are used before the others, since the gateway prefers them'),
+    .describe('lower priorities that are healthy again, and how long until they are used'),
+  preferred: z.record(z.string(), z.string()).optional().describe('labels of the preferred backends'),
   egress: z
     .strictObject({ port: z.int(), allowAddresses: z.array(z.string()).optional() })
     .optional()
@@ -148,13 +145,10 @@ const explanation = z.union([
     listenerAccess: z
       .array(z.strictObject({ listener: z.string(), access: accessRules }))
       .optional()
-      .describe('which clients its listeners let in; absent where all of them let in everybody'),
+      .describe('access rules of its listeners; absent when they admit every client'),
     unknownListeners: strings.optional(),
     backends: z.array(z.strictObject({ ...backend, ejected: z.boolean() })),
-    withoutBackend: z
-      .string()
-      .optional()
-      .describe('the code with which connections end; absent while there is a backend'),
+    withoutBackend: z.string().optional().describe('code of its connections; absent while it has a backend'),
     onListeners,
     shadowed: z.array(z.strictObject(claim)),
   }),
@@ -225,7 +219,7 @@ const status = z.strictObject({
 const pluginInUse = z.strictObject({
   use: z.string(),
   fingerprint: z.string().describe('hash of its settings, which may hold secrets'),
-  fixed: z.boolean().describe('it added something that only a restart can replace'),
+  fixed: z.boolean().describe('it has parts that only a restart can replace'),
 });
 
 const settingChange = z.strictObject({

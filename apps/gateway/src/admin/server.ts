@@ -170,7 +170,7 @@ export class AdminServer implements Service {
 
   async #responseTo(request: IncomingMessage, signal: AbortSignal): Promise<AdminResponse> {
     const { method = '', url = '/', headers, headersDistinct } = request;
-    // RFC 9112, section 3.2: what is checked must be what somebody else goes by.
+    // RFC 9112, section 3.2: the checked header must be the only one, since other software might use another one.
     if ((headersDistinct['host']?.length ?? 0) > 1) return refusal(400, 'expected one Host header, found several');
     if (!this.#isOurs(headers.host))
       return refusal(403, `expected a Host header of this machine, found ${headers.host}`);

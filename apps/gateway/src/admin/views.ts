@@ -45,9 +45,9 @@ interface RouteView extends RouteRulesView {
   readonly egress?: Egress;
   /** The priority of the backends in use; absent when all backends have the same. */
   readonly priorityInUse?: number;
-  /** Lower priorities that are well again, and held back; absent when there are none. */
+  /** Lower priorities that are healthy again, but held back; absent when there are none. */
   readonly heldBack?: readonly HeldView[];
-  /** Labels of those backends that are used before the others, since the gateway prefers them; absent when it does not matter. */
+  /** Labels of the preferred backends; absent when the gateway prefers none. */
   readonly preferred?: Readonly<Record<string, string>>;
   readonly backends: readonly (BackendView & {
     /** After consecutive dial failures; absent when not ejected. Only known for IP addresses, not for DNS names. */
@@ -178,7 +178,7 @@ export interface RouteTableView {
   readonly sources: readonly SourceView[];
 }
 
-/** What is known of routes. */
+/** The known state of routes. */
 export interface KnownRoutes {
   readonly table: RouteTable;
   readonly sources: readonly SourceStatus[];
@@ -229,7 +229,7 @@ function routeView(route: Route, source: string, facts: RouteFacts): RouteView {
   };
 }
 
-/** Which backends are used now, by what is known of them. */
+/** The backends in use, according to the known state. */
 interface ChoiceView {
   readonly priorityInUse?: number;
   readonly heldBack?: readonly HeldView[];
@@ -251,7 +251,7 @@ function isTrusted({ healthy, ejected }: BackendView & { readonly ejected?: bool
   return healthy && ejected !== true;
 }
 
-/** Which priority is used, and which are not used yet although they are well. */
+/** Which priority is used, and which are not used yet although they are healthy. */
 function prioritiesView(
   { name, failover }: Route,
   backends: readonly BackendView[],
@@ -273,7 +273,7 @@ function prioritiesView(
   return { priorityInUse, ...(heldBack.length > 0 && { heldBack }) };
 }
 
-/** The labels by which some of the backends go before others. */
+/** The labels that distinguish some of the backends as preferred. */
 function preferredView(backends: readonly BackendView[], prefer: Preference): ChoiceView {
   const trusted = backends.filter(isTrusted);
   const preferences = Object.entries(prefer);
@@ -292,7 +292,7 @@ export function balanceView({ balance, failover, egress }: Route): Pick<RouteVie
   };
 }
 
-/** What every response shows of a backend. */
+/** The view of a backend in all responses. */
 export function backendView(backend: Backend, report?: CheckReport): BackendView {
   const { address, weight, healthy, priority = 0, labels, proxyProtocol } = backend;
   return {

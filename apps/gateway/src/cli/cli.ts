@@ -143,7 +143,7 @@ function diagnosticCommands(program: Command, terminal: Terminal, end: (status: 
     });
   program
     .command('trace')
-    .description('join what several proxies log of the same connection')
+    .description('join the log lines of several proxies about one connection')
     .argument('[trace]', '13 hexadecimal digits, as an access log shows them (default: all, newest last)')
     .option('--log <file>', 'JSON access log, or - for standard input (repeatable)', gather)
     .option('--admin <url>', 'admin API whose live connections to include, or unix:/path (repeatable)', gather)
@@ -172,7 +172,9 @@ function addProcessCommands(program: Command, { stdout }: Terminal): void {
   withAdminFlags(
     program
       .command('upgrade')
-      .description('replace a running gateway by what is on disk now, without dropping connections'),
+      .description(
+        'replace a running gateway with the version and configuration on disk, without dropping connections',
+      ),
   )
     .option('--json', 'print JSON')
     .action(async ({ json, ...flags }: AdminFlags) => {
@@ -212,7 +214,7 @@ async function gateway(
   return live ? printFindings(await checkLive(loaded), stdout) : 0;
 }
 
-/** What `--check` has found, and is asked for. */
+/** The result and options of `--check`. */
 interface Checked extends Pick<CheckFlags, 'against'> {
   readonly role: 'gateway' | 'sidecar';
   /** With their names. */
@@ -228,7 +230,7 @@ async function printChecked(
 ): Promise<void> {
   const { file = 'command line', warnings } = loaded;
   for (const warning of firstOf(warnings.map((one) => `warning: ${one}`))) stdout.write(`${printable(warning)}\n`);
-  if (isFound) stdout.write(`${file} is read as well: it is in the current folder, and no --config names another\n`);
+  if (isFound) stdout.write(`${file}: found in the current folder, no --config given\n`);
   stdout.write(`${file}: OK (${printable(sources)})\n`);
   if (against === undefined) return;
   const running = adminClient(adminAddress(against === true ? DEFAULT_ADMIN_URL : against, '--against'));

@@ -4,10 +4,10 @@ import type { AdminClient } from '../admin/client.ts';
 import { counted } from '../log/messages.ts';
 
 /**
- * Starts a drain, and tells each progress until it is over.
+ * Starts a drain, and reports its progress until the end.
  *
- * @returns how it has ended
- * @throws Error when the gateway is gone before it has said so: nobody knows what it has cut
+ * @returns the result
+ * @throws Error when the gateway exits before it has reported the end: the number of cut connections is unknown
  */
 export async function drainAndWait(
   gateway: AdminClient,
@@ -18,7 +18,7 @@ export async function drainAndWait(
     if (next.state !== last?.state || next.remaining !== last.remaining) onProgress(next);
     last = next;
   };
-  // One request is always under way: the gateway answers it before it exits.
+  // One request is always pending: the gateway responds to it before it exits.
   let held = gateway.change('POST', `/drain${HELD}`, HELD_MS) as Promise<DrainProgress>;
   try {
     for (;;) {
@@ -39,13 +39,13 @@ async function progressOf(gateway: AdminClient): Promise<DrainProgress | undefin
 
 /** For people. */
 export function drainText({ state, remaining, finished, cut, remainingMs }: DrainProgress): string {
-  const rest = state === 'drained' ? '' : `, over in ${Math.ceil(remainingMs / 1_000)} s at most`;
+  const rest = state === 'drained' ? '' : `, at most ${Math.ceil(remainingMs / 1_000)} s left`;
   return `${state}: ${counted(remaining, 'connection')} left, ${finished} finished, ${cut} cut${rest}\n`;
 }
 
 const POLL_MS = 500;
-/** The gateway answers within ten seconds, at once when it has drained. */
+/** The gateway responds within ten seconds, at once when it has drained. */
 const HELD = '?wait=5s';
 const HELD_MS = 15_000;
 const NEVER = new AbortController().signal;
-const GONE = 'the gateway has gone before it said how the drain ended; its log and its exit status tell; last seen';
+const GONE = 'the gateway exited before it reported the end of its drain; see its log and exit status; last progress';

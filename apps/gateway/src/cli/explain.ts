@@ -32,16 +32,16 @@ export interface FoundRoute extends ClaimingRoute, RouteRulesView {
   readonly egress?: Egress;
   /** The priority of the backends in use; absent when all have the same. */
   readonly priorityInUse?: number;
-  /** Lower priorities that are well again, and held back; absent when there are none. */
+  /** Lower priorities that are healthy again, but held back; absent when there are none. */
   readonly heldBack?: readonly HeldView[];
-  /** Labels of those backends that are used before the others, since the gateway prefers them; absent when it does not matter. */
+  /** Labels of the preferred backends; absent when the gateway prefers none. */
   readonly preferred?: Readonly<Record<string, string>>;
   readonly backends: readonly ExplainedBackend[];
-  /** The code with which connections end while there is no backend; absent while there is one. */
+  /** The code of connections while there is no backend; absent while there is one. */
   readonly withoutBackend?: string;
   /** The listeners to which the route applies; absent when to all. */
   readonly listeners?: readonly string[];
-  /** Which clients get as far, on those of its listeners that do not let in everybody; absent where all of them do. */
+  /** Access rules of those of its listeners that do not admit every client; absent when all of them do. */
   readonly listenerAccess?: readonly ListenerAccess[];
   /** Listeners that the route or the query names, and that do not exist; absent when there are none. */
   readonly unknownListeners?: readonly string[];
@@ -64,7 +64,7 @@ interface NotFound {
   readonly onListeners?: readonly ListenerClaim[];
 }
 
-/** A listener that does not let in everybody. */
+/** A listener that does not admit every client. */
 interface ListenerAccess {
   readonly listener: string;
   readonly access: AccessRules;
@@ -214,7 +214,7 @@ function reason({ kind, source, pattern }: Match, others: readonly Match[]): str
 const SHOWN_NAMES = 3;
 
 /**
- * First those for which a short name may stand (`api` for `api.default.dc2.internal…`), then those that differ by some
+ * First those that a short name may abbreviate (`api` for `api.default.dc2.internal…`), then those that differ by a few
  * letters.
  */
 function nearestNames(serverName: string, table: RouteTable): readonly string[] {

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { HANDOVER_MS } from '../run/serve.ts';
 
-/** What the help of a command says beside its options. docs/operate/commands.md has the same. */
+/** The help of a command besides its options. Repeated in docs/operate/commands.md. */
 interface CommandHelp {
   /** When its exit status is 0. */
   readonly done: string;
@@ -9,7 +9,7 @@ interface CommandHelp {
   readonly failed?: string;
   /** When its exit status is 2; absent where the command line or the configuration is invalid. */
   readonly invalid?: string;
-  /** What else to know before typing it. */
+  /** Additional notes. */
   readonly note?: string;
   /** Command lines. */
   readonly examples: readonly string[];
@@ -78,7 +78,7 @@ export const COMMAND_HELP: Readonly<Record<string, CommandHelp>> = {
   drain: {
     done: 'drained, no connection was cut; with --no-wait: the drain has started',
     failed: `connections were cut, the gateway exited before it said how many, ${REFUSED}`,
-    note: 'A drain cannot be taken back, and continues when this command is interrupted.',
+    note: 'A drain cannot be undone, and continues when this command is interrupted.',
     examples: ['meshgate drain', 'meshgate drain --no-wait --json'],
   },
   'log-level': {
@@ -133,7 +133,7 @@ const PROGRAM_STATUSES = `Exit status:
   1  failed at run time
   2  ${WRONG}
 
-What is said of a running gateway holds for a running sidecar, too.`;
+Commands for a running gateway also work on a running sidecar.`;
 
 function helpText({ done, failed, invalid = WRONG, note, examples }: CommandHelp): string {
   const statuses = [`  0  ${done}`, ...(failed === undefined ? [] : [`  1  ${failed}`]), `  2  ${invalid}`];

@@ -35,8 +35,8 @@ export async function upgradeGateway(gateway: AdminClient): Promise<number> {
 /**
  * `--check --against`: what a reload of a running proxy with `loaded` would change.
  *
- * @param role what `loaded` is the configuration of
- * @throws Error when the other end is no such proxy, or does not respond
+ * @param role the role that `loaded` configures
+ * @throws Error when the running proxy has another role, or does not respond
  */
 export async function planAgainst(
   proxy: AdminClient,

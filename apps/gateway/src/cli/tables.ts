@@ -42,9 +42,9 @@ function stateOf({ state, lastSuccess, error }: SourceView): string {
 }
 
 /**
- * The response of `meshgate connections`, for people.
+ * The response of `meshgate connections`, human-readable.
  *
- * @param width of the terminal; any when absent
+ * @param width of the terminal; unlimited when absent
  */
 export function connectionsText(connections: readonly ConnectionView[], width?: number): string {
   const rows = connections.map(
@@ -148,7 +148,7 @@ function rulesOf(rules: RouteRulesView): readonly (readonly string[])[] {
 
 type ShownFact = readonly [name: string, parts: readonly string[]];
 
-/** Those that there is something to say of. */
+/** Only the lists that are not empty. */
 function facts(all: readonly ShownFact[]): readonly (readonly string[])[] {
   return all.flatMap(([name, parts]) => (parts.length === 0 ? [] : [[name, parts.join(', ')]]));
 }

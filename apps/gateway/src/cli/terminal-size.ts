@@ -1,4 +1,4 @@
-/** Columns or rows of a terminal; `undefined` when it does not know them: a serial console, or `docker exec -t`, reports 0. */
+/** Columns or rows of a terminal; `undefined` when they are unknown: a serial console, or `docker exec -t`, reports 0. */
 export function reportedSize(size: number | undefined): number | undefined {
   return size === 0 ? undefined : size;
 }

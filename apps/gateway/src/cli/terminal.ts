@@ -19,7 +19,7 @@ export interface Terminal {
 export interface Output {
   readonly fd: number;
   readonly isTTY?: boolean;
-  /** Width and height of a terminal; 0 when it does not know them. */
+  /** Width and height of a terminal; 0 when unknown. */
   readonly columns?: number;
   readonly rows?: number;
   write(text: string): unknown;
@@ -28,7 +28,7 @@ export interface Output {
 /** 0: done. 1: it failed at run time, or connections were cut. 2: the command line or the configuration is invalid. */
 export type ExitStatus = 0 | 1 | 2;
 
-/** Of a terminal: whoever reads a file or a pipe wants a line a row. */
+/** The width of a terminal: files and pipes get one line per row. */
 export function widthOf({ isTTY, columns }: Output): number | undefined {
   return isTTY === true ? reportedSize(columns) : undefined;
 }

@@ -162,10 +162,10 @@ const count = z.union([z.literal('auto'), integer(1, MAX_CONNECTIONS)], expectin
 const addressOrBlock = name.refine(isAddressOrBlock, expecting(ADDRESS_OR_BLOCK_FORM));
 
 const clientAccess = mapping({
-  allow: list(addressOrBlock)
+  allow: list(addressOrBlock).optional().describe('addresses and blocks that may connect; all when absent'),
+  deny: list(addressOrBlock)
     .optional()
-    .describe('addresses and blocks: nobody else may connect; everybody when absent'),
-  deny: list(addressOrBlock).optional().describe('these may not connect, even if they are allowed'),
+    .describe('addresses and blocks that may not connect; takes precedence over allow'),
   allowFile: string(MAX_PATH_CHARS)
     .optional()
     .describe('file with one entry a line, relative to this one; reloaded on change'),
@@ -220,7 +220,7 @@ const listener = mapping({
 const listeners = list(listener).superRefine((all, context) => {
   for (const [index, one] of all.entries()) {
     if (all.findIndex((other) => other.name === one.name) === index) continue;
-    refuse(context, [index, 'name'], `another listener above is named ${JSON.stringify(one.name)} already`);
+    refuse(context, [index, 'name'], `listener name ${JSON.stringify(one.name)} is already used above`);
   }
   for (const [index, one] of all.entries()) {
     const rival = all.slice(0, index).find((other) => other.name !== one.name && clash(one.endpoint, other.endpoint));
@@ -280,7 +280,7 @@ const admin = z
   .superRefine((all, context) => {
     for (const [index, { endpoint }] of all.entries())
       if (all.slice(0, index).some((other) => clash(other.endpoint, endpoint)))
-        refuse(context, [index, 'address'], `another entry above has ${formatEndpoint(endpoint)} already`);
+        refuse(context, [index, 'address'], `${formatEndpoint(endpoint)} is already used above`);
   });
 
 const rate: z.ZodType<Rate, string> = z

@@ -57,7 +57,7 @@ function hint(use: string): string {
 function pluginOf(module: unknown): Plugin {
   const exported = typeof module === 'object' && module !== null && 'default' in module ? module.default : undefined;
   if (isPlugin(exported)) return ofOurVersion(exported);
-  throw new TypeError(`expected a plugin as default export, as definePlugin makes it, found ${describe(exported)}`);
+  throw new TypeError(`expected a plugin made by definePlugin as default export, found ${describe(exported)}`);
 }
 
 function ofOurVersion(plugin: Plugin): Plugin {

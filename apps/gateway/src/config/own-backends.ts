@@ -4,18 +4,18 @@ import { leadsBack } from '@meshgate/core/parts';
 import type { RouteIndex, RouteTable, SourceStatus } from '@meshgate/core/parts';
 import { positionOf } from './route-position.ts';
 
-/** A listener, by everything that is known of where it is reached. */
+/** A listener with all known addresses. */
 export interface ReachedListener {
   readonly name: string;
-  /** What was asked for. */
+  /** The requested address. */
   readonly endpoint: Endpoint;
-  /** What is bound; absent while it is not. */
+  /** The bound address; absent while it is not bound. */
   readonly address?: Endpoint;
-  /** By which others reach it. */
+  /** Addresses by which others reach it. */
   readonly advertised?: readonly Endpoint[];
 }
 
-/** `sources`, each also with a warning for every route whose backend is one of `listeners`: no dial is made to it. Pure. */
+/** `sources`, with an added warning for every route that has one of `listeners` as a backend: it is not dialled. Pure. */
 export function withOwnBackends(
   sources: readonly SourceStatus[],
   { indexes }: Pick<RouteTable, 'indexes'>,
@@ -28,12 +28,12 @@ export function withOwnBackends(
   });
 }
 
-/** The same of routes that have been read, for those who look before anything is started: each with its place, if it has one. */
+/** The same for routes that were read before a start, each with its position, if it has one. */
 export function ownBackendWarnings(routes: readonly Route[], listeners: readonly ReachedListener[]): readonly string[] {
   return routes.flatMap((route) => warningsOf(route, listeners).map((warning) => `${positionOf(route)}${warning}`));
 }
 
-/** Of a table that stays as it is, answers that are asked for every few seconds: a table may have 50,000 routes. */
+/** Cached per table, since the result is requested every few seconds, and a table may have 50,000 routes. */
 const known = new WeakMap<RouteIndex, { readonly of: string; readonly warnings: readonly string[] }>();
 
 function warningsIn(index: RouteIndex, listeners: readonly ReachedListener[]): readonly string[] {
@@ -46,7 +46,7 @@ function warningsIn(index: RouteIndex, listeners: readonly ReachedListener[]): r
   return warnings;
 }
 
-// More say no more: a copied address is usually in one place.
+// More do not help: a copied address is usually in one file.
 const SHOWN = 5;
 
 function warningsOf({ name, backends }: Route, listeners: readonly ReachedListener[]): readonly string[] {

@@ -27,19 +27,20 @@ export interface PluginContext {
   readonly process: ProcessRole;
 }
 
-/** What one use of a plugin has, for as long as it is in the configuration. */
+/** The services of one use of a plugin, for as long as it is in the configuration. */
 export interface PluginLease {
   readonly plugin: string;
   readonly services: HostServices;
 }
 
 /**
- * What the gateway lends to plugins. They are installed before there is a log, a registry or a table: what they write until then is
- * kept, and what they read is empty. It is lent to each use of a plugin, and taken back when that is gone.
+ * Services that the gateway provides to plugins. Plugins are installed before there is a log, a registry or a table:
+ * until then, writes are buffered, and reads are empty. Each use of a plugin has its own services, which are revoked
+ * when the use is gone.
  */
 export class PluginServices {
   readonly #context: PluginContext;
-  /** With what each warns of at the moment. */
+  /** With the current warning of each. */
   readonly #leases = new Map<PluginLease, string | undefined>();
   readonly #permanent = new Set<PluginLease>();
   readonly #metrics = new Map<string, LentMetric>();
@@ -57,7 +58,7 @@ export class PluginServices {
     );
   }
 
-  /** @returns what another use of `plugin` is lent */
+  /** @returns the services for another use of `plugin` */
   lend(plugin: string): PluginLease {
     const lease: PluginLease = {
       plugin,
@@ -73,7 +74,7 @@ export class PluginServices {
     return lease;
   }
 
-  /** What a part of the gateway itself has in the name of `plugin`: it is never taken back. */
+  /** Services for a part of the gateway itself under the name of `plugin`: they are never revoked. */
   own(plugin: string): HostServices {
     const lease = this.lend(plugin);
     this.#permanent.add(lease);
@@ -81,8 +82,8 @@ export class PluginServices {
   }
 
   /**
-   * Takes back what was lent to all others, whose use is gone or never came to be: they warn of nothing, and have no metrics. What
-   * they counted together with others remains.
+   * Revokes the services of all other uses, which are gone or were never installed: their warnings and metrics are
+   * removed. Counters that they shared with others remain.
    */
   keepOnly(leases: ReadonlySet<PluginLease>): void {
     for (const lease of this.#leases.keys()) {
@@ -99,7 +100,7 @@ export class PluginServices {
     }
   }
 
-  /** The gateway is composed: from now on plugins use its real log, registry and table. */
+  /** The gateway is composed: plugins use its real log, registry and table from now on. */
   connect(lentBy: LentBy): void {
     this.#lentBy = lentBy;
     for (const { metric } of this.#metrics.values()) lentBy.registry.registerMetric(metric);
@@ -152,7 +153,7 @@ export class PluginServices {
         const user = lease();
         const { users, series } = this.#metric(user, metric, Gauge);
         return {
-          // A source that a reload has removed may still be about to stop.
+          // A source that a reload has removed may not have stopped yet.
           set: (value, labels: MetricLabels = {}) => void (users.has(user) && series?.set(user, value, labels)),
           remove: (labels) => series?.remove(user, labels),
         };
@@ -185,7 +186,7 @@ export class PluginServices {
   }
 }
 
-/** A metric of a plugin, of which several uses may count into one. */
+/** A metric of a plugin, which several uses may share. */
 interface LentMetric<Kind extends Counter | Gauge = Counter | Gauge> {
   readonly metric: Kind;
   readonly labels: readonly string[];

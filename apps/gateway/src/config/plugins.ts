@@ -28,7 +28,7 @@ export interface Installed {
   readonly listening: readonly PlacedListener[];
   /** Settings without effect in the files that they will read, each with its position. */
   readonly warnings: readonly string[];
-  /** What the plugins wait for once they run; paths from the top of the configuration. */
+  /** What the plugins need before they can run; paths from the top of the configuration. */
   readonly awaited: readonly Problem[];
   /** The routes of route files, as they are now. */
   readonly routes: readonly Route[];
@@ -47,7 +47,7 @@ export interface PlacedListener {
 export interface InstalledUse {
   readonly use: PlacedUse;
   readonly parts: PluginParts;
-  /** What it was lent; absent when it could not be loaded. */
+  /** Its services; absent when it could not be loaded. */
   readonly lease?: PluginLease | undefined;
 }
 

@@ -1,6 +1,6 @@
 import type { Route } from '@meshgate/core';
 
-/** Where a route is written, to be put in front of a message about it: `routes.yaml:3: `, or nothing when it is in no file. */
+/** Position of a route, as a prefix for messages about it: `routes.yaml:3: `, or empty when it is not in a file. */
 export function positionOf({ origin }: Route): string {
   return origin?.['file'] === undefined ? '' : `${origin['file']}:${origin['line']}: `;
 }

@@ -2,8 +2,8 @@ import type { MetricLabels } from '@meshgate/core';
 import type { Gauge } from 'prom-client';
 
 /**
- * A gauge that several uses of a plugin set. A series has the value that was set last by a user that is still there, and
- * ends with its last user.
+ * A gauge that several uses of a plugin set. A series has the value that was set last by a remaining user, and is
+ * removed with its last user.
  */
 export class SharedGauge<User extends object> {
   readonly #gauge: Gauge;
@@ -17,23 +17,23 @@ export class SharedGauge<User extends object> {
     this.#labelNames = labelNames;
   }
 
-  /** @throws Error when the labels are not those of the gauge, or the value is no number */
+  /** @throws Error when the labels are not those of the gauge, or the value is not a number */
   set(user: User, value: number, labels: MetricLabels): void {
     this.#gauge.set(labels, value);
     const key = this.#keyOf(labels);
     const series = this.#series.get(key) ?? { labels: { ...labels }, values: new Map<User, number>() };
     this.#series.set(key, series);
-    // The last in the map is the last that was set.
+    // The last entry of the map was set last.
     series.values.delete(user);
     series.values.set(user, value);
   }
 
-  /** The series of `labels` ends for `user`. */
+  /** Removes the value of `user` from the series of `labels`. */
   remove(user: User, labels: MetricLabels): void {
     this.#end(user, this.#keyOf(labels));
   }
 
-  /** Every series ends for `user`. */
+  /** Removes all values of `user`. */
   release(user: User): void {
     for (const key of this.#series.keys()) this.#end(user, key);
   }

@@ -11,7 +11,7 @@ import type { PlacedListener } from './plugins.ts';
 
 /**
  * What would fail at a start as this user on this machine, although the configuration itself is valid. Read-only. A
- * start itself does not ask: it tries.
+ * start itself does not check: it tries.
  */
 export async function startProblems(
   { listeners, admin, stateDir }: GatewayConfig,
@@ -34,28 +34,28 @@ export async function startProblems(
   ];
 }
 
-/** What the configuration itself says has been looked at: here may be a name, as in Consul's own registrations. */
+/** The configured listeners have been checked already: a source may list a name, as Consul's own registrations do. */
 function nameProblems({ at: { name, endpoint }, path }: PlacedListener): readonly Problem[] {
   const { host } = endpoint;
   if (host.startsWith('unix:') || host === 'localhost' || isIP(host.replace(/^\[(.*)\]$/, '$1')) !== 0) return [];
   return [{ path, message: `expected an IP address for listener ${name} to listen on, found ${JSON.stringify(host)}` }];
 }
 
-/** Listeners of sources that could never be bound, since something of this gateway holds their address. */
+/** Listeners of sources that could never be bound, since another listener of this gateway has their address. */
 function clashes(
   { listeners, admin }: Pick<GatewayConfig, 'listeners' | 'admin'>,
   listening: readonly PlacedListener[],
 ): readonly Problem[] {
   return listening.flatMap(({ at, path }, index) => {
     const earlier = [...listeners, ...listening.slice(0, index).map((one) => one.at)];
-    // At the address of one that the configuration fixes, the source's own is that listener.
+    // If the configuration fixes its address, the source's listener is the configured one.
     const rival = earlier.find(
       ({ endpoint }) => overlap(endpoint, at.endpoint) && !(listeners.length > 0 && isSame(endpoint, at.endpoint)),
     );
     const holder = rival ?? admin.find(({ endpoint }) => overlap(endpoint, at.endpoint));
     if (holder === undefined) return [];
     const who = rival === undefined ? 'the admin server' : `listener ${rival.name}`;
-    const message = `listener ${at.name} cannot listen on ${formatEndpoint(at.endpoint)}: ${who} takes ${formatEndpoint(holder.endpoint)}`;
+    const message = `listener ${at.name} cannot listen on ${formatEndpoint(at.endpoint)}: ${who} listens on ${formatEndpoint(holder.endpoint)}`;
     return [{ path, message }];
   });
 }
@@ -64,7 +64,7 @@ function isSame(one: Endpoint, other: Endpoint): boolean {
   return formatEndpoint(one) === formatEndpoint(other);
 }
 
-/** A unix socket is a file: its folder must be there, and nothing but a socket in its place. */
+/** A unix socket is a file: its folder must exist, and the path must be free or a socket. */
 async function socketProblems({ host }: Endpoint, path: Problem['path']): Promise<readonly Problem[]> {
   if (!host.startsWith('unix:')) return [];
   const file = host.slice('unix:'.length);
@@ -80,11 +80,11 @@ async function socketProblems({ host }: Endpoint, path: Problem['path']): Promis
     return status.isSocket()
       ? []
       : [{ path, message: `expected a socket or nothing at ${file}, found something else` }];
-  if (status !== 'ENOENT') return [{ path, message: `the socket cannot be made: ${file} (${status})` }];
+  if (status !== 'ENOENT') return [{ path, message: `cannot create the socket: ${file} (${status})` }];
   const code = await access(dirname(file), constants.W_OK | constants.X_OK).catch(
     ({ code: found }: NodeJS.ErrnoException) => found,
   );
-  return code === undefined ? [] : [{ path, message: `the socket cannot be made: ${dirname(file)} (${code})` }];
+  return code === undefined ? [] : [{ path, message: `cannot create the socket: ${dirname(file)} (${code})` }];
 }
 
 /** `sun_path` of unix(7), without the byte that ends it. */
@@ -104,7 +104,7 @@ export function startWarnings({ admin }: GatewayConfig): readonly string[] {
     .filter(({ endpoint, tokenFile }) => tokenFile === undefined && isBeyondThisMachine(endpoint.host))
     .map(
       ({ endpoint }) =>
-        `the admin API on ${formatEndpoint(endpoint)} is beyond loopback without admin.tokenFile: it is readable by anybody who can reach it, and allows no changes`,
+        `the admin API on ${formatEndpoint(endpoint)} is beyond loopback without admin.tokenFile: every client that can reach it can read it, and changes are refused`,
     );
 }
 

@@ -39,7 +39,7 @@ export interface DoctorRequest {
 interface DoctorConfig {
   readonly file: string | undefined;
   readonly amend: Amend;
-  /** Which sidecar it is of; that of a gateway when absent. */
+  /** Which sidecar it configures; a gateway when absent. */
   readonly sidecar?: ProxyChoice;
 }
 
@@ -101,14 +101,14 @@ const AS_ABOVE = 'as above';
 /** Shorter texts may be part of others by chance. */
 const MIN_TEXT_CHARS = 24;
 
-/** What is warned of beside the name that is asked about comes after everything else: it is about other routes, most likely. */
+/** Warnings about other names than the requested one come last: they most likely concern other routes. */
 function ofNameFirst(all: readonly Finding[], ofName: readonly Finding[]): readonly Finding[] {
   const isBeside = (one: Finding): boolean =>
     one.outcome === 'warning' && !ofName.includes(one) && !one.check.startsWith('connections of route');
   return [...all.filter((one) => !isBeside(one)), ...all.filter(isBeside)];
 }
 
-/** Where the gateway listens: by what it says itself, else by its configuration. */
+/** The gateway's listeners: from the gateway itself, else from its configuration. */
 async function listenersOf(
   running: Running,
   admin: AdminClient,
@@ -138,7 +138,7 @@ function liveFindings(
     : checkSidecarLive(loaded);
 }
 
-/** A sidecar's configuration does not say whose it is, and would be wrong for a gateway. */
+/** The configuration of a sidecar does not name the sidecar, and would be invalid for a gateway. */
 function unnamedSidecar({ file }: DoctorConfig): CheckedConfig {
   const check = `configuration ${file ?? 'of the command line'}`;
   const found = 'not checked: the running proxy is a sidecar';
@@ -166,7 +166,7 @@ async function machine(loaded: LoadedConfig | undefined): Promise<readonly Findi
   return machineFindings(thisMachine(), choice);
 }
 
-/** What is asked of the routes, and what is known beside. */
+/** The route queries, and other known data. */
 interface RoutingQuery {
   readonly serverName: string | undefined;
   readonly known: ControlPlane;
@@ -175,7 +175,7 @@ interface RoutingQuery {
 
 interface DoctorRouting {
   readonly findings: readonly Finding[];
-  /** Of the name that is asked about. */
+  /** Findings for the requested name. */
   readonly route?: string;
 }
 
@@ -212,7 +212,10 @@ async function routingOf(
   return { findings, ...(explanation.found && { route: explanation.route }) };
 }
 
-/** Of the peer that the name leads to, or is exported to. A name of peers without a route may miss any of them. */
+/**
+ * Findings for the peer that the name leads to, or is exported to. A name of a peer without a route may belong to any
+ * of them.
+ */
 async function peersOfName(explanation: Explanation, known: ControlPlane): Promise<readonly Finding[]> {
   if (!explanation.found) return explanation.serverName.includes('.external.') ? peerFindings(known) : [];
   const peer = explanation.origin?.['peer'];

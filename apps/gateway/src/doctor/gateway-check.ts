@@ -40,23 +40,23 @@ export function gatewayFindings(running: Running, start: string): readonly Findi
 function silentFinding(why: string, start: string): Finding {
   const isGone = /\b(?:ECONNREFUSED|ENOENT)\b/.test(why);
   const advice = isGone
-    ? `start it: ${start}, or systemctl start meshgate; if it has run, the end of its log says why it ended; if it listens elsewhere, name that with --admin`
+    ? `start it: ${start}, or systemctl start meshgate; if it exited, the end of its log says why; if it listens elsewhere, give that address with --admin`
     : /\b(?:EACCES|EPERM)\b/.test(why)
       ? 'run this as root, or as a member of the group of the socket'
       : 'check what listens there and whether it hangs, or name the admin API of the gateway with --admin';
-  const found = isGone ? `${why}: while it does not run, no client gets through` : why;
+  const found = isGone ? `${why}: clients cannot connect until it runs` : why;
   return { check: 'running gateway', outcome: 'failed', found, advice };
 }
 
-/** By how a reason or a warning begins: what it means for traffic, and what to do. */
+/** By the beginning of a reason or warning: its effect on traffic, and what to do. */
 const ADVICE: readonly (readonly [beginning: string, advice: string])[] = [
   [
     'draining:',
-    'a signal or meshgate drain has begun it: connections go on, new ones are accepted for drain.delay only; start it again, or wait for its successor',
+    'a signal or meshgate drain started it: connections continue, new ones are accepted during drain.delay only; start it again, or wait for its successor',
   ],
   [
     'log lines cannot be written:',
-    'traffic is not affected; free the disk of its standard output, or the pipe that reads it',
+    'traffic is not affected; free disk space, or check the reader of its standard output',
   ],
 ];
 

@@ -5,8 +5,8 @@ import { intentionsFor } from './control-plane.ts';
 import type { ControlPlane } from './control-plane.ts';
 
 /**
- * What the intentions say of connections to the service that has the name: a gateway passes them on whatever these say, and the
- * service turns them away. Nothing where the name is no service's.
+ * The intentions for connections to the service with the name: a gateway forwards connections regardless of these, and
+ * the service rejects them. Nothing when the name is not a service's.
  */
 export async function intentionFindings(explanation: Explanation, known: ControlPlane): Promise<readonly Finding[]> {
   const destination = destinationOf(explanation);
@@ -15,24 +15,24 @@ export async function intentionFindings(explanation: Explanation, known: Control
   const from = callers === undefined ? '' : ` from peer ${callers}`;
   const check = `intentions to ${service}${from}`;
   if (judge !== undefined) {
-    const found = `those of peer ${judge} hold: run meshgate doctor with the name there`;
+    const found = `those of peer ${judge} apply: run meshgate doctor with the name there`;
     return [{ check, outcome: 'ok', found }];
   }
   const verdict = await intentionsFor(known, service);
   if (verdict.kind === 'unknown') return [{ check, outcome: 'ok', found: `unknown: ${verdict.why}` }];
-  // Those for services of this cluster say nothing of a peer's, and the other way round.
+  // Intentions for services of this cluster do not apply to those of a peer, and the reverse.
   const intentions = verdict.intentions.filter(({ peer }) => peer === callers);
   const found =
     intentions.length === 0
-      ? 'none, so that the default holds (of the ACLs, or allow)'
+      ? 'none, so the default applies (that of the ACLs, or allow)'
       : intentions.map(({ source, action }) => `${action} ${source}`).join(', ');
-  // Sorted by precedence: all are denied when nothing before the wildcard allows anything.
+  // Sorted by precedence: all sources are denied when no intention before the wildcard allows one.
   const decided = intentions.slice(0, 1 + intentions.findIndex(({ source }) => source === '*'));
   if (decided.length === 0 || decided.some(({ action }) => action !== 'deny')) return [{ check, outcome: 'ok', found }];
   const advice =
     callers === undefined
       ? `all sources are denied: consul intention create -allow SOURCE ${service}`
-      : `nobody of the peer may connect: write a source with Peer = "${callers}" and Action = "allow" into service-intentions of ${service}`;
+      : `all sources of the peer are denied: write a source with Peer = "${callers}" and Action = "allow" into service-intentions of ${service}`;
   return [{ check, outcome: 'failed', found, advice }];
 }
 
@@ -45,23 +45,23 @@ export async function checkEvidence(explanation: Explanation, { agents }: Contro
   return failing.length === 0 ? '' : `: ${failing.join('; ')}`;
 }
 
-/** A service, and whose intentions are about it. */
+/** A service, and where its intentions are defined. */
 interface IntentionTarget {
   readonly service: string;
-  /** The peer whose services call it by this name; absent for those of this cluster. */
+  /** The peer whose services use this name; absent for this cluster. */
   readonly callers?: string;
-  /** The peer whose intentions hold; absent where those of this cluster do. */
+  /** The peer whose intentions apply; absent when those of this cluster do. */
   readonly judge?: string;
 }
 
-/** From the origin of the route, or, beyond a gateway of another datacenter, from the name itself. */
+/** From the origin of the route, or, behind a gateway of another datacenter, from the name itself. */
 function destinationOf(explanation: Explanation): IntentionTarget | undefined {
   if (!explanation.found) return undefined;
   const { origin = {}, kind, serverName } = explanation;
   const { service, peer } = origin;
   if (kind === 'remote-datacenter') {
     const [names = ''] = serverName.split('.internal.');
-    // SERVICE.NAMESPACE.DATACENTER, perhaps with a subset before it.
+    // SERVICE.NAMESPACE.DATACENTER, optionally preceded by a subset.
     const named = names.split('.').at(-3);
     return named === undefined ? undefined : { service: named };
   }

@@ -80,17 +80,17 @@ async function checkTarget(target: Target): Promise<Finding> {
   return { check: usual.check, outcome: 'failed', found, advice: MTU };
 }
 
-/** What would be asked there is the gateway itself, and it would say of the name what has been said above. */
+/** The target is the gateway itself, whose result for the name is already above. */
 function loopFinding({ what, address, serverName }: Target, listener: string): Finding {
   return {
     check: `${what}: backend ${formatEndpoint(address)} for ${serverName}`,
     outcome: 'failed',
     found: `is this gateway itself, its listener ${listener}: connections end with LOOP_DETECTED`,
-    advice: 'correct the address of the backend: a WAN address that was copied, or 0.0.0.0 in the catalog',
+    advice: 'correct the address of the backend: a copied WAN address, or 0.0.0.0 in the catalog',
   };
 }
 
-/** `targets`, of which those are marked that lead back to one of `listeners`. Pure. */
+/** `targets`, with a mark on those that lead back to one of `listeners`. Pure. */
 export function withOwnListeners(targets: readonly Target[], listeners: readonly OwnListener[]): readonly Target[] {
   return targets.map((target) => {
     const own = listeners.find(({ address }) => leadsBack(target.address, address, []));
@@ -98,7 +98,7 @@ export function withOwnListeners(targets: readonly Target[], listeners: readonly
   });
 }
 
-/** Where the gateway that is looked at listens. */
+/** The listeners of the checked gateway. */
 export interface OwnListener {
   readonly name: string;
   readonly address: Endpoint;
@@ -146,7 +146,7 @@ export function reachFinding(target: Target, outcome: Probe, now: Date): Finding
         check,
         outcome: 'failed',
         found: 'accepts, and does not respond within 2 s',
-        advice: 'a middlebox accepts for it, or it hangs: check it on its own machine',
+        advice: 'a middlebox accepts in its place, or the process hangs: check it on its own machine',
       };
     case 'not-tls':
       return {

@@ -39,7 +39,7 @@ function shadowFinding(check: string, other: FoundExplanation['shadowed'][number
 function missing({ why, nearest, onListeners = [] }: Extract<Explanation, { readonly found: false }>) {
   const where = onListeners.map(({ listener }) => listener).join(', ');
   if (where !== '') {
-    const found = `its route holds on listener ${where} only`;
+    const found = `its route applies on listener ${where} only`;
     return { found, advice: `connect there, or add the other listeners to the route's own: "listeners"` };
   }
   const advice =
@@ -54,7 +54,7 @@ function limitsFinding(check: string, limits: NonNullable<FoundExplanation['limi
   return {
     check,
     outcome: 'note',
-    found: `limits of its route: ${all.join(', ')}; beyond a count or rate connections end with LIMIT_REACHED`,
+    found: `limits of its route: ${all.join(', ')}; connections above a limit end with LIMIT_REACHED`,
   };
 }
 
@@ -66,7 +66,7 @@ function accessFinding(check: string, { allow, deny, allowFile, denyFile }: Acce
     ...(deny === undefined ? [] : [`not from ${deny.join(', ')}`]),
     ...(denyFile === undefined ? [] : [`not from those in ${denyFile}`]),
   ];
-  return { check, outcome: 'note', found: `clients are let in ${lists.join(', ')}; any other ends with CLIENT_DENIED` };
+  return { check, outcome: 'note', found: `clients are admitted  ${lists.join(', ')}; others end with CLIENT_DENIED` };
 }
 
 type FoundExplanation = Extract<Explanation, { readonly found: true }>;
@@ -88,9 +88,7 @@ function backendFindings(check: string, backends: ExplainedBackends, evidence: s
       ({ host, port, failure = 'not passed yet' }) => `${formatEndpoint({ host, port })} ${failure}`,
     );
     const found = `every backend is down by the health check of the route: ${why.slice(0, MAX_SHOWN).join('; ')}`;
-    return [
-      { check, outcome: 'failed', found, advice: 'mend what it checks, or the check itself: healthCheck of the route' },
-    ];
+    return [{ check, outcome: 'failed', found, advice: 'fix the backends, or the healthCheck of the route' }];
   }
   if (backends.some(({ healthy, ejected }) => healthy && !ejected)) return [];
   const found = backends.some(({ healthy }) => healthy)

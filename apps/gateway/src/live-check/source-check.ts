@@ -33,7 +33,7 @@ export async function checkSources(sources: readonly RouteSource[]): Promise<Sou
   }
 }
 
-const LOOK_AT_SOURCE = 'a start would wait for it and not be ready';
+const LOOK_AT_SOURCE = 'a gateway that starts now would wait for it, not ready';
 
 /** The addresses of listener sources, as far as they are known within `patienceMs`. */
 export async function addressesOf(

@@ -24,7 +24,8 @@ export function logObserver(logger: Logger): Observer {
   }
 
   function lineFor(event: ProxyEvent): LogLine | undefined {
-    // The table is complete by its type; the compiler cannot check that an event meets the writer of its own type.
+    // The table is complete by its type; the compiler cannot check that each event is passed to the writer of its own
+    // type.
     const writer = LINES[event.type] as LineWriter<ProxyEvent> | undefined;
     const line = writer?.(event, { hasRoutes });
     if (line === undefined) return undefined;
@@ -122,7 +123,7 @@ const LINES: { readonly [Type in ProxyEvent['type']]: LineWriter<LoggedEvent<Typ
   },
   'connection.retried': ({ connection, upstream, error }) => ({
     level: 'debug',
-    message: `trying another backend: this one ${error === undefined ? 'finished' : 'was lost'} before its first byte`,
+    message: `backend ${error === undefined ? 'closed' : 'lost'} before its first byte, trying another one`,
     facts: { id: connection.id, route: upstream.route.name, backend: formatEndpoint(upstream.address) },
   }),
   'connection.refused': ({ listener, remote, error }) =>

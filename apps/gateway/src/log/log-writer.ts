@@ -212,4 +212,4 @@ const MAX_WRITE_BYTES = 64 * 1024;
 const FIRST_RETRY_MS = 8;
 const MAX_RETRY_MS = 1_000;
 
-const STALLED = 'its reader does not keep up';
+const STALLED = 'the reader is too slow';

@@ -41,9 +41,8 @@ export const MESSAGES = {
   },
   configFound: {
     level: 'info',
-    text: 'reading {file}: it is in the current folder, and no --config names another',
-    meaning:
-      'Flags or variables say how to reach Consul; a configuration file that nobody has named is in use as well.',
+    text: 'reading {file}: found in the current folder, no --config given',
+    meaning: 'Flags or variables configure Consul; a configuration file that no flag names is in use as well.',
     action: 'Nothing, or name the file with `--config`.',
   },
   fileAwaited: {
@@ -55,7 +54,7 @@ export const MESSAGES = {
   },
   coreDumpsPossible: {
     level: 'warn',
-    text: 'core dumps cannot be turned off: {reason}',
+    text: 'cannot disable core dumps: {reason}',
     meaning:
       'A crash may leave a file with everything that the process knows: the key of a sidecar, the token of the agent.',
     action: 'Set `LimitCORE=0` in the unit, or `--ulimit core=0` of the container.',
@@ -135,7 +134,7 @@ export const MESSAGES = {
   },
   serviceManagerUnreachable: {
     level: 'warn',
-    text: 'service manager cannot be notified: {reason}',
+    text: 'cannot notify service manager: {reason}',
     meaning:
       '`NOTIFY_SOCKET` is set, but the required system calls are not available: systemd does not learn that the service is ready.',
     action: 'Where koffi has no binary, use `Type=exec` in place of `Type=notify`, and no `WatchdogSec`.',
@@ -276,9 +275,9 @@ export const MESSAGES = {
     level: 'warn',
     text: 'network path to {address} impaired: {reason}',
     meaning:
-      'Packets are lost without an error: those of full size behind a link with a smaller MTU, or all of IPv4 or IPv6. Once for each silence of a connection, or each backend.',
+      'Packets are lost without an error: those of full size behind a link with a smaller MTU, or all of IPv4 or IPv6. Logged once per stall of a connection, or per backend.',
     action:
-      'Compare `ping -M do -s 1472 HOST` with `ping -s 1000 HOST`; let ICMP "fragmentation needed" pass. A family: mend it, or take its record out of DNS.',
+      'Compare `ping -M do -s 1472 HOST` with `ping -s 1000 HOST`; let ICMP "fragmentation needed" pass. IPv4 or IPv6: repair it, or remove its DNS records.',
   },
   resolutionFailed: {
     level: 'warn',

@@ -53,4 +53,4 @@ function asSocket(address: string): string {
 }
 
 // A socket that nobody listens on any more is replaced.
-const STALE_SOCKET = 'the file exists: another process listens on it (ss -xl shows which), or it is no socket';
+const STALE_SOCKET = 'the file exists: another process listens on it (ss -xl shows which), or it is not a socket';

@@ -1,4 +1,5 @@
-// A gateway, or sidecar, that carries its connections in this process: what it adds to the list of composition.ts.
+// Composes a gateway, or sidecar, that carries its connections in this process: the parts in addition to those of
+// composition.ts.
 import type { CertificateStatus } from '@meshgate/connect';
 import {
   accessByListener,
@@ -69,12 +70,12 @@ import type { SidecarSetting } from './setting-effects.ts';
 import { all, bind, bindEach, later, one, token } from './token.ts';
 import type { Container, Token } from './token.ts';
 
-/** What a gateway stands on that carries connections in this process. */
+/** The environment of a gateway that carries connections in this process. */
 export interface ComposeContext extends GatewayContext {
   readonly transport: Transport;
-  /** Where another process answers the admin API for this one; nowhere when absent. */
+  /** Where another process serves the admin API for this one; absent when this process does. */
   readonly adminAt?: readonly Endpoint[];
-  /** This process's share of each route's limits; all of it when absent. */
+  /** This process's share of each route's limits; the complete limits when absent. */
   readonly share?: number;
   /** Health check results of another process; absent when this one runs the checks. */
   readonly health?: BackendHealth;
@@ -92,12 +93,12 @@ export interface Carrier {
   readonly troubles: Pick<RecentTroubles, 'warnings'>;
 }
 
-// Several of a kind, in order.
+// Several of each.
 const SNIFFER = token<Sniffer>('sniffer');
 const RESOLVER = token<Resolver>('resolver');
 const LAYER = token<Layer<Connector>>('connector layer');
 
-// One each.
+// One of each.
 export const OUTLIERS: Token<Outliers> = token('outliers');
 const FAILOVER = token<FailoverGroups>('failover groups');
 const DEPARTURES = token<Departures>('backend departures');
@@ -134,9 +135,9 @@ export function composeCarrier(config: GatewayConfig, parts: InstalledParts, env
 }
 
 /**
- * {@link compose} for a proxy with its own handshake with clients and its own way to reach upstreams.
+ * {@link compose} for a proxy with its own handshake with clients and its own connectors.
  *
- * @param bindOwn binds `SESSIONS`, and may add parts: the plan that it returns is carried out
+ * @param bindOwn binds `SESSIONS`, and may add parts; the plan that it returns is used
  */
 export function composeWith(
   config: GatewayConfig,
@@ -166,24 +167,24 @@ function carrying(
   return c;
 }
 
-/** What to compose, and with what. */
+/** The inputs of a composition. */
 export interface Plan extends ComposeContext, GatewayPlan {
-  /** What dials and listeners read, as `limits` is. */
+  /** Read by dials and listeners, as `limits` is. */
   readonly live: LiveDialling;
-  /** The stages of a proxy that has its own; those of a gateway when absent. */
+  /** The stages of a proxy with its own; those of a gateway when absent. */
   stagesOf?(plan: Plan, observer: Observer): Stages;
 }
 
 /** Settings of dials and listeners that a reload replaces. */
 interface LiveDialling {
-  /** The one object from which all of them read it. */
+  /** The single object from which all of them read it. */
   readonly keepAlive: GatewayConfig['keepAlive'];
   prefer: NonNullable<GatewayConfig['prefer']>;
   /** As `ComposeContext.adminAt`. */
   adminAt: readonly Endpoint[];
 }
 
-/** All observers, with the access log if enabled: the one observer that can be added and removed at run time. */
+/** All observers, with the access log if enabled: the only observer that can be added and removed at run time. */
 function eventsOf({
   c,
   config,
@@ -241,7 +242,10 @@ function bindStages(plan: Plan): Plan {
   return plan;
 }
 
-/** Whether a dial would come back to this gateway, or lead a client to its admin API. Both come after what they are asked for. */
+/**
+ * Whether a dial would loop back to this gateway, or lead a client to its admin API. Both are composed after the parts
+ * that need the result.
+ */
 function ownedBy({ c, live }: Plan): (address: Endpoint) => boolean {
   const [listeners, admin] = [later(c, LISTENERS), later(c, ADMIN)];
   return (address) =>
@@ -255,7 +259,7 @@ function bindHealth(plan: Plan): void {
   if (idPrefix === undefined) bindChecks(plan, transport, (mark) => health.mark(mark));
 }
 
-/** The current configuration: a reload replaces it, around the same parts. */
+/** The current configuration: a reload replaces it; the parts stay. */
 function stagesOf({ c, config, parts, transport, limits, idPrefix }: Plan, observer: Observer): Stages {
   const { listeners } = config;
   const offered = offeredParts(parts);
@@ -282,8 +286,8 @@ function stagesOf({ c, config, parts, transport, limits, idPrefix }: Plan, obser
 }
 
 /**
- * Everything that a reload changes in a gateway, prepared: first what may fail. `plan.limits` is the one object from
- * which all parts read them.
+ * Everything that a reload changes in a gateway, prepared: first what may fail. All parts read limits from the single
+ * object `plan.limits`.
  */
 function prepareNext(plan: Plan, next: Next): Promise<PreparedChange> {
   const { c, config: before } = plan;
@@ -302,13 +306,13 @@ function prepareNext(plan: Plan, next: Next): Promise<PreparedChange> {
   });
 }
 
-/** {@link prepareNext} for a sidecar: its routes and listeners are those of its definition. */
+/** {@link prepareNext} for a sidecar: its routes and listeners come from its definition. */
 function prepareNextSidecar(plan: Plan, next: Next): Promise<PreparedChange> {
   const preparing = preparingAnywhere(plan, next) satisfies Readonly<Record<SidecarSetting, Preparing>>;
   return together([...Object.values(preparing), () => prepareStages(plan, next)]);
 }
 
-/** What both of them change in the same way. */
+/** What both change in the same way. */
 function preparingAnywhere(plan: Plan, next: Next) {
   const { c, limits, live } = plan;
   const { drain, log, admin } = commonChanges(plan, next);
@@ -324,7 +328,7 @@ function preparingAnywhere(plan: Plan, next: Next) {
   };
 }
 
-/** Parts of plugins are made here, where one that throws refuses the change. */
+/** Creates parts of plugins; an error refuses the change. */
 async function prepareStages(
   plan: Plan,
   { config, parts, limits }: Next,
@@ -340,7 +344,7 @@ async function prepareStages(
   return use();
 }
 
-/** Where connections come in, how they are let go, and what the rest of the gateway sees of them. */
+/** Accepting and draining connections, and the interface to the rest of the gateway. */
 function bindCarrier(plan: Plan): Plan {
   const { c, config, parts, transport, origin, live } = plan;
   bind(c, OUTLIERS, () => new Outliers(one(c, EVENTS)));
@@ -369,7 +373,7 @@ function bindCarrier(plan: Plan): Plan {
   return plan;
 }
 
-/** What becomes of the connections of a backend that is gone. */
+/** Closes connections of lost backends. */
 function bindDepartures({ c }: Plan): void {
   bind(c, DEPARTURES, () => {
     return new Departures({
@@ -431,7 +435,7 @@ function ownSockets({ sockets }: Listeners): HeldByProcess {
   return { sockets: own, close: () => undefined };
 }
 
-/** A single process does everything, and a worker has none of the former. */
+/** A single process does everything; a worker has none of these. */
 function servicesOf({ services, carrierServices }: InstalledParts): readonly Service[] {
   return [...services, ...carrierServices];
 }

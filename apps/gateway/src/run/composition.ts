@@ -1,6 +1,6 @@
-// The one list of what every gateway is made of, whoever carries its connections: this process (compose.ts) or workers of it
-// (workers/primary.ts). It reads from top to bottom, in the order in which the parts stand on each other; `bind` says how a part is
-// made, `one` and `all` ask for what it is made of.
+// The single list of parts of every gateway, whether this process (compose.ts) or its workers (workers/primary.ts)
+// carry the connections. In the order of dependency, from top to bottom; `bind` defines how a part is created, `one`
+// and `all` request its dependencies.
 import type {
   Endpoint,
   Limits,
@@ -53,24 +53,24 @@ import { all, bind, bindEach, later, newContainer, one, token } from './token.ts
 import type { Container, Token } from './token.ts';
 import { vitalsOf } from './vitals.ts';
 
-/** What a gateway stands on that is neither configuration nor plugin. */
+/** The environment of a gateway besides configuration and plugins. */
 export interface GatewayContext {
   readonly log: Log;
-  /** Of all its processes together. */
+  /** Limits of all of its processes together. */
   readonly limits: Limits;
-  /** Where the process has its sockets from, and whom it replaces. */
+  /** Where the process has its sockets from, and which process it replaces. */
   readonly origin: ProcessOrigin;
-  /** What an operator may have the process do beside, through the admin server. */
+  /** Process-level actions for operators, through the admin server. */
   readonly control: ProcessControl;
-  /** Starts the drain at whose end the process exits: `POST /drain`. */
+  /** Starts the drain after which the process exits: `POST /drain`. */
   shutDown(): void;
-  /** Before the ids of connections; absent where one process carries all of them. */
+  /** Prefix of connection ids; absent where one process carries all connections. */
   readonly idPrefix?: string;
   /** Applied to every observer but the metrics. */
   wrapObserver?(observer: Observer): Observer;
 }
 
-/** What is to be put together, and what with. */
+/** The inputs of a composition. */
 export interface GatewayPlan extends GatewayContext {
   readonly c: Container;
   readonly config: GatewayConfig;
@@ -81,7 +81,7 @@ export interface GatewayPlan extends GatewayContext {
   readonly liveConnections?: PrometheusObserverOptions['live'];
 }
 
-/** What carries the connections, as far as the rest of the gateway has to do with it. */
+/** The part that carries the connections, as the rest of the gateway uses it. */
 export interface DataPlane {
   readonly listeners: Service & Pick<Listeners, 'status'>;
   readonly drain: Pick<Drain, 'begin' | 'force' | 'progress' | 'use'>;
@@ -99,25 +99,25 @@ export interface DataPlane {
     | 'identity'
     | 'logLevel'
   >;
-  /** Every socket that listens for connections. */
+  /** All listening sockets. */
   sockets(): Promise<HeldByProcess>;
-  /** What is wrong with it at the moment. */
+  /** Its current problems. */
   troubles(): Pick<Vitals, 'certificate' | 'logTrouble' | 'troubles' | 'pluginWarnings'>;
   /** What {@link DataPlane.prepare} can change. */
   readonly live: readonly LiveSetting[];
-  /** Prepares what a reload changes. */
+  /** Prepares the changes of a reload. */
   prepare(next: Next): Promise<PreparedChange>;
 }
 
-// Several of a kind, in order.
+// Several of each.
 export const OBSERVER: Token<Observer> = token('observer');
-/** Told of changes of the routes, beside everybody who is told everything. */
+/** Receive route changes, in addition to the observers of all events. */
 export const ROUTE_OBSERVER: Token<Observer> = token('observer of routes');
 const SOURCE = token<RouteSource>('route source');
 export const SERVICE: Token<Service> = token('service');
 
-// One each.
-/** Everybody who is told what happens. */
+// One of each.
+/** Receives all events. */
 export const EVENTS: Token<Observer> = token('events');
 export const TROUBLES: Token<RecentTroubles> = token('troubles');
 export const REGISTRY: Token<Registry> = token('metrics registry');
@@ -133,9 +133,9 @@ export const ADMIN: Token<AdminServers> = token('admin servers');
 export const GATEWAY: Token<Gateway> = token('gateway');
 
 /**
- * Puts a gateway together. Nothing of it runs before it is started.
+ * Composes a gateway. Nothing runs before it is started.
  *
- * @param bindOwn binds `EVENTS` and `DATA_PLANE`, and may add parts: the plan that it returns is carried out
+ * @param bindOwn binds `EVENTS` and `DATA_PLANE`, and may add parts; the plan that it returns is used
  */
 export function composed<Plan extends GatewayPlan>(start: Plan, bindOwn: (plan: Plan) => Plan): Container {
   bindObservers(start);
@@ -147,13 +147,13 @@ export function composed<Plan extends GatewayPlan>(start: Plan, bindOwn: (plan: 
   const [registry, routes] = [one(c, REGISTRY), one(c, ROUTES)];
   parts.lent.connect({ logger: log.logger, registry, routes });
   const checks = { reportOf: (route: Route, address: Endpoint) => all(c, CHECKS)[0]?.reportOf(route, address) };
-  // What concerns the gateway as a whole, the primary of several workers shows.
+  // With several workers, the primary shows what concerns the gateway as a whole.
   if (idPrefix === undefined)
     gatewayVitals(registry, vitalsOf({ routes, checks, limits, readiness: () => one(c, READINESS)() }));
   return c;
 }
 
-/** A plan with a container of its own. Its limits are the one object that all parts read them from. */
+/** A plan with its own container. All parts read limits from its single limits object. */
 export function planOf<Context extends GatewayContext>(
   context: Context,
   config: GatewayConfig,
@@ -162,7 +162,7 @@ export function planOf<Context extends GatewayContext>(
   return { ...context, limits: { ...context.limits }, config, parts, c: newContainer() };
 }
 
-/** Who is told what happens: our own first, so that what a plugin's observer does wrong is written down. */
+/** The observers: our own first, so that failures of plugins' observers are recorded. */
 function bindObservers({
   c,
   parts,
@@ -188,7 +188,7 @@ function registryOf(log: Pick<Log, 'health'>): Registry {
 }
 
 /**
- * Finds out which backends are down: of several processes one does.
+ * Health checks: one of several processes runs them.
  *
  * @param transport that of the connections
  */
@@ -206,14 +206,17 @@ export function bindChecks({ c }: GatewayPlan, transport: Transport, onMark: (ma
   bind(c, SERVICE, () => one(c, CHECKS));
 }
 
-/** Checks move few bytes: Node's own transport does for every built-in one. That of a plugin may lead where no other does. */
+/**
+ * Checks transfer few bytes: Node's own transport is sufficient for every built-in one. A plugin's transport may be the
+ * only one that reaches its backends.
+ */
 function checkTransport(transport: Transport): Transport {
   return BUILT_IN_TRANSPORTS.has(transport.name) ? nodeTransport() : transport;
 }
 
 const BUILT_IN_TRANSPORTS: ReadonlySet<string> = new Set(['node', 'epoll', 'uring']);
 
-/** Where routes come from; with a folder to keep them in, from there while a source is silent at the start. */
+/** The route sources, with stored snapshots if a folder is configured. */
 function bindRoutes({ c, config: { stateDir }, parts, servicesOf }: GatewayPlan): void {
   bindEach(c, SOURCE, storedSources(parts.sources, stateDir));
   bind(c, SERVICES, () => new LiveServices(servicesOf(parts)));
@@ -226,7 +229,7 @@ function bindRoutes({ c, config: { stateDir }, parts, servicesOf }: GatewayPlan)
   });
 }
 
-/** Who answers operators. */
+/** The admin servers. */
 function bindAdmin({ c, config, parts, limits, log, control, origin: { sockets }, shutDown }: GatewayPlan): void {
   bind(c, READINESS, () => () => {
     const { listeners, drain, troubles } = one(c, DATA_PLANE);
@@ -264,7 +267,7 @@ function bindAdmin({ c, config, parts, limits, log, control, origin: { sockets }
   });
 }
 
-/** All of it, as one. */
+/** All services as one. */
 function bindGateway({ c, parts, origin }: GatewayPlan): void {
   bind(c, GATEWAY, () => {
     const { listeners, drain, sockets, live, prepare } = one(c, DATA_PLANE);
@@ -287,7 +290,7 @@ function bindGateway({ c, parts, origin }: GatewayPlan): void {
   });
 }
 
-/** What a reload changes in every gateway, prepared; in a sidecar not its sources. */
+/** What a reload changes in every gateway, prepared; in a sidecar without its sources. */
 export function commonChanges(
   { c, config: { stateDir }, log, servicesOf }: GatewayPlan,
   { config, parts }: Next,
@@ -310,25 +313,25 @@ export function commonChanges(
   };
 }
 
-/** @param stateDir folder in which they are kept; absent when they are not */
+/** @param stateDir folder of stored snapshots; absent when they are not stored */
 export function storedSources(sources: readonly RouteSource[], stateDir?: string): readonly RouteSource[] {
   if (stateDir === undefined) return sources;
   const store = fileSnapshotStore(stateDir);
   return sources.map((source) => onceFor(source, () => lastKnownGood(source, store)));
 }
 
-/** The same for where to listen: kept routes are of no use to a gateway that does not know its own address. */
+/** The same for listeners: stored routes are useless to a gateway that does not know its own address. */
 export function storedListeners(sources: readonly ListenerSource[], stateDir?: string): readonly ListenerSource[] {
   if (stateDir === undefined) return sources;
   const store = fileListenerStore(stateDir);
   return sources.map((source) => onceFor(source, () => lastKnownListeners(source, store)));
 }
 
-/** A source that goes on after a reload is the same one. */
+/** A source that continues after a reload is the same object. */
 function onceFor<Source extends RouteSource | ListenerSource>(source: Source, make: () => Source): Source {
   const known = STORED.get(source) ?? make();
   STORED.set(source, known);
-  // What is kept for a source is of its kind.
+  // The stored data of a source belongs to its kind.
   return known as Source;
 }
 

@@ -1,14 +1,14 @@
 import { readFile } from 'node:fs/promises';
 
 /**
- * Sees to it that a crash leaves no core dump of this process and its workers: it would hold the key of a sidecar, and tokens.
+ * Disables core dumps of this process and its workers: they would contain the key of a sidecar, and tokens.
  *
- * @returns why there may be one all the same; `undefined` when there will be none
+ * @returns why there may still be one; `undefined` when they are disabled
  */
 export async function forbidCoreDumps(): Promise<string | undefined> {
   if (process.platform !== 'linux' || !(await areAllowed())) return undefined;
   try {
-    // Loaded only then: where systemd or a distribution has set the limit already, it takes no system call.
+    // Loaded on demand: where systemd or a distribution has already set the limit, no system call is needed.
     const { forbidCoreDumps: forbid, loadLibc } = await import('@meshgate/linux');
     forbid(await loadLibc());
     return undefined;

@@ -13,7 +13,7 @@ export interface InheritedSocket {
   /** Its address as configured; with a port. */
   readonly endpoint: Endpoint;
   readonly fd: number;
-  /** Its creator, a service manager, keeps it and removes the path of a unix socket. */
+  /** Its creator, a service manager, owns it and removes the path of a unix socket. */
   readonly isManaged?: boolean;
   /** Other workers accept on it as well. */
   readonly isShared?: boolean;

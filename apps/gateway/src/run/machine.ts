@@ -24,7 +24,7 @@ export function limitsFor(settings: LimitSettings, machine: Pick<Machine, 'descr
   return { ...settings, connections, pendingHellos: Math.min(connections, pendingHellos) };
 }
 
-/** `settings`, an object that others read them from, become `next`: what is not set any more goes. */
+/** Updates `settings`, an object that others read, to `next`; keys that are no longer set are removed. */
 export function replaceSettings<Settings extends object>(settings: Settings, next: Settings): void {
   for (const key of Object.keys(settings)) if (!(key in next)) Reflect.deleteProperty(settings, key);
   Object.assign(settings, next);

@@ -14,7 +14,7 @@ export interface ProcessOrigin {
 
 /** A gateway that continues until this process is ready. */
 export interface Predecessor {
-  /** Tells it to drain: this process has taken over. */
+  /** Notifies it to drain: this process has taken over. */
   ready(): void;
 }
 

@@ -52,7 +52,7 @@ export function flatSettings(config: GatewayConfig, uses: readonly InstalledUse[
 /**
  * The changes of a reload, in the order of the settings. Pure.
  *
- * @param live what a reload puts into use where this is; everything else needs a restart
+ * @param live the settings that a reload can apply; all others need a restart
  */
 export function planReload(
   earlier: FlatSettings,
@@ -79,7 +79,10 @@ function changesOf(earlier: FlatSettings, later: FlatSettings): readonly Setting
   ];
 }
 
-/** Of a group of settings that is a single value in `other`, `log.access: false` for example, it is only told that it is on. */
+/**
+ * If a group of settings is a single value in `other`, `log.access: false` for example, only the fact that it is on is
+ * reported.
+ */
 function switchedFor(settings: FlatSettings, other: FlatSettings): FlatSettings {
   const entries = Object.entries(settings.values).map(([name, value]): [string, unknown] => {
     const group = Object.keys(other.values).find((one) => name.startsWith(`${one}.`));

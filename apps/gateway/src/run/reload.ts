@@ -95,7 +95,7 @@ export class Reloader {
   }
 }
 
-/** What can be changed, and what of it is to be. */
+/** The settings that can be changed, and their new values. */
 interface Possible {
   readonly changes: readonly SettingChange[];
   readonly live: readonly LiveSetting[];

@@ -50,7 +50,7 @@ export type ServeStatus = 0 | 1;
 export interface ConfigOrigin {
   readonly file: string | undefined;
   readonly amend: Amend;
-  /** Nobody has named `file`: it is in use since it is there, beside settings of the command line or the environment. */
+  /** No flag names `file`: it is used because it exists, in addition to settings of the command line or the environment. */
   readonly isFound?: boolean;
 }
 
@@ -81,7 +81,7 @@ interface RunEnvironment {
   shutDown(): void;
 }
 
-/** A proxy to run, by its configuration. */
+/** A proxy to run, with its configuration. */
 export interface RunningProxy {
   readonly loaded: LoadedConfig;
   /** As in {@link ConfigPlace}. */
@@ -135,7 +135,7 @@ class Run {
   readonly #origin: ProcessOrigin;
   readonly #manager: ServiceManager | undefined;
   readonly #store: SocketStore | undefined;
-  /** Settles when workers may be asked for their sockets again. */
+  /** Settles when workers may be queried for their sockets again. */
   #querying: Promise<unknown> = Promise.resolve();
   #upgrading: Promise<UpgradeOutcome> | undefined;
   #isHandedOver = false;

@@ -12,10 +12,13 @@ interface Rule<Value> {
   readonly within?: { readonly [Key in keyof Value]?: Rule<NonNullable<Value[Key]>> };
 }
 
-/** What a reload puts into use in a sidecar: its definition, in Consul or in mesh files, which is followed, says the rest. */
+/**
+ * What a reload applies to a sidecar: everything else is in its definition, in Consul or in mesh files, which is
+ * followed.
+ */
 export const SIDECAR_SETTINGS = ['admin', 'limits', 'keepAlive', 'drain', 'log'] as const;
 
-/** What a reload puts into use in a gateway. */
+/** What a reload applies to a gateway. */
 export const LIVE_SETTINGS = [
   'listeners',
   'sources',
@@ -102,9 +105,9 @@ export function effectOf(setting: string, isThere: (group: string) => boolean): 
 }
 
 /**
- * `wanted`, but for what needs a restart: that stays as it is in `before`.
+ * `wanted`, except for settings that need a restart, which keep their value in `before`.
  *
- * @param live what a reload puts into use where this is
+ * @param live the settings that a reload can apply
  */
 export function reloaded(
   before: GatewayConfig,
@@ -118,7 +121,7 @@ export function reloaded(
   return merged({ effect: 'now', within }, before, wanted) as GatewayConfig;
 }
 
-/** Whether `setting`, or the group that it is in, is one of `live`. */
+/** Whether `setting`, or its group, is one of `live`. */
 export function isOneOf(live: readonly LiveSetting[], setting: string): boolean {
   const [first] = setting.split('.');
   return live.some((one) => one === first);

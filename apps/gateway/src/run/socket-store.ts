@@ -38,8 +38,8 @@ export class SocketStore {
   }
 
   /**
-   * Stores exactly these from now on: only TCP sockets, since the path of a unix socket ends with its process, and only
-   * one per address, since a worker that dies must take its own socket with it.
+   * Stores exactly these from now on: only TCP sockets, since the path of a unix socket is removed with its process,
+   * and only one per address, since the socket of a worker that dies must close with it.
    */
   keep(sockets: readonly InheritedSocket[]): void {
     const byName = new Map<string, number[]>();

@@ -56,4 +56,4 @@ function whyNotReady(status: number | null, signal: string | null, withinMs: num
   return `the successor exited with ${how} before it was ready: ${why}`;
 }
 
-const SEE_LOG = 'its reason is in the log of the gateway, or on its standard error';
+const SEE_LOG = 'see the log or the standard error of the gateway';

@@ -61,7 +61,7 @@ export async function loadSidecar(file: string | undefined, amend: Amend, choice
   const { parts, warnings } = installed;
   const { material } = made;
   const awaited = made.awaited.map(placed);
-  // It adds none of the parts of plugins, and is compared all the same when the configuration is read again.
+  // The plugins of a sidecar add no parts, but are compared when the configuration is read again.
   const sources = uses.flatMap((use) => (use.list === 'sources' ? [{ use, parts: new PartsCollector().parts }] : []));
   const loaded = { file, text, config, parts, uses: [...sources, ...installed.uses], transport, warnings, awaited };
   return { ...loaded, listening: [], material };

@@ -26,13 +26,13 @@ export type ToWorker =
     }
   /** Precedes a change that needs the socket. */
   | { readonly kind: 'inherit'; readonly name: string; readonly endpoint: Endpoint }
-  /** Answered by `prepared`; then either `commit`, answered by `committed`, or `discard`. */
+  /** The response is `prepared`; then either `commit`, with the response `committed`, or `discard`. */
   | { readonly kind: 'prepare'; readonly change: WorkerChange }
   | { readonly kind: 'commit' }
   | { readonly kind: 'discard' }
   /** Followed by `drained` at the end. */
   | { readonly kind: 'drain'; readonly why: DrainReason }
-  /** Answered by a `socket` for each listening socket, then `sockets`. */
+  /** The responses are a `socket` for each listening socket, then `sockets`. */
   | { readonly kind: 'sockets' }
   | { readonly kind: 'log level'; readonly level: LogLevel }
   /** Ends the drain at once. */

@@ -105,7 +105,7 @@ function poolOf(plan: PrimaryPlan, { aggregator, broadcaster }: WorkerLinks): Wo
   return pool;
 }
 
-/** What only the workers know is asked of them. */
+/** Queries the workers for what only they know. */
 function dataPlaneOf(plan: PrimaryPlan, links: WorkerLinks): DataPlane {
   const { c, config, parts, loaded, log, shares } = plan;
   const pool = one(c, POOL);

@@ -228,7 +228,7 @@ export class WorkerProcess {
   }
 
   /**
-   * Resolves when the prepared change is in use, or the worker has exited: one that does not respond is killed, and its
+   * Resolves when the prepared change is in use, or the worker has exited: an unresponsive one is killed, and its
    * replacement starts with the change.
    */
   async commit(): Promise<void> {

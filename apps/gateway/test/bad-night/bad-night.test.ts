@@ -96,7 +96,7 @@ const AGENT_FAULTS = {
 } as const satisfies Partial<Record<CauseName, readonly [StandInFault, RegExp]>>;
 
 const DENIALS = {
-  nodeReadLost: [{ 'internal/ui/nodes': 'filtered' }, /may read no node|node:read|node_prefix/],
+  nodeReadLost: [{ 'internal/ui/nodes': 'filtered' }, /cannot read nodes|node:read|node_prefix/],
   oneQueryDenied: [{ 'config/service-resolver': 'service:read' }, /service-resolver.*service:read/],
 } as const satisfies Partial<Record<CauseName, readonly [Readonly<Record<string, string>>, RegExp]>>;
 
@@ -331,9 +331,9 @@ describe('a bad night', () => {
         await writeFile(path('state'), 'in the way');
       },
       clear: () => rm(path('state')),
-      about: (line) => String(line['msg']).includes('cannot be kept'),
-      expected: /routes cannot be kept for the next start: .*state/,
-      quiet: /cannot be kept/,
+      about: (line) => String(line['msg']).includes('cannot be stored'),
+      expected: /routes cannot be stored for the next start: .*state/,
+      quiet: /cannot be stored/,
     }),
     allBackendsRefuse: () => routeFault('dead.example', 'CONNECT_REFUSED', refusing),
     backendSilent: () => routeFault('silent.example', 'CONNECT_TIMEOUT', silent),

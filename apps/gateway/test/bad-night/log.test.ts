@@ -149,7 +149,7 @@ describe.runIf(process.platform === 'linux')('a gateway whose log cannot be writ
       await using gateway = await startMute(api, { ...settings, log: { ...settings.log, level: 'trace' } }, 'pipe');
       gateway.child.stdout?.pause();
       while (await isQuiet(gateway)) for (let count = 0; count < 50; count += 1) await gateway.serve();
-      await warned(gateway, 'its reader does not keep up');
+      await warned(gateway, 'the reader is too slow');
       gateway.child.kill('SIGTERM');
       expect(await gateway.ended).toBe(0);
     });
@@ -166,7 +166,7 @@ describe.runIf(process.platform === 'linux')('a gateway whose log cannot be writ
       closeSync(output);
       closeSync(writer);
       expect(await gateway.serve()).toBe('hello');
-      await warned(gateway, 'its reader does not keep up');
+      await warned(gateway, 'the reader is too slow');
       closeSync(reader);
       await warned(gateway, 'EPIPE');
       const next = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);

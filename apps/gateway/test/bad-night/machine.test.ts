@@ -107,11 +107,7 @@ needs('netns', mountsAvailable())('a bad night on a machine of its own', () => {
     );
 
     it(CAUSES.nameServerSilent.cause, { timeout: 90_000 }, () =>
-      nameFault(
-        'silent.internal',
-        { A: 'drop', AAAA: 'drop' },
-        /keeping last addresses.*(?:no answer|did not answer|timed out)/,
-      ),
+      nameFault('silent.internal', { A: 'drop', AAAA: 'drop' }, /keeping last addresses.*(?:no response|timed out)/),
     );
 
     it(CAUSES.nameGone.cause, { timeout: 90_000 }, () =>
@@ -124,12 +120,12 @@ needs('netns', mountsAvailable())('a bad night on a machine of its own', () => {
       expect(() => writeFileSync(filler, Buffer.alloc(128 * 1024))).toThrow('ENOSPC');
       const before = Object.keys(ZONE).map((host) => routeOf(host, { host, port: night.well.address.port }));
       await night.files.write('names.yaml', { routes: [...before, routeOf('new.example', night.well.address)] });
-      const line = await night.lineAfter(since, ({ msg }) => String(msg).includes('cannot be kept'));
+      const line = await night.lineAfter(since, ({ msg }) => String(msg).includes('cannot be stored'));
       expect(line['msg']).toMatch(/state: ENOSPC: no space left on device/);
       await night.fires('MeshgateSourceWarns');
       expect(await night.serve('new.example')).toBe('through the night');
       rmSync(filler);
-      await night.untilQuiet(/cannot be kept/);
+      await night.untilQuiet(/cannot be stored/);
     });
   });
 

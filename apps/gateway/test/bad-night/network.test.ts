@@ -215,7 +215,7 @@ needs('netns', networksAvailable())('a bad night in a network of its own', () =>
       expect(await night.serve('ipv6.example')).toBe('through the night');
       await Promise.all(Array.from({ length: 20 }, () => night.serve('ipv6.example')));
       expect((await line)['msg']).toMatch(
-        /^network path to \[fd00:9::2\]:\d+ impaired: IPv6 does not answer, and IPv4 does \(127\.0\.0\.1:\d+\), which goes first for 10 min/,
+        /^network path to \[fd00:9::2\]:\d+ impaired: IPv6 does not respond, preferring IPv4 \(127\.0\.0\.1:\d+\) for 10 min/,
       );
       await fires;
       const { lines } = night.gateway;

@@ -116,7 +116,10 @@ describeInNetworks('meshgate doctor in a federation of two datacenters names', (
         constructor(...values) { super(...(values.length > 0 ? values : [Real.now() + 600_000])); }
       };`;
     const nodeOptions = ['--import', `data:text/javascript,${encodeURIComponent(ahead)}`];
-    return firstFailure({ datacenter, nodeOptions }, /^clock: \d+ s ahead of the agent's; set the clocks by NTP/);
+    return firstFailure(
+      { datacenter, nodeOptions },
+      /^clock: \d+ s ahead of the agent's; synchronize both clocks with NTP/,
+    );
   });
 
   claim('an intention that denies', async () => {

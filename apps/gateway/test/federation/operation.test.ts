@@ -60,11 +60,11 @@ describeInNetworks('a gateway of a Consul that denies by default', () => {
       const flags = ['--register', '--address', formatEndpoint(lan), '--token-file', await tokenFile('blind', blind)];
       const gateway = datacenter.gateway(19_002, ...flags);
       const { ready, reasons } = await gateway.ready((now) =>
-        now.reasons.join().includes('the token may read no node'),
+        now.reasons.join().includes('the token cannot read nodes'),
       );
       expect(ready).toBe(false);
       expect(reasons).toContainEqual(expect.stringContaining('source consul: no snapshot yet: '));
-      const complaint = expect.stringContaining('the token may read no node');
+      const complaint = expect.stringContaining('the token cannot read nodes');
       expect(gateway.lines).toContainEqual(expect.objectContaining({ level: 'warn', msg: complaint }));
       const { ID } = (await datacenter.consul.get('acl/policy/name/blind')) as { readonly ID: string };
       await datacenter.consul.put(`acl/policy/${ID}`, { Name: 'blind', Rules: LEAST_POLICY });

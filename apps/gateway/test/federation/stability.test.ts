@@ -134,10 +134,10 @@ describeInNetworks('a gateway whose agent fails', () => {
       const { ready, warnings } = await gateway.ready();
       expect({ ready, warnings }).toEqual({
         ready: true,
-        warnings: expect.arrayContaining([expect.stringContaining('routes are those kept on')]),
+        warnings: expect.arrayContaining([expect.stringContaining('using routes stored on')]),
       });
       expect(gateway.lines.slice(logged)).toContainEqual(
-        expect.objectContaining({ level: 'warn', msg: expect.stringContaining('routes are those kept on') }),
+        expect.objectContaining({ level: 'warn', msg: expect.stringContaining('using routes stored on') }),
       );
       await datacenter.consul.restart();
       await gateway.ready((now) => now.warnings.length === 0);

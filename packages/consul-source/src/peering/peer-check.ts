@@ -24,13 +24,11 @@ export async function checkPeers(options: AgentOptions): Promise<readonly PeerFi
     const request = { path, timeoutMs: PATIENCE_MS };
     const response = await agent.request(request, AbortSignal.timeout(2 * PATIENCE_MS)).catch(noPeering);
     if (response instanceof AgentError)
-      return response.status === 403
-        ? [{ check: 'peers', outcome: 'warning', found: 'not known', advice: NO_RULE }]
-        : [];
+      return response.status === 403 ? [{ check: 'peers', outcome: 'warning', found: 'unknown', advice: NO_RULE }] : [];
     const peerings = parsed(response, path, 'a list of peerings', (json) => peersOf(json) && objects(json));
     return peerings.flatMap((peering) => peerFindings(peering, new Date()));
   } catch (reason) {
-    return [{ check: 'peers', outcome: 'warning', found: `not known: ${reasonOf(reason)}` }];
+    return [{ check: 'peers', outcome: 'warning', found: `unknown: ${reasonOf(reason)}` }];
   } finally {
     await agent.close();
   }
@@ -45,7 +43,7 @@ function peerFindings(peering: JsonObject, now: Date): readonly PeerFinding[] {
   const { name, state, isDeleted, roots } = peer;
   const check = `peer ${name}`;
   if (isDeleted) return [{ peer: name, check, outcome: 'warning', found: 'is being deleted: its services are gone' }];
-  const { found, advice } = STATES.get(state) ?? { found: 'a state that is not known here' };
+  const { found, advice } = STATES.get(state) ?? { found: 'unknown state' };
   const isActive = state === 'ACTIVE';
   const facts = [`${state}: ${found}`, ...(isActive ? exchanged(object(peering['StreamStatus']) ?? {}) : [])];
   const established: PeerFinding = {
@@ -63,23 +61,23 @@ function peerFindings(peering: JsonObject, now: Date): readonly PeerFinding[] {
 /** Consul's states of a peering, each with its meaning, and with a remedy when nothing is exchanged in it. */
 const STATES: ReadonlyMap<string, { readonly found: string; readonly advice?: string }> = new Map(
   Object.entries({
-    ACTIVE: { found: 'the servers of both clusters exchange what is exported' },
+    ACTIVE: { found: 'the servers of both clusters replicate exported services' },
     PENDING: {
       found: 'the other cluster has not established it yet',
       advice: 'there: consul peering establish -name … -peering-token TOKEN',
     },
     ESTABLISHING: {
-      found: 'the servers of the other cluster have not answered yet',
+      found: 'no response from the servers of the other cluster yet',
       advice:
-        'its servers must be reachable from those of this cluster, or through the mesh gateways of both (Peering { PeerThroughMeshGateways = true } of the entry mesh); a token is good for one use: generate another',
+        'its servers must be reachable from those of this cluster, or through the mesh gateways of both (Peering { PeerThroughMeshGateways = true } of the entry mesh); a token is valid for one use: generate another',
     },
     FAILING: {
-      found: 'the servers of both clusters have lost each other, what was exchanged last stays in use',
+      found: 'the servers of both clusters have lost contact, last replicated services in use',
       advice:
-        'look at the way between the servers, or the mesh gateways of both clusters, at the log of the leader, and at consul peering read -name NAME',
+        'check the network path between the servers or the mesh gateways of both clusters, the log of the leader, and consul peering read -name NAME',
     },
     TERMINATED: {
-      found: 'the other cluster has ended it',
+      found: 'the other cluster terminated it',
       advice: 'consul peering delete -name NAME, or establish it again',
     },
   }),

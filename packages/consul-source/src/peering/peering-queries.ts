@@ -186,8 +186,7 @@ async function* exportsByEntries(
   }
 }
 
-const NO_EXPORTS_RULE =
-  'what is exported to peers cannot be read: the token needs service_prefix "" read, or mesh = "read"';
+const NO_EXPORTS_RULE = 'exports to peers cannot be read: the token needs service_prefix "" read, or mesh = "read"';
 
 async function confirmPeer(agent: Agent, name: string, signal: AbortSignal): Promise<void> {
   const path = peeringPath(name);

@@ -118,7 +118,7 @@ async function judgementOfPeer(
   const request = { source: caller.source, sourcePeer: caller.sourcePeer, ...destination };
   if (matchingIntentions(request, intentions).length > 0) return judge(request, intentions, 'deny');
   const ofDefault = await defaultJudgement(agent, caller, { destination, intentions }, signal);
-  const reason = `no intention is about peer ${caller.sourcePeer}: ${ofDefault.reason}`;
+  const reason = `no intention for callers of peer ${caller.sourcePeer}: ${ofDefault.reason}`;
   return { ...ofDefault, reason };
 }
 
@@ -153,7 +153,7 @@ async function defaultJudgement(
 const UNKNOWN_SERVICE = 'meshgate-asks-for-the-default';
 const HIDDEN: Authorization = {
   allowed: false,
-  reason: 'denied, since an intention for all local callers hides the default',
+  reason: 'denied: an intention for all local callers hides the default',
 };
 
 async function intentionsFor(

@@ -64,7 +64,7 @@ function byInstance(services: readonly JsonObject[], instance: string): LookUp {
   const instances = proxies.map(instanceOf);
   const served = listed(instances);
   const none = served === '' ? noneOf(services) : `proxies for ${served}${inOtherCase(instance, instances)}`;
-  const found = id === undefined ? none : `${listed(ids)}, one of which to name by its id`;
+  const found = id === undefined ? none : `${listed(ids)}: select one by its id`;
   return { kind: 'missing', message: `expected one proxy registered with the agent for ${instance}, found ${found}` };
 }
 
@@ -76,7 +76,7 @@ function inOtherCase(id: string, known: readonly string[]): string {
 
 /** Explains an empty list: an agent silently omits entries that the token may not read. */
 function noneOf(services: readonly JsonObject[]): string {
-  return services.length > 0 ? 'none' : 'no service at all (a token without service "read" is shown none)';
+  return services.length > 0 ? 'none' : 'no services (a token without service "read" sees none)';
 }
 
 function isProxy(service: JsonObject): boolean {

@@ -124,7 +124,7 @@ function noProxy(id: string, found: string): string {
 function transparency(service: JsonObject, { id }: ProxyDefinition): Pick<RegisteredProxy, 'warning'> {
   if (text(object(service['Proxy'])?.['Mode']) !== 'transparent') return {};
   return {
-    warning: `${id} asks for mode "transparent", which has no effect here: define its upstreams, each with a local port`,
+    warning: `${id} sets mode "transparent", which has no effect here: define its upstreams, each with a local port`,
   };
 }
 

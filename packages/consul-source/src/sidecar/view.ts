@@ -85,7 +85,7 @@ function unknown(definition: UpstreamDefinition, what: string, reading: Reading<
   return {
     kind: 'refused',
     definition,
-    reason: `its ${what} is not known: ${reading?.error === undefined ? 'no response yet' : reasonOf(reading.error)}`,
+    reason: `its ${what} is unknown: ${reading?.error === undefined ? 'no response yet' : reasonOf(reading.error)}`,
   };
 }
 

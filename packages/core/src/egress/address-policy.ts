@@ -28,7 +28,7 @@ const GLOBAL_UNICAST = addressSet(['2000::/3']);
 const REFUSED_IPV6: readonly Refused[] = [
   { what: 'reserved for protocols, Teredo among them', addresses: addressSet(['2001::/23']) },
   { what: 'for documentation', addresses: addressSet(['2001:db8::/32', '3fff::/20']) },
-  { what: '6to4, which stands for an IPv4 address', addresses: addressSet(['2002::/16']) },
+  { what: '6to4, which embeds an IPv4 address', addresses: addressSet(['2002::/16']) },
 ];
 
 /**
@@ -46,9 +46,9 @@ export function refusedAddress(
 ): string | undefined {
   const family = isIP(host);
   // A zone names an interface of this machine.
-  if (family === 0 || host.includes('%')) return 'no address of the internet';
+  if (family === 0 || host.includes('%')) return 'not an internet address';
   if (allowed?.has(host) === true) return refusedInside(host, allowed, isLocal);
-  if (family === 6 && !GLOBAL_UNICAST.has(host)) return 'no global unicast address';
+  if (family === 6 && !GLOBAL_UNICAST.has(host)) return 'not a global unicast address';
   const refused = (family === 4 ? REFUSED_IPV4 : REFUSED_IPV6).find(({ addresses }) => addresses.has(host));
   return refused?.what ?? (isLocal(host) ? 'an address of this machine' : undefined);
 }
@@ -62,7 +62,7 @@ function refusedInside(host: string, allowed: AddressSet, isLocal: (host: string
   const inside = is6to4 ? ((first << 16) | (second >>> 16)) >>> 0 : last;
   const address = [24, 16, 8, 0].map((shift) => (inside >>> shift) & 0xff).join('.');
   const what = refusedAddress(address, allowed, isLocal);
-  return what === undefined ? undefined : `it stands for ${address}: ${what}`;
+  return what === undefined ? undefined : `it embeds ${address}: ${what}`;
 }
 
 /** NAT64 with the well-known prefix (RFC 6052), where the IPv4 address is at the end, and 6to4 (RFC 3056), where it follows the prefix. */

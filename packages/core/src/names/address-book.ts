@@ -189,7 +189,7 @@ function unavailable(reason: unknown): ResolutionError {
 }
 
 function unresolved(host: string, cause: Error | undefined): ProxyError {
-  return new ProxyError('CONNECT_FAILED', `no address for ${host}: ${cause?.message ?? 'not asked yet'}`, { cause });
+  return new ProxyError('CONNECT_FAILED', `no address for ${host}: ${cause?.message ?? 'not queried yet'}`, { cause });
 }
 
 function rotated(hosts: readonly string[], entry: KnownName, { port }: Endpoint): readonly Endpoint[] {

@@ -58,7 +58,7 @@ export class DnsClient {
         if (!ANSWERED_WITHOUT_AN_ANSWER.has(codeOf(reason.cause))) break;
       }
     }
-    throw trouble ?? new ResolutionError('absent', `the name servers know no address (${this.#servers})`);
+    throw trouble ?? new ResolutionError('absent', `the name has no address (${this.#servers})`);
   }
 
   #candidates(host: string): readonly string[] {
@@ -175,7 +175,7 @@ const TROUBLES: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused',
   EREFUSED: 'the query was refused (REFUSED)',
   ESERVFAIL: 'the server failed (SERVFAIL)',
-  ETIMEOUT: 'no answer',
+  ETIMEOUT: 'no response',
 };
 
 function codeOf(reason: unknown): string {

@@ -93,7 +93,7 @@ class SystemNames {
     }
     // Last, since it queries every service again and blocks a thread.
     if (hasOthers && failure?.kind !== 'unavailable') return resolveBySystem(name);
-    throw this.#explained(failure ?? new ResolutionError('absent', 'no service of nsswitch.conf knows the name'));
+    throw this.#explained(failure ?? new ResolutionError('absent', 'not found by any service in nsswitch.conf'));
   }
 
   /** Queries one service; `undefined` if only the C library knows it. */

@@ -109,7 +109,7 @@ export class Connecting implements ConnectContext {
       this.dialled === undefined
         ? 'before a backend was dialled'
         : this.isDialling
-          ? `while ${formatEndpoint(this.dialled)} had not answered`
+          ? `while ${formatEndpoint(this.dialled)} had not responded`
           : `after the dial to ${formatEndpoint(this.dialled)} had ended`;
     return new ProxyError(error.code, `${error.message}; ${waited} after its hello, ${cause}`, { cause: error });
   }

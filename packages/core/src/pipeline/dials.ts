@@ -112,7 +112,7 @@ export class Dials {
 
   /** Returns the error for a route that refuses to use backends that are down. */
   allDown(): ProxyError {
-    const down = `all ${this.untried.length} backends of route ${this.route.name} that are left are down by their health checks`;
+    const down = `all ${this.untried.length} remaining backends of route ${this.route.name} are down by their health checks`;
     return this.#failure ?? new ProxyError('NO_BACKEND', down);
   }
 
@@ -185,7 +185,7 @@ export class Dials {
    */
   familySilent(slow: Endpoint, fast: Endpoint, forMs: number): void {
     const [lost, works] = isIPv6(slow.host) ? ['IPv6', 'IPv4'] : ['IPv4', 'IPv6'];
-    const reason = `${lost} does not answer, and ${works} does (${formatEndpoint(fast)}), which goes first for ${formatDuration(forMs)}: the network may swallow ${lost}`;
+    const reason = `${lost} does not respond, preferring ${works} (${formatEndpoint(fast)}) for ${formatDuration(forMs)}: the network may drop ${lost}`;
     this.#options.observer.observe({
       type: 'path.impaired',
       problem: 'family',
@@ -210,13 +210,13 @@ export class Dials {
     const remainingMs = Math.min(this.#remainingMs(), Math.max(0, untilMs - performance.now()));
     if (await settlesWithin(response, remainingMs, signal)) return response;
     if (signal.aborted) throw signal.reason;
-    throw this.#timeout(`no answer ${what}`);
+    throw this.#timeout(`no response ${what}`);
   }
 
   #blame(address: Endpoint, waitedMs: number): void {
     if (waitedMs < this.#timeoutMs * BLAMED_AFTER) return;
     const { connection } = this.context;
-    const waited = `dial ${formatEndpoint(address)}: no answer for ${formatDuration(waitedMs)}, then the client left`;
+    const waited = `dial ${formatEndpoint(address)}: no response for ${formatDuration(waitedMs)}, then the client disconnected`;
     const error = new ProxyError('CONNECT_TIMEOUT', waited);
     this.#options.outliers.failed(address, this.route.backends.length);
     this.#options.observer.observe({ type: 'dial.failed', connection, route: this.route, address, error });

@@ -156,7 +156,7 @@ export class FilteredClient implements FilterContext {
     this.#inUse();
     if (this.#head.length > 0)
       throw new Error(
-        `expected all bytes to be consumed before another connection goes on, found ${this.#head.length} left`,
+        `expected all bytes to be consumed before the connection is replaced, found ${this.#head.length} left`,
       );
     this.#isReplaced = true;
     this.#downstream = await upgrade(this.#downstream);

@@ -159,7 +159,7 @@ export class Listener {
   #explained(error: Error): Error {
     const rival = 'code' in error && error.code === 'EADDRINUSE' ? this.#options.rivalOf?.(this) : undefined;
     if (rival === undefined) return error;
-    const words = `listener ${rival.name} of this proxy takes ${formatEndpoint(rival.endpoint)}`;
+    const words = `listener ${rival.name} of this proxy listens on ${formatEndpoint(rival.endpoint)}`;
     return Object.assign(new Error(words, { cause: error }), { code: 'EADDRINUSE' });
   }
 

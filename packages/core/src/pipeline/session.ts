@@ -198,10 +198,10 @@ export class Session implements Linked<Session> {
     const { attempts, awaitsAddress } = phase.connecting;
     this.cut(
       awaitsAddress
-        ? new ProxyError('CONNECT_TIMEOUT', `no backend reached in the connect timeout; ${attempts} dials`)
+        ? new ProxyError('CONNECT_TIMEOUT', `no backend reached within the connect timeout; ${attempts} dials`)
         : new ProxyError(
             'INTERNAL',
-            `connector: not settled in the connect timeout, and not dialling; ${attempts} dials`,
+            `connector: not settled within the connect timeout, and not dialling; ${attempts} dials`,
           ),
     );
   }
@@ -471,6 +471,6 @@ function withoutUsualReset(transfer: Transfer, route: Route | undefined): Transf
 
 function unroutable({ serverName, protocol }: Hello): ProxyError {
   return serverName === undefined
-    ? new ProxyError('NO_SERVER_NAME', `the ${protocol} hello names no server`)
+    ? new ProxyError('NO_SERVER_NAME', `the ${protocol} hello has no server name`)
     : new ProxyError('ROUTE_NOT_FOUND', `no route for ${serverName}`);
 }

@@ -84,7 +84,7 @@ export function helloLate(timeoutMs: number, received: number): ProxyError {
   return new ProxyError(
     'SNIFF_TIMEOUT',
     received === 0
-      ? `no hello within ${waited}: the client waits where its server is to speak first, or its packets are lost on the way (MTU)`
+      ? `no hello within ${waited}: a protocol whose server sends first, or packets lost on the path (MTU)`
       : `hello incomplete after ${waited}: ${received} bytes received; the client is slow, or larger packets are lost on the way (MTU)`,
   );
 }
@@ -106,14 +106,14 @@ const POSTGRES_REQUESTS = ['\0\0\0\u0008\u0004\u00d2\u0016/', '\0\0\0\u0008\u000
 function hintOf(head: Uint8Array): string {
   const text = Buffer.from(head.subarray(0, 12)).toString('latin1');
   if (text.startsWith('PROXY ') || text.startsWith('\r\n\r\n\0\r\nQUIT'))
-    return ': a PROXY protocol header, which the listener does not take (its setting proxyProtocol)';
+    return ': a PROXY protocol header, which the listener does not accept (setting proxyProtocol)';
   if (/^(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|CONNECT|PATCH) /.test(text)) return ': HTTP without TLS';
   if (text.startsWith('SSH-')) return ': SSH';
   if (text.startsWith('PRI * HTTP/2')) return ': HTTP/2 without TLS';
   if (/^(?:EHLO|HELO) /i.test(text)) return ': SMTP, which begins without TLS';
   if (/^\*\d+\r\n/.test(text)) return ': Redis without TLS';
   if (POSTGRES_REQUESTS.some((request) => text.startsWith(request)))
-    return ': PostgreSQL that asks for encryption (the filter postgres answers it)';
+    return ': an encryption request of PostgreSQL (the filter postgres handles it)';
   return '';
 }
 

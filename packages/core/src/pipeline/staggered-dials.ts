@@ -126,7 +126,7 @@ export class StaggeredDials {
       return;
     }
     for (const other of this.#pending) {
-      other.dial.cut(new ProxyError('CONNECT_FAILED', 'another address of the backend answered first'));
+      other.dial.cut(new ProxyError('CONNECT_FAILED', 'another address of the backend connected first'));
       this.#overtaken(other, one);
     }
     this.#pending.clear();

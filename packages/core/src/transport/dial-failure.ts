@@ -53,7 +53,7 @@ const LOCAL_SHORTAGES: Readonly<Record<string, string>> = {
   EADDRNOTAVAIL: NO_PORT,
   EADDRINUSE: NO_PORT,
   EAGAIN: NO_PORT,
-  EAFNOSUPPORT: 'this machine has no such family of addresses (net.ipv6.conf.all.disable_ipv6)',
+  EAFNOSUPPORT: 'address family not available on this machine (net.ipv6.conf.all.disable_ipv6)',
   ENETDOWN: 'the network interface for it is down (ip link)',
   ENOBUFS: 'no memory left for sockets',
   ENOMEM: 'no memory left for sockets',

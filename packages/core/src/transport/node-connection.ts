@@ -320,7 +320,7 @@ export class NodeConnection implements Connection {
   }
 
   #gone(): ProxyError {
-    return new ProxyError(RESET_OF[this.#side], `${this.#side} connection closed before anything could be put over it`);
+    return new ProxyError(RESET_OF[this.#side], `${this.#side} connection closed before its upgrade`);
   }
 
   /** `bytes` are in the shared buffer: it is reused if the kernel has taken them, otherwise replaced. */

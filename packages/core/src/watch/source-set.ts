@@ -63,7 +63,7 @@ export class SourceSet<Source> {
   /** Stops those of `sources` that are followed. Resolves or rejects after all have ended; rejects with the errors of those that failed. */
   async stop(sources: readonly Source[] = this.#current): Promise<void> {
     const followed = sources.flatMap((source) => this.#followed.get(source) ?? []);
-    for (const { scope } of followed) scope.end(new Error('the source is followed no more'));
+    for (const { scope } of followed) scope.end(new Error('the source has been removed'));
     const ends = await Promise.allSettled(followed.map(({ done }) => done));
     for (const source of sources) this.#followed.delete(source);
     const failures = ends.flatMap((end) => (end.status === 'rejected' ? [errorOf(end.reason)] : []));

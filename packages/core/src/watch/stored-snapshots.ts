@@ -71,11 +71,11 @@ export function lastKnownGood(source: RouteSource, store: SnapshotStore, times: 
   /** Throws if the stored snapshot cannot be read. */
   async function* restore(): AsyncGenerator<RouteSnapshot> {
     const stored = await store.load(source.name).catch((cause: unknown) => {
-      throw new Error(`no response yet, and the routes kept cannot be read: ${errorOf(cause).message}`, { cause });
+      throw new Error(`no response yet, and the stored routes cannot be read: ${errorOf(cause).message}`, { cause });
     });
     if (stored === undefined) return;
     const { snapshot, savedAt: asOf } = stored;
-    const warning = `no response yet: routes are those kept on ${asOf.toISOString()}`;
+    const warning = `no response yet, using routes stored on ${asOf.toISOString()}`;
     yield { ...warned(snapshot, warning, 'kept'), asOf };
   }
 }
@@ -124,8 +124,8 @@ class SnapshotKeeper {
     const { message } = this.#failure;
     return warned(
       snapshot,
-      `routes cannot be kept for the next start: ${message}`,
-      `not kept: ${codeOf(this.#failure)}`,
+      `routes cannot be stored for the next start: ${message}`,
+      `not stored: ${codeOf(this.#failure)}`,
     );
   }
 }

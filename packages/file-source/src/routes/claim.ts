@@ -58,7 +58,7 @@ function words(claim: RouteClaim, earlier: RouteClaim): string {
   const value = JSON.stringify(claim.value);
   if (claim.owner === earlier.owner) return `${claim.what} ${value} is in this route twice, first at ${position}`;
   if (claim.what === 'fallback') return `${named(earlier)} is already the fallback, at ${position}`;
-  if (claim.what === 'name') return `route name ${value} is taken by another route, at ${position}`;
+  if (claim.what === 'name') return `route name ${value} is already used by another route, at ${position}`;
   return `server name ${value} of ${named(claim)} is already claimed by ${named(earlier)}, at ${position}`;
 }
 
