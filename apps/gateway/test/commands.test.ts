@@ -131,9 +131,11 @@ describe('a command with a token file', () => {
   it.each([
     ['cannot be read', 'nowhere', /^meshgate: token file .*nowhere cannot be read: ENOENT/],
     ['has no token', 'empty', /^meshgate: expected a token in .*empty, found none\n$/],
+    ['is of another kind', 'text', /^meshgate: expected one token in .*text, found other text\n$/],
   ])('that %s exits with 1 and names it', async (_what, name, message) => {
     await using files = await gatewayFolder([]);
     await files.write('empty', '\n');
+    await files.write('text', 'two words');
     const args = ['drain', '--admin', 'http://127.0.0.1:1', '--token-file', `${files.path}/${name}`];
     expect(await command(args)).toEqual({ status: 1, stdout: '', stderr: expect.stringMatching(message) });
   });
@@ -149,6 +151,18 @@ class Keyboard extends EventEmitter {
   pause(): void {}
   resume(): void {}
 }
+
+describe('an admin address that is nearly right', () => {
+  it.each([
+    ['127.0.0.1:19000', 'http://127.0.0.1:19000'],
+    ['localhost:19000', 'http://localhost:19000'],
+    ['[::1]:19000', 'http://[::1]:19000'],
+    ['/run/meshgate/admin.sock', 'unix:/run/meshgate/admin.sock'],
+  ])('is met with the one that was meant: %s', async (text, meant) => {
+    const { status, stderr } = await command(['status', '--admin', text]);
+    expect([status, stderr]).toEqual([2, expect.stringContaining(`found "${text}": did you mean ${meant}?`)]);
+  });
+});
 
 describe('meshgate top on a terminal', () => {
   it('is live, sorts and filters by keys, and leaves the terminal as it was', async () => {

@@ -550,16 +550,38 @@ describe('meshgate reload', () => {
     ];
     const checked = await meshgate(['gateway', '--config', config, '--check', '--against', gateway.admin]);
     expect(checked).toMatchObject({ status: 0, stdout: expect.stringContaining(plan.join('\n')) });
+    const why = [
+      'workers stays as it is in a reload: each process has its share of every limit',
+      'meshgate upgrade applies all of it, and drops no connection',
+      '',
+    ];
+    expect(checked.stdout.endsWith([...plan, ...why].join('\n'))).toBe(true);
     expect(await meshgate(['reload', '--admin', gateway.admin])).toEqual({
       status: 0,
-      stdout: `${plan.join('\n')}\n`,
+      stdout: [...plan, ...why].join('\n'),
       stderr: '',
     });
-    expect(await meshgate(['reload', '--admin', gateway.admin])).toMatchObject({ stdout: `${plan[2]}\n` });
-    await files.write('meshgate.yaml', 'listeners: 1');
     expect(await meshgate(['reload', '--admin', gateway.admin])).toMatchObject({
+      stdout: [plan[2], ...why].join('\n'),
+    });
+    await files.write('other.yaml', { ...TEST_CONFIG, drain: { grace: '1s' } });
+    const other = ['gateway', '--config', `${files.path}/other.yaml`, '--check', '--against', gateway.admin];
+    expect((await meshgate(other)).stdout.split('\n').slice(1)).toEqual([
+      `note: the running gateway has read ${config}, and reads that again in a reload`,
+      'nothing would change',
+      '',
+    ]);
+    await files.write('meshgate.yaml', 'listeners: 1\nlimit: {}');
+    expect(await meshgate(['reload', '--admin', gateway.admin])).toEqual({
       status: 2,
-      stderr: expect.stringContaining('meshgate.yaml:1:1: expected a list, found the number 1'),
+      stdout: '',
+      stderr: [
+        'reload refused, nothing changed:',
+        `${config}:1:1: expected a list, found the number 1`,
+        `${config}:1:1: expected at least one source of routes, found none`,
+        `${config}:2:1: unknown key "limit": did you mean "limits"?`,
+        '',
+      ].join('\n'),
     });
   });
 });

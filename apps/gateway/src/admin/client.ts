@@ -52,9 +52,10 @@ export function adminClient(address: AdminAddress, tokenFile?: string): AdminCli
       throw new Error(`no gateway at ${name}: ${messageOf(reason)}`);
     });
     if (response.statusCode !== undefined && response.statusCode < 300) return response;
-    const why = `${errorIn(await text(response))}${response.statusCode === UNAUTHORIZED ? HOW_TO_AUTHORIZE : ''}`;
+    const { error, problems } = refusalIn(await text(response));
+    const why = `${error}${response.statusCode === UNAUTHORIZED ? HOW_TO_AUTHORIZE : ''}`;
     const refusal = new Error(`${name}: ${method} ${path} responded with status ${response.statusCode}${why}`);
-    throw Object.assign(refusal, { status: response.statusCode });
+    throw Object.assign(refusal, { status: response.statusCode, problems });
   }
 }
 
@@ -101,6 +102,8 @@ async function bearer(tokenFile: string): Promise<string> {
     throw new Error(`token file ${tokenFile} cannot be read: ${messageOf(reason)}`, { cause: reason });
   });
   if (token.trim() === '') throw new Error(`expected a token in ${tokenFile}, found none`);
+  // RFC 6750, section 2.1: one word of printable ASCII.
+  if (!/^[!-~]+$/.test(token.trim())) throw new Error(`expected one token in ${tokenFile}, found other text`);
   return `Bearer ${token.trim()}`;
 }
 
@@ -112,18 +115,21 @@ async function jsonOf(response: IncomingMessage): Promise<unknown> {
   return JSON.parse(await text(response));
 }
 
-/** The message of an error response, as far as it can be parsed. */
-function errorIn(body: string): string {
+/** The message of an error response, and the problems in it one by one, as far as it can be parsed. */
+function refusalIn(body: string): { readonly error: string; readonly problems?: unknown } {
   try {
-    const { error } = Object(JSON.parse(body)) as { readonly error?: unknown };
-    return typeof error === 'string' ? `: ${error}` : '';
+    const { error, problems } = Object(JSON.parse(body)) as { readonly error?: unknown; readonly problems?: unknown };
+    return { error: typeof error === 'string' ? `: ${error}` : '', problems };
   } catch {
-    return '';
+    return { error: '' };
   }
 }
 
 function messageOf(reason: unknown): string {
   // When all of several addresses failed, Node's error has the causes and no message.
   if (reason instanceof AggregateError) return reason.errors.map(messageOf).join('; ');
-  return reason instanceof Error ? reason.message : String(reason);
+  if (!(reason instanceof Error)) return String(reason);
+  return 'code' in reason && reason.code === 'EPROTO'
+    ? 'it responds without TLS: http:// instead of https://'
+    : reason.message;
 }

@@ -263,6 +263,8 @@ export const RESPONSES: Readonly<Record<SchemaName, z.ZodType>> = {
   Drain: drain,
   LogLevel: z.strictObject({ level: logLevel }),
   Settings: z.strictObject({
+    file: z.string().optional().describe('absolute path of the configuration; absent without a file'),
+    proxyId: z.string().optional().describe('of a sidecar: the service id of its proxy'),
     sources: z.array(pluginInUse),
     plugins: z.array(pluginInUse),
     values: z.record(z.string(), z.unknown()).describe('all other settings, by name'),

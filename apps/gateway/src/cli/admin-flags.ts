@@ -38,6 +38,12 @@ export function adminAddress(text: string, flag = '--admin'): AdminAddress {
   if (/^unix:\/./.test(text)) return { socketPath: text.slice('unix:'.length) };
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol === 'http:' || url?.protocol === 'https:') return url;
-  const message = `expected ${flag} to be a URL such as ${DEFAULT_ADMIN_URL}, or unix:/path, found ${describe(text)}`;
+  const expected = `expected ${flag} to be a URL such as ${DEFAULT_ADMIN_URL}, or unix:/path, found ${describe(text)}`;
+  const meant = /^\/./.test(text)
+    ? `unix:${text}`
+    : /^[\w.-]+:\d+$|^\[[\d:a-f]+\]:\d+$/i.test(text)
+      ? `http://${text}`
+      : undefined;
+  const message = meant === undefined ? expected : `${expected}: did you mean ${meant}?`;
   throw new ConfigProblems([{ message, path: [] }]);
 }

@@ -234,7 +234,7 @@ async function printChecked(
   stdout.write(`${file}: OK (${printable(sources)})\n`);
   if (against === undefined) return;
   const running = adminClient(adminAddress(against === true ? DEFAULT_ADMIN_URL : against, '--against'));
-  stdout.write(printableLines(changesText(await planAgainst(running, role, loaded))));
+  stdout.write(printableLines(await planAgainst(running, role, loaded)));
 }
 
 function refuseWithoutCheck({ check = false, live = false, against }: CheckFlags): void {

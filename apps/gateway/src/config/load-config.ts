@@ -27,6 +27,8 @@ import { unsharedBy } from '../workers/unshared.ts';
 export interface LoadedConfig {
   /** As given; absent without a file. */
   readonly file: string | undefined;
+  /** Of a sidecar: the service id of the proxy, as far as its command line has it. Absent for a gateway. */
+  readonly proxyId?: string;
   /** Its contents; `''` without a file. */
   readonly text: string;
   /** Paths in it are absolute. */

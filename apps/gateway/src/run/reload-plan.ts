@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
+import { resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { formatEndpoint } from '@meshgate/core';
 import { formatDuration } from '@meshgate/core/parts';
 import type { PluginParts } from '@meshgate/core/parts';
 import type { GatewayConfig } from '../config/config-schema.ts';
+import type { LoadedConfig } from '../config/load-config.ts';
 import type { InstalledUse } from '../config/plugins.ts';
 import { effectOf, isOneOf, LIVE_SETTINGS } from './setting-effects.ts';
 import type { Effect, LiveSetting } from './setting-effects.ts';
@@ -30,10 +32,23 @@ interface UseSettings {
 
 /** A flattened configuration, for comparison. */
 export interface FlatSettings {
+  /** Absolute path of its file; absent without one. */
+  readonly file?: string;
+  /** As {@link LoadedConfig.proxyId}. */
+  readonly proxyId?: string;
   readonly sources: readonly UseSettings[];
   readonly plugins: readonly UseSettings[];
   /** All other settings, by name. */
   readonly values: Readonly<Record<string, unknown>>;
+}
+
+/** The settings of a configuration, and what it is of. */
+export function settingsOf({ config, uses, file, proxyId }: LoadedConfig): FlatSettings {
+  return {
+    ...flatSettings(config, uses),
+    ...(file !== undefined && { file: resolve(file) }),
+    ...(proxyId !== undefined && { proxyId }),
+  };
 }
 
 /** @param uses the plugins of the configuration, as installed */

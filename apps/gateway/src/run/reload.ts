@@ -9,7 +9,7 @@ import { bindFailure } from './bind-failure.ts';
 import type { Gateway } from './gateway.ts';
 import { thisMachine } from './machine.ts';
 import type { ReloadOutcome } from './process-control.ts';
-import { changeText, flatSettings, planReload } from './reload-plan.ts';
+import { changeText, planReload, settingsOf } from './reload-plan.ts';
 import type { FlatSettings, SettingChange } from './reload-plan.ts';
 import { reloaded } from './setting-effects.ts';
 import type { LiveSetting } from './setting-effects.ts';
@@ -37,7 +37,7 @@ export class Reloader {
 
   /** The configuration in use. */
   get settings(): FlatSettings {
-    return flatSettings(this.#current.config, this.#current.uses);
+    return settingsOf(this.#current);
   }
 
   /** Reads the configuration and the route files again. Never rejects. */
@@ -67,7 +67,7 @@ export class Reloader {
     try {
       const wanted = await loadAgain(before);
       latest = wanted.config;
-      const changes = planReload(this.settings, flatSettings(wanted.config, wanted.uses), gateway.live);
+      const changes = planReload(this.settings, settingsOf(wanted), gateway.live);
       const next = continuing(before, wanted, { changes, live: gateway.live });
       if (changes.some(({ effect }) => effect !== 'restart')) {
         const { config, parts } = next;

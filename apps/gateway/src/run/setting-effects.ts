@@ -9,6 +9,8 @@ export type Effect = 'now' | 'new connections' | 'restart';
 /** When a change of a setting takes effect, and of nested settings that differ. */
 interface Rule<Value> {
   readonly effect: Effect;
+  /** Why a reload cannot change it. */
+  readonly why?: string;
   readonly within?: { readonly [Key in keyof Value]?: Rule<NonNullable<Value[Key]>> };
 }
 
@@ -55,21 +57,27 @@ const SETTINGS = {
   // Clients are counted by their prefix.
   limits: {
     effect: 'new connections',
-    within: { perClient: { effect: 'new connections', within: { prefix: { effect: 'restart' } } } },
+    within: {
+      perClient: {
+        effect: 'new connections',
+        within: { prefix: { effect: 'restart', why: 'clients are counted by it' } },
+      },
+    },
   },
   keepAlive: { effect: 'new connections' },
   prefer: { effect: 'new connections' },
   drain: { effect: 'now' },
   log: { effect: 'now' },
-  plugins: { effect: 'restart' },
-  stateDir: { effect: 'restart' },
-  transport: { effect: 'restart' },
-  workers: { effect: 'restart' },
+  plugins: { effect: 'restart', why: 'Node.js does not unload the code of a module' },
+  stateDir: { effect: 'restart', why: 'sources read their last routes from it when they start' },
+  transport: { effect: 'restart', why: 'a connection stays with the transport that has accepted it' },
+  workers: { effect: 'restart', why: 'each process has its share of every limit' },
 } satisfies Rules<GatewayConfig>;
 
 /** A {@link Rule} of any kind. */
 interface AnyRule {
   readonly effect: Effect;
+  readonly why?: string;
   readonly within?: Readonly<Record<string, AnyRule>>;
 }
 
@@ -102,6 +110,14 @@ export function effectOf(setting: string, isThere: (group: string) => boolean): 
     group = `${group}.${name}`;
   }
   return rule.effect;
+}
+
+/** Why a reload cannot change `setting`; `undefined` where it depends on what has changed in it. */
+export function whyRestart(setting: string): string | undefined {
+  const [first = '', ...rest] = setting.split('.');
+  let rule = RULES[first];
+  for (const name of rest) rule = rule?.within?.[name] ?? rule;
+  return rule?.why;
 }
 
 /**

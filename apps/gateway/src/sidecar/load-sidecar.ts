@@ -64,7 +64,12 @@ export async function loadSidecar(file: string | undefined, amend: Amend, choice
   // The plugins of a sidecar add no parts, but are compared when the configuration is read again.
   const sources = uses.flatMap((use) => (use.list === 'sources' ? [{ use, parts: new PartsCollector().parts }] : []));
   const loaded = { file, text, config, parts, uses: [...sources, ...installed.uses], transport, warnings, awaited };
-  return { ...loaded, listening: [], material };
+  return { ...loaded, listening: [], material, proxyId: proxyIdOf(choice) };
+}
+
+/** Consul's own default for the sidecar of a service instance; another is named with `--proxy-id`. */
+function proxyIdOf(choice: ProxyChoice): string {
+  return 'proxyId' in choice ? choice.proxyId : `${choice.sidecarFor}-sidecar-proxy`;
 }
 
 /**

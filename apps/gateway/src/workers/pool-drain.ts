@@ -99,7 +99,9 @@ export class PoolDrain {
   #state(all: readonly DrainProgress[]): DrainState {
     const { state } = this.#progress;
     if (state !== 'finishing' || all.length === 0) return state;
-    return STATES.find((one) => all.some((worker) => worker.state === one)) ?? state;
+    const least = STATES.find((one) => all.some((worker) => worker.state === one)) ?? state;
+    // A worker may not have heard of it yet.
+    return STATES.indexOf(least) < STATES.indexOf(state) ? state : least;
   }
 }
 

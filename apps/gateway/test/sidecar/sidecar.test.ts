@@ -174,12 +174,14 @@ describe('meshgate sidecar, with mesh files', () => {
     });
     const plan = [
       'limits.connections: auto to 1 (for new connections)',
-      'drain.grace: 2000 to 1000 (at once)',
-      'keepAlive.idle: 60000 to 120000 (for new connections)',
+      'drain.grace: 2 s to 1 s (at once)',
+      'keepAlive.idle: 1 min to 2 min (for new connections)',
       'log.level: info to debug (at once)',
       'log.access: on to false (at once)',
       'stateDir: added (needs a restart: meshgate upgrade)',
       'sources.file: changed (needs a restart: meshgate upgrade)',
+      'stateDir stays as it is in a reload: sources read their last routes from it when they start',
+      'meshgate upgrade applies all of it, and drops no connection',
       '',
     ].join('\n');
     const check = ['--check', '--against', admin];
@@ -187,6 +189,11 @@ describe('meshgate sidecar, with mesh files', () => {
       status: 0,
       stderr: '',
       stdout: `${file}: OK (source: mesh:mesh)\n${plan}`,
+    });
+    const another = join(files.path, 'db.yaml');
+    expect(await meshgate(['sidecar', '--sidecar-for', 'db', '--config', another, ...check])).toMatchObject({
+      status: 1,
+      stderr: 'meshgate: --against: expected the admin API of db-sidecar-proxy, found that of web-sidecar-proxy\n',
     });
     expect(await meshgate(['reload', '--admin', admin])).toEqual({ status: 0, stderr: '', stdout: plan });
     expect(await echo(ports[2] ?? 0)).toBe('nothing');
