@@ -2,21 +2,21 @@ import { METRICS } from './metrics.ts';
 
 /** A Prometheus alert rule, and test data that makes it fire. */
 export interface AlertDefinition {
-  /** Its name. */
+  /** Name of the alert. */
   readonly alert: string;
-  /** What it answers, as an operator's question. */
+  /** The operator's question that it answers. */
   readonly query: string;
-  /** PromQL: it fires for each series of the result. */
+  /** PromQL expression; the alert fires for each series of its result. */
   readonly expr: string;
-  /** How long it must hold, in Prometheus' duration format; at once when absent. */
+  /** Time for which the expression must hold, in Prometheus' duration format; fires at once when absent. */
   readonly for?: string;
-  /** `page`: wakes somebody up. */
+  /** `page` wakes somebody up. */
   readonly severity: 'page' | 'ticket';
-  /** What happened, with Prometheus' templates. */
+  /** What happened; may contain Prometheus templates. */
   readonly summary: string;
-  /** What to check. */
+  /** What to check next. */
   readonly description: string;
-  /** Series with which it fires after twenty minutes, in the notation of `promtool test rules`: one sample a minute. */
+  /** Series for which the alert fires after twenty minutes, in the notation of `promtool test rules`: one sample per minute. */
   readonly example: Readonly<Record<string, string>>;
 }
 
@@ -32,7 +32,7 @@ const {
   ejected,
   resolutionFailures,
 } = METRICS;
-// Of the built-in plugin for Consul.
+// Metrics of the built-in plugin for Consul.
 const AGENT_CERTIFICATE = 'meshgate_plugin_consul_agent_certificate_expiry_timestamp_seconds';
 const CONSUL_ROOTS = 'meshgate_plugin_consul_root_expiry_timestamp_seconds';
 /** Usage of each limit, from 0 to 1. */
@@ -42,10 +42,10 @@ const NEARNESS = [
   'sum by (instance) (process_open_fds) / sum by (instance) (process_max_fds)',
   `sum by (instance) (process_resident_memory_bytes) / sum by (instance) (${memoryLimit.name})`,
 ];
-// Of the gateway itself, not of its observer.
+// A metric of the gateway itself, not of its observer.
 const LOG_LINES_DROPPED = 'meshgate_log_lines_dropped_total';
 
-/** Rules for every gateway and sidecar: first for symptoms that users notice, then for their early signs. */
+/** Rules for every gateway and sidecar: first symptoms that users notice, then early signs of them. */
 export const ALERTS: readonly AlertDefinition[] = [
   {
     alert: 'MeshgateFailures',
@@ -185,7 +185,7 @@ export const ALERTS: readonly AlertDefinition[] = [
   {
     alert: 'MeshgateCertificateNotRenewed',
     query: 'Is the certificate renewed in time?',
-    // Consul's agents renew a certificate of three days with at least seven hours left.
+    // Consul agents renew a certificate of three days when at least seven hours are left.
     expr: `${certificateExpiry.name} - time() < 6 * 3600`,
     severity: 'page',
     summary: '{{ $labels.instance }} has a certificate that is not being renewed',
@@ -205,7 +205,7 @@ export const ALERTS: readonly AlertDefinition[] = [
   {
     alert: 'MeshgateRootsExpire',
     query: 'Are the CA roots of cluster and peers still valid?',
-    // To replace the authority of a cluster, and to tell every peer of it, takes longer than to renew a certificate.
+    // Replacing the CA of a cluster, and publishing it to every peer, takes longer than renewing a certificate.
     expr: `${rootExpiry.name} - time() < 30 * 86400 or ${CONSUL_ROOTS} - time() < 30 * 86400`,
     severity: 'ticket',
     summary: 'The last root of {{ $labels.authority }} that {{ $labels.instance }} knows expires',

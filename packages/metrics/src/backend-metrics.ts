@@ -5,14 +5,14 @@ import type { MetricCell } from './family.ts';
 import type { LabeledRegistry } from './labeled-registry.ts';
 import { METRICS } from './metrics.ts';
 
-/** Ejected backends, health checks, failing balances, and names that cannot be resolved. */
+/** Counts ejections, health checks, balance failures, impaired paths and failed name lookups. */
 export class BackendMetrics {
   readonly #ejections: MetricCell;
   readonly #ejected: MetricCell;
   readonly #passed: MetricCell;
   readonly #failed: MetricCell;
   readonly #down: MetricCell;
-  /** By check and address: two checks of one address may differ. */
+  /** By check and address: two checks of one address may have different results. */
   readonly #downNow = new Set<string>();
   readonly #failovers: MetricCell;
   readonly #balanceFailures: MetricCell;
@@ -21,7 +21,7 @@ export class BackendMetrics {
   >;
   readonly #failuresWithLastGood: MetricCell;
   readonly #failuresWithNothing: MetricCell;
-  /** By address: one that is ejected again before its return counts once. */
+  /** By address: an address that is ejected again before its return counts once. */
   readonly #ejectedNow = new Set<string>();
 
   constructor(registry: LabeledRegistry) {

@@ -11,17 +11,17 @@ import { RecentHellos } from './recent-hellos.ts';
 
 /** A live connection and its bytes so far. */
 export interface CarriedConnection {
-  /** The object in its events. */
+  /** The object that its events refer to. */
   readonly connection: Accepted;
-  /** The transport's counts: they never decrease. */
+  /** Byte counts of the transport; they never decrease. */
   readonly carried: Pick<Progress, 'bytesUp' | 'bytesDown'>;
 }
 
 /**
  * Connection metrics, by listener and route.
  *
- * Removing a route removes its series. Its live connections are then counted under the empty route name, so that sums
- * stay correct and a late close does not recreate a dropped series.
+ * Removing a route removes its series. Its live connections are then counted under the empty route name, so that sums stay correct and a
+ * later close does not recreate a dropped series.
  */
 export class ConnectionMetrics {
   readonly #accepted: CellFamily<'listener'>;
@@ -37,10 +37,12 @@ export class ConnectionMetrics {
     (listener: string) => new Memo((code: ProxyErrorCode) => this.#refused.cell({ listener, code })),
   );
   readonly #routes = new Memo((route: string) => new RouteSeries(route, this.#ofRoutes));
-  /** Weak only because V8 keeps the old tables of a `Map` with frequent writes, and their contents, on the heap. */
+  /** A `WeakMap`, since V8 keeps the old tables of a `Map` with frequent writes, and their entries, on the heap. */
   readonly #live = new WeakMap<Accepted, Live>();
 
-  /** @param live every live connection, read at each scrape; without it, bytes are counted at the close */
+  /**
+   * @param live returns all live connections, called at each scrape; without it, bytes are counted when a connection closes
+   */
   constructor(registry: LabeledRegistry, live: () => Iterable<CarriedConnection> = () => []) {
     this.#accepted = new CellFamily(METRICS.accepted, registry);
     this.#refused = new CellFamily(METRICS.refused, registry);
@@ -61,7 +63,9 @@ export class ConnectionMetrics {
     this.#refusedBy.get(listener).get(code).value += 1;
   }
 
-  /** @param trace of its ClientHello, where its protocol has one */
+  /**
+   * @param trace trace of its ClientHello, if its protocol has one
+   */
   sniffed(connection: Accepted, helloAt: number, trace?: number): void {
     const { listener, at } = connection;
     const live = this.#live.get(connection);
@@ -107,7 +111,7 @@ export class ConnectionMetrics {
     ended(series, facts);
   }
 
-  /** Drops the series of routes that are in no source any more. */
+  /** Drops the series of routes that no source has any more. */
   removed(names: readonly string[]): void {
     const gone = new Set<string>();
     for (const name of names) {
@@ -119,7 +123,7 @@ export class ConnectionMetrics {
     if (gone.size > 0) this.#ofRoutes.drop(gone);
   }
 
-  /** Connections may live for days: their bytes are counted meanwhile. */
+  /** Counts the bytes of live connections, which may last for days. */
   #sample(connections: Iterable<CarriedConnection>): void {
     for (const { connection, carried } of connections) {
       const live = this.#live.get(connection);
@@ -142,7 +146,7 @@ type CloseCode = ProxyErrorCode | typeof WELL_ENDED;
 
 /** State of a live connection. */
 interface Live {
-  /** Of its route; see {@link seriesOf}. */
+  /** Series of its route; read it through {@link seriesOf}. */
   series: RouteSeries;
   helloAt: number | undefined;
   /** Bytes already counted. */
@@ -150,7 +154,7 @@ interface Live {
   bytesDown: number;
 }
 
-/** Adds the bytes since the last count: a counter never decreases. */
+/** Counts the bytes carried since the last call; never negative, since counters cannot decrease. */
 function count(live: Live, { bytesUp, bytesDown }: Pick<Progress, 'bytesUp' | 'bytesDown'>): void {
   const series = seriesOf(live);
   series.bytesUp.value += Math.max(0, bytesUp - live.bytesUp);
@@ -159,12 +163,12 @@ function count(live: Live, { bytesUp, bytesDown }: Pick<Progress, 'bytesUp' | 'b
   live.bytesDown = Math.max(live.bytesDown, bytesDown);
 }
 
-/** The series of its route, or of none once the route is removed. */
+/** Returns the series of the connection's route, or of the empty route name once the route has been removed. */
 function seriesOf({ series }: Live): RouteSeries {
   return series.successor ?? series;
 }
 
-/** The metrics with a label `route`. */
+/** Metrics with a label `route`. */
 class RouteFamilies {
   readonly active: CellFamily<'listener' | 'route'>;
   readonly closed: CellFamily<'listener' | 'route' | 'code' | 'side'>;
@@ -194,13 +198,13 @@ class RouteFamilies {
   }
 }
 
-/** The series of one route, created on first use: an unused route has none. */
+/** The series of one route, each created at its first use. */
 class RouteSeries {
   readonly #labels: { readonly route: string };
   readonly bytesUp: MetricCell;
   readonly bytesDown: MetricCell;
   readonly dialFailures: Memo<ProxyErrorCode, MetricCell>;
-  /** Counts for this route after its removal. */
+  /** The series that takes over its connections after the route's removal. */
   successor: RouteSeries | undefined;
   #connect: DurationCell | undefined;
   #firstByte: DurationCell | undefined;
@@ -217,32 +221,32 @@ class RouteSeries {
     this.dialFailures = new Memo((code) => families.dialFailures.cell({ route, code }));
   }
 
-  /** From the ClientHello to an established connection to a backend. */
+  /** Time from the ClientHello to an established backend connection. */
   get connect(): DurationCell {
     return (this.#connect ??= this.#families.connect.cell(this.#labels));
   }
 
-  /** From then to the backend's first byte. */
+  /** Time from the established backend connection to the backend's first byte. */
   get firstByte(): DurationCell {
     return (this.#firstByte ??= this.#families.firstByte.cell(this.#labels));
   }
 
-  /** From accept to close. */
+  /** Time from accept to close. */
   get lifetime(): DurationCell {
     return (this.#lifetime ??= this.#families.lifetime.cell(this.#labels));
   }
 
-  /** Most routes do not retry, and have no such series. */
+  /** Number of retries; created on demand, since most routes do not retry. */
   get retries(): MetricCell {
     return (this.#retries ??= this.#families.retries.cell(this.#labels));
   }
 
-  /** For connections of `listener`. */
+  /** Returns the series for connections of `listener`. */
   at(listener: string): ListenerCells {
     return this.#listeners.get(listener);
   }
 
-  /** The route is removed: `successor` counts its remaining connections. */
+  /** Moves the live connections of a removed route to `successor`. */
   handOverTo(successor: RouteSeries): void {
     this.successor = successor;
     for (const [listener, { active }] of this.#listeners) successor.at(listener).active.value += active.value;
@@ -257,7 +261,7 @@ class RouteSeries {
   }
 }
 
-/** The part of a route's series that also has a label `listener`. */
+/** The series of a route that also have a label `listener`. */
 interface ListenerCells {
   readonly active: MetricCell;
   readonly closed: Memo<CloseCode, MetricCell>;

@@ -4,7 +4,7 @@ import type { LabeledRegistry } from './labeled-registry.ts';
 import { Memo } from './memo.ts';
 import { METRICS } from './metrics.ts';
 
-/** Metrics of the daemon around the connections. */
+/** Metrics of the daemon: drain, services, observers. */
 export class DaemonMetrics {
   readonly #draining: MetricCell;
   readonly #failuresByService: Memo<string, MetricCell>;

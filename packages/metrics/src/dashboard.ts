@@ -3,9 +3,9 @@ import type { Label, MetricDefinition } from './metrics.ts';
 
 /** A dashboard in Grafana's import format. */
 export interface Dashboard extends Readonly<Record<string, unknown>> {
-  /** As Grafana lists it. */
+  /** Title in Grafana's list. */
   readonly title: string;
-  /** One for each metric, two a row. */
+  /** One panel per metric, two per row. */
   readonly panels: readonly object[];
 }
 
@@ -17,10 +17,7 @@ const HEIGHT = 8;
 const MANY: ReadonlySet<Label> = new Set<Label>(['route']);
 const SHOWN = 10;
 
-/**
- * A panel for every metric, generated from its definition: rates of counters, quantiles of histograms, gauges as they
- * are.
- */
+/** Generates a dashboard with a panel for every metric: rates of counters, quantiles of histograms, values of gauges. */
 export function dashboardOf(metrics: Readonly<Record<string, MetricDefinition>> = METRICS): Dashboard {
   return {
     title: 'Meshgate',
@@ -80,7 +77,7 @@ interface PanelQuery {
   readonly legend: string;
 }
 
-/** The query of a panel. Pure. */
+/** Returns the queries of a panel. Pure. */
 export function queriesOf({ type, name, labels }: MetricDefinition): readonly PanelQuery[] {
   const legend = labels.length === 0 ? '{{instance}}' : labels.map((label) => `{{${label}}}`).join(' ');
   const by = labels.length === 0 ? 'instance' : labels.join(', ');

@@ -4,20 +4,22 @@ import type { Label, MetricDefinition } from './metrics.ts';
 import { SeriesByLabels } from './series-by-labels.ts';
 import type { LabelValues } from './series-by-labels.ts';
 
-/** A row of the table that is a histogram with the labels `L`. */
+/** A histogram with the labels `L` in the table of metrics. */
 interface HistogramDefinition<L extends Label> extends MetricDefinition {
   readonly type: 'histogram';
   readonly labels: readonly L[];
   readonly buckets: readonly number[];
 }
 
-/** The durations of one series: plain fields on the hot path, since prom-client builds a key of all labels in every call. */
+/** One series of a histogram. The hot path only touches plain fields, since prom-client builds a key of all labels in every call. */
 export interface DurationCell {
-  /** @param ms in milliseconds */
+  /**
+   * @param ms duration in milliseconds
+   */
   observe(ms: number): void;
 }
 
-/** A histogram as defined in the table, of durations that are recorded in milliseconds and exported in seconds. */
+/** A histogram of durations: recorded in milliseconds, exported in seconds. */
 export class Durations<L extends Label> {
   readonly #series = new SeriesByLabels<L, HistogramSeries>();
   readonly #buckets: Buckets;
@@ -34,29 +36,29 @@ export class Durations<L extends Label> {
     );
   }
 
-  /** The series of these labels: the same object until it is dropped. */
+  /** Returns the series with these labels: the same object until it is dropped. */
   cell(labels: LabelValues<L>): DurationCell {
     return this.#series.of(labels, () => new HistogramSeries({ ...labels, ...this.#constant }, this.#buckets));
   }
 
-  /** Drops the series of these labels. A cell of it that is still referenced is no longer exported. */
+  /** Drops the series with these labels. A cell that is still referenced is no longer exported. */
   drop(labels: LabelValues<L>): void {
     this.#series.dropOf(labels);
   }
 }
 
-/** The upper bounds in seconds, ascending, and the same as property names. */
+/** Upper bounds in seconds, ascending, and the same as property names. */
 interface Buckets {
   readonly bounds: readonly number[];
   readonly keys: readonly string[];
 }
 
-/** One series, in the form that prom-client exports. */
+/** One series, in prom-client's export format. */
 class HistogramSeries implements DurationCell {
   readonly labels: Readonly<Record<string, string>>;
-  /** Per bucket, not cumulative. */
+  /** Counts per bucket, not cumulative. */
   readonly bucketValues: Record<string, number>;
-  /** In seconds. */
+  /** Sum in seconds. */
   sum = 0;
   count = 0;
   readonly #buckets: Buckets;

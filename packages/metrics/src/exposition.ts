@@ -10,15 +10,15 @@ export interface Exposition {
   readonly body: string;
 }
 
-/** {@link Exposition}, streamed. */
+/** An {@link Exposition} as a stream. */
 export interface ExpositionStream {
   /** The `Content-Type` header. */
   readonly contentType: string;
-  /** The text in pieces, with a turn of the event loop after each. To be read once. */
+  /** The text in pieces, with a turn of the event loop after each. Can be read once. */
   readonly stream: AsyncIterable<string>;
 }
 
-/** {@link expositionStream}, collected. Any number of scrapes may run concurrently. */
+/** Returns the collected {@link expositionStream}. Any number of scrapes may run concurrently. */
 export async function exposition(registry: Registry, accept: string | undefined): Promise<Exposition> {
   const { contentType, stream } = expositionStream(registry, accept);
   let body = '';
@@ -27,9 +27,9 @@ export async function exposition(registry: Registry, accept: string | undefined)
 }
 
 /**
- * Everything in `registry`, in the format that the scraper prefers: OpenMetrics 1.0 when `accept` rates it higher than
- * plain text, else the Prometheus text format 0.0.4. Streamed: the series of thousands of routes take a second or two,
- * which must not block other work.
+ * Formats all metrics of `registry` in the format that the scraper prefers: OpenMetrics 1.0 if `accept` rates it higher than plain text,
+ * otherwise the Prometheus text format 0.0.4. Streamed, since formatting the series of thousands of routes takes a second or two, which
+ * must not block other work.
  *
  * @param accept the request's `Accept` header (RFC 9110, section 12.5.1), if any
  */
@@ -41,8 +41,8 @@ export function expositionStream(registry: Registry, accept: string | undefined)
 }
 
 /**
- * The values of everything in `registry`, as prom-client passes them between processes: families in parts, of which
- * several may have one name, with a turn of the event loop after each.
+ * Yields the values of all metrics in `registry`, in the form that prom-client sends between processes: families in parts, of which several
+ * may have the same name, with a turn of the event loop after each.
  */
 export async function* familyParts(registry: Registry): AsyncGenerator<MetricObjectWithValues<MetricValue<string>>> {
   for (const metric of registry.getMetricsAsArray()) {
@@ -55,8 +55,7 @@ export async function* familyParts(registry: Registry): AsyncGenerator<MetricObj
 
 async function* piecesOf(registry: Registry, contentType: string): AsyncGenerator<string> {
   const isOpen = contentType === openMetricsContentType;
-  // Formats by its content type. prom-client's own switch, `setContentType`, would change the names of the counters
-  // globally.
+  // Formats with this content type. prom-client's own `setContentType` would rename the counters globally.
   const writer = Object.create(registry, { contentType: { value: contentType } }) as FamilyWriter;
   let separator = '';
   for (const metric of registry.getMetricsAsArray()) {
@@ -68,7 +67,7 @@ async function* piecesOf(registry: Registry, contentType: string): AsyncGenerato
   yield isOpen ? '\n# EOF\n' : '\n';
 }
 
-/** Undeclared members of prom-client's metrics, from which their text is generated. */
+/** Members of prom-client's metrics that its types do not declare; their text is generated from these. */
 interface PromMetric {
   readonly name: string;
   readonly type: string;
@@ -76,16 +75,16 @@ interface PromMetric {
   get(): Promise<MetricObjectWithValues<MetricValue<string>>>;
   /** Updates the values. */
   collect?(): void | Promise<void>;
-  /** Series by a hash of their labels. Absent for a metric of another kind. */
+  /** Series by a hash of their labels. Absent for metrics of another implementation. */
   readonly hashMap?: Readonly<Record<string, unknown>>;
 }
 
-/** Undeclared member of a registry: a family as text. */
+/** Undeclared member of a registry: formats a family as text. */
 interface FamilyWriter {
   getMetricsAsString(family: PromMetric): Promise<string>;
 }
 
-/** OpenMetrics names the counter without the suffix of its series. */
+/** OpenMetrics names a counter without the suffix of its series. */
 function withOpenName(family: PromMetric): PromMetric {
   if (family.type !== 'counter') return family;
   return Object.create(family, { name: { value: family.name.replace(/_total$/, '') } }) as PromMetric;
@@ -101,7 +100,7 @@ async function* piecesOfFamily(writer: FamilyWriter, family: PromMetric): AsyncG
   }
 }
 
-/** The same metric with a part of its series each time; once without any when it has none. */
+/** Splits a metric into parts with some of its series each; a metric without series has one part. */
 async function partsOf(family: PromMetric): Promise<readonly PromMetric[]> {
   if (family.hashMap === undefined) return [family];
   await family.collect?.();
@@ -116,12 +115,12 @@ async function partsOf(family: PromMetric): Promise<readonly PromMetric[]> {
   });
 }
 
-/** HELP and TYPE have been written. */
+/** Removes HELP and TYPE, which have been written. */
 function withoutHeader(text: string): string {
   return text.slice(text.indexOf('\n', text.indexOf('\n') + 1) + 1);
 }
 
-/** A histogram writes about twenty lines per series: a few milliseconds in all. */
+/** A histogram takes about twenty lines per series: a few milliseconds per piece. */
 const SERIES_PER_PIECE = 50;
 
 /** One media range of an `Accept` header. */
@@ -142,7 +141,7 @@ function parseAccept(header: string): MediaRange[] {
   });
 }
 
-/** The weight of `type`: that of the best matching range that names it, ignoring wildcards; 0 when none does. */
+/** Returns the weight of `type`: that of the best range that names it, without wildcards; 0 if there is none. */
 function quality(ranges: readonly MediaRange[], type: string, version: string): number {
   const naming = ranges.filter((range) => range.type === type && (range.version ?? version) === version);
   return Math.max(0, ...naming.map(({ q }) => q));

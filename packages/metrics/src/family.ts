@@ -4,7 +4,9 @@ import type { Label, MetricDefinition } from './metrics.ts';
 import { SeriesByLabels } from './series-by-labels.ts';
 import type { LabelValues } from './series-by-labels.ts';
 
-/** The value of one series: plain fields on the hot path, since prom-client builds a key of all labels in every call. */
+/**
+ * One series of a counter or gauge. The hot path only touches a plain field, since prom-client builds a key of all labels in every call.
+ */
 export interface MetricCell {
   value: number;
 }
@@ -13,7 +15,7 @@ interface LabeledCell<L extends Label> extends MetricCell {
   readonly labels: LabelValues<L>;
 }
 
-/** A row of the table that is a counter or a gauge with the labels `L`. */
+/** A counter or gauge with the labels `L` in the table of metrics. */
 interface CellDefinition<L extends Label> extends MetricDefinition {
   readonly type: 'counter' | 'gauge';
   readonly labels: readonly L[];
@@ -27,7 +29,7 @@ export class CellFamily<L extends Label> {
   /**
    * @param definition a row of the table
    * @param registry where the metric is registered
-   * @param sample updates the cells before each scrape; absent when they are always current
+   * @param sample updates the cells before each scrape; not needed if they are always current
    */
   constructor(definition: CellDefinition<L>, registry: LabeledRegistry, sample?: () => void) {
     this.#constant = registry.labels;
@@ -42,7 +44,7 @@ export class CellFamily<L extends Label> {
     );
   }
 
-  /** The series of these labels, 0 at first: the same object until it is dropped. */
+  /** Returns the series with these labels, initially 0: the same object until it is dropped. */
   cell(labels: LabelValues<L>): MetricCell {
     return this.#series.of(labels, () => ({ labels: { ...labels, ...this.#constant }, value: 0 }));
   }

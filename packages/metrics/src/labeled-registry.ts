@@ -2,19 +2,19 @@ import type { Metric, Registry } from 'prom-client';
 import { LABELS } from './metrics.ts';
 import type { MetricDefinition } from './metrics.ts';
 
-/** Labels of one proxy, on everything that it counts, where several share a registry: `{ proxy: 'edge' }`. */
+/** Labels on all metrics of one proxy, for several proxies in one registry: `{ proxy: 'edge' }`. */
 export type ConstantLabels = Readonly<Record<string, string>>;
 
-/** Series in the form in which prom-client keeps them; not declared there, like what the text of a scrape is made of. */
+/** Series in prom-client's internal form, which its types do not declare. */
 type SeriesByKey = Readonly<Record<string, unknown>>;
 
-/** What a class of prom-client takes. */
+/** Constructor settings of prom-client's metric classes. */
 export interface MetricSettings {
   readonly name: string;
   readonly help: string;
   readonly labelNames: string[];
   readonly registers: Registry[];
-  /** Brings the series up to date. */
+  /** Updates the series before a scrape. */
   collect(): void;
 }
 
@@ -25,13 +25,18 @@ interface SharedMetric {
 
 const SHARED = new WeakMap<Registry, Map<string, SharedMetric>>();
 
-/** A registry as one proxy has it: a metric that another proxy has registered there gets the series of both, told apart by labels. */
+/**
+ * One proxy's view of a registry. If several proxies register the same metric, it contains the series of all of them, distinguished by
+ * their constant labels.
+ */
 export class LabeledRegistry {
   readonly #registry: Registry;
   readonly labels: ConstantLabels;
   readonly #shared: Map<string, SharedMetric>;
 
-  /** @throws TypeError when a label has the name of one that metrics have themselves */
+  /**
+   * @throws TypeError if a label has the name of a label in {@link LABELS}
+   */
   constructor(registry: Registry, labels: ConstantLabels = {}) {
     const taken = Object.keys(labels).find((name) => name in LABELS);
     if (taken !== undefined)
@@ -43,11 +48,11 @@ export class LabeledRegistry {
   }
 
   /**
-   * Registers a metric, or adds series to the one that is there.
+   * Registers a metric, or adds series to an existing one.
    *
-   * @param make constructs it
+   * @param make constructs the metric
    * @param series called at each scrape; their labels include {@link labels}
-   * @throws Error when the labels do not tell this proxy from another one in the registry, or the metric is somebody else's
+   * @throws Error if the labels do not distinguish this proxy from another one in the registry, or the metric was registered by other code
    */
   add(
     { name, help, labels }: MetricDefinition,
@@ -68,7 +73,7 @@ export class LabeledRegistry {
     this.#shared.set(name, { metric, series: all });
   }
 
-  /** Takes this proxy's series out again, and metrics of which nothing is left. */
+  /** Removes this proxy's series, and metrics without series. */
   close(): void {
     for (const [name, { series }] of this.#shared) {
       if (!series.delete(this) || series.size > 0) continue;
@@ -88,7 +93,7 @@ export class LabeledRegistry {
   }
 }
 
-/** Those of one proxy as they are: a scrape copies nothing then. */
+/** Merges series. Those of a single proxy are returned without a copy. */
 function together([first = {}, ...rest]: readonly SeriesByKey[]): SeriesByKey {
   if (rest.length === 0) return first;
   return Object.fromEntries(

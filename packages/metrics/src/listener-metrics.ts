@@ -4,7 +4,7 @@ import type { LabeledRegistry } from './labeled-registry.ts';
 import { Memo } from './memo.ts';
 import { METRICS } from './metrics.ts';
 
-/** State of the listeners. */
+/** Metrics of the state of listeners. */
 export class ListenerMetrics {
   readonly #series: Memo<string, ListenerStateCells>;
 

@@ -1,4 +1,4 @@
-/** `make`, called once for each key. */
+/** Caches the result of `make` by key. */
 export class Memo<K, V> {
   readonly #made = new Map<K, V>();
   readonly #make: (key: K) => V;
@@ -15,7 +15,7 @@ export class Memo<K, V> {
     return made;
   }
 
-  /** The value of `key`, if any, which is removed: the next request creates a new one. */
+  /** Removes and returns the value of `key`, if there is one: the next `get` creates a new one. */
   take(key: K): V | undefined {
     const made = this.#made.get(key);
     this.#made.delete(key);

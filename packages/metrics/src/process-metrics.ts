@@ -11,11 +11,10 @@ export interface Build {
 }
 
 /**
- * Adds metrics of this process to `registry`: CPU, memory, file descriptors, event loop lag and garbage collection as
- * prom-client collects them, and `meshgate_build_info`. They are collected until the process ends: call this in an
- * application, once.
+ * Adds metrics of this process to `registry`: CPU, memory, file descriptors, event loop lag and garbage collection, as collected by
+ * prom-client, and `meshgate_build_info`. They are collected until the process ends: call this once, in an application.
  *
- * @throws Error when the registry has them already
+ * @throws Error if the registry already has them
  */
 export function processMetrics(registry: Registry, { version }: Build): void {
   collectDefaultMetrics({ register: registry });
@@ -23,8 +22,8 @@ export function processMetrics(registry: Registry, { version }: Build): void {
   new CellFamily(METRICS.build, new LabeledRegistry(registry)).cell({ version, node: process.version }).value = 1;
 }
 
-// They iterate over every handle or request of the process at each scrape, which would block the event loop with two
-// sockets a connection. meshgate_connections_active has the same information for free.
+// These iterate over every handle or request of the process at each scrape, which would block the event loop with two sockets per
+// connection. meshgate_connections_active has the same information at no cost.
 const COUNTED_ONE_BY_ONE = ['handles', 'requests', 'resources'].flatMap((what) => [
   `nodejs_active_${what}`,
   `nodejs_active_${what}_total`,

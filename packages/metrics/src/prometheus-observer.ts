@@ -11,34 +11,34 @@ import { SourceMetrics } from './source-metrics.ts';
 
 /** Options of {@link prometheusObserver}. */
 export interface PrometheusObserverOptions {
-  /** The metrics are registered here. Never prom-client's global one. */
+  /** Registry for the metrics. prom-client's global registry is never used. */
   readonly registry: Registry;
   /**
-   * Labels on every series, by which several proxies in one registry are told apart: `{ proxy: 'edge' }` for one, `{ proxy: 'mesh' }` for
+   * Labels on every series, which distinguish several proxies in one registry: `{ proxy: 'edge' }` for one, `{ proxy: 'mesh' }` for
    * another. None when absent: the registry is then for this proxy alone.
    */
   readonly labels?: ConstantLabels;
   /**
-   * Every live connection, called at each scrape: `() => sessions`, with the `Sessions` of core. Their bytes are then
-   * counted while they live; when absent, at their close.
+   * Returns all live connections, called at each scrape: `() => sessions`, with the `Sessions` of core. Their bytes are then counted during
+   * their life; when absent, at their close.
    */
   live?(): Iterable<CarriedConnection>;
 }
 
-/** Counts for one proxy. */
+/** An observer that counts the events of one proxy. */
 export interface PrometheusObserver extends Observer {
-  /** Takes its metrics out of the registry, for a proxy that has stopped: another one may then have the same labels. */
+  /** Removes its metrics from the registry after the proxy has stopped: another one may then use the same labels. */
   close(): void;
 }
 
 /**
- * Counts events of the proxy, as docs/metrics.md describes. It keeps a few dozen bytes per live connection and nothing
- * of the events themselves.
+ * Creates an observer that counts the events of a proxy, as described in docs/metrics.md. It keeps a few dozen bytes per live connection,
+ * and nothing of the events themselves.
  *
- * Obligation: it must receive every event from the first on, since it counts a connection as active from
- * `connection.accepted` to `connection.closed`.
+ * It must receive every event from the first one on, since it counts a connection as active from `connection.accepted` to
+ * `connection.closed`.
  *
- * @throws Error when the registry has metrics of these names already, and `labels` tell this proxy from none that counts there
+ * @throws Error if the registry already has metrics with these names, and `labels` do not distinguish this proxy from the others in it
  */
 export function prometheusObserver({ registry: target, labels, live }: PrometheusObserverOptions): PrometheusObserver {
   const registry = new LabeledRegistry(target, labels);
@@ -84,7 +84,7 @@ function count(event: ProxyEvent, counts: Counts): void {
   }
 }
 
-/** Events that are rarer than connections: of backends, then the others. */
+/** Counts events that are rarer than those of connections: of backends, then the others. */
 function countRest(
   event: Exclude<ProxyEvent, { readonly type: `connection.${string}` | 'dial.failed' }>,
   counts: Counts,
@@ -102,7 +102,7 @@ function countRest(
     case 'backend.unchecked':
       return backends.isDown(event.address, event.check, event.type === 'backend.down');
     case 'backend.departed':
-      // Its connections are counted by their end.
+      // Its connections are counted when they close.
       return;
     case 'route.failover':
       return backends.failedOver();
@@ -155,7 +155,7 @@ function countOthers(
     case 'drain.started':
       return daemon.drainStarted();
     case 'drain.ended':
-      // The process exits now. Cut connections have been counted as closed with CLOSED_BY_DRAIN.
+      // The process is about to exit. Connections that were cut have been counted as closed with CLOSED_BY_DRAIN.
       return;
     case 'observer.threw':
       return daemon.observerThrew(event.observer);

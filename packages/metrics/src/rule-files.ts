@@ -1,9 +1,9 @@
 import type { AlertDefinition } from './alerts.ts';
 
-// promtool's notation for a sample every minute.
+// When the examples must fire, in promtool's notation.
 const FIRES_AFTER = '20m';
 
-/** The rules as Prometheus loads them: `rule_files: [meshgate.rules.yml]`. Strings are JSON, which is valid YAML. */
+/** Returns the rules as a file for Prometheus: `rule_files: [meshgate.rules.yml]`. Strings are JSON, which is valid YAML. */
 export function rulesFile(alerts: readonly AlertDefinition[]): string {
   return yaml([
     '# Generated from packages/metrics/src/alerts.ts: npm run monitoring:update.',
@@ -24,7 +24,7 @@ export function rulesFile(alerts: readonly AlertDefinition[]): string {
   ]);
 }
 
-/** Test cases in which the rules fire, one each, for `promtool test rules`. */
+/** Returns a file for `promtool test rules` with one test case per rule, in which the rule fires. */
 export function rulesTestFile(alerts: readonly AlertDefinition[], rules: string): string {
   return yaml([
     '# Generated from packages/metrics/src/alerts.ts: npm run monitoring:update.',

@@ -12,10 +12,10 @@ export interface Sample<L extends Label> {
 }
 
 /**
- * Registers a gauge whose series are computed at each scrape and stored nowhere: prom-client would build a key for each
- * of thousands, and keep those that are removed.
+ * Registers a gauge whose series are computed at each scrape and not stored: prom-client would build a key for each of thousands, and keep
+ * removed ones.
  *
- * @param samples no two of them with the same labels
+ * @param samples must not return the same labels twice
  */
 export function sampledFamily<L extends Label>(
   definition: MetricDefinition & { readonly type: 'gauge'; readonly labels: readonly L[] },
@@ -44,13 +44,13 @@ function sampledMetric({ registers, ...settings }: MetricSettings): Metric {
       return Promise.resolve({ name, help, type, aggregator, values: Object.values(hashMap) });
     },
     reset: () => undefined,
-    // The registry uses no other member of a metric; its type is that of the four classes.
+    // The registry uses no other members of a metric; its type is that of the four classes.
   } as unknown as Metric;
   for (const registry of registers) registry.registerMetric(metric);
   return metric;
 }
 
-/** What `get` is called on: the metric, or a part of it whose series have been gathered. */
+/** The receiver of `get`: the metric, or a part of it with some of its series. */
 interface Gathered {
   readonly name: string;
   readonly help: string;

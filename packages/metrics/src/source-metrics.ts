@@ -7,7 +7,7 @@ import type { LabeledRegistry } from './labeled-registry.ts';
 import { Memo } from './memo.ts';
 import { METRICS } from './metrics.ts';
 
-/** Snapshots and failures of the sources, with timestamps. */
+/** Metrics of the sources: snapshots, failures, timestamps. */
 export class SourceMetrics {
   readonly #expiries: Memo<string, MetricCell>;
   readonly #roots: CellFamily<'source' | 'authority'>;
@@ -58,7 +58,7 @@ export class SourceMetrics {
 
   certified(source: string, { validUntil }: OwnCertificate, authorities: readonly TrustedAuthority[]): void {
     this.#expiries.get(source).value = validUntil.getTime() / 1000;
-    // A peer may be gone.
+    // A peer may have been removed.
     this.#roots.drop((labels) => labels.source === source);
     for (const { name, validUntil: end } of authorities)
       this.#roots.cell({ source, authority: name }).value = end.getTime() / 1000;
@@ -70,14 +70,14 @@ export class SourceMetrics {
     series.failing.value = 1;
   }
 
-  /** The source is no longer followed: an alert on its age would never end. */
+  /** Drops the series of a source that is no longer followed: an alert on its age would never end. */
   removed(source: string): void {
     this.#series.take(source);
     for (const family of [...this.#families, this.#routes, this.#down])
       family.drop((labels) => labels.source === source);
   }
 
-  /** Rebuilt each time: a kind that the source no longer has must not remain. */
+  /** Rebuilds the counts, so that no series of a former kind remains. */
   #count(source: string, routes: readonly Route[]): void {
     for (const family of [this.#routes, this.#down]) family.drop((labels) => labels.source === source);
     const kinds = new Memo((kind: string) => ({

@@ -6,9 +6,9 @@ import type { ConstantLabels } from './labeled-registry.ts';
 import { METRICS } from './metrics.ts';
 import { sampledFamily } from './sampled-family.ts';
 
-/** Health summary of a route's backends, or of the gateways of a remote datacenter or peer. */
+/** Number of backends of a route, or of gateways of a remote datacenter or peer. */
 export interface BackendCount {
-  /** Its name: a label. */
+  /** Name of the route or remote: a label. */
   readonly name: string;
   /** Their number. */
   readonly total: number;
@@ -16,38 +16,38 @@ export interface BackendCount {
   readonly healthy: number;
 }
 
-/** State of a gateway as a whole, read at each scrape. One process has these metrics, whatever the number of workers. */
+/** State of a whole gateway, read at each scrape. One process exports these metrics, whatever the number of workers. */
 export interface GatewayVitals {
-  /** As in `GET /ready`. */
+  /** Whether `GET /ready` returns 200. */
   ready(): boolean;
-  /** Every route in use. */
+  /** All routes in use. */
   routes(): Iterable<BackendCount>;
-  /** Every remote datacenter and peer that routes lead to. */
+  /** All remote datacenters and peers that routes lead to. */
   remotes(): Iterable<BackendCount>;
-  /** Of all processes together. */
+  /** Limits over all processes. */
   limits(): {
     /** Concurrent connections. */
     readonly connections: number;
     /** Connections without a complete ClientHello. */
     readonly pendingHellos: number;
-    /** In bytes; `Infinity` when unknown. */
+    /** In bytes; `Infinity` if unknown. */
     readonly memoryBytes: number;
   };
 }
 
-/** Resources of a process that carries connections, read at each scrape. Workers are summed. */
+/** Resource usage of a process that carries connections, read at each scrape. The values of workers are summed. */
 export interface CarrierVitals {
-  /** Connections without a complete ClientHello; absent where they are not counted. */
+  /** Connections without a complete ClientHello; `undefined` if they are not counted. */
   pendingHellos(): number | undefined;
-  /** Pipes of its transport; absent where it has none. */
+  /** Pipes of its transport; `undefined` if it uses none. */
   pipes(): PipeUsage | undefined;
 }
 
 /**
- * Registers early signs of trouble: readiness, backends, remote gateways, limits.
+ * Registers metrics for early signs of trouble: readiness, backends, remote gateways, limits.
  *
- * @param labels as those of the observer
- * @throws Error when the registry has metrics of these names already, and the labels tell them apart from no others
+ * @param labels the same as those of the observer
+ * @throws Error if the registry already has metrics with these names, and the labels do not distinguish these
  */
 export function gatewayVitals(target: Registry, vitals: GatewayVitals, labels?: ConstantLabels): void {
   const registry = new LabeledRegistry(target, labels);
@@ -62,8 +62,8 @@ export function gatewayVitals(target: Registry, vitals: GatewayVitals, labels?: 
 /**
  * Registers the usage of a process's limits.
  *
- * @param labels as those of the observer
- * @throws Error when the registry has metrics of these names already, and the labels tell them apart from no others
+ * @param labels the same as those of the observer
+ * @throws Error if the registry already has metrics with these names, and the labels do not distinguish these
  */
 export function carrierVitals(target: Registry, vitals: CarrierVitals, labels?: ConstantLabels): void {
   const registry = new LabeledRegistry(target, labels);
@@ -109,6 +109,6 @@ function counted<L extends 'route' | 'remote'>(
 }
 
 function labelled<L extends string>(label: L, value: string): Readonly<Record<L, string>> {
-  // To the compiler a computed key is any string.
+  // TypeScript types a computed key as any string.
   return { [label]: value } as Readonly<Record<L, string>>;
 }

@@ -8,16 +8,13 @@ import { Worker } from 'node:worker_threads';
 import type { Endpoint } from '@meshgate/core';
 import { bind, LOOPBACK, unbind } from './bind.ts';
 
-/** An address with the promised behaviour until it is disposed of. */
+/** An address that keeps its behaviour until it is disposed of. */
 export interface HeldAddress extends AsyncDisposable {
   /** The address itself. */
   readonly address: Endpoint;
 }
 
-/**
- * A loopback port that keeps refusing connections: an outgoing connection holds it, so that no other process can get it
- * meanwhile.
- */
+/** Returns a loopback port that refuses connections: an outgoing connection occupies it, so that no other process can listen on it. */
 export async function refusingAddress(): Promise<HeldAddress> {
   const server = createServer();
   const accepted = once(server, 'connection') as Promise<[Socket]>;
@@ -30,7 +27,7 @@ export async function refusingAddress(): Promise<HeldAddress> {
   return {
     address,
     async [Symbol.asyncDispose]() {
-      // By a reset, so that the port does not stay in TIME-WAIT.
+      // With a reset, so that the port does not stay in TIME-WAIT.
       holder.resetAndDestroy();
       other.destroy();
       await closed;
@@ -39,20 +36,20 @@ export async function refusingAddress(): Promise<HeldAddress> {
 }
 
 /**
- * A loopback port that never answers: a dial neither succeeds nor fails. Its listener is in a thread that sleeps and so
- * accepts nothing, and its backlog is full: the kernel drops further SYNs, on Linux and on macOS.
+ * Returns a loopback port that never answers: a dial neither succeeds nor fails. Its listener is in a sleeping thread, which accepts
+ * nothing, and its backlog is full: the kernel drops further SYNs, on Linux and on macOS.
  */
 export async function silentAddress(): Promise<HeldAddress> {
   const sleep = new Int32Array(new SharedArrayBuffer(8));
   const listener = new Worker(SLEEPING_LISTENER, { eval: true, workerData: sleep });
   const [port] = (await once(listener, 'message')) as [number];
-  // Only once it has been received: the last message of a thread before it sleeps may not be delivered.
+  // Only after the port was received: the last message of a thread before it sleeps may not be delivered.
   listener.postMessage('sleep');
   while (Atomics.load(sleep, IS_ASLEEP) === 0) await new Promise((resolve) => setImmediate(resolve));
   const address = { host: LOOPBACK.host, port };
   const fillers = Array.from({ length: MORE_THAN_THE_QUEUE_HOLDS }, () => connect(address));
   for (const filler of fillers) filler.on('error', () => undefined);
-  // On loopback each of them has passed the kernel before any of them can be notified.
+  // On loopback, all of them have passed the kernel before any of them can be notified.
   await Promise.any(fillers.map((filler) => once(filler, 'connect')));
   return {
     address,
@@ -66,10 +63,7 @@ export async function silentAddress(): Promise<HeldAddress> {
   };
 }
 
-/**
- * The path of a unix socket that does not exist yet, in its own folder, which is removed when the address is disposed
- * of.
- */
+/** Returns the path of a unix socket that does not exist yet, in its own folder, which is removed with the address. */
 export async function unixAddress(): Promise<HeldAddress> {
   const folder = await mkdtemp(join(tmpdir(), 'meshgate-'));
   return {
@@ -78,10 +72,10 @@ export async function unixAddress(): Promise<HeldAddress> {
   };
 }
 
-// A backlog of 1 holds two connections on Linux. Further ones keep retrying, and take any free place.
+// A backlog of 1 holds two connections on Linux. Further ones keep retrying, and take any free slot.
 const MORE_THAN_THE_QUEUE_HOLDS = 8;
 
-/** Set by the thread, and for it. */
+/** Indexes of flags: set by the thread, and for the thread. */
 const IS_ASLEEP = 0;
 const IS_OVER = 1;
 

@@ -10,7 +10,7 @@ import type { CertificateAuthority, IssuedCertificate } from './certificates.ts'
 import { behave, endsBeforeTls } from './conduct.ts';
 import type { Conduct } from './conduct.ts';
 
-/** A listening server, until it is disposed of, which resets its remaining connections. */
+/** A listening server. Disposing of it resets its remaining connections. */
 export interface TestBackend extends AsyncDisposable {
   readonly name: string;
   /** The address that it listens on. */
@@ -21,47 +21,47 @@ export interface TestBackend extends AsyncDisposable {
   readonly open: number;
   /** Resolves once `count` connections have been accepted in total. */
   untilAccepted(count: number): Promise<void>;
-  /** Resolves once no connection is open; at once when there was none. */
+  /** Resolves when no connection is open. */
   untilIdle(): Promise<void>;
 }
 
-/** A {@link TestBackend} that speaks TLS. */
+/** A {@link TestBackend} with TLS. */
 export interface TlsTestBackend extends TestBackend {
-  /** The `ca` with which a client trusts it (PEM). */
+  /** The `ca` for clients that trust it (PEM). */
   readonly ca: string;
-  /** The requested server names, one per completed handshake; '' where the client sent none. */
+  /** The requested server names, one per completed handshake; '' if the client sent none. */
   readonly serverNames: readonly string[];
 }
 
 /** Settings of a backend. */
 export interface BackendOptions {
-  /** By default any free port of 127.0.0.1. A unix socket or `::1` works, too. */
+  /** Any free port of 127.0.0.1 when absent. May be a unix socket or `::1`. */
   readonly at?: Endpoint;
-  /** By default `echo`. */
+  /** `echo` when absent. */
   readonly conduct?: Conduct;
 }
 
 /** Settings of a TLS backend. */
 export interface TlsBackendOptions extends BackendOptions {
-  /** Issues the certificate. By default a new authority. */
+  /** Issues the certificate. A new authority when absent. */
   readonly authority?: CertificateAuthority;
   /** Used instead of a certificate for the backend's name, issued by `authority`. */
   readonly identity?: IssuedCertificate;
   /** Protocols accepted by ALPN, in order of preference. */
   readonly alpn?: readonly string[];
-  /** Requires a client certificate from this authority (PEM). By default it requests none. */
+  /** Requires a client certificate from this authority (PEM). None is requested when absent. */
   readonly clientCa?: string;
-  /** Oldest TLS version accepted; Node's own default when absent. */
+  /** Minimum TLS version; Node's default when absent. */
   readonly minVersion?: SecureVersion;
-  /** Newest TLS version accepted; Node's own default when absent. */
+  /** Maximum TLS version; Node's default when absent. */
   readonly maxVersion?: SecureVersion;
 }
 
-/** A TLS server whose certificate is for `name`, and which responds with it: the target of a route. */
+/** Starts a TLS server with a certificate for `name`, whose responses contain that name: the target of a route. */
 export async function tlsBackend(name: string, options: TlsBackendOptions = {}): Promise<TlsTestBackend> {
   const { conduct = ECHO, authority = certificateAuthority(`authority of ${name}`) } = options;
   const serverNames: string[] = [];
-  // By the client's port: TLS does not expose its TCP connection, and only that one can be reset.
+  // By the client's port: TLS does not expose its TCP connection, which is the one to reset.
   const raws = new Map<number | undefined, Socket>();
   const tls = createTlsServer(tlsOptions(name, authority, options));
   tls.on('secureConnection', (socket) => {
@@ -81,7 +81,7 @@ export async function tlsBackend(name: string, options: TlsBackendOptions = {}):
   return Object.assign(backend, { ca: authority.certificate, serverNames });
 }
 
-/** A server without TLS. */
+/** Starts a server without TLS. */
 export function tcpBackend(name: string, options: BackendOptions = {}): Promise<TestBackend> {
   const { conduct = ECHO } = options;
   return listen(name, options, (socket) => behave(conduct, socket, name, socket));
@@ -115,7 +115,7 @@ async function listen(
   return new ListeningBackend(name, address, server, sockets);
 }
 
-/** The connections of a server, and waiters for their number. */
+/** The connections of a server, with waits for their number. */
 class ConnectionCount {
   readonly sockets = new Set<Socket>();
   readonly #changes = new Changes();
@@ -136,7 +136,7 @@ class ConnectionCount {
   #onConnection(socket: Socket): void {
     this.#accepted += 1;
     this.sockets.add(socket);
-    // A reset by the peer is caused by the test, and reported by its own end of the stream.
+    // A reset by the peer is intended by the test, and reported by that end of the stream.
     socket.on('error', () => undefined);
     socket.once('close', () => {
       this.sockets.delete(socket);

@@ -18,7 +18,7 @@ import {
   TimeType,
 } from 'pkijs';
 
-/** Validity of a certificate. By default from an hour ago, for clock skew, for a day. */
+/** Validity period of a certificate: one day, beginning an hour ago because of clock skew, when absent. */
 export interface Validity {
   /** An hour ago when absent. */
   readonly notBefore?: Date;
@@ -28,48 +28,51 @@ export interface Validity {
 
 /** Contents of a leaf certificate. */
 export interface LeafOptions extends Validity {
-  /** Common name of the subject. By default the first DNS name; an empty subject when there is none, as in Consul's leaves. */
+  /** Common name of the subject. The first DNS name when absent; an empty subject without any, as in Consul's leaves. */
   readonly commonName?: string;
-  /** Subject alternative names of type `dNSName`, wildcards as written (`*.example.com`). By default none. */
+  /** Subject alternative names of type `dNSName`, including wildcards (`*.example.com`). None when absent. */
   readonly dnsNames?: readonly string[];
-  /** For example a SPIFFE ID: `spiffe://TRUST_DOMAIN/ns/default/dc/dc1/svc/web`. */
+  /**
+   * Subject alternative names of type `uniformResourceIdentifier`, for example a SPIFFE ID:
+   * `spiffe://TRUST_DOMAIN/ns/default/dc/dc1/svc/web`.
+   */
   readonly uris?: readonly string[];
-  /** IPv4 or IPv6 addresses as strings. */
+  /** Subject alternative names of type `iPAddress`: IPv4 or IPv6 addresses. */
   readonly addresses?: readonly string[];
-  /** Its extended key usage. By default both, as a mesh proxy is server and client. */
+  /** Extended key usage. Both when absent, since a mesh proxy is server and client. */
   readonly usage?: readonly ('server' | 'client')[];
 }
 
-/** Contents of a root. */
+/** Contents of a root certificate. */
 export interface AuthorityOptions extends Validity {
-  /** For example its trust domain, as in Consul's roots: `spiffe://TRUST_DOMAIN`. */
+  /** Subject alternative names, for example the trust domain as in Consul's roots: `spiffe://TRUST_DOMAIN`. */
   readonly uris?: readonly string[];
 }
 
-/** A leaf with its key, in PEM, as `node:tls` takes them. */
+/** A leaf certificate with its key, in PEM, as `node:tls` accepts them. */
 export interface IssuedCertificate {
   /** The leaf alone. */
   readonly certificate: string;
-  /** The leaf, then each intermediate up to the root, which is left out: a server's `cert`. */
+  /** The leaf, then each intermediate, without the root: a server's `cert`. */
   readonly chain: string;
-  /** PKCS #8. */
+  /** Private key, in PKCS #8. */
   readonly privateKey: string;
 }
 
-/** A throw-away certificate authority. Its key exists only in this process, unless it is exported. */
+/** A throw-away certificate authority. Its key only exists in this process, unless it is exported. */
 export interface CertificateAuthority {
   readonly name: string;
-  /** Its own certificate, in PEM. That of a root is a peer's `ca`. */
+  /** Its own certificate, in PEM. The certificate of a root is a peer's `ca`. */
   readonly certificate: string;
-  /** PKCS #8: for programs that issue certificates in its name. */
+  /** Private key, in PKCS #8: for programs that issue certificates in its name. */
   readonly privateKey: string;
   /** Issues a leaf with its own key. */
   issue(options: LeafOptions): IssuedCertificate;
-  /** An intermediate below this authority. Certificates that it issues include it in `chain`. */
+  /** Creates an intermediate authority. Certificates that it issues include it in `chain`. */
   intermediate(name: string, validity?: Validity): CertificateAuthority;
 }
 
-/** A new root with its own key: ECDSA on P-256, as in Consul's built-in authority. */
+/** Creates a root with its own key: ECDSA on P-256, like Consul's built-in CA. */
 export function certificateAuthority(name: string, options: AuthorityOptions = {}): CertificateAuthority {
   const keys = newKeys();
   const root = { name, keys };
@@ -87,7 +90,7 @@ interface Signer {
   readonly keys: Keys;
 }
 
-/** The contents to sign. */
+/** The contents to be signed. */
 interface Template extends Validity {
   readonly commonName: string | undefined;
   readonly keys: Keys;
@@ -97,7 +100,7 @@ interface Template extends Validity {
 interface AuthorityParts {
   readonly keys: Keys;
   readonly certificate: string;
-  /** The certificates between a leaf of this authority and the root, its own first; empty for the root. */
+  /** Certificates between a leaf of this authority and the root, its own first; empty for the root. */
   readonly below: readonly string[];
 }
 
@@ -126,7 +129,7 @@ function newKeys(): Keys {
   return generateKeyPairSync('ec', { namedCurve: 'P-256' });
 }
 
-/** RFC 5280: a certificate of version 3, in PEM. */
+/** Creates and signs a certificate of version 3 (RFC 5280). @returns PEM */
 function certify(signer: Signer, template: Template): string {
   const { notBefore = hoursFromNow(-1), notAfter = hoursFromNow(24) } = template;
   const certificate = new Certificate({
@@ -205,7 +208,7 @@ function alternativeNames({ dnsNames = [], uris = [], addresses = [] }: LeafOpti
   ];
 }
 
-/** Critical when it is the only identification of the subject (RFC 5280, section 4.2.1.6). */
+/** Critical if it is the only identification of the subject (RFC 5280, section 4.2.1.6). */
 function alternativeNameExtension(names: readonly GeneralName[], critical: boolean): Extension {
   const extnValue = new AltName({ altNames: [...names] }).toSchema().toBER();
   return new Extension({ extnID: SUBJECT_ALTERNATIVE_NAME, critical, extnValue });
@@ -250,12 +253,12 @@ function ecdsaWithSha256(): AlgorithmIdentifier {
   return new AlgorithmIdentifier({ algorithmId: ECDSA_WITH_SHA256 });
 }
 
-/** RFC 5280, section 4.1.2.5: from 2050 on, years have four digits. */
+/** Encodes a time. From 2050 on, years have four digits (RFC 5280, section 4.1.2.5). */
 function time(value: Date): Time {
   return new Time({ type: value.getUTCFullYear() < 2050 ? TimeType.UTCTime : TimeType.GeneralizedTime, value });
 }
 
-/** Positive, and large enough to be unique (RFC 5280, section 4.1.2.2). */
+/** Returns a positive number that is large enough to be unique (RFC 5280, section 4.1.2.2). */
 function serialNumber(): Integer {
   return new Integer({ valueHex: exactBuffer(Uint8Array.of(1, ...randomBytes(15))) });
 }
@@ -263,7 +266,7 @@ function serialNumber(): Integer {
 function addressBytes(address: string): Uint8Array {
   if (isIP(address) === 4) return Uint8Array.from(address.split('.').map(Number));
   if (isIP(address) !== 6) throw new Error(`expected an IP address, found '${address}'`);
-  // The URL parser accepts every notation, and writes four groups of zeros as '::' at most once.
+  // The URL parser accepts every notation, and shortens zeros to '::' at most once.
   const [left = '', right] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::');
   const head = groups(left);
   const tail = groups(right ?? '');
@@ -275,7 +278,7 @@ function groups(text: string): readonly number[] {
   return text === '' ? [] : text.split(':').map((group) => Number.parseInt(group, 16));
 }
 
-/** The bytes in their own buffer: Node's are views of a larger one. */
+/** Copies the bytes into their own buffer, since Node's are views of a larger one. */
 function exactBuffer(bytes: Uint8Array): ArrayBuffer {
   return new Uint8Array(bytes).buffer;
 }

@@ -1,13 +1,13 @@
-/** Lets several waiters wait for a condition, each for its own. */
+/** Lets any number of waiters wait, each for its own condition. */
 export class Changes {
   readonly #checks = new Set<() => void>();
 
-  /** Something has changed: all waiters check again. */
+  /** Makes all waiters check their conditions. */
   announce(): void {
     for (const check of this.#checks) check();
   }
 
-  /** The result of `find`, called now and after each change until it is defined. Rejects with what `find` throws. */
+  /** Resolves with the result of `find`, called now and after each change until it is defined. Rejects with what `find` throws. */
   until<Found>(find: () => Found | undefined): Promise<Found> {
     return new Promise((resolve, reject) => {
       const check = (): void => {

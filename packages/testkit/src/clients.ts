@@ -15,47 +15,41 @@ export async function rawClient(to: Endpoint, options: PeerOptions = {}): Promis
 
 /** Settings of a {@link TlsClient}. */
 export interface TlsClientOptions extends PeerOptions {
-  /**
-   * The server's certificate must be issued by one of these authorities (PEM). By default it is reported and not
-   * verified.
-   */
+  /** Authorities that the server's certificate must be issued by (PEM). When absent, the certificate is reported but not verified. */
   readonly ca?: string | readonly string[];
   /** Protocols offered by ALPN. */
   readonly alpn?: readonly string[];
   /** The client's own certificate chain and key (PEM), for mutual TLS. */
   readonly identity?: { readonly chain: string; readonly privateKey: string };
-  /** Oldest TLS version offered; Node's own default when absent. */
+  /** Minimum TLS version; Node's default when absent. */
   readonly minVersion?: SecureVersion;
-  /** Newest TLS version offered; Node's own default when absent. */
+  /** Maximum TLS version; Node's default when absent. */
   readonly maxVersion?: SecureVersion;
-  /** The session of an earlier client, to resume. */
+  /** Session of an earlier client, to be resumed. */
   readonly session?: Buffer;
 }
 
 /** A TLS client after its handshake. */
 export interface TlsClient extends Peer {
-  /** What the server negotiated by ALPN; `undefined` when nothing. */
+  /** Protocol negotiated by ALPN, if any. */
   readonly alpn: string | undefined;
   /** `TLSv1.3` or `TLSv1.2`. */
   readonly protocol: string;
-  /** Common name of the server's certificate: for a {@link tlsBackend} its name. */
+  /** Common name of the server's certificate: the name of a {@link tlsBackend}. */
   readonly serverCertificateName: string;
   /** The server's certificate, as `node:tls` describes it. */
   readonly serverCertificate: PeerCertificate;
-  /** Whether an earlier session was resumed. */
+  /** Whether a session was resumed. */
   readonly resumed: boolean;
-  /** Sends `text` and resolves with as many received bytes: the response of an echo. */
+  /** Sends `text` and resolves with the same number of received bytes: the response of an echo. */
   echo(text: string): Promise<string>;
-  /**
-   * Sends a GET request and resolves with the response body. The backends of this package respond with their name, and
-   * finish.
-   */
+  /** Sends a GET request and resolves with the response body. The backends of this package respond with their name, and finish. */
   get(path?: string): Promise<string>;
 }
 
 /**
- * Connects to `to`, a proxy or the server itself, and requests `serverName`. Resolves after the handshake; rejects with
- * the system's or OpenSSL's error when it fails.
+ * Connects to `to`, a proxy or the server itself, and requests `serverName`. Resolves after the handshake; rejects with the system's or
+ * OpenSSL's error if it fails.
  *
  * @param serverName sent in the ClientHello; `undefined` omits the extension
  */

@@ -1,23 +1,20 @@
 import type { Socket } from 'node:net';
 
-/** How a backend treats each of its connections. */
+/** Behaviour of a backend on each of its connections. */
 export type Conduct =
-  /**
-   * Echoes what it receives and finishes when the peer has; responds to an HTTP GET with the backend's name, and
-   * finishes.
-   */
+  /** Echoes received bytes, and finishes after the peer; responds to an HTTP GET with the backend's name, and finishes. */
   | { readonly kind: 'echo' }
-  /** Reads everything, sends nothing, and finishes when the peer has. */
+  /** Reads everything, sends nothing, and finishes after the peer. */
   | { readonly kind: 'sink' }
   /** Sends `bytes` zeros as fast as possible, finishes, and reads everything. */
   | { readonly kind: 'source'; readonly bytes: number }
   /** Finishes its own direction at once, and reads until the peer has finished. */
   | { readonly kind: 'finish-first' }
-  /** Reads until the peer has finished, then echoes everything, and finishes. */
+  /** Reads until the peer has finished, then sends everything back, and finishes. */
   | { readonly kind: 'answer-last' }
-  /** Echoes what it receives, and never finishes, not even when the peer does. */
+  /** Echoes received bytes, and never finishes, even if the peer does. */
   | { readonly kind: 'linger' }
-  /** Accepts and never responds nor reads: not even a TLS handshake takes place. */
+  /** Accepts, but neither reads nor responds: not even a TLS handshake takes place. */
   | { readonly kind: 'hang' }
   /** Resets once `afterBytes` bytes have arrived, not counting the handshake; 0 resets on accept, before any handshake. */
   | { readonly kind: 'reset'; readonly afterBytes: number };
@@ -28,7 +25,7 @@ export function endsBeforeTls(conduct: Conduct): boolean {
 }
 
 /**
- * Makes `socket` behave so, until it closes.
+ * Applies `conduct` to `socket`, until it closes.
  *
  * @param name the response to a GET
  * @param raw the TCP connection under `socket`, or `socket` itself

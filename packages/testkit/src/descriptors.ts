@@ -1,6 +1,6 @@
 import { readdirSync, readlinkSync } from 'node:fs';
 
-/** Open descriptors of this process by kind, as the kernel names them: `pipe`, `socket`, `anon_inode` … */
+/** Returns the number of open descriptors of this process by kind, in the kernel's terms: `pipe`, `socket`, `anon_inode` … */
 export function descriptorsByKind(): Readonly<Record<string, number>> {
   const counts: Record<string, number> = {};
   for (const fd of readdirSync('/proc/self/fd')) {
@@ -15,7 +15,7 @@ function kindOf(fd: string): string | undefined {
     const target = readlinkSync(`/proc/self/fd/${fd}`);
     return target.startsWith('/') ? 'file' : target.slice(0, target.indexOf(':'));
   } catch {
-    // The one that listed the folder is closed by now.
+    // The descriptor that listed the folder is closed by now.
     return undefined;
   }
 }

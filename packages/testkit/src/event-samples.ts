@@ -16,8 +16,8 @@ import type { EventOf } from './recorder.ts';
 export type EventSamples = { readonly [Type in ProxyEvent['type']]: EventOf<Type> };
 
 /**
- * One event of each type, all about the connection `id`, with every field filled in: for tests of observers. The
- * compiler keeps it complete.
+ * Returns one event of each type, all about the connection `id`, with every field set, for tests of observers. The compiler requires every
+ * type.
  */
 export function eventSamples(id = 'c1'): EventSamples {
   const connection = sampleAccepted(id);
@@ -39,13 +39,13 @@ export function eventSamples(id = 'c1'): EventSamples {
   };
 }
 
-/** An accepted connection. */
+/** Returns an accepted connection. */
 export function sampleAccepted(id = 'c1'): Accepted {
   const remote = { host: '192.0.2.7', port: 50123 };
   return { id, listener: 'default', remote, local: { host: '192.0.2.1', port: 443 }, at: 1_000 };
 }
 
-/** A TLS 1.3 hello for `serverName`. */
+/** Returns a TLS 1.3 hello for `serverName`. */
 export function sampleHello(serverName = 'api.example.com'): Hello {
   return {
     protocol: 'tls',
@@ -151,7 +151,7 @@ function sampleUpstream(): Upstream {
   };
 }
 
-/** An observer does not use the bytes. */
+/** Returns a connection whose methods fail: an observer must not use it. */
 function unusable(local: Endpoint): Connection {
   const refuse = (): Promise<never> => Promise.reject(new Error('expected an observer not to use the connection'));
   return { remote: BACKEND, local, onReset: undefined, read: refuse, write: refuse, destroy: () => undefined };

@@ -2,13 +2,13 @@ import type { MetricLabels, Plugin, PluginHost, PluginMetric, ProcessRole, Route
 import { indexRoutes, PartsCollector, RouteTable } from '@meshgate/core/parts';
 import type { HostServices, PluginParts } from '@meshgate/core/parts';
 
-/** How a test configures the gateway of a plugin. */
+/** Settings of a {@link FakeHost}. */
 export interface FakeHostOptions {
-  /** The plugin's name, for admin paths and messages; `plugin` when absent. */
+  /** Name of the plugin in admin paths and messages; `plugin` when absent. */
   readonly plugin?: string;
-  /** `/` when absent. */
+  /** Value of `host.baseDir`; `/` when absent. */
   readonly baseDir?: string;
-  /** `single` when absent. */
+  /** Value of `host.process`; `single` when absent. */
   readonly process?: ProcessRole;
   /** Value of `host.routes`; empty when absent. */
   readonly routes?: readonly Route[];
@@ -20,27 +20,27 @@ export interface PluginLogLine {
   readonly level: 'debug' | 'info' | 'warn' | 'error';
   /** Its message. */
   readonly message: string;
-  /** Its fields; empty when there are none. */
+  /** Its fields; empty if there are none. */
   readonly facts: Readonly<Record<string, unknown>>;
 }
 
-/** A gateway's host without a gateway: accepts and refuses what a real one does, and exposes it to a test. */
+/** A plugin host without a gateway: accepts and refuses the same parts as a real one, and exposes them to a test. */
 export interface FakeHost {
-  /** For the plugin. */
+  /** The host to install a plugin with. */
   readonly host: PluginHost;
-  /** What was added. */
+  /** The parts that were added. */
   readonly parts: PluginParts;
   /** Log lines, in order. */
   readonly lines: readonly PluginLogLine[];
-  /** The last warning; `undefined` when it was cleared. */
+  /** The last warning; `undefined` if it was cleared. */
   readonly warning: string | undefined;
-  /** Installs a plugin as a gateway does: awaits it, and refuses later additions. Rejects with what the plugin throws. */
+  /** Installs a plugin as a gateway does: awaits it, and then refuses further parts. Rejects with the plugin's error. */
   install(plugin: Plugin, config?: unknown): Promise<PluginParts>;
-  /** The value of a metric, by the plugin's name for it; 0 when there is none. */
+  /** Returns the value of a metric, by the plugin's name for it; 0 if there is none. */
   metric(name: string, labels?: MetricLabels): number;
 }
 
-/** A new host. */
+/** Creates a host. */
 export function fakeHost(options: FakeHostOptions = {}): FakeHost {
   const collector = new PartsCollector();
   const lent = new LentToTests(options);

@@ -2,43 +2,31 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 
-/**
- * Contents of a ClientHello. Every field has a default that a real client would choose; all bytes are the same in each
- * call.
- */
+/** Contents of a ClientHello. Every field has a default that real clients use; equal options give equal bytes. */
 export interface ClientHelloOptions {
-  /**
-   * The host name in the `server_name` extension; bytes are sent as they are, so that they may be invalid. Absent: no
-   * extension.
-   */
+  /** Host name in the `server_name` extension; bytes are sent unchanged, and may be invalid. Absent: no extension. */
   readonly serverName?: string | Uint8Array;
   /** The complete list of the `server_name` extension, instead of `serverName`: several names, other types, or none. */
   readonly serverNames?: readonly ServerNameEntry[];
   /** Protocols of the ALPN extension. Absent: no extension. */
   readonly alpn?: readonly string[];
-  /** Versions in `supported_versions`, by default TLS 1.3 and 1.2; `absent` omits the extension. */
+  /** Versions in `supported_versions`; TLS 1.3 and 1.2 by default; `absent` omits the extension. */
   readonly versions?: readonly number[] | 'absent';
-  /** The legacy version field, by default TLS 1.2 as RFC 8446, 4.1.2 requires. */
+  /** The legacy version field; TLS 1.2 by default, as required by RFC 8446, 4.1.2. */
   readonly legacyVersion?: number;
-  /**
-   * Adds GREASE values (RFC 8701) where browsers do: ciphers, groups, key shares, versions, a first and a late
-   * extension.
-   */
+  /** Adds GREASE values (RFC 8701) in the same fields as browsers: ciphers, groups, key shares, versions, a first and a late extension. */
   readonly grease?: boolean;
-  /**
-   * Entries of `key_share`, by default X25519 alone; `[X25519_MLKEM768, X25519]` makes a hello larger than one TCP
-   * segment.
-   */
+  /** Entries of `key_share`; X25519 alone by default. `[X25519_MLKEM768, X25519]` makes a hello larger than one TCP segment. */
   readonly keyShares?: readonly KeyShare[];
-  /** The legacy session id: 0 to 32 bytes by RFC 8446; by default 32, as in its compatibility mode. */
+  /** Length of the legacy session id: RFC 8446 allows 0 to 32 bytes; 32 by default, as in its compatibility mode. */
   readonly sessionIdBytes?: number;
-  /** By default those of TLS 1.3 and some of 1.2. */
+  /** The cipher suites of TLS 1.3 and some of 1.2 by default. */
   readonly cipherSuites?: readonly number[];
-  /** Pads the handshake message to this many bytes, including its header (RFC 7685), when it is shorter by 4 or more. */
+  /** Pads the handshake message to this many bytes, including its header (RFC 7685), if it is at least 4 bytes shorter. */
   readonly padToBytes?: number;
   /**
-   * Encrypted ClientHello: `outer` as a client sends it, `inner` as a client-facing server forwards it (RFC 9849,
-   * section 5).
+   * Encrypted ClientHello: `outer` in the form sent by clients, `inner` in the form forwarded by client-facing servers (RFC 9849, section
+   * 5).
    */
   readonly ech?: 'outer' | 'inner';
   /** Offers early data, with the required pre-shared key. */
@@ -53,20 +41,20 @@ export interface ClientHelloOptions {
 
 /** One entry of the server name list. */
 export interface ServerNameEntry {
-  /** 0 is `host_name`; no other has been assigned. */
+  /** 0 is `host_name`; no other type has been assigned. */
   readonly type: number;
   readonly name: string | Uint8Array;
 }
 
-/** An extension by its number, and the bytes after its length. */
+/** An extension. */
 export interface Extension {
   /** Number in IANA's registry "TLS ExtensionType Values"; 0 to 65535. */
   readonly type: number;
-  /** The bytes after its length. */
+  /** The bytes after the length field. */
   readonly body: Uint8Array;
 }
 
-/** A key share: only its length matters here. */
+/** A key share: only its length matters, its contents are filler. */
 export interface KeyShare {
   /** Number of the group in IANA's registry "TLS Supported Groups". */
   readonly group: number;
@@ -74,14 +62,14 @@ export interface KeyShare {
   readonly bytes: number;
 }
 
-/** The share that every client sends. */
+/** The share of every client. */
 export const X25519: KeyShare = { group: 0x001d, bytes: 32 };
-/** The hybrid post-quantum share of current browsers: the public key of ML-KEM-768 and one of X25519. */
+/** The hybrid post-quantum share of current browsers: public keys of ML-KEM-768 and X25519. */
 export const X25519_MLKEM768: KeyShare = { group: 0x11ec, bytes: 1184 + 32 };
 
 /**
- * A ClientHello as a handshake message: a four-byte header, then the hello (RFC 8446, 4.1.2), without a record. {@link
- * inRecords} turns it into wire format.
+ * Builds a ClientHello as a handshake message: a four-byte header, then the hello (RFC 8446, 4.1.2), without a record. {@link inRecords}
+ * converts it to the wire format.
  */
 export function clientHello(options: ClientHelloOptions = {}): Uint8Array {
   const message = build(options, undefined);
@@ -90,8 +78,8 @@ export function clientHello(options: ClientHelloOptions = {}): Uint8Array {
 }
 
 /**
- * A handshake message in records of `size` bytes each, without their headers; the last as long as needed. By default as
- * few records as possible. The version in their headers is 0x0301, as clients choose it (RFC 8446, 5.1).
+ * Splits a handshake message into records with `size` bytes each, not counting their headers; as few records as possible by default. Their
+ * version is 0x0301, as chosen by clients (RFC 8446, 5.1).
  */
 export function inRecords(message: Uint8Array, size: number = MAX_FRAGMENT_BYTES): Uint8Array {
   const records: Uint8Array[] = [];
@@ -101,25 +89,25 @@ export function inRecords(message: Uint8Array, size: number = MAX_FRAGMENT_BYTES
   return join(records);
 }
 
-/** One record of any type and contents. */
+/** Builds one record of any type and contents. */
 export function record(type: number, fragment: Uint8Array, version = 0x0301): Uint8Array {
   return join([uint8(type), uint16(version), vector16(fragment)]);
 }
 
-/** Every proper, non-empty prefix of `bytes`, the shortest first. */
+/** Yields every proper, non-empty prefix of `bytes`, the shortest first. */
 export function* everyPrefix(bytes: Uint8Array): Generator<Uint8Array, void, void> {
   for (let length = 1; length < bytes.length; length++) yield bytes.subarray(0, length);
 }
 
-/** Every split of `bytes` into two non-empty pieces. */
+/** Yields every split of `bytes` into two non-empty pieces. */
 export function* everySplit(bytes: Uint8Array): Generator<readonly [Uint8Array, Uint8Array], void, void> {
   for (const head of everyPrefix(bytes)) yield [head, bytes.subarray(head.length)];
 }
 
 /**
- * Records the first bytes of a real client: listens on a free port of 127.0.0.1, has `start` make a client connect
- * there, and reads until its hello is complete. The client's connection is then closed; the caller handles the rest.
- * Rejects when the client closes too early, or with what `start` throws.
+ * Records the first bytes of a real client: listens on a free port of 127.0.0.1, calls `start`, which must make a client connect to it, and
+ * reads until the hello is complete. The client's connection is then closed; the caller handles the rest. Rejects if the client closes too
+ * early, or with an error of `start`.
  */
 export async function recordHello(start: (port: number) => void): Promise<Uint8Array> {
   const server = createServer();
@@ -147,9 +135,9 @@ const TLS12 = 0x0303;
 const TLS13 = 0x0304;
 // TLS_AES_128_GCM_SHA256, two more of TLS 1.3, and four of TLS 1.2 with ECDHE.
 const CIPHER_SUITES = [0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030];
-// ECDSA on P-256 with SHA-256, and the two usual ones of RSA.
+// ECDSA on P-256 with SHA-256, and the two usual RSA schemes.
 const SIGNATURES = [0x0403, 0x0804, 0x0401];
-// Two of RFC 8701's sixteen, so that the first and the late extension differ as required.
+// Two of the sixteen values of RFC 8701, so that the first and the late extension differ as required.
 const GREASE = 0x3a3a;
 const GREASE_LAST = 0xeaea;
 
@@ -233,7 +221,7 @@ function encryptedHello(kind: 'outer' | 'inner'): Extension {
   return { type: ENCRYPTED_CLIENT_HELLO, body: kind === 'inner' ? uint8(1) : join(outer) };
 }
 
-/** RFC 8446, 4.2.11: one ticket with its age, and one binder of SHA-256's size. */
+/** RFC 8446, 4.2.11: one ticket with its age, and one binder with the size of SHA-256. */
 function preSharedKey(): Extension {
   const identity = join([vector16(filler(192)), filler(4)]);
   return { type: PRE_SHARED_KEY, body: join([vector16(identity), vector16(vector8(filler(32)))]) };
@@ -249,7 +237,7 @@ function toBytes(text: string | Uint8Array): Uint8Array {
 
 const NOTHING = new Uint8Array(0);
 
-/** Fixed bytes in place of random ones, so that a failing test can be repeated. */
+/** Returns fixed bytes instead of random ones, so that a failing test can be repeated. */
 function filler(length: number): Uint8Array {
   return Uint8Array.from({ length }, (_, index) => (index * 151 + length) & 0xff);
 }

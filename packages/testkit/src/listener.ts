@@ -5,21 +5,21 @@ import { bind, LOOPBACK, unbind } from './bind.ts';
 import { peer } from './peer.ts';
 import type { Peer, PeerOptions } from './peer.ts';
 
-/** A listener that hands each accepted connection to the test. Disposing of it closes these, too. */
+/** A listener that passes each accepted connection to the test. Disposing of it closes these, too. */
 export interface PeerListener extends AsyncDisposable {
   /** The address that it listens on. */
   readonly address: Endpoint;
-  /** The next connection, in the order of arrival: one that is already waiting, or the next to arrive. */
+  /** Resolves with the next connection, in order of arrival: a waiting one, or the next to arrive. */
   accept(): Promise<Peer>;
 }
 
 /** Settings of a {@link PeerListener}. */
 export interface PeerListenerOptions extends PeerOptions {
-  /** By default any free port of 127.0.0.1. */
+  /** Any free port of 127.0.0.1 when absent. */
   readonly at?: Endpoint;
 }
 
-/** Listens, without TLS, for connections whose server side the test plays itself. */
+/** Listens, without TLS, for connections whose server side the test controls. */
 export async function peerListener(options: PeerListenerOptions = {}): Promise<PeerListener> {
   const server = createServer({ allowHalfOpen: true, noDelay: true });
   const accepted: Peer[] = [];

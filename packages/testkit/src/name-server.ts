@@ -7,10 +7,7 @@ import { isIPv6 } from 'node:net';
 
 /** The response of a {@link nameServer} for one record type of one name. */
 export type NameAnswer =
-  /**
-   * Addresses, with the time to live in seconds. Responses that exceed a packet are fetched over TCP. `via`: a chain of
-   * canonical names (`CNAME`).
-   */
+  /** Addresses, with a time to live in seconds. Truncated responses are fetched over TCP. `via`: a chain of canonical names (`CNAME`). */
   | {
       readonly addresses: readonly string[];
       readonly ttl?: number;
@@ -25,19 +22,16 @@ export type NameAnswer =
   /** Never responds. */
   | 'drop';
 
-/**
- * By name, in lower case without a trailing dot, and family. An unlisted name does not exist; an unlisted family is
- * `none`.
- */
+/** Records by name, in lower case without a trailing dot, and family. An unlisted name does not exist; an unlisted family is `none`. */
 export type Zone = Readonly<Record<string, { readonly A?: NameAnswer; readonly AAAA?: NameAnswer }>>;
 
 /** A name server on loopback, for tests of its clients. */
 export interface NameServer extends AsyncDisposable {
-  /** In the form of resolv.conf: `[127.0.0.1]:PORT`. */
+  /** Its address in the format of resolv.conf: `[127.0.0.1]:PORT`. */
   readonly server: string;
-  /** Every query so far, `A db.example`, in order; including those over TCP. */
+  /** Every query so far, such as `A db.example`, in order, including those over TCP. */
   readonly queries: readonly string[];
-  /** Resolves when `question` has been received `times` times; at once if it has been already. */
+  /** Resolves when `question` has been received `times` times in total. */
   queried(question: string, times?: number): Promise<void>;
   /** Replaces its records. */
   serve(zone: Zone): void;
@@ -95,7 +89,7 @@ export async function nameServer(zone: Zone = {}): Promise<NameServer> {
   }
 }
 
-/** The port that the system chose for TCP may be in use for UDP: then another is tried. */
+/** Binds one port for UDP and TCP. The port that the system selected for TCP may be in use for UDP: another is then tried. */
 async function bound(): Promise<{ udp: UdpSocket; tcp: Server; port: number }> {
   for (;;) {
     const tcp = createServer().listen(0, HOST);
@@ -113,7 +107,7 @@ async function bound(): Promise<{ udp: UdpSocket; tcp: Server; port: number }> {
   }
 }
 
-/** The only question of a query, and its end offset. */
+/** Parses the only question of a query, with its end offset. */
 function question(query: Buffer): { name: string; type: 'A' | 'AAAA' | undefined; end: number } {
   const labels: string[] = [];
   let at = HEADER_BYTES;
@@ -140,7 +134,7 @@ function message(query: Buffer, logged: Exclude<NameAnswer, 'drop'>, over: 'udp'
   return Buffer.concat([header, query.subarray(HEADER_BYTES), ...records]);
 }
 
-/** The name of the question, as a compression pointer. */
+/** Compression pointer to the name of the question. */
 const QUESTION = uint16(0xc0_0c);
 const CNAME = 5;
 

@@ -4,14 +4,14 @@ import { describe } from './runner.ts';
 export type DeclareSuite = (name: string, suite: () => void) => void;
 
 /**
- * `describe` for a suite that requires something that not every machine has: a binary, a privilege, an operating
- * system. Where it is missing, the tests are skipped under a name that says why.
+ * Returns `describe` for a suite with a requirement that not every machine meets: a binary, a privilege, an operating system. If it is
+ * missing, the tests are skipped, with the reason in the name.
  *
- * A machine that must have it lists it in the environment variable `MESHGATE_TEST_REQUIRE`, separated by commas.
+ * A machine that must meet it lists it in the environment variable `MESHGATE_TEST_REQUIRE`, separated by commas.
  *
- * @param capability the requirement, in one word, as it appears in that list
- * @param available `true`, or the reason why it is not: lower case, no full stop
- * @throws Error when it is missing although the machine must have it
+ * @param capability the requirement in one word, as in that list
+ * @param available `true`, or the reason why it is missing: lower case, no full stop
+ * @throws Error if it is missing although the machine must meet it
  */
 export function needs(capability: string, available: true | string): DeclareSuite {
   if (available === true) return describe;

@@ -3,44 +3,43 @@ import type { Socket } from 'node:net';
 import type { Endpoint } from '@meshgate/core';
 import { Changes } from './changes.ts';
 
-/** How a stream ended, as seen by one end. */
+/** How a stream ended, from the point of view of one end. */
 export type Ending =
-  /** The other end finished in order (FIN, or `close_notify`), and so did this one. */
+  /** Both ends finished normally (FIN, or `close_notify`). */
   | { readonly kind: 'finished' }
-  /** The other end reset it (RST), or it was lost otherwise; `error.code` is the system's. */
+  /** The other end reset the stream (RST), or it was lost otherwise; `error.code` is the system's. */
   | { readonly kind: 'lost'; readonly error: NodeJS.ErrnoException }
-  /** This end closed or reset it before the other had finished. */
+  /** This end closed or reset the stream before the other had finished. */
   | { readonly kind: 'left' };
 
 /**
- * One end of a byte stream under a test's control: a client, or a connection that a listener accepted. It reads
- * continuously, so that it learns at once how the stream ends; received bytes are buffered until they are requested.
- * {@link Peer.pause} makes it slow.
+ * One end of a byte stream under a test's control: a client, or an accepted connection. It reads continuously, so that it detects the end
+ * at once; received bytes are buffered until they are requested. {@link Peer.pause} makes it a slow reader.
  */
 export interface Peer extends AsyncDisposable {
-  /** This end. */
+  /** Address of this end. */
   readonly local: Endpoint;
-  /** The other end. */
+  /** Address of the other end. */
   readonly remote: Endpoint;
   /** Bytes received so far, requested or not. */
   readonly bytesReceived: number;
-  /** Resolves when the system has accepted all of it; rejects when the stream is lost before. Strings are sent as UTF-8. */
+  /** Resolves when the system has accepted all bytes; rejects if the stream is lost before. Strings are sent as UTF-8. */
   send(bytes: Uint8Array | string): Promise<void>;
-  /** Sends each piece after the system has accepted the previous one and the event loop has turned: as separate segments. */
+  /** Sends each piece after the system has accepted the previous one and the event loop has turned, so that they are separate segments. */
   sendInPieces(pieces: Iterable<Uint8Array>): Promise<void>;
-  /** The next `count` bytes. Rejects when the stream ends before, with what was received. */
+  /** Resolves with the next `count` bytes. Rejects if the stream ends before, with the bytes received. */
   receive(count: number): Promise<Buffer>;
-  /** All unrequested bytes, up to the end of the other end's stream. Rejects when the stream is lost. */
+  /** Resolves with all unrequested bytes up to the end of the stream. Rejects if the stream is lost. */
   receiveAll(): Promise<Buffer>;
-  /** Stops reading, which applies backpressure. A stream that is not read cannot detect that it was lost. */
+  /** Stops reading, which applies backpressure. A loss of the stream is not detected meanwhile. */
   pause(): void;
   /** Resumes reading. */
   resume(): void;
   /** Finishes the sending direction (FIN); the other one stays open. */
   end(): void;
-  /** Ends both directions with a reset (RST). A unix socket, which has no reset, is closed. */
+  /** Resets the stream (RST). A unix socket, which has no reset, is closed. */
   reset(): void;
-  /** Resolves when the other end has finished sending; rejects when the stream is lost before. */
+  /** Resolves when the other end has finished sending; rejects if the stream is lost before. */
   readonly finished: Promise<void>;
   /** Resolves when both directions have ended. Never rejects. */
   readonly closed: Promise<Ending>;
@@ -48,7 +47,7 @@ export interface Peer extends AsyncDisposable {
 
 /** Settings of a {@link Peer}. */
 export interface PeerOptions {
-  /** Does not finish when the other end does, but only with {@link Peer.end}. By default it does. */
+  /** Whether only {@link Peer.end} finishes the sending direction; by default it also finishes when the other end does. */
   readonly halfOpen?: boolean;
 }
 
@@ -56,7 +55,7 @@ export interface PeerOptions {
  * Takes over `socket`, which must be connected and half-open.
  *
  * @param socket the stream
- * @param raw the TCP connection under it, when that is another object: `reset` resets this one
+ * @param raw the TCP connection under it, if that is another object: `reset` resets this one
  */
 export function peer(socket: Socket, options: PeerOptions = {}, raw: Socket = socket): Peer {
   return new SocketPeer(socket, options, raw);
@@ -93,7 +92,7 @@ class SocketPeer implements Peer {
       socket.once('close', () => resolve(this.#onClose()));
     });
     this.finished = this.#when(() => this.#ended);
-    // A test need not handle how it ended.
+    // A test need not await it.
     this.finished.catch(() => undefined);
   }
 
@@ -171,7 +170,7 @@ class SocketPeer implements Peer {
     return this.#ended ? { kind: 'finished' } : { kind: 'left' };
   }
 
-  /** Resolves once `holds`; rejects when the stream has closed and it does not. */
+  /** Resolves when `holds`; rejects if the stream has closed and it does not hold. */
   async #when(holds: () => boolean): Promise<void> {
     await this.#changes.until(() => {
       if (holds()) return true;
@@ -193,7 +192,7 @@ class SocketPeer implements Peer {
   }
 }
 
-/** The system has no address for a unix socket. */
+/** Unix sockets have no address in the system. */
 function endpoint(host = '', port = 0): Endpoint {
   return { host, port };
 }

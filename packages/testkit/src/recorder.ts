@@ -4,11 +4,11 @@ import { Changes } from './changes.ts';
 /** The events of one type. */
 export type EventOf<Type extends ProxyEvent['type']> = Extract<ProxyEvent, { readonly type: Type }>;
 
-/** How long to wait for an event. */
+/** Bounds of a wait for an event. */
 export interface UntilOptions {
-  /** By default 5 s: less than a test's timeout, so that this error with the events seen comes first. */
+  /** 5 s when absent: less than a test's timeout, so that this error, with the events seen, comes first. */
   readonly timeoutMs?: number;
-  /** Stops waiting as soon as it aborts, with the same list of events. */
+  /** Ends the wait when it aborts, with the same list of events. */
   readonly signal?: AbortSignal;
 }
 
@@ -16,20 +16,20 @@ export interface UntilOptions {
 export interface Recorder extends Observer {
   /** All events so far, in order. */
   readonly events: readonly ProxyEvent[];
-  /** Those of one type so far, in order. A new list at each call. */
+  /** Returns the events of one type so far, in order, as a new list. */
   all<Type extends ProxyEvent['type']>(type: Type): readonly EventOf<Type>[];
-  /** The latest of this type; `undefined` when there has been none. */
+  /** Returns the latest event of this type, or `undefined` if there has been none. */
   last<Type extends ProxyEvent['type']>(type: Type): EventOf<Type> | undefined;
   /**
-   * The first event of this type for which `matches` holds, past or future. Rejects with a list of the events seen when
-   * the time is over or `signal` aborts.
+   * Resolves with the first event of this type for which `matches` returns true, past or future. Rejects with a list of the events seen
+   * when the time is over or `signal` aborts.
    */
   until<Type extends ProxyEvent['type']>(
     type: Type,
     matches?: (event: EventOf<Type>) => boolean,
     options?: UntilOptions,
   ): Promise<EventOf<Type>>;
-  /** The first `count` events of this type, once there are as many. Rejects as {@link Recorder.until} does. */
+  /** Resolves with the first `count` events of this type, once there are that many. Rejects as {@link Recorder.until} does. */
   untilCount<Type extends ProxyEvent['type']>(
     type: Type,
     count: number,
@@ -37,7 +37,7 @@ export interface Recorder extends Observer {
   ): Promise<readonly EventOf<Type>[]>;
 }
 
-/** A new recorder. It keeps everything: for tests only. */
+/** Creates a recorder. It keeps all events: for tests only. */
 export function recorder(): Recorder {
   const events: ProxyEvent[] = [];
   const changes = new Changes();
@@ -103,7 +103,7 @@ function firstOf<Item>(items: readonly Item[], count: number): readonly Item[] |
 const CALLED_OFF = 'before the wait was aborted';
 const DEFAULT_TIMEOUT_MS = 5_000;
 
-// Enough to see the last events.
+// Enough to show the last events.
 const SUMMARIZED = 30;
 
 function summary(events: readonly ProxyEvent[]): string {
@@ -113,7 +113,7 @@ function summary(events: readonly ProxyEvent[]): string {
   return `${events.length} events:${earlier > 0 ? `\n  (${earlier} earlier ones)` : ''}${lines.join('')}`;
 }
 
-/** Its type, and what distinguishes it from others of its type. */
+/** Returns the type of an event, and the facts that distinguish it from others of its type. */
 function describeEvent(event: ProxyEvent): string {
   const facts: string[] = [event.type];
   if ('connection' in event) facts.push(event.connection.id);

@@ -11,26 +11,26 @@ const LISTEN: ListenOptions = {
   },
 };
 
-/** Where a {@link relay} listens, and its timeouts. */
+/** Address and timeouts of a {@link relay}. */
 export interface RelayOptions extends Partial<Omit<SpliceOptions, 'head'>> {
-  /** Default: a port of 127.0.0.1 that the system chooses. */
+  /** A free port of 127.0.0.1 when absent. */
   readonly at?: Endpoint;
-  /** TCP keepalive of both sides. Default: none that triggers within a test. */
+  /** TCP keepalive of both sides. When absent, it does not trigger within a test. */
   readonly keepAlive?: KeepAlive;
 }
 
 const NOTHING = new Uint8Array(0);
 
-/** A bare transport between clients and one backend. */
+/** A transport that connects clients with one backend, without anything in between. */
 export interface TcpRelay extends AsyncDisposable {
   readonly address: Endpoint;
   /** The splices so far, in order of their start. */
   readonly splices: readonly Splice[];
-  /** The result of splice `index`; waits until it exists. */
+  /** Resolves with the result of splice `index`, even if it has not started yet. */
   transfer(index: number): Promise<Transfer>;
 }
 
-/** Every connection to it is spliced with a new one to `backend`. Disposing of it waits for all splices to end. */
+/** Starts a relay that splices every accepted connection with a new one to `backend`. Disposing of it waits for all splices to end. */
 export async function relay(
   transport: Transport,
   backend: Endpoint,

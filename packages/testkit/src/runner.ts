@@ -1,6 +1,6 @@
 import type * as Vitest from 'vitest';
 
-// The suites are vitest's. Everything else works without it: users of peers and hellos need not install it.
+// The suites need vitest. Everything else works without it: users of peers and hellos need not install it.
 const vitest: Pick<typeof Vitest, 'describe' | 'it' | 'expect'> = await import('vitest').catch(() => ({
   describe: missing(),
   it: missing(),

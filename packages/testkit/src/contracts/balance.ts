@@ -60,7 +60,7 @@ export function describeBalance(name: string, create: (options: PickerOptions) =
   });
 }
 
-/** Always one half: a picker must not loop until it gets a suitable number. */
+/** Always 0.5: a picker must not loop until it gets a suitable number. */
 const IDLE: PickerOptions = { load: () => 0, random: () => 0.5 };
 
 function backends(count: number, network = '10.0.0'): readonly Backend[] {

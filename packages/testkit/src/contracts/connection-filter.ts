@@ -10,23 +10,23 @@ import { Random } from './random.ts';
 export interface FilterSample {
   /** Names the test. */
   readonly name: string;
-  /** What the client sends; exactly the bytes that the filter is to read. */
+  /** The client's bytes: exactly those that the filter must read. */
   readonly bytes: Uint8Array;
   /** The expected outcome. */
   readonly expected:
-    /** It passes the client on: it has consumed `bytes` except the last `rest` of them, and sent `response`. */
+    /** The filter passes the client: it has consumed `bytes` except the last `rest` of them, and sent `response`. */
     | { readonly kind: 'passes'; readonly rest?: number; readonly response?: Uint8Array; readonly remote?: Endpoint }
-    /** It refuses the client with this code. */
+    /** The filter refuses the client with this code. */
     | { readonly kind: 'refuses'; readonly code: ProxyError['code'] };
 }
 
 /**
- * Declares a suite that checks the contract of a connection filter: its decision does not depend on how the bytes are
- * split, it leaves later bytes alone, ends with the client and at its deadline, reports nothing for a client that
- * closes without a byte, and serves many connections with one object.
+ * Declares a suite that checks the contract of a connection filter: its decision does not depend on how the bytes are split, it leaves
+ * later bytes alone, ends with the client and at its deadline, reports nothing for a client that closes without sending a byte, and serves
+ * many connections with one object.
  *
- * @param create a new filter for each test
- * @param samples at least one that it passes on
+ * @param create creates a filter for each test
+ * @param samples at least one that the filter passes
  */
 export function describeConnectionFilter(
   name: string,
@@ -85,7 +85,7 @@ export function describeConnectionFilter(
   });
 }
 
-// Each is a connection of its own.
+// Each round is a separate connection.
 const ROUNDS = 50;
 const MORE = Buffer.from('#what follows');
 
@@ -113,7 +113,7 @@ function altered(bytes: Uint8Array, random: Random): Uint8Array {
   return copy.slice(0, 1 + random.below(copy.length));
 }
 
-/** A listener with one filter, behind which every byte is collected and nothing is recognized. */
+/** A listener with one filter; behind it, every byte is collected and no protocol is recognised. */
 async function filtered(filter: ConnectionFilter, helloTimeoutMs = 5_000) {
   const transport = nodeTransport();
   const observer = recorder();

@@ -1,4 +1,4 @@
-/** `promise`, or an error with what was expected when it takes longer than `timeoutMs`. */
+/** Resolves with the result of `promise`; rejects with a message about what was `expected` if that takes longer than `timeoutMs`. */
 export async function within<T>(promise: Promise<T>, timeoutMs: number, expected: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const deadline = new Promise<never>((_, reject) => {
@@ -14,12 +14,12 @@ export async function within<T>(promise: Promise<T>, timeoutMs: number, expected
   }
 }
 
-/** Resolves once `holds`, which is polled; rejects with the message of `found` when it takes longer than `timeoutMs`. */
+/** Resolves once `holds`, which is polled; rejects with the message of `found` if that takes longer than `timeoutMs`. */
 export async function eventually(holds: () => boolean, timeoutMs: number, found: () => string): Promise<void> {
   const giveUpAt = performance.now() + timeoutMs;
   while (!holds()) {
     if (performance.now() > giveUpAt) throw new Error(`${found()}, even after ${timeoutMs} ms`);
-    // Unreferenced, so that it is not itself among the timers of the process.
+    // Unreferenced, so that this timer does not count as a resource of the process.
     await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_AFTER_MS).unref());
   }
 }

@@ -1,4 +1,4 @@
-/** Freezes `value` and all plain objects in it, so that modifying them throws. Bytes cannot be frozen. */
+/** Freezes `value` and all plain objects in it, so that modifying them throws. Byte arrays cannot be frozen. */
 export function deepFrozen<T>(value: T): T {
   if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || Object.isFrozen(value)) return value;
   Object.freeze(value);

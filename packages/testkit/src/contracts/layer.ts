@@ -5,11 +5,10 @@ import { describe, expect, it } from '../runner.ts';
 import { within } from './deadline.ts';
 
 /**
- * Declares a suite that checks the contract of a connector layer: it passes on the inner connector's connection, or
- * releases it; rejects with a `ProxyError`; serves many connections concurrently; and ends soon after its client has
- * disconnected.
+ * Declares a suite that checks the contract of a connector layer: it returns the inner connector's connection, or releases it; rejects with
+ * a `ProxyError`; serves many connections concurrently; and settles soon after its client has disconnected.
  *
- * @param create a new layer for each test, which lets the route `api` and the client of `sampleAccepted()` through
+ * @param create creates a layer for each test, which must pass the route `api` and the client of `sampleAccepted()`
  */
 export function describeLayer(name: string, create: () => Layer<Connector>): void {
   describe(`${name}, as a connector layer,`, () => {
@@ -83,7 +82,7 @@ function connect(
   return layer(below).connect(ROUTE, context);
 }
 
-/** The inner connector: creates separate connections, and counts them. */
+/** The inner connector: creates a connection per call, and counts releases. */
 class Below implements Connector {
   readonly made: FakeConnection[] = [];
   released = 0;

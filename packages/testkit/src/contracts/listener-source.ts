@@ -5,8 +5,8 @@ import { sourceClaims, watchClaims } from './watching.ts';
 import type { SourceHarness } from './watching.ts';
 
 /**
- * Declares a suite that checks the contract of a listener source: that of a route source ({@link describeRouteSource}),
- * except for versions, and that its addresses can be bound.
+ * Declares a suite that checks the contract of a listener source: that of a route source ({@link describeRouteSource}) without versions,
+ * and that its addresses can be bound.
  */
 export function describeListenerSource(name: string, harness: SourceHarness<ListenerSource>): void {
   describe(`${name}, as a listener source,`, () => {
@@ -23,7 +23,7 @@ export function describeListenerSource(name: string, harness: SourceHarness<List
   });
 }
 
-/** An IP address, not a DNS name: a listener binds a local address. */
+/** Whether an address can be bound: an IP address, not a DNS name, since a listener binds a local address. */
 function canBeBound({ endpoint: { host, port } }: ListenAddress): boolean {
   return (host.startsWith('unix:') || isIP(host) !== 0) && Number.isInteger(port) && port >= 0 && port <= 65535;
 }

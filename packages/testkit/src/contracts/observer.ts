@@ -7,7 +7,7 @@ import { collectGarbage } from './garbage.ts';
 
 /** Deviations of an observer from the default contract. */
 export interface ObserverTraits {
-  /** It keeps closed connections on purpose: skips the test that it releases them. */
+  /** Whether it keeps closed connections on purpose: skips the test that it releases them. */
   readonly keepsClosedConnections?: boolean;
 }
 
@@ -68,18 +68,18 @@ export function describeObserver(
   });
 }
 
-// A millisecond per connection, on a slow machine: more would delay the connection itself.
+// One millisecond per connection on a slow machine; more would delay the connection itself.
 const QUICK_MS = 1_000;
 // Unreferenced objects are collected within two cycles.
 const COLLECTED_WITHIN_MS = 4_000;
-// The engine may keep the last few on its stack, out of 100.
+// The engine may keep a few of the 100 on its stack.
 const MAY_LINGER = 5;
 
 function isPromiseLike(value: unknown): boolean {
   return typeof value === 'object' && value !== null && 'then' in value;
 }
 
-/** The events of one successful connection. */
+/** Returns the events of one successful connection. */
 function life(id: string): readonly ProxyEvent[] {
   const samples = eventSamples(id);
   return [
@@ -92,7 +92,7 @@ function life(id: string): readonly ProxyEvent[] {
   ];
 }
 
-/** Connections without a hello, a route or a backend: these facts are missing, or `undefined`. */
+/** Returns connections without a hello, a route or a backend: these facts are missing, or `undefined`. */
 function earlyEnds(): readonly ProxyEvent[] {
   const { connection } = eventSamples()['connection.accepted'];
   const transfer = { bytesUp: 0, bytesDown: 0 };
@@ -113,7 +113,7 @@ const NOT_REACHED = {
   dialled: undefined,
 };
 
-/** In its own function, so that nothing of it remains on the stack. */
+/** A separate function, so that nothing of it remains on the stack. */
 function sendLives(observer: Observer, count: number): readonly WeakRef<object>[] {
   const watched: WeakRef<object>[] = [];
   for (let index = 0; index < count; index += 1) {

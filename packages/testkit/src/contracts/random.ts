@@ -1,4 +1,4 @@
-/** Pseudo-random numbers, the same in each run, so that a failing test can be repeated: xorshift32. */
+/** Pseudo-random numbers, equal in each run, so that a failing test can be repeated: xorshift32. */
 export class Random {
   #state: number;
 
@@ -6,7 +6,7 @@ export class Random {
     this.#state = seed >>> 0 || 1;
   }
 
-  /** An integer of at least 0 and below `limit`. */
+  /** Returns an integer of at least 0 and less than `limit`. */
   below(limit: number): number {
     this.#state ^= this.#state << 13;
     this.#state ^= this.#state >>> 17;
@@ -18,7 +18,7 @@ export class Random {
     return Uint8Array.from({ length: count }, () => this.below(256));
   }
 
-  /** `bytes` cut into pieces of 1 to `longest` bytes. */
+  /** Cuts `bytes` into pieces of 1 to `longest` bytes. */
   *pieces(bytes: Uint8Array, longest: number): Generator<Uint8Array, void, void> {
     for (let at = 0; at < bytes.length;) {
       const end = at + 1 + this.below(longest);

@@ -5,28 +5,27 @@ import { deepFrozen } from './freeze.ts';
 
 /** A resolver under test. */
 export interface ResolverUnderTest {
-  /** A new one. */
+  /** A new resolver. */
   readonly resolver: Resolver;
-  /** A hello for which it has a route. */
+  /** A hello that it has a route for. */
   readonly known: Hello;
-  /** A hello for which it has none, left to the next resolver. */
+  /** A hello that it leaves to the next resolver. */
   readonly unknown: Hello;
   /** The connection; `sampleAccepted()` when absent. */
   readonly from?: Accepted;
-  /** Called at the end of each test, when the resolver has something to stop. */
+  /** Called at the end of each test. Needed if the resolver has something to stop. */
   dispose?(): Promise<void>;
 }
 
 /** How a contract suite creates a resolver. */
 export interface ResolverHarness {
-  /** A new resolver for each test. */
+  /** Creates a resolver for each test. */
   create(): ResolverUnderTest | Promise<ResolverUnderTest>;
 }
 
 /**
- * Declares a suite that checks the contract of a resolver: it synchronously returns a route or `undefined`, returns
- * equal results for equal input, modifies none of its arguments, and no client-supplied name makes it throw or match by
- * accident.
+ * Declares a suite that checks the contract of a resolver: it synchronously returns a route or `undefined`, returns equal results for equal
+ * input, modifies none of its arguments, and no name from a client makes it throw or match by accident.
  */
 export function describeResolver(name: string, harness: ResolverHarness): void {
   describe(`${name}, as a resolver,`, () => {
@@ -81,7 +80,7 @@ function routeShape(): object {
   };
 }
 
-// The last ones exist in every plain object by inheritance.
+// Every plain object inherits properties with the last names.
 const ODD_HELLOS: readonly { readonly about: string; readonly hello: Hello }[] = [
   {
     about: 'a hello without a name',

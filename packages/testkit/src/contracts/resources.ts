@@ -1,12 +1,12 @@
 import { readdirSync } from 'node:fs';
 import { eventually } from './deadline.ts';
 
-/** What keeps the process alive, by kind: timers, sockets, watchers, requests. */
+/** Number of resources that keep the process alive, by kind: timers, sockets, watchers, requests. */
 type Resources = ReadonlyMap<string, number>;
 
 /**
- * Runs `round` once, so that per-process resources exist, and then several times: the number of resources that keep the
- * process alive must not grow, once everything had time to close.
+ * Runs `round` once, so that per-process resources exist, and then several times: the number of resources that keep the process alive must
+ * not grow, after everything has had time to close.
  */
 export async function leavesNothingBehind(round: () => Promise<void>): Promise<void> {
   await round();
@@ -20,7 +20,7 @@ export async function leavesNothingBehind(round: () => Promise<void>): Promise<v
   );
 }
 
-/** Open descriptors of this process; `undefined` where unknown. */
+/** Returns the number of open descriptors of this process, or `undefined` if it is unknown. */
 export function openDescriptors(): number | undefined {
   try {
     return readdirSync('/proc/self/fd').length;
@@ -29,7 +29,7 @@ export function openDescriptors(): number | undefined {
   }
 }
 
-/** Resolves once at most `count` descriptors are open; at once where the number is unknown. */
+/** Resolves when at most `count` descriptors are open; at once if the number is unknown. */
 export async function untilDescriptors(count: number | undefined): Promise<void> {
   await eventually(
     () => count === undefined || (openDescriptors() ?? 0) <= count,

@@ -4,10 +4,9 @@ import { within } from './deadline.ts';
 import { leavesNothingBehind } from './resources.ts';
 
 /**
- * Declares a suite that checks the contract of a service: it starts and stops, also when forced, drains within its
- * time, and leaves nothing behind.
+ * Declares a suite that checks the contract of a service: it starts and stops, also when forced, drains in time, and leaves nothing behind.
  *
- * @param create a new service for each test, which can start where the test runs
+ * @param create creates a service for each test, which must be able to start on this machine
  */
 export function describeService(name: string, create: () => Service | Promise<Service>): void {
   describe(`${name}, as a service,`, () => {

@@ -10,18 +10,18 @@ export interface SnifferSample {
   readonly bytes: Uint8Array;
   /** The verdict on all of `bytes`. */
   readonly expected:
-    /** `hello` has the fields that matter; others may be present. */
+    /** `hello` has the expected fields; others may be present. */
     | { readonly kind: 'hello'; readonly hello: Partial<Hello> }
     | { readonly kind: 'pass' }
     | { readonly kind: 'reject' };
 }
 
 /**
- * Declares a suite that checks the contract of a sniffer: it requests more bytes until it can decide and no longer, its
- * verdict does not depend on later bytes or on how the bytes were split, passing progress back only saves work, it
- * neither modifies nor retains its input, and no bytes make it throw.
+ * Declares a suite that checks the contract of a sniffer: it requests more bytes exactly until it can decide, its verdict depends neither
+ * on later bytes nor on how the bytes were split, passing progress back only saves work, it neither modifies nor retains its input, and no
+ * bytes make it throw.
  *
- * @param samples at least one of each kind that the sniffer knows, above all those that it recognizes
+ * @param samples at least one of each kind of verdict, above all protocols that it recognises
  */
 export function describeSniffer(name: string, sniffer: Sniffer, samples: readonly SnifferSample[]): void {
   describe(`${name}, as a sniffer,`, () => {
@@ -39,7 +39,7 @@ export function describeSniffer(name: string, sniffer: Sniffer, samples: readonl
 
 function describeSample(sniffer: Sniffer, sample: SnifferSample): void {
   const { expected } = sample;
-  // Slices of Node's buffers share memory; these must not.
+  // A copy: slices of Node's buffers share memory, and these must not.
   const bytes = new Uint8Array(sample.bytes);
   it(`returns ${expected.kind} once all of it is there`, () => {
     expect(sniffer.inspect(bytes)).toMatchObject(expected);
@@ -83,10 +83,10 @@ function describeSample(sniffer: Sniffer, sample: SnifferSample): void {
   });
 }
 
-// Enough to alter every field of a sample of a few hundred bytes; takes a sniffer well under a second.
+// Enough to alter every field of a sample of a few hundred bytes; takes well under a second.
 const ROUNDS = 2_000;
 
-/** The verdict, with a check that the bytes are unmodified. */
+/** Calls the sniffer, and checks that it does not modify the bytes. */
 function judged(sniffer: Sniffer, bytes: Uint8Array, progress?: unknown): Verdict {
   const copy = bytes.slice();
   const verdict = sniffer.inspect(bytes, progress);
@@ -94,7 +94,7 @@ function judged(sniffer: Sniffer, bytes: Uint8Array, progress?: unknown): Verdic
   return verdict;
 }
 
-/** The verdict on `bytes` as they arrive: called again at each piece, with a copy, until it is not `more`. */
+/** Calls the sniffer at each piece of `bytes`, with a copy, until the verdict is not `more`. */
 function inPieces(sniffer: Sniffer, bytes: Uint8Array, longest: number, random: Random): Verdict {
   let verdict: Verdict = { kind: 'more' };
   let length = 0;
@@ -110,7 +110,7 @@ function progressOf(verdict: Verdict): unknown {
   return verdict.kind === 'more' ? verdict.progress : undefined;
 }
 
-/** Overwrites a few bytes, and sometimes truncates. */
+/** Overwrites a few bytes, and sometimes truncates them. */
 function altered(bytes: Uint8Array, random: Random): Uint8Array {
   const copy = bytes.slice(0, random.below(4) === 0 ? 1 + random.below(bytes.length) : bytes.length);
   for (let count = 0; count <= random.below(4); count += 1) copy[random.below(copy.length)] = random.below(256);

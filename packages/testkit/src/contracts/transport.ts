@@ -7,12 +7,12 @@ import { describeListening } from './transport/listening.ts';
 import { describeSplicing } from './transport/splicing.ts';
 
 /**
- * Declares a suite that checks the contract of a transport, against Node sockets on loopback: the errors of listening
- * and dialling, and their cleanup; that connections deliver every byte in order, apply backpressure, and report how
- * they ended; that a splice carries both directions, each until its own end, passes resets on, counts exactly, ends
- * when idle, and can be cut at any moment; and all of that for many connections concurrently.
+ * Declares a suite that checks the contract of a transport, against Node sockets on loopback: the errors of listening and dialling, and
+ * their cleanup; that connections deliver every byte in order, apply backpressure, and report how they ended; that a splice carries both
+ * directions, each until its own end, passes resets on, counts exactly, ends when idle, and can be cut at any moment; and all of that for
+ * many connections concurrently.
  *
- * @param create the transport: a new one for each test, or always the same
+ * @param create returns the transport: a new one for each test, or always the same
  */
 export function describeTransport(name: string, create: CreateTransport, traits: TransportTraits = {}): void {
   describe(`${name}, as a transport,`, () => {

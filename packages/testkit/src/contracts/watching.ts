@@ -5,33 +5,35 @@ import { leavesNothingBehind } from './resources.ts';
 
 /** A source under test. */
 export interface SourceUnderTest<Source> {
-  /** Watched more than once, sequentially and concurrently, and always to the end. */
+  /** The tests watch it more than once, sequentially and concurrently, and always to the end. */
   readonly source: Source;
-  /** Changes the data of the source, so that it has a new value to yield. Each call is another change. */
+  /** Changes the source's data, so that it has a new value to yield. Each call is another change. */
   change(): Promise<void>;
-  /** Called at the end of each test: stops what the source reads from. */
+  /** Called at the end of each test: stops the origin of the source's data. */
   dispose(): Promise<void>;
 }
 
 /** How a contract suite creates a source. */
 export interface SourceHarness<Source> {
-  /** A new source with its data, for one test. */
+  /** Creates a source with its data for one test. */
   create(): Promise<SourceUnderTest<Source>>;
 }
 
-/** Common to both kinds of sources. */
+/** The common part of both kinds of sources. */
 interface Watchable<Value> {
   readonly name: string;
   watch(signal: AbortSignal): AsyncIterable<Value>;
 }
 
-/** A test of one source: `reader` starts a watch of it, which ends with the test. */
+/** A test of one source: `reader` starts a watch, which ends with the test. */
 type SourceClaim<Value> = (reader: () => SourceReader<Value>, change: () => Promise<void>) => Promise<void>;
 
 /** Declares tests, each with its own source. */
 export type DeclareClaim<Value> = (name: string, claim: SourceClaim<Value>) => void;
 
-/** @param content the part of a value that matters in a comparison */
+/**
+ * @param content returns the part of a value that comparisons use
+ */
 export function sourceClaims<Value>(
   harness: SourceHarness<Watchable<Value>>,
   content: (value: Value) => unknown,
@@ -52,12 +54,12 @@ class SourceReader<Value> {
     this.#iterator = source.watch(this.#abort.signal)[Symbol.asyncIterator]();
   }
 
-  /** The next value. */
+  /** Resolves with the next value. */
   next(): Promise<Value> {
     return within(this.#read(), YIELDS_WITHIN_MS, 'the source to yield');
   }
 
-  /** The first value that differs from `known`: a source may repeat values that it already had. */
+  /** Resolves with the first value that differs from `known`: a source may repeat values. */
   async nextOther(known: Value): Promise<Value> {
     for (;;) {
       const value = await this.next();
@@ -65,32 +67,32 @@ class SourceReader<Value> {
     }
   }
 
-  /** Reads on until the value equals `wanted`. Rejects when it never does. */
+  /** Reads until the value equals `wanted`. Rejects if it never does. */
   async nextLike(wanted: Value): Promise<void> {
     let value = await this.next();
     while (!this.#isSame(value, wanted)) value = await this.next();
   }
 
-  /** Reads both until their values are equal. Rejects when they stay different. */
+  /** Reads both until their values are equal. Rejects if they stay different. */
   async agreesWith(other: SourceReader<Value>): Promise<void> {
     while (!this.#isSameAs(other)) {
       await within(Promise.race([this.#read(), other.#read()]), YIELDS_WITHIN_MS, 'two readers to get the same value');
     }
   }
 
-  /** Requests a value without waiting for it: the end then finds the source at work. */
+  /** Requests a value without waiting for it, so that the source is busy when it is stopped. */
   async request(): Promise<void> {
     this.#step().catch(() => undefined);
     await new Promise((resolve) => setImmediate(resolve));
   }
 
-  /** Aborts, and resolves once the source has returned. Values that were ready before may still arrive, and are ignored. */
+  /** Aborts the signal, and resolves when the source has returned. Values that were already available may still arrive, and are ignored. */
   async end(): Promise<void> {
     this.#abort.abort(new Error('the test stops the source'));
     await within(this.#drained(), RETURNS_WITHIN_MS, 'the source to return when its signal aborts');
   }
 
-  /** Ends as `break` in a `for await` does. */
+  /** Ends the watch as `break` in a `for await` loop does. */
   async stop(): Promise<void> {
     await within(
       Promise.resolve(this.#iterator.return?.()),
@@ -111,7 +113,7 @@ class SourceReader<Value> {
     }
   }
 
-  /** One step at a time, as core does: concurrent requests share the result. */
+  /** Requests one value at a time, as core does: concurrent requests share the result. */
   #step(): Promise<IteratorResult<Value, unknown>> {
     this.#pending ??= this.#iterator.next().then((result) => {
       this.#pending = undefined;
@@ -131,7 +133,7 @@ class SourceReader<Value> {
   }
 }
 
-/** Common to routes and listeners: complete values, one after the other, until the signal aborts. */
+/** Claims about both kinds of sources: complete values, one after the other, until the signal aborts. */
 export function watchClaims<Value>(claim: DeclareClaim<Value>): void {
   claim('yields what it knows at once, and the complete value again at each change', async (reader, change) => {
     const watched = reader();
@@ -202,12 +204,11 @@ function endingClaims<Value>(claim: DeclareClaim<Value>): void {
   });
 }
 
-// A source that queries a server may need a round trip and a pause between two; with more a proxy starts without
-// routes.
+// A source that queries a server may need a round trip and a pause between two; if it takes longer, a proxy starts without routes.
 const YIELDS_WITHIN_MS = 5_000;
-// It only has to stop, but a busy machine may take a while for a turn or two of the event loop.
+// The source only has to stop, but on a busy machine a turn or two of the event loop may take long.
 const RETURNS_WITHIN_MS = 1_000;
-// A source may have a value or two ready; one that yields more has not noticed.
+// A source may have a value or two available; one that yields more has not stopped.
 const MOST_READY = 10;
 // Several of the above waits.
 const TEST_TIMEOUT_MS = 30_000;

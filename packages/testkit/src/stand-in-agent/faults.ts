@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 
-/** How the agent misbehaves. */
+/** A fault of the agent. */
 export type StandInFault =
   /** The response is delayed by this many milliseconds. */
   | { readonly kind: 'delay'; readonly ms: number }
@@ -8,9 +8,9 @@ export type StandInFault =
   | { readonly kind: 'cut'; readonly midway?: boolean }
   /** An error of Consul: 500 «No cluster leader», 429 «Your IP is issuing too many concurrent connections», 403 … */
   | { readonly kind: 'status'; readonly status: number; readonly body?: string }
-  /** The previous response with its index: a server with stale data. */
+  /** The previous response with its index, as from a server with stale data. */
   | { readonly kind: 'older'; readonly leader?: KnownLeader }
-  /** No data any more: an empty list or object, with a newer index. */
+  /** No data: an empty list or object, with a newer index. */
   | { readonly kind: 'empty'; readonly leader?: KnownLeader }
   /** An endless response, longer than any client should read. */
   | { readonly kind: 'huge' }
@@ -21,10 +21,10 @@ export type StandInFault =
   /** A response that is not Consul's: `<html>…`. */
   | { readonly kind: 'garbage' };
 
-/** The leader headers of a response: no leader, or no contact for 20 s. It has a leader when absent. */
+/** State of the leader in the response headers: no leader, or no contact for 20 s. There is a leader when absent. */
 export type KnownLeader = 'none' | 'silent';
 
-/** Plays the faults that need no response. `false`: a fault that changes the response or its timing. */
+/** Plays a fault that replaces the response. @returns `false` for a fault that changes the response or its timing */
 export function playFault(fault: StandInFault, outgoing: ServerResponse): boolean {
   switch (fault.kind) {
     case 'cut':

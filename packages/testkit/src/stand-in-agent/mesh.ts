@@ -1,7 +1,7 @@
 /** A JSON object with Consul's own field names. */
 export type ConsulObject = Readonly<Record<string, unknown>>;
 
-/** Data of a stand-in agent. Everything is optional, and absent means none. */
+/** Data of a stand-in agent. Every field is optional; absent means none. */
 export interface StandInMesh {
   /** `dc1` when absent. */
   readonly datacenter?: string;
@@ -12,17 +12,17 @@ export interface StandInMesh {
   readonly services?: readonly StandInService[];
   /** Consul's own servers; one on 127.0.0.1 when absent. */
   readonly servers?: readonly StandInServer[];
-  /** As `/v1/peerings` returns them; a `Name` is enough. */
+  /** Peerings, as `/v1/peerings` returns them; a `Name` is enough. */
   readonly peerings?: readonly ConsulObject[];
   /** Names of exported services by peer. */
   readonly exports?: Readonly<Record<string, readonly string[]>>;
-  /** Configuration entries, as `/v1/config` takes them. */
+  /** Configuration entries, as `/v1/config` accepts them. */
   readonly entries?: readonly ConsulObject[];
-  /** As `/v1/connect/intentions/match` returns them, of all destinations. */
+  /** Intentions of all destinations, as `/v1/connect/intentions/match` returns them. */
   readonly intentions?: readonly ConsulObject[];
-  /** The default of `/v1/agent/connect/authorize` when no intention matches; `allow` when absent. */
+  /** Default of `/v1/agent/connect/authorize` if no intention matches; `allow` when absent. */
   readonly intentionDefault?: 'allow' | 'deny';
-  /** Discovery chains by service, as in `Chain`; otherwise compiled from the entries: protocol, default subset, redirect. */
+  /** Discovery chains by service, as in `Chain`; when absent, they are compiled from the entries: protocol, default subset, redirect. */
   readonly chains?: Readonly<Record<string, ConsulObject>>;
   /** Mesh gateways of other datacenters, by datacenter. */
   readonly remoteGateways?: Readonly<Record<string, readonly StandInService[]>>;
@@ -41,11 +41,11 @@ export interface StandInService {
   readonly node?: string;
   /** `10.0.0.1` when absent. */
   readonly address?: string;
-  /** 0: registered without a port. */
+  /** 0 if registered without a port. */
   readonly port: number;
   /** The address under the tag `wan`. */
   readonly wan?: { readonly address: string; readonly port: number };
-  /** Status of its one check; `passing` when absent. */
+  /** Status of its single check; `passing` when absent. */
   readonly status?: string;
   readonly meta?: Readonly<Record<string, string>>;
   /** 1 each when absent. */
@@ -64,13 +64,13 @@ export interface StandInService {
 export interface StandInServer {
   /** Name of its node. */
   readonly node: string;
-  /** Of the node; its RPC port is 8300. */
+  /** Address of its node; its RPC port is 8300. */
   readonly address: string;
   /** `grpc_tls_port`, `read_replica` … */
   readonly meta?: Readonly<Record<string, string>>;
 }
 
-/** `service` as an element of a response about health, in `datacenter`: for prepared answers. */
+/** Returns `service`, in `datacenter`, as an element of a health response, for prepared responses. */
 export function checkServiceNode(service: StandInService, datacenter: string): ConsulObject {
   return {
     Node: { ...nodeOf(service), Datacenter: datacenter },
@@ -79,7 +79,7 @@ export function checkServiceNode(service: StandInService, datacenter: string): C
   };
 }
 
-/** As `internal/ui/nodes` returns them: local nodes, then those of peers. */
+/** Returns nodes as `internal/ui/nodes` does: local ones, then those of peers. */
 export function nodesOf(services: readonly StandInService[]): readonly ConsulObject[] {
   const nodes = new Map<string, StandInService[]>();
   for (const service of services) {
@@ -97,7 +97,7 @@ export function nodesOf(services: readonly StandInService[]): readonly ConsulObj
   return [...all.filter((node) => !('PeerName' in node)), ...all.filter((node) => 'PeerName' in node)];
 }
 
-/** The servers as instances of the service `consul`. */
+/** Returns the servers as instances of the service `consul`. */
 export function serverServices(servers: readonly StandInServer[]): readonly StandInService[] {
   return servers.map(({ node, address, meta = {} }) => ({ name: 'consul', node, address, port: 8300, meta }));
 }

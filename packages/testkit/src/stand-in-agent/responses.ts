@@ -5,25 +5,25 @@ import type { VersionTraits } from './versions.ts';
 /** A response before faults are applied. */
 export interface StandInResponse {
   readonly status: number;
-  /** JSON for an object, a list or null; a string is sent as it is. */
+  /** An object, a list or null is sent as JSON, a string unchanged. */
   readonly body: unknown;
-  /** The endpoint never blocks a query, and returns no index. */
+  /** Whether the endpoint does not support blocking queries and returns no index. */
   readonly unheld?: boolean;
-  /** Results were filtered by the token's permissions. */
+  /** Whether results were filtered by the token's permissions. */
   readonly filtered?: boolean;
 }
 
 /** A received request. */
 export interface StandInRequest {
   readonly method: string;
-  /** Below `/v1/`. */
+  /** The path below `/v1/`. */
   readonly path: string;
   readonly query: URLSearchParams;
-  /** The body, parsed; `undefined` without one. */
+  /** The parsed body; `undefined` if there is none. */
   readonly body: unknown;
 }
 
-/** The response of an agent of some version with the data of `mesh`. Pure. */
+/** Returns the response of an agent of one version, with the data of `mesh`. Pure. */
 export function responseOf(request: StandInRequest, mesh: StandInMesh, traits: VersionTraits): StandInResponse {
   for (const [pattern, respond] of ENDPOINTS) {
     const match = pattern.exec(request.path);
@@ -36,7 +36,7 @@ interface EndpointRequest {
   readonly request: StandInRequest;
   readonly mesh: StandInMesh;
   readonly traits: VersionTraits;
-  /** The last segment of the path, where that is a name. */
+  /** Last segment of the path, if that is a name. */
   readonly name: string;
 }
 
@@ -99,7 +99,7 @@ function everything(mesh: StandInMesh): readonly StandInService[] {
   return [...localServices(mesh), ...(mesh.services ?? []).filter(({ peer }) => peer !== undefined)];
 }
 
-/** Present in every datacenter. */
+/** A service of every datacenter. */
 const CONSUL: StandInService = { name: 'consul', port: 8_300 };
 
 function summaries({ mesh, request }: EndpointRequest): readonly ConsulObject[] {
@@ -173,7 +173,7 @@ function intentions({ request, mesh, traits }: EndpointRequest): StandInResponse
   return { ...ok({ [name]: found }), unheld: !traits.holdsIntentions };
 }
 
-/** As Consul decides: by the local intentions alone, whatever cluster issued the certificate. */
+/** Decides as Consul does: by the local intentions alone, whatever cluster issued the certificate. */
 function authorization({ request, mesh }: EndpointRequest): StandInResponse {
   const { Target: target, ClientCertURI: uri } = request.body as {
     readonly Target: string;
@@ -215,7 +215,7 @@ function entry({ request, mesh, traits, name }: EndpointRequest): StandInRespons
   return { status: 404, body: `Config entry not found for ${JSON.stringify(kind)} / ${JSON.stringify(name)}` };
 }
 
-/** A chain with one target. Failover, splitters and routers are given completely, as `chains`. */
+/** Returns a chain with one target. Failover, splitters and routers must be given complete, as `chains`. */
 function chainOf(service: string, mesh: StandInMesh, { hasPartitions }: VersionTraits): ConsulObject {
   const given = mesh.chains?.[service];
   if (given !== undefined) return given;

@@ -13,18 +13,18 @@ import type { ConsulVersion, VersionTraits } from './versions.ts';
 
 /** Initial settings of a {@link StandInAgent}. */
 export interface StandInAgentOptions {
-  /** The version that it plays. `1.16` when absent. */
+  /** The version that it plays; `1.16` when absent. */
   readonly version?: ConsulVersion;
-  /** Its data. Only one server when absent. */
+  /** Its data; a single server when absent. */
   readonly mesh?: StandInMesh;
   /**
-   * Prepared responses that override those made from `mesh`: by `PATH?QUERY`, else by `PATH`, both below `/v1/`. For
-   * example recorded ones.
+   * Prepared responses that override those generated from `mesh`, for example recorded ones: by `PATH?QUERY`, otherwise by `PATH`, both
+   * below `/v1/`.
    */
   readonly responses?: Readonly<Record<string, unknown>>;
   /**
-   * What the token must not see: by path, or by a path that ends in `*`. A string is the missing permission, answered
-   * with 403; `filtered` is an empty list with status 200, as Consul returns for lists.
+   * Endpoints that the token may not read: by path, or by a prefix that ends in `*`. A string is the missing permission, answered with 403;
+   * `filtered` is an empty list with status 200, as Consul returns for lists.
    */
   readonly denied?: Readonly<Record<string, string>>;
   /** A proxy before the agent, which gives up queries that are held for longer than so many milliseconds. None when absent. */
@@ -35,33 +35,29 @@ export interface StandInAgentOptions {
 export interface StandInAgent extends AsyncDisposable {
   /** `http://127.0.0.1:PORT`. */
   readonly address: string;
-  /** Every request so far, in the order of arrival: `GET peerings?index=7&wait=30s`. */
+  /** Every request so far, in order of arrival: `GET peerings?index=7&wait=30s`. */
   readonly requests: readonly string[];
-  /** Services registered at this agent, by id, as sent. */
+  /** Services registered at this agent, by id, as received. */
   readonly registered: ReadonlyMap<string, unknown>;
-  /** Currently blocking queries. */
+  /** Number of queries that are blocking. */
   readonly held: number;
-  /** Current connections. */
+  /** Number of open connections. */
   readonly connections: number;
   /** Replaces the data: blocking queries whose result has changed return. */
   change(mesh: StandInMesh): void;
-  /** Replaces prepared responses, as `StandInAgentOptions.answers`. */
+  /** Replaces the prepared responses, see `StandInAgentOptions.responses`. */
   respond(responses: Readonly<Record<string, unknown>>): void;
-  /** Replaces permissions, as `StandInAgentOptions.denied`. */
+  /** Replaces the permissions, see `StandInAgentOptions.denied`. */
   deny(denied: Readonly<Record<string, string>>): void;
   /**
-   * Applies a fault from now on, also to blocking queries; `undefined` ends it. Responses that an earlier fault keeps
-   * open are aborted.
+   * Applies a fault from now on, also to blocking queries; `undefined` ends it. Responses that an earlier fault keeps open are aborted.
    *
-   * @param on the affected paths, below `/v1/` and without query; all when absent
+   * @param on selects the affected paths, below `/v1/` and without query; all when absent
    */
   misbehave(fault: StandInFault | undefined, on?: (path: string) => boolean): void;
 }
 
-/**
- * Starts a stand-in for a Consul agent: blocking queries with indexes, permissions, missing endpoints, and faults on
- * demand.
- */
+/** Starts a stand-in for a Consul agent: blocking queries with indexes, permissions, missing endpoints, and faults on demand. */
 export async function standInAgent(options: StandInAgentOptions = {}): Promise<StandInAgent> {
   const agent = new PlayedAgent(options);
   await agent.start();
@@ -72,7 +68,7 @@ export async function standInAgent(options: StandInAgentOptions = {}): Promise<S
 interface Held {
   readonly outgoing: ServerResponse;
   readonly request: StandInRequest;
-  /** The response that the client has. */
+  /** The response that the client already has. */
   readonly known: string;
 }
 
@@ -96,7 +92,7 @@ class PlayedAgent implements StandInAgent {
   #prepared: Readonly<Record<string, unknown>>;
   #denied: Readonly<Record<string, string>>;
   #fault: { readonly fault: StandInFault; readonly on: (path: string) => boolean } | undefined;
-  // Consul's own first writes have taken the first ones.
+  // Consul's own first writes use the first indexes.
   #index = 10;
   #connections = 0;
 
@@ -187,7 +183,7 @@ class PlayedAgent implements StandInAgent {
     else this.#send(request, outgoing);
   }
 
-  /** By index or by hash, as Consul's endpoints do. */
+  /** Whether a query must block, by index or by hash, as in Consul's endpoints. */
   #isHeldFor(request: StandInRequest): boolean {
     const { method, query, path } = request;
     const fault = this.#faultFor(path);
@@ -236,7 +232,10 @@ class PlayedAgent implements StandInAgent {
     } else write(outgoing, current);
   }
 
-  /** As Consul does: for responses from its cache or from a stream, an agent reports no leader although there is one. */
+  /**
+   * Sets the leader headers as Consul does: for responses from its cache or from a stream, an agent reports no leader although there is
+   * one.
+   */
   #setLeader({ path, query }: StandInRequest, outgoing: ServerResponse, fault: StandInFault | undefined): void {
     const isCached = path.startsWith('agent/');
     const isStreamed = this.#traits.streamsHealth && path.startsWith('health/') && query.has('index');
@@ -278,7 +277,7 @@ class PlayedAgent implements StandInAgent {
     return this.#own(path) ?? responseOf(request, this.#mesh, this.#traits);
   }
 
-  /** The services registered here. */
+  /** Returns the responses about services registered at this agent. */
   #own(path: string): StandInResponse | undefined {
     if (path === 'agent/services') return { status: 200, body: Object.fromEntries(this.registered), unheld: true };
     const [, id] = /^agent\/service\/([^/]+)$/.exec(path) ?? [];
@@ -306,7 +305,7 @@ class PlayedAgent implements StandInAgent {
 
 const ACCESSOR = '00000000-0000-0000-0000-000000000002';
 
-/** The query without the parameters of blocking. */
+/** Returns the query without the parameters of blocking queries. */
 function keyOf({ path, query }: StandInRequest): string {
   const rest = new URLSearchParams(query);
   for (const name of ['index', 'wait', 'hash', 'stale', 'cached']) rest.delete(name);
@@ -337,7 +336,7 @@ function hashOf({ index }: Versioned): string {
   return String(index);
 }
 
-/** In Go's format: `30s`, `5m`. Consul's default of five minutes when absent. */
+/** Parses a duration in Go's format: `30s`, `5m`. Consul's default of five minutes when absent. */
 function waitMs(wait: string | null): number {
   const [, amount = '5', unit = 'm'] = /^(\d+)(ms|s|m)$/.exec(wait ?? '') ?? [];
   return Number(amount) * { ms: 1, s: 1_000, m: 60_000 }[unit as 'ms' | 's' | 'm'];

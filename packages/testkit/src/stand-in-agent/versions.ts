@@ -1,34 +1,31 @@
-/**
- * The versions of Consul that can be played: each line stands for its last version whose behaviour was recorded or
- * checked.
- */
+/** The versions of Consul that can be played; each stands for the last release of its line that was recorded or checked. */
 export type ConsulVersion = '1.8' | '1.13' | '1.15' | '1.16' | '1.17';
 
-/** Differences between the versions, as far as a proxy uses them. */
+/** Differences between the versions that matter to a proxy. */
 export interface VersionTraits {
-  /** As in `agent/self`. */
+  /** Release in `agent/self`. */
   readonly release: string;
-  /** Cluster peering exists (1.13). */
+  /** Whether cluster peering exists (1.13). */
   readonly hasPeering: boolean;
-  /** Peering queries can block (1.15.3). */
+  /** Whether peering queries can block (1.15.3). */
   readonly holdsPeerings: boolean;
-  /** A peering has `PeerCAPems` (1.14). */
+  /** Whether a peering has `PeerCAPems` (1.14). */
   readonly showsPeerRoots: boolean;
-  /** `GET /v1/exported-services` exists (1.17.3). */
+  /** Whether `GET /v1/exported-services` exists (1.17.3). */
   readonly hasExportedServices: boolean;
-  /** Config entries of kind `mesh` and `exported-services` exist (1.10, 1.13). */
+  /** Whether config entries of kind `mesh` and `exported-services` exist (1.10, 1.13). */
   readonly hasMeshEntries: boolean;
-  /** Deregistering an unknown service is an error (1.14). */
+  /** Whether deregistering an unknown service is an error (1.14). */
   readonly refusesUnknownDeregistration: boolean;
-  /** Blocking health queries are served from what servers stream to the agent (1.10, on a client agent). */
+  /** Whether blocking health queries are served from the stream that servers send to the agent (1.10, on a client agent). */
   readonly streamsHealth: boolean;
-  /** Queries for intentions by destination can block (1.9). */
+  /** Whether queries for intentions by destination can block (1.9). */
   readonly holdsIntentions: boolean;
-  /** Chain targets have the partition in their id (1.11). */
+  /** Whether chain targets have the partition in their id (1.11). */
   readonly hasPartitions: boolean;
 }
 
-/** The traits of a version. */
+/** Returns the traits of a version. */
 export function traitsOf(version: ConsulVersion): VersionTraits {
   return TRAITS[version];
 }

@@ -4,24 +4,24 @@ import { expect } from '../../runner.ts';
 import type { Connection } from '@meshgate/core';
 import type { Peer } from '../../peer.ts';
 
-/** Bytes that no other part of a test sends. */
+/** Returns random bytes, which no other part of a test sends. */
 export function payload(count: number): Uint8Array {
   return new Uint8Array(randomBytes(count));
 }
 
-/** Compares by length and digest: a diff of megabytes helps nobody. */
+/** Compares by length and digest: a diff of megabytes is not readable. */
 export function expectSameBytes(found: Uint8Array, expected: Uint8Array): void {
   expect(found.length, 'number of bytes').toBe(expected.length);
   expect(digest(found), 'digest of the bytes').toBe(digest(expected));
 }
 
-/** Everything that `connection` receives until its peer has finished. */
+/** Reads everything that `connection` receives until its peer has finished. */
 export async function readAll(connection: Connection): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   for (let bytes = await connection.read(); bytes !== undefined; bytes = await connection.read()) {
     // A copy: `slice` would be a view if this is one of Node's buffers.
     chunks.push(new Uint8Array(bytes));
-    // The reader owns them and may modify them: later reads must not be affected.
+    // The reader owns the bytes and may modify them: later reads must not be affected.
     bytes.fill(0);
   }
   return Buffer.concat(chunks);
@@ -39,7 +39,7 @@ export async function readBytes(connection: Connection, count: number): Promise<
   return Buffer.concat(chunks);
 }
 
-/** A sender that is blocked by a reader who does not read. */
+/** A sender that is blocked because its peer does not read. */
 export interface Stalled {
   /** All bytes written, including the last chunk, which is still pending. */
   readonly sent: Uint8Array;
@@ -48,10 +48,9 @@ export interface Stalled {
 }
 
 /**
- * Writes until a write has to wait. Rejects when none does: then something buffers without bound.
+ * Writes until a write has to wait. Rejects if none does: something then buffers without bound.
  *
- * Between two writes all other work in this thread gets a turn, including the transport: a real sender would not block
- * it either.
+ * All other work in this thread, including the transport, runs between two writes: a real sender would not block it either.
  */
 export async function writeUntilStalled(to: Pick<Connection, 'write'> | Pick<Peer, 'send'>): Promise<Stalled> {
   const chunks: Uint8Array[] = [];

@@ -10,7 +10,7 @@ export type CreateTransport = () => Transport | Promise<Transport>;
 
 /** Deviations of a transport from the default contract. */
 export interface TransportTraits {
-  /** `false`: its splices never hand a client back, whatever `handBackUntilMs` allows. They do when absent. */
+  /** `false`: its splices never hand a client back, whatever `handBackUntilMs` is; `true` when absent. */
   readonly handsBack?: boolean;
 }
 

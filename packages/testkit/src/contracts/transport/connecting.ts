@@ -6,12 +6,12 @@ import { expectSameBytes, payload, readAll, readBytes, writeUntilStalled } from 
 import type { TransportClaim } from './claims.ts';
 import type { Wired, Wiring } from './wiring.ts';
 
-/** Both kinds of connections have the same contract, with the sides swapped. */
+/** One side of the proxy: accepted and dialled connections have the same contract, with the sides swapped. */
 interface ConnectionSide {
   readonly name: string;
-  /** The code of a reset by its own peer. */
+  /** Code of a reset by its own peer. */
   readonly ownReset: ProxyErrorCode;
-  /** The reason with which a reset of the other side is passed on to its peer. */
+  /** Reason for passing a reset of the other side on to its peer. */
   readonly otherReset: ProxyErrorCode;
   open(wiring: Wiring, options?: PeerOptions): Promise<Wired>;
 }
@@ -169,7 +169,7 @@ function resetClaims(claim: TransportClaim, { open, ownReset }: ConnectionSide):
     const { connection, peer } = await open(wiring);
     peer.reset();
     await peer.closed;
-    // The first may still be accepted: only the peer's response to it reveals the reset.
+    // The first writes may still be accepted: only the peer's response to them reveals the reset.
     const writing = (async () => {
       for (;;) {
         await connection.write(payload(10));

@@ -22,7 +22,7 @@ export function crowdClaims(claim: TransportClaim): void {
   });
 }
 
-// Four sockets each, all in this process: within the 4,096 descriptors that many systems allow.
+// Four sockets each, all in this process: within the limit of 4,096 descriptors of many systems.
 const CROWD = 500;
 
 async function splicedThrough(

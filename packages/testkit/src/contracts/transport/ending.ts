@@ -69,7 +69,9 @@ export function resetClaims(claim: TransportClaim): void {
   }
 }
 
-/** A side that has finished and received what it needs may close its socket: later data is answered with a reset. */
+/**
+ * Claims about a side that closes its socket after it has finished and received everything it needs: later data is answered with a reset.
+ */
 export function closeAfterResponseClaims(claim: TransportClaim): void {
   for (const [first, second, code] of [
     ['client', 'backend', 'DOWNSTREAM_RESET'],
@@ -119,7 +121,7 @@ async function answered({ client, backend }: Pick<Spliced, 'client' | 'backend'>
   await client.receive(6);
 }
 
-/** The end has been passed on, the bytes before it have not: a reset overtakes both. */
+/** Claims that a reset overtakes an end that is queued behind bytes. */
 export function resetBehindEndClaim(claim: TransportClaim): void {
   claim(
     'passes a reset on although the end is still queued behind bytes that the backend does not read',
@@ -134,7 +136,7 @@ export function resetBehindEndClaim(claim: TransportClaim): void {
       const reset = new ProxyError('DOWNSTREAM_RESET', 'the client is gone');
       splice.cut(reset);
       expect((await splice.done).error).toBe(reset);
-      // Node cannot always tell whether its peer has reset the connection.
+      // Node cannot always detect that its peer has reset the connection.
       backend.resume();
       await backend.closed;
       expect(backend.bytesReceived).toBeLessThan(head.length);
@@ -142,11 +144,11 @@ export function resetBehindEndClaim(claim: TransportClaim): void {
   );
 }
 
-/** Not required for a client: Node cannot always tell. A transport that can is free to report it. */
+/** Not required for resets by a client, which Node cannot always detect; a transport that can may report them. */
 export function resetBehindBytesClaim(claim: TransportClaim): void {
   claim('recognizes a reset by the backend, however close it follows the last bytes', async (wiring) => {
     const { backend, splice } = await wiring.spliced();
-    // In one turn: both are there when the transport looks next.
+    // In one turn: both are pending when the transport looks next.
     backend.send('last').catch(() => undefined);
     backend.reset();
     expect((await splice.done).error).toMatchObject({ name: 'ProxyError', code: 'UPSTREAM_RESET' });
@@ -178,5 +180,5 @@ export function cutClaims(claim: TransportClaim): void {
 }
 
 const FINISHED = { kind: 'finished' };
-// A pair of kernel buffers on current Linux (tcp_rmem, tcp_wmem), and some more.
+// A pair of kernel buffers on current Linux (tcp_rmem, tcp_wmem), and more.
 const MORE_THAN_BUFFERS_HOLD_BYTES = 48 * 1024 * 1024;

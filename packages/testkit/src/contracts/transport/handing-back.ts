@@ -4,7 +4,7 @@ import { expectSameBytes, payload, readBytes } from './bytes.ts';
 import type { TransportClaim } from './claims.ts';
 import type { Wired, Wiring } from './wiring.ts';
 
-/** What happens to a client whose backend has ended without a response, when the splice may hand it back. */
+/** Claims about a client whose backend has closed without a response, if the splice may hand it back. */
 export function handingBackClaims(claim: TransportClaim, unless: boolean): void {
   for (const how of ['end', 'reset'] as const) {
     claim(
@@ -57,7 +57,7 @@ export function handingBackClaims(claim: TransportClaim, unless: boolean): void 
   refusingClaims(claim);
 }
 
-/** When the client must be closed with its backend nevertheless. */
+/** Claims about cases in which the client must be closed with its backend. */
 function refusingClaims(claim: TransportClaim): void {
   claim('keeps the client when it has sent more than the head', async (wiring) => {
     const { client, backend, splice } = await wiring.spliced({ head: HEAD.slice(), handBackUntilMs: LATER() });
@@ -82,7 +82,7 @@ function refusingClaims(claim: TransportClaim): void {
   claim('keeps the client when the only bytes of the backend come with its end', async (wiring) => {
     const { client, backend, splice } = await wiring.spliced({ head: HEAD.slice(), handBackUntilMs: LATER() });
     await backend.receive(HEAD.length);
-    // In one turn: both are there when the transport looks next.
+    // In one turn: both are pending when the transport looks next.
     backend.send('answer').catch(() => undefined);
     backend.end();
     expect((await client.receiveAll()).toString()).toBe('answer');
@@ -141,7 +141,7 @@ function lossClaims(claim: TransportClaim): void {
   });
 }
 
-/** A splice whose backend has received the head, and has closed. */
+/** Runs a splice whose backend receives the head and closes. */
 async function unanswered(wiring: Wiring, down: Wired, how: 'end' | 'reset'): Promise<void> {
   const up = await wiring.dialled({ halfOpen: false });
   const splice = wiring.splice(down.connection, up.connection, { head: HEAD.slice(), handBackUntilMs: LATER() });

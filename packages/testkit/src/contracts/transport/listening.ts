@@ -8,7 +8,7 @@ import { readBytes } from './bytes.ts';
 import type { TransportClaim } from './claims.ts';
 import type { Wiring } from './wiring.ts';
 
-/** Whether this machine has `::1`: many containers do not. */
+/** Whether this machine has `::1`; many containers do not. */
 export function hasIPv6(): boolean {
   const addresses = Object.values(networkInterfaces()).flat();
   return addresses.some((each) => each?.address === '::1');

@@ -67,7 +67,7 @@ function carryingClaims(claim: TransportClaim): void {
     const up = await wiring.dialled();
     const head = spliceWithHead(wiring, down.connection, up.connection);
     await up.peer.receive(HEAD_BYTES);
-    // The next turn of the transport overwrites what the last one left on the stack.
+    // The next turn of the transport overwrites leftovers of the last one on the stack.
     await down.peer.send('.');
     await up.peer.receive(1);
     collectGarbage();
@@ -91,7 +91,7 @@ function carryingClaims(claim: TransportClaim): void {
   });
 }
 
-/** In its own function, so that nothing of the head remains on the stack. */
+/** A separate function, so that nothing of the head remains on the stack. */
 function spliceWithHead(wiring: Wiring, down: Connection, up: Connection): WeakRef<Uint8Array> {
   const head = payload(HEAD_BYTES);
   wiring.splice(down, up, { head });
@@ -161,5 +161,5 @@ function progressClaims(claim: TransportClaim): void {
   });
 }
 
-// `performance.now()` of the loop may be that of the turn's start.
+// The loop's clock may be that of the start of its turn.
 const CLOCK_MS = 5;

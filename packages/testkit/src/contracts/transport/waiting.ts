@@ -121,7 +121,7 @@ const TALK_EVERY_MS = 30;
 // Timers use whole milliseconds of a clock that was read slightly earlier.
 const CLOCK_MS = 5;
 
-/** Sends a byte now and then, and reports when it sent the last. */
+/** Sends a byte now and then. @returns the time at which the last byte was sent */
 async function talk(peer: Peer, forMs: number): Promise<number> {
   let lastSentAt = performance.now();
   for (const endAt = lastSentAt + forMs; lastSentAt < endAt;) {

@@ -15,11 +15,11 @@ import { rawClient } from '../../clients.ts';
 import { peerListener } from '../../listener.ts';
 import type { Peer, PeerOptions } from '../../peer.ts';
 
-/** A listener of the transport, and what it accepts. */
+/** A listener of the transport, and its accepted connections. */
 export interface WiredListener {
   readonly listening: Listening;
   readonly address: Endpoint;
-  /** The next connection, in the order of arrival. */
+  /** Resolves with the next connection, in order of arrival. */
   accept(): Promise<Connection>;
 }
 
@@ -66,20 +66,20 @@ export class Wiring implements AsyncDisposable {
     }
   }
 
-  /** A connection that the transport accepted from a client. */
+  /** Returns a connection that the transport accepted from a client. */
   async accepted(options: PeerOptions = {}): Promise<Wired> {
     const { address, accept } = await this.listen();
     return this.acceptedFrom(address, accept, options);
   }
 
-  /** The same with an existing listener. */
+  /** Like {@link accepted}, with an existing listener. */
   async acceptedFrom(address: Endpoint, accept: () => Promise<Connection>, options: PeerOptions = {}): Promise<Wired> {
     const accepting = accept();
     const peer = this.owned(await rawClient(address, options));
     return { connection: await accepting, peer };
   }
 
-  /** A connection that the transport dialled to a backend. */
+  /** Returns a connection that the transport dialled to a backend. */
   async dialled(options: PeerOptions & { readonly at?: Endpoint } = {}): Promise<Wired> {
     const listener = this.owned(await peerListener(options));
     const connection = await this.dial(listener.address);
@@ -92,12 +92,12 @@ export class Wiring implements AsyncDisposable {
     return connection;
   }
 
-  /** The same, while still connecting. */
+  /** Dials without waiting for the connection. */
   dialling(to: Endpoint, options: Partial<DialOptions> = {}): Dial {
     return this.transport.dial(to, { ...DIAL_OPTIONS, ...options });
   }
 
-  /** A client, a backend, and the transport in between. */
+  /** Returns a client and a backend with a splice between them. */
   async spliced({ halfOpen = true, ...options }: SplicedOptions = {}): Promise<Spliced> {
     const down = await this.accepted({ halfOpen });
     const up = await this.dialled({ halfOpen });
@@ -128,7 +128,7 @@ const KEEP_ALIVE = { idleMs: 60_000 };
 
 const LISTEN_OPTIONS: ListenOptions = { backlog: 1_024, keepAlive: KEEP_ALIVE, onPause: () => undefined };
 
-// Loopback responds in microseconds; a machine under load may need a little longer.
+// Loopback answers in microseconds; a machine under load may need a little longer.
 const DIAL_OPTIONS: DialOptions = { keepAlive: KEEP_ALIVE, timeoutMs: 10_000 };
 
 // Longer than any test: idle tests set their own.
