@@ -39,7 +39,7 @@ export class DnsClient {
     this.#resolvers = conf.servers.map((server) => resolverOf(server, conf));
   }
 
-  /** Whether there is a server that it can query. */
+  /** Whether there is a server that this client can query. */
   get hasServers(): boolean {
     return this.#resolvers.length > 0;
   }
@@ -152,7 +152,7 @@ async function queryServer(resolver: Resolver | undefined, name: string, family:
   }
 }
 
-/** Of long responses Node reports those of the first 256 records only. */
+/** Returns the lowest TTL. Node reports TTLs for the first 256 records of a response only. */
 function shortestTtl(records: readonly { readonly ttl: number | undefined }[]): number {
   return Math.min(...records.flatMap(({ ttl }) => (ttl === undefined ? [] : [ttl])));
 }

@@ -3,7 +3,7 @@ import { isIP } from 'node:net';
 /** Settings for queries to name servers (resolv.conf(5)). */
 export interface ResolvConf {
   /**
-   * In order of preference, with a port if it is not 53: `[127.0.0.1]:5353`. Without servers that only the C library can query, link-local
+   * In order of preference, with a port if it is not 53: `[127.0.0.1]:5353`. Excludes servers that only the C library can query: link-local
    * ones with a zone (`fe80::1%eth0`). Empty if there are no others.
    */
   readonly servers: readonly string[];
@@ -23,7 +23,7 @@ const MAX_SERVERS = 3;
 const MAX_NDOTS = 15;
 // The C library waits for 5 s, which is the whole default connect timeout.
 const MAX_TIMEOUT_MS = 2_000;
-// What it takes a timeout of 0 for.
+// The C library treats a timeout of 0 as this.
 const MIN_TIMEOUT_MS = 1_000;
 const MAX_ATTEMPTS = 5;
 

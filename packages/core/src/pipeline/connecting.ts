@@ -82,7 +82,7 @@ export class Connecting implements ConnectContext {
    * Records the connector's result.
    *
    * @returns the time of the connect
-   * @throws TypeError if `upstream` is none: connectors may be plain JavaScript
+   * @throws TypeError if `upstream` is not an upstream: connectors may be plain JavaScript
    */
   reached(upstream: Upstream): number {
     if (!isUpstream(upstream)) throw new TypeError('expected an upstream with a connection, found none');

@@ -4,7 +4,7 @@ import type { Connection, Transfer } from '../transport/transport.ts';
 
 /** A fact as stored on a connection. */
 export interface KnownFact {
-  /** Has the type that the fact was declared with. */
+  /** The value, of the type that the fact was declared with. */
   readonly value: unknown;
   /** The value in the access log; absent if the log omits it. */
   readonly shown?: string;

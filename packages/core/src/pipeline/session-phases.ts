@@ -11,7 +11,7 @@ export class Opening {
   kind: 'filtering' | 'sniffing' = 'sniffing';
   /** Whether the client's connection count includes this one: only after its filters have run. */
   isCounted = true;
-  /** Of the hello, behind what filters have taken. */
+  /** Received bytes of the hello, after those that filters have consumed. */
   readonly received: Head = new Head();
 }
 

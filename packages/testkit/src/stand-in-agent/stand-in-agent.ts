@@ -27,7 +27,7 @@ export interface StandInAgentOptions {
    * `filtered` is an empty list with status 200, as Consul returns for lists.
    */
   readonly denied?: Readonly<Record<string, string>>;
-  /** A proxy before the agent, which gives up queries that are held for longer than so many milliseconds. None when absent. */
+  /** A proxy in front of the agent, which ends queries that block for longer than this many milliseconds. None when absent. */
   readonly holdsAtMost?: { readonly ms: number; readonly fault: StandInFault };
 }
 
