@@ -25,17 +25,18 @@ if (descriptors < MIN_DESCRIPTORS) {
 // Loaded only now: with fewer descriptors the modules cannot be opened.
 const { disablePretenuring } = await import('./run/v8-flags.ts');
 disablePretenuring();
-const { strayError } = await import('./run/stray-error.ts');
+const { forbidExit, redirectConsole } = await import('./run/plugin-limits.ts');
+const exit = forbidExit();
+// Until there is a log.
+redirectConsole((output) => stderr.write(`${output}\n`));
+const { onStray } = await import('./run/stray-error.ts');
 const signals: Signals = {
   onStop(listener) {
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const) process.on(signal, listener);
   },
   onReload: (listener) => void process.on('SIGHUP', listener),
   onUpgrade: (listener) => void process.on('SIGUSR2', listener),
-  onStray(listener) {
-    process.on('uncaughtException', (reason) => listener(strayError(reason), 'exception'));
-    process.on('unhandledRejection', (reason) => listener(strayError(reason), 'rejection'));
-  },
+  onStray: (listener) => void onStray((error, kind) => (listener(error, kind), true)),
 };
 const { runCommand } = await import('./cli/cli.ts');
 const job: Job = {
@@ -64,4 +65,4 @@ const terminal = {
     return process.stdin;
   },
 };
-process.exit(await runCommand(process.argv.slice(2), terminal));
+exit(await runCommand(process.argv.slice(2), terminal));

@@ -1,4 +1,5 @@
 import { RouteTable } from '@meshgate/core/parts';
+import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import { PluginServices } from '../src/config/plugin-services.ts';
@@ -77,4 +78,42 @@ describe('what plugins can use', () => {
     metrics.counter(HITS);
     expect(() => metrics.counter({ ...HITS, labels: ['of'] })).toThrow('found another');
   });
+
+  it('takes facts of any kind: none hides a field of the log, an error keeps its stack, one that throws is named', () => {
+    const services = new PluginServices({ baseDir: '/', process: 'single' });
+    const lines: Record<string, unknown>[] = [];
+    const logger = pino({ base: null, timestamp: false }, { write: (line) => lines.push(JSON.parse(line) as never) });
+    services.connect({ registry: new Registry(), logger, routes: { table: new RouteTable([]) } });
+    const { log } = services.lend('mine').services;
+    log.info('one', { level: 'fatal', msg: 'x', time: 1, plugin: 'other', error: new Error('broke') });
+    log.info('two', {
+      get bad(): string {
+        throw new Error('broke');
+      },
+    });
+    log.info(lie({ pino: 'puts facts first' }), lie('and the text last'));
+    log.info(lie(undefined), lie(null));
+    expect(lines).toMatchObject([
+      { level: 30, msg: 'one', plugin: 'mine', 'plugin.level': 'fatal', error: { message: 'broke', type: 'Error' } },
+      { msg: 'two', bad: 'cannot be read: Error: broke' },
+      { msg: "{ pino: 'puts facts first' }", facts: 'and the text last' },
+      { msg: 'undefined', facts: null },
+    ]);
+  });
+
+  it('includes one warning, which is a sentence: null clears it, anything else is refused', async () => {
+    const { services } = await lending();
+    const { reportWarning } = services.lend('mine').services;
+    reportWarning('the licence ends');
+    for (const wrong of [5, {}, '', new Error('x')])
+      expect(() => reportWarning(lie(wrong))).toThrow('reportWarning: expected a sentence or undefined, found ');
+    expect(services.warnings).toEqual(['plugin mine: the licence ends']);
+    reportWarning(lie(null));
+    expect(services.warnings).toEqual([]);
+  });
 });
+
+/** Plugins are JavaScript. */
+function lie(value: unknown): never {
+  return value as never;
+}

@@ -266,6 +266,48 @@ describe('a proxy made by createProxy', () => {
     );
   });
 
+  it.each<readonly [wrong: unknown, problem: string]>([
+    [undefined, 'expected options, found nothing'],
+    [{ listen: undefined }, 'listen: expected host and port, found nothing'],
+    [{ listen: 8443 }, 'listen: expected host and port, found 8443'],
+    [{ listen: '127.0.0.1:8443' }, 'listen: expected host and port, found "127.0.0.1:8443"'],
+    [{ listen: { host: '127.0.0.1', port: '8443' } }, 'listen.port: expected 0 to 65535, found "8443"'],
+    [{ listen: { port: 8443 } }, 'listen.host: expected a host, found nothing'],
+    [{ listen: [LOOPBACK] }, 'listen.0.name: expected a name, found nothing'],
+    [{ sniffers: sniSniffer() }, 'sniffers: expected a list, found an object'],
+    [{ sniffers: [sniSniffer] }, 'sniffers.0: expected an object with inspect(), found a function'],
+    [{ source: [] }, 'source: expected one of sniffers, sources, '],
+    [{ sources: [Promise.resolve()] }, 'sources.0: expected an object with watch(), found a promise'],
+    [{ observers: [() => undefined] }, 'observers.0: expected an object with observe(), found a function'],
+    [
+      { services: [{ start: () => undefined }] },
+      'services.0: expected an object with start(), stop(), found one without stop()',
+    ],
+    [{ layers: [{}] }, 'layers.0: expected a function, found one without call()'],
+    [{ transport: 'node' }, 'transport: expected an object with listen(), dial(), splice(), found a string'],
+    [{ limits: { connections: NaN } }, 'limits.connections: expected a number of 0 or more, found NaN'],
+    [{ limits: { idleTimeoutMs: '1h' } }, 'limits.idleTimeoutMs: expected a number of 0 or more, found "1h"'],
+    [{ limits: { idleTimeout: 5 } }, 'limits.idleTimeout: expected one of helloTimeoutMs, '],
+    [{ drain: { grace: '5s' } }, 'drain.grace: expected one of delayMs, graceMs, spreadMs'],
+    [{ balances: { mine: {} } }, 'balances.mine: expected a function'],
+    [
+      { routes: [{ name: 'api', serverNames: 'api', backends: [] }] },
+      'routes.0.serverNames: expected a list, found "api"',
+    ],
+    [{ routes: {} }, 'routes: expected a list, found an object'],
+  ])('is refused with options that are wrong: %j', (wrong, problem) => {
+    const given = wrong === undefined ? wrong : { ...options(), ...(wrong as object) };
+    // Embedders may be JavaScript.
+    expect(() => createProxy(given as ProxyOptions)).toThrow(problem);
+  });
+
+  it('stops cleanly when its services are synchronous', async () => {
+    const sync = { name: 'sync', start: () => undefined, stop: () => undefined };
+    const proxy = createProxy(options({ services: [sync as unknown as Service] }));
+    await proxy.start();
+    await expect(proxy.stop()).resolves.toBeUndefined();
+  });
+
   it('cannot be started twice', async () => {
     const proxy = createProxy(options());
     await proxy.start();

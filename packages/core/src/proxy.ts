@@ -3,7 +3,7 @@ import { Departures } from './lifecycle/departures.ts';
 import { Drain, DEFAULT_DRAIN } from './lifecycle/drain.ts';
 import type { DrainOptions, DrainProgress } from './lifecycle/drain.ts';
 import { ConfigProblems } from './lifecycle/plugin.ts';
-import type { LayerFactory, Problem } from './lifecycle/plugin.ts';
+import type { LayerFactory } from './lifecycle/plugin.ts';
 import type { OfferedParts } from './lifecycle/plugin-parts.ts';
 import { inOrder } from './lifecycle/service.ts';
 import type { Service } from './lifecycle/service.ts';
@@ -28,6 +28,7 @@ import { Sessions } from './pipeline/sessions.ts';
 import { firstOf, firstToKnow, layered } from './pipeline/stages.ts';
 import type { Connector, Layer, Resolver, Sniffer } from './pipeline/stages.ts';
 import type { KeepAlive, ListenAddress, Route, RouteSource } from './routes/route.ts';
+import { optionProblems, ROUTES_SOURCE } from './proxy-options.ts';
 import { RouteStore } from './routes/route-store.ts';
 import { staticSource } from './routes/static-source.ts';
 import type { Endpoint } from './transport/endpoint.ts';
@@ -99,34 +100,13 @@ export interface Proxy {
 /**
  * Creates a proxy; nothing runs before `start`.
  *
- * @throws ConfigProblems if there is no listener, no sniffer, or no provider of routes
+ * @throws ConfigProblems with everything that is wrong with the options: a part without its methods, a route that could carry nothing, an
+ *   option that does not exist, nothing to listen on, nothing that recognises a protocol, nothing that knows routes
  */
 export function createProxy(options: ProxyOptions): Proxy {
-  const problems = problemsOf(options);
+  const problems = optionProblems(options);
   if (problems.length > 0) throw new ConfigProblems(problems);
   return new EmbeddedProxy(options);
-}
-
-function problemsOf({ listen, routes, sources = [], resolvers = [], sniffers }: ProxyOptions): readonly Problem[] {
-  const names = listening(listen).map(({ name }) => name);
-  const sourceNames = sources.map(({ name }) => name);
-  const problem = (isWrong: boolean, key: keyof ProxyOptions, message: string): readonly Problem[] =>
-    isWrong ? [{ path: [key], message }] : [];
-  return [
-    ...problem(names.length === 0, 'listen', 'expected at least one address, found none'),
-    ...problem(new Set(names).size < names.length, 'listen', 'expected listeners with different names'),
-    ...problem(sniffers.length === 0, 'sniffers', 'expected at least one sniffer, found none'),
-    ...problem(
-      routes === undefined && sources.length + resolvers.length === 0,
-      'sources',
-      'expected routes, a source or a resolver, found none',
-    ),
-    ...problem(
-      new Set([ROUTES_SOURCE, ...sourceNames]).size <= sourceNames.length,
-      'sources',
-      `expected sources with different names, none of them ${JSON.stringify(ROUTES_SOURCE)}`,
-    ),
-  ];
 }
 
 /** `idle`: never started, or rolled back after a failed start. */
@@ -293,7 +273,5 @@ function listening(listen: Endpoint | readonly ListenAddress[]): readonly Listen
   return 'host' in listen ? [{ name: 'main', endpoint: listen }] : listen;
 }
 
-/** Name of the source behind `routes`, in metrics and in `explain`. */
-const ROUTES_SOURCE = 'routes';
 /** The kernel lowers it to `net.core.somaxconn`: bursts of connections queue in the kernel. */
 const BACKLOG = 4_096;

@@ -27,6 +27,22 @@ describe('pauses between tries', () => {
 });
 
 describe('a followed source', () => {
+  it.each([
+    [Promise.resolve([]), 'a promise'],
+    [undefined, 'nothing'],
+    [5, 'number'],
+  ])('that does not return a sequence is told what is expected: %s', async (watched, found) => {
+    const stopper = new AbortController();
+    const failure = new Promise<Error>((resolve) => {
+      const follower = { onValue: () => undefined, onFailure: resolve };
+      void follow(() => watched as unknown as AsyncIterable<never>, stopper.signal, follower);
+    });
+    expect((await failure).message).toBe(
+      `expected watch() to return an async iterable, as async *watch() does, found ${found}`,
+    );
+    stopper.abort();
+  });
+
   async function followed(
     runs: readonly (readonly number[] | Error)[],
   ): Promise<{ values: number[]; failures: string[] }> {

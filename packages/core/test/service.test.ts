@@ -1,4 +1,5 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { pluginService } from '../src/lifecycle/plugin-service.ts';
 import { inOrder } from '../src/lifecycle/service.ts';
 import type { Service } from '../src/lifecycle/service.ts';
 
@@ -63,5 +64,38 @@ describe('services in order', () => {
     await all.start(signal);
     await expect(all.stop(signal)).rejects.toThrow('all: 1 services did not stop cleanly');
     expect(log).toEqual(['start a', 'start b', 'stop b', 'stop a']);
+  });
+});
+
+describe('a service of a plugin', () => {
+  it('that cannot start is named with its plugin', async () => {
+    const broken = pluginService(service('ldap', [], 'start'), 'mine');
+    await expect(broken.start(signal)).rejects.toThrow('service "ldap" of the plugin "mine": ldap cannot start');
+  });
+
+  it('that does not start in time is named, and stopped when it does start', async () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const log: string[] = [];
+    let release = (): void => undefined;
+    const settled = new Promise<void>((resolve) => (release = resolve));
+    const slow = pluginService({ ...service('ldap', log), start: () => settled }, 'mine');
+    const started = expect(slow.start(signal)).rejects.toThrow('did not start within 10 s');
+    await vi.advanceTimersByTimeAsync(10_000);
+    await started;
+    release();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(log).toEqual(['stop ldap']);
+  });
+
+  it('that ignores the signal when it starts is abandoned two seconds later', async () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const leaving = new AbortController();
+    const stuck = pluginService({ ...service('ldap', []), start: () => new Promise(() => undefined) }, 'mine');
+    const started = expect(stuck.start(leaving.signal)).rejects.toThrow('ldap');
+    leaving.abort();
+    await vi.advanceTimersByTimeAsync(2_000);
+    await started;
   });
 });

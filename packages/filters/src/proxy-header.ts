@@ -102,13 +102,15 @@ function parseV2(bytes: Uint8Array): ProxyHeaderResult {
   const [commandByte, familyByte, high = 0, low = 0] = bytes.subarray(V2_SIGNATURE.length, V2_FIXED_BYTES);
   if (commandByte !== undefined && commandByte !== 0x20 && commandByte !== 0x21)
     return malformed(`expected version 2 with the command LOCAL or PROXY, found ${hex(commandByte)}`);
-  if (familyByte !== undefined && (familyByte >> 4 > 3 || (familyByte & 0x0f) > 2))
+  // The specification: the family of a LOCAL header is ignored.
+  const isLocal = commandByte === 0x20;
+  if (familyByte !== undefined && !isLocal && (familyByte >> 4 > 3 || (familyByte & 0x0f) > 2))
     return malformed(`expected a known family and protocol, found ${hex(familyByte)}`);
   const length = V2_FIXED_BYTES + high * 256 + low;
   if (bytes.length < V2_FIXED_BYTES || commandByte === undefined || familyByte === undefined)
     return { kind: 'more', atLeast: V2_FIXED_BYTES };
   if (bytes.length < length) return { kind: 'more', atLeast: length };
-  return completeV2({ all: bytes.subarray(0, length), isLocal: commandByte === 0x20, familyByte });
+  return completeV2({ all: bytes.subarray(0, length), isLocal, familyByte });
 }
 
 interface CompleteV2 {

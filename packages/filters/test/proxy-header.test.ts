@@ -72,6 +72,7 @@ describe('a header of version 2', () => {
 
   it.each([
     ['LOCAL', v2({ command: 0x20, source: CLIENT, destination: SERVER }), { command: 'local' }],
+    ['LOCAL of a family that does not exist', v2({ command: 0x20, family: 0x99 }), { command: 'local' }],
     ['an unspecified family', v2({ family: 0x00 }), { command: 'proxy' }],
     ['a unix socket', v2({ family: 0x31, body: Buffer.alloc(216) }), { command: 'proxy' }],
     ['a datagram', v2({ family: 0x12, source: CLIENT, destination: SERVER }), { command: 'proxy' }],

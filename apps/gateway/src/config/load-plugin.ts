@@ -1,11 +1,12 @@
 import { stat } from 'node:fs/promises';
-import { isAbsolute, join, resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { PLUGIN_API_VERSION } from '@meshgate/core';
 import type { Plugin } from '@meshgate/core';
 import { resolve as resolveImport } from 'import-meta-resolve';
 import { closestMatch } from 'leven';
 import { BUILT_IN } from './built-in.ts';
+import { codePosition } from './code-position.ts';
 import { describe } from './config-messages.ts';
 import { settledWithin } from './settled-within.ts';
 
@@ -16,7 +17,7 @@ import { settledWithin } from './settled-within.ts';
  * @throws Error that names the file or the package and says why it cannot be used
  */
 export async function loadPlugin(use: string, baseDir: string): Promise<Plugin> {
-  const isPath = use.startsWith('.') || isAbsolute(use);
+  const isPath = isPathOf(use);
   const shown = isPath ? resolve(baseDir, use) : use;
   try {
     // Importing a pipe or a device would wait for its end.
@@ -30,8 +31,35 @@ export async function loadPlugin(use: string, baseDir: string): Promise<Plugin> 
     return pluginOf(module);
   } catch (reason) {
     const why = reason instanceof Error ? `${reason.name}: ${reason.message}` : String(reason);
-    throw new Error(`${shown} cannot be loaded: ${why}${isPath ? '' : hint(use)}`, { cause: reason });
+    const at = codePosition(reason, pluginFolder(use, baseDir));
+    const where = at === undefined ? adviceOn(reason, shown) : ` (at ${at})`;
+    throw new Error(`${shown} cannot be loaded: ${why}${where}${isPath ? '' : hint(use)}`, { cause: reason });
   }
+}
+
+/** Where the code of a plugin is; that of the configuration when it cannot be found. */
+export function pluginFolder(use: string, baseDir: string): string {
+  if (isPathOf(use)) return dirname(resolve(baseDir, use));
+  try {
+    return dirname(fileURLToPath(packageUrl(use, baseDir)));
+  } catch {
+    return baseDir;
+  }
+}
+
+function isPathOf(use: string): boolean {
+  return use.startsWith('.') || isAbsolute(use);
+}
+
+/** What Node does not say of a module that it cannot load. */
+function adviceOn(reason: unknown, shown: string): string {
+  const { code, message = '' } = Object(reason) as { readonly code?: unknown; readonly message?: string };
+  if (reason instanceof SyntaxError) return `; "node --check ${shown}" prints the line`;
+  if (code === 'ERR_UNKNOWN_FILE_EXTENSION' && shown.endsWith('.ts'))
+    return '; compile it to JavaScript, or run Node 22.18 or later, which strips types';
+  if (code === 'ERR_MODULE_NOT_FOUND' && message.includes("'@meshgate/"))
+    return '; install it in the folder of the plugin';
+  return '';
 }
 
 /** Longer than any module takes to load, short enough for an operator to wait. */
@@ -55,9 +83,25 @@ function hint(use: string): string {
 }
 
 function pluginOf(module: unknown): Plugin {
-  const exported = typeof module === 'object' && module !== null && 'default' in module ? module.default : undefined;
-  if (isPlugin(exported)) return ofOurVersion(exported);
-  throw new TypeError(`expected a plugin made by definePlugin as default export, found ${describe(exported)}`);
+  const exported: unknown = Reflect.get(Object(module), 'default');
+  // A default export that was compiled to CommonJS, as TypeScript and Babel do it, is a property of what the module exports.
+  const plugin: unknown = isPlugin(exported) ? exported : Reflect.get(Object(exported), 'default');
+  if (isPlugin(plugin)) return ofOurVersion(plugin);
+  const found = exported === undefined ? exportsOf(module) : describeExport(plugin ?? exported);
+  throw new TypeError(`expected a plugin made by definePlugin as default export, found ${found}`);
+}
+
+function exportsOf(module: unknown): string {
+  const names = Object.keys(Object(module));
+  return names.length === 0 ? 'no export' : `only exports named ${names.join(', ')}`;
+}
+
+function describeExport(value: unknown): string {
+  if (typeof value === 'function') return /^class\b/.test(String(value)) ? 'a class: export an instance' : 'a function';
+  if (value instanceof Promise) return 'a promise';
+  if (typeof value !== 'object' || value === null) return describe(value);
+  if (typeof Reflect.get(value, 'install') !== 'function') return 'an object without install()';
+  return 'an object without a name';
 }
 
 function ofOurVersion(plugin: Plugin): Plugin {

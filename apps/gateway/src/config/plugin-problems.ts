@@ -5,12 +5,14 @@ import type { Problem } from '@meshgate/core';
  * What a plugin threw, as problems: our own, those of a schema library (`issues` of Standard Schema), or anything else.
  *
  * @param what prefix for the message of anything else
+ * @param at where that was thrown, if it is known
  */
-export function problemsOf(reason: unknown, what: string): readonly Problem[] {
+export function problemsOf(reason: unknown, what: string, at?: string): readonly Problem[] {
   if (reason instanceof ConfigProblems) return reason.problems;
   const issues = typeof reason === 'object' && reason !== null && 'issues' in reason ? reason.issues : undefined;
   if (Array.isArray(issues) && issues.length > 0) return issues.map((issue: unknown) => toProblem(issue));
-  return [{ message: `${what}: ${reason instanceof Error ? reason.message : String(reason)}`, path: [] }];
+  const where = at === undefined ? '' : ` (at ${at})`;
+  return [{ message: `${what}: ${reason instanceof Error ? reason.message : String(reason)}${where}`, path: [] }];
 }
 
 function toProblem(issue: unknown): Problem {

@@ -8,6 +8,8 @@ import type {
   RoutesView,
 } from '@meshgate/core';
 import type { HostServices, RouteStore } from '@meshgate/core/parts';
+import { format } from 'node:util';
+import { stdSerializers } from 'pino';
 import { Counter, Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
 import type { Logger } from '../log/logger.ts';
@@ -67,7 +69,7 @@ export class PluginServices {
         log: this.#log(plugin),
         metrics: this.#metricsOf(() => lease),
         routes: this.#routes(),
-        reportWarning: (warning) => this.#report(lease, warning),
+        reportWarning: (warning) => this.#report(lease, warningOf(warning)),
       },
     };
     this.#leases.set(lease, undefined);
@@ -122,7 +124,7 @@ export class PluginServices {
       return;
     }
     const { plugin, level, message, facts } = line;
-    logger[level]({ ...facts, plugin }, message);
+    logger[level]({ ...logFields(facts), plugin }, typeof message === 'string' ? message : format(message));
   }
 
   #routes(): RoutesView {
@@ -194,6 +196,31 @@ interface LentMetric<Kind extends Counter | Gauge = Counter | Gauge> {
   readonly series: SharedGauge<PluginLease> | undefined;
   readonly users: Set<PluginLease>;
 }
+
+/** `null` is what JavaScript authors write for nothing. */
+function warningOf(warning: unknown): string | undefined {
+  if (warning === undefined || warning === null) return undefined;
+  if (typeof warning === 'string' && warning.trim() !== '') return warning;
+  throw new TypeError(`reportWarning: expected a sentence or undefined, found ${format('%j', warning)}`);
+}
+
+/** Facts as fields of a line: an error with its stack, and none that hides what the log itself says. Never throws. */
+function logFields(facts: unknown): LogFields {
+  if (typeof facts !== 'object' || facts === null) return facts === undefined ? {} : { facts };
+  const fields: Record<string, unknown> = {};
+  for (const key of Object.keys(facts)) {
+    const name = OWN_FIELDS.has(key) ? `plugin.${key}` : key;
+    try {
+      const value: unknown = Reflect.get(facts, key);
+      fields[name] = value instanceof Error ? stdSerializers.err(value) : value;
+    } catch (reason) {
+      fields[name] = `cannot be read: ${String(reason)}`;
+    }
+  }
+  return fields;
+}
+
+const OWN_FIELDS: ReadonlySet<string> = new Set(['level', 'time', 'msg', 'plugin']);
 
 type Level = keyof PluginLog;
 type LogFields = Readonly<Record<string, unknown>>;

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { ListenAddress, Plugin, Problem, Route } from '@meshgate/core';
 import { PartsCollector } from '@meshgate/core/parts';
@@ -5,12 +6,14 @@ import type { PluginParts } from '@meshgate/core/parts';
 import { BUILT_IN, NOTHING_FOUND } from './built-in.ts';
 import type { PluginCheck } from './built-in.ts';
 import type { PlacedUse } from './config.ts';
-import { loadPlugin } from './load-plugin.ts';
+import { codePosition } from './code-position.ts';
+import { loadPlugin, pluginFolder } from './load-plugin.ts';
 import type { InstalledParts } from './parts.ts';
 import { problemsOf } from './plugin-problems.ts';
 import { PluginServices } from './plugin-services.ts';
 import type { PluginLease, PluginContext } from './plugin-services.ts';
 import { settledWithin } from './settled-within.ts';
+import { onStray } from '../run/stray-error.ts';
 
 /** The installed plugins of a configuration. */
 export interface Installed {
@@ -132,7 +135,26 @@ interface InstallOutcome {
   readonly checked: PluginCheck;
 }
 
-async function install(use: PlacedUse, { context, collector, lent }: Work): Promise<InstallOutcome> {
+async function install(use: PlacedUse, work: Work): Promise<InstallOutcome> {
+  const folder = pluginFolder(use.use, work.context.baseDir);
+  const strays: Problem[] = [];
+  const release = onStray((error) => {
+    const at = codePosition(error, folder);
+    if (at === undefined) return false;
+    strays.push({ path: use.path, message: `${use.use}: uncaught error: ${error.message} (at ${at})` });
+    return true;
+  });
+  try {
+    const outcome = await installUse(use, work);
+    // Rejections are reported at the end of a turn.
+    await nextTurn();
+    return strays.length === 0 ? outcome : { ...outcome, problems: [...outcome.problems, ...strays] };
+  } finally {
+    release();
+  }
+}
+
+async function installUse(use: PlacedUse, { context, collector, lent }: Work): Promise<InstallOutcome> {
   const loaded = await load(use, context.baseDir);
   if (loaded.kind === 'problem')
     return { ...UNSEEN, installed: false, problems: [{ message: loaded.message, path: use.path }] };
@@ -153,7 +175,9 @@ async function install(use: PlacedUse, { context, collector, lent }: Work): Prom
     if (checked.awaited !== undefined)
       checked = { ...checked, awaited: checked.awaited.map((one) => ({ ...one, path: [...use.path, ...one.path] })) };
   } catch (reason) {
-    const problems = problemsOf(reason, `plugin ${JSON.stringify(plugin.name)} cannot be installed`).map((problem) =>
+    const at = codePosition(reason, pluginFolder(use.use, context.baseDir));
+    const what = `plugin ${JSON.stringify(plugin.name)} cannot be installed`;
+    const problems = problemsOf(reason, what, at).map((problem) =>
       loaded.isOurs ? problem : withAbsentKeys(problem, use.settings),
     );
     return {

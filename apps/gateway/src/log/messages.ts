@@ -72,6 +72,13 @@ export const MESSAGES = {
     meaning: 'A part failed to start; the process exits with status 1.',
     action: 'Fix the reason, such as a port in use.',
   },
+  printed: {
+    level: 'info',
+    text: 'printed by a plugin: {output}',
+    meaning:
+      'A plugin, or a package that it uses, has called `console`, whose output would break the lines of this log.',
+    action: 'Nothing. Its author may use `host.log`, which has levels and fields.',
+  },
   uncaughtException: {
     level: 'fatal',
     text: 'uncaught exception, draining before exit',

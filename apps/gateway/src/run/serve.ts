@@ -17,7 +17,9 @@ import { ReadinessLog } from './readiness-log.ts';
 import { originOf } from './predecessor.ts';
 import type { ProcessOrigin } from './predecessor.ts';
 import type { ProcessControl, ReloadOutcome, UpgradeOutcome } from './process-control.ts';
+import { redirectConsole } from './plugin-limits.ts';
 import { SocketStore } from './socket-store.ts';
+import type { StrayKind } from './stray-error.ts';
 import { serviceManager } from './service-manager.ts';
 import type { ServiceManager } from './service-manager.ts';
 import { startSuccessor } from './successor.ts';
@@ -39,9 +41,6 @@ export interface Signals {
   /** An uncaught exception or an unhandled rejection. */
   onStray(listener: (error: Error, kind: StrayKind) => void): void;
 }
-
-/** After an unhandled rejection no state is half changed; after an exception it may be. */
-type StrayKind = 'exception' | 'rejection';
 
 /** 0: stopped cleanly, nothing cut. 1: connections were cut, or a failure at run time. */
 export type ServeStatus = 0 | 1;
@@ -96,6 +95,7 @@ export interface RunningProxy {
 export async function run(proxy: RunningProxy, target: LogTarget, signals: Signals): Promise<ServeStatus> {
   const { config, file } = proxy.loaded;
   const log = await openLog(config.log, { ...target, isShared: config.workers !== 1 });
+  redirectConsole((output) => logMessage(log.logger, 'printed', { output }));
   if (proxy.isFound === true && file !== undefined) logMessage(log.logger, 'configFound', { file: resolve(file) });
   const found = await serviceManager(process.env);
   if (found.kind === 'unreachable') logMessage(log.logger, 'serviceManagerUnreachable', { reason: found.reason });

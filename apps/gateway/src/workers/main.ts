@@ -2,7 +2,8 @@
 // them.
 import cluster from 'node:cluster';
 import type { SendHandle } from 'node:child_process';
-import { strayError } from '../run/stray-error.ts';
+import { forbidExit } from '../run/plugin-limits.ts';
+import { onStray } from '../run/stray-error.ts';
 import { disablePretenuring } from '../run/v8-flags.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
 import { WorkerRun } from './worker.ts';
@@ -16,9 +17,9 @@ if (worker === undefined) throw new Error('expected to be started by a primary: 
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const)
   process.on(signal, () => undefined);
 
+const exit = forbidExit();
 const run = new WorkerRun({ send });
-process.on('uncaughtException', (reason) => run.onStray(strayError(reason), 'exception'));
-process.on('unhandledRejection', (reason) => run.onStray(strayError(reason), 'rejection'));
+onStray((error, kind) => (run.onStray(error, kind), true));
 worker.on('message', (message: ToWorker, handle?: { readonly fd: number }) => run.receive(message, handle));
 worker.on('disconnect', () => {
   // By default Node exits a worker at once when its primary is gone, with all of its connections.
@@ -26,7 +27,7 @@ worker.on('disconnect', () => {
   run.onOrphaned();
 });
 await send({ kind: 'loaded' });
-process.exit(await run.ended);
+exit(await run.ended);
 
 function send(message: FromWorker, handle?: unknown): Promise<void> {
   return new Promise((resolve) => {

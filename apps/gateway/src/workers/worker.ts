@@ -12,6 +12,7 @@ import type { Log } from '../log/logger.ts';
 import { familyParts } from '@meshgate/metrics';
 import { logMessage } from '../log/messages.ts';
 import type { InstalledParts } from '../config/parts.ts';
+import { redirectConsole } from '../run/plugin-limits.ts';
 import { installPlugins } from '../config/plugins.ts';
 import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
 import { trafficOf } from '../admin/traffic.ts';
@@ -308,6 +309,7 @@ async function compose(
   const [problem] = installed.problems;
   if (problem !== undefined) throw new Error(problem.message);
   const opened = await openLog(config.log, { ...plan.log, isShared: true, onTrouble: () => state.report() });
+  redirectConsole((output) => logMessage(opened.logger, 'printed', { output }));
   const log = withLogger(opened, opened.logger.child({ worker: idPrefix.slice(0, -1) }));
   const state = new ReportedState(
     () => ({

@@ -13,6 +13,8 @@ import type {
   ResolverFactory,
   ServiceOptions,
 } from './plugin.ts';
+import { foundPart, shapeProblem } from './part-shape.ts';
+import { pluginService } from './plugin-service.ts';
 import type { Service } from './service.ts';
 
 /** The parts that plugins added, each list in order of addition. */
@@ -137,8 +139,10 @@ export class PartsCollector {
       this.#expectFreeOffer(method, name);
       lists.offered.set(name, part);
     };
-    const addService = add('addService', lists.services, NAMED, methods('start', 'stop'));
-    const addCarrierService = add('addService', lists.carrierServices, NAMED, methods('start', 'stop'));
+    const addServiceTo = (list: Service[], service: Service): void => {
+      add('addService', list, NAMED, methods('start', 'stop'))(service);
+      list.splice(-1, 1, pluginService(service, plugin));
+    };
     const host: PluginHost = {
       ...services,
       addSource: add('addSource', lists.sources, NAMED, methods('watch')),
@@ -162,8 +166,7 @@ export class PartsCollector {
       offerResolver: (name, make) =>
         offer('offerResolver', name, { kind: 'resolver', make: making(name, make, IS_RESOLVER) }),
       addService(service, options: ServiceOptions = { in: 'primary' }) {
-        if (runsIn(options) === 'carrier') addCarrierService(service);
-        else addService(service);
+        addServiceTo(runsIn(options) === 'carrier' ? lists.carrierServices : lists.services, service);
       },
       addAdminPath(path, response) {
         refuseClosed('addAdminPath', closed);
@@ -233,21 +236,13 @@ function making<Part>(
 
 function methods(...names: readonly string[]): Expectation {
   return (method, part) => {
-    const missing = names.find((name) => typeof Reflect.get(Object(part), name) !== 'function');
-    if (typeof part === 'object' && part !== null && missing === undefined) return;
-    throw new TypeError(
-      `${method}: expected an object with ${names.map((name) => `${name}()`).join(', ')}, found ${described(part, missing)}`,
-    );
+    const problem = shapeProblem(part, ...names);
+    if (problem !== undefined) throw new TypeError(`${method}: ${problem}`);
   };
 }
 
 const IS_FILTER: Expectation = methods('filter');
 const IS_RESOLVER: Expectation = methods('resolve');
-
-function described(part: unknown, missing: string | undefined): string {
-  if (typeof part === 'object' && part !== null) return `one without ${missing}()`;
-  return part === null ? 'null' : part === undefined ? 'nothing' : `a ${typeof part}`;
-}
 
 /** A part's name is a metric label and a log key. */
 const NAMED: Expectation = (method, part) => {
@@ -259,7 +254,8 @@ const NAMED: Expectation = (method, part) => {
 };
 
 function isFunction(method: string, part: unknown): void {
-  if (typeof part !== 'function') throw new TypeError(`${method}: expected a function, found ${described(part, '')}`);
+  if (typeof part !== 'function')
+    throw new TypeError(`${method}: expected a function, found ${foundPart(part, 'call')}`);
 }
 
 function runsIn({ in: location }: ServiceOptions): ServiceOptions['in'] {

@@ -201,9 +201,18 @@ export interface PluginDefinition<Config, Prepared = Config> {
   setup(host: PluginHost, prepared: Prepared): void | Promise<void>;
 }
 
-/** Creates a plugin. The result hides `Config`, so that a list of plugins needs no type parameter. */
+/**
+ * Creates a plugin. The result hides `Config`, so that a list of plugins needs no type parameter.
+ *
+ * @throws TypeError when a function is missing
+ */
 export function definePlugin<Config, Prepared = Config>(definition: PluginDefinition<Config, Prepared>): Plugin {
   const { name, parse, prepare, setup } = definition;
+  for (const [key, value] of Object.entries({ parse, setup, ...(prepare !== undefined && { prepare }) }))
+    if (typeof value !== 'function')
+      throw new TypeError(
+        `definePlugin: expected ${key} to be a function, found ${value === undefined ? 'none' : typeof value}`,
+      );
   return { name, apiVersion: PLUGIN_API_VERSION, install };
 
   function install(host: PluginHost, config: unknown): void | Promise<void> {

@@ -61,7 +61,8 @@ export async function stopInReverse(name: string, services: readonly Service[], 
   const failures: unknown[] = [];
   for (const service of services.toReversed()) {
     try {
-      const stopped = service.stop(signal);
+      // Also one that returns nothing: plugins are JavaScript.
+      const stopped = Promise.resolve(service.stop(signal));
       if (await settlesInTime(stopped, STOP_TIMEOUT_MS, { signal, ms: FORCED_STOP_TIMEOUT_MS })) await stopped;
       else failures.push(new Error(`${service.name} did not stop in time`));
     } catch (reason) {

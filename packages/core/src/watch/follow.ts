@@ -56,7 +56,7 @@ async function followUntil<T>(
     let firstAt: number | undefined;
     let turnEndsAt = performance.now() + TURN_MS;
     try {
-      for await (const value of watch(signal)) {
+      for await (const value of sequenceOf(watch(signal))) {
         if (signal.aborted) return;
         firstAt ??= performance.now();
         follower.onValue(value);
@@ -74,6 +74,15 @@ async function followUntil<T>(
       await pause(retryInMs, signal);
     }
   }
+}
+
+/** Plugins are JavaScript: an `async watch()`, or one that returns nothing, is a usual mistake. */
+function sequenceOf<T>(watched: AsyncIterable<T>): AsyncIterable<T> {
+  const isSequence = typeof watched === 'object' && watched !== null;
+  if (isSequence && (Symbol.asyncIterator in watched || Symbol.iterator in watched)) return watched;
+  const found =
+    (watched as unknown) instanceof Promise ? 'a promise' : watched === undefined ? 'nothing' : typeof watched;
+  throw new TypeError(`expected watch() to return an async iterable, as async *watch() does, found ${found}`);
 }
 
 /** An observer that throws must not stop `follow`. */
