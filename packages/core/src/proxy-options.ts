@@ -63,8 +63,16 @@ const LISTS: Readonly<Record<string, readonly string[]>> = {
 
 const OPTIONS: ReadonlySet<string> = new Set([
   ...Object.keys(LISTS),
-  ...['listen', 'routes', 'routeLayers', 'balances', 'prefer', 'limits', 'drain', 'keepAlive', 'transport'],
-] satisfies readonly string[]);
+  'listen',
+  'routes',
+  'routeLayers',
+  'balances',
+  'prefer',
+  'limits',
+  'drain',
+  'keepAlive',
+  'transport',
+]);
 
 const LIMITS: ReadonlySet<string> = new Set([...Object.keys(DEFAULT_LIMITS), 'maxAgeMs', 'perClient']);
 

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { relative, sep } from 'node:path';
 
 /**
- * Where an error was thrown, as `FILE:LINE:COLUMN`: the innermost place of its stack in `folder`, packages installed below
+ * Where an error was thrown, as `FILE:LINE:COLUMN`: the innermost frame of its stack in `folder`, packages installed below
  * it excepted.
  *
  * @returns `undefined` when its stack has none
@@ -10,8 +10,8 @@ import { relative, sep } from 'node:path';
 export function codePosition(thrown: unknown, folder: string): string | undefined {
   const stack = thrown instanceof Error ? thrown.stack : undefined;
   if (typeof stack !== 'string') return undefined;
-  for (const [, place = '', position = ''] of stack.matchAll(FRAME)) {
-    const file = pathOf(place);
+  for (const [, location = '', position = ''] of stack.matchAll(FRAME)) {
+    const file = pathOf(location);
     const isOutside = file?.startsWith(folder + sep) !== true || file.slice(folder.length).includes('node_modules');
     if (!isOutside) return `${relative(folder, file)}:${position}`;
   }
@@ -21,10 +21,10 @@ export function codePosition(thrown: unknown, folder: string): string | undefine
 /** An ES module is a URL in a stack, a CommonJS one is a path. */
 const FRAME = /^ +at (?:.*\()?((?:file:\/\/)?\/.*?):(\d+:\d+)\)?$/gm;
 
-function pathOf(place: string): string | undefined {
-  if (!place.startsWith('file:')) return place;
+function pathOf(location: string): string | undefined {
+  if (!location.startsWith('file:')) return location;
   try {
-    return fileURLToPath(place);
+    return fileURLToPath(location);
   } catch {
     return undefined;
   }

@@ -92,7 +92,7 @@ function pluginOf(module: unknown): Plugin {
 }
 
 function exportsOf(module: unknown): string {
-  const names = Object.keys(Object(module));
+  const names = Object.keys(module as object);
   return names.length === 0 ? 'no export' : `only exports named ${names.join(', ')}`;
 }
 
