@@ -94,7 +94,8 @@ export { pause } from './watch/scope.ts';
 
 // For embedders.
 export { createProxy } from './proxy.ts';
-export type { Proxy, ProxyOptions } from './proxy.ts';
+export type { Proxy } from './proxy.ts';
+export type { ProxyOptions } from './proxy-options.ts';
 export { staticSource } from './routes/static-source.ts';
 export type { StaticSource } from './routes/static-source.ts';
 export { DEFAULT_LIMITS } from './pipeline/limits.ts';

@@ -1,11 +1,56 @@
-// What keeps the options of a proxy from making one. Embedders may be JavaScript, and an option that is wrong or misspelt
+// The options of a proxy, and what keeps them from making one. Embedders may be JavaScript, and an option that is wrong or misspelt
 // would otherwise show at the first connection, or never.
 import { DEFAULT_DRAIN } from './lifecycle/drain.ts';
+import type { DrainOptions } from './lifecycle/drain.ts';
 import { foundPart, shapeProblem } from './lifecycle/part-shape.ts';
-import type { Problem } from './lifecycle/plugin.ts';
+import type { LayerFactory, Problem } from './lifecycle/plugin.ts';
+import type { Service } from './lifecycle/service.ts';
+import type { Observer } from './observe.ts';
+import type { ConnectionFilter } from './pipeline/filter.ts';
 import { DEFAULT_LIMITS } from './pipeline/limits.ts';
-import type { ProxyOptions } from './proxy.ts';
+import type { Limits } from './pipeline/limits.ts';
+import type { BalanceFactory } from './pipeline/picker.ts';
+import type { Connector, Layer, Resolver, Sniffer } from './pipeline/stages.ts';
+import type { KeepAlive, ListenAddress, Route, RouteSource } from './routes/route.ts';
 import { snapshotProblems } from './routes/snapshot-problems.ts';
+import type { Endpoint } from './transport/endpoint.ts';
+import type { Transport } from './transport/transport.ts';
+
+/** Settings of a proxy. Only `listen`, `sniffers` and a provider of routes (`routes`, `sources` or `resolvers`) are required. */
+export interface ProxyOptions {
+  /** Addresses to listen on; port 0 selects a free port. A single address becomes the listener `main`. */
+  readonly listen: Endpoint | readonly ListenAddress[];
+  /** Fixed routes; they take precedence over those of `sources`. */
+  readonly routes?: readonly Route[];
+  /** Route sources, in order of precedence. */
+  readonly sources?: readonly RouteSource[];
+  /** Sniffers of the clients' protocol, called in order: `sniSniffer()` of `@meshgate/sni` for TLS. */
+  readonly sniffers: readonly Sniffer[];
+  /** Resolvers called before the route table, in order; `undefined` means "not mine". */
+  readonly resolvers?: readonly Resolver[];
+  /** Connection filters that run before the sniffers, on every listener, in order. */
+  readonly filters?: readonly ConnectionFilter[];
+  /** Layer factories, by the name that a route gives in `use`. */
+  readonly routeLayers?: Readonly<Record<string, LayerFactory>>;
+  /** Balance factories, by the name that a route gives in `balance`. */
+  readonly balances?: Readonly<Record<string, BalanceFactory>>;
+  /** Labels of preferred backends, the most important label first: `{ zone: 'a' }`. */
+  readonly prefer?: Readonly<Record<string, string>>;
+  /** Layers around the connector of all routes; the first is outermost. */
+  readonly layers?: readonly Layer<Connector>[];
+  /** Observers of every event, in order. An observer that throws affects neither the others nor the proxy. */
+  readonly observers?: readonly Observer[];
+  /** Services, started before the listeners and stopped after them. */
+  readonly services?: readonly Service[];
+  /** Overrides of {@link DEFAULT_LIMITS}. */
+  readonly limits?: Partial<Limits>;
+  /** Overrides of {@link DEFAULT_DRAIN}. */
+  readonly drain?: Partial<DrainOptions>;
+  /** TCP keepalive on both sides; first probe after 60 s of silence when absent. */
+  readonly keepAlive?: KeepAlive;
+  /** `nodeTransport()` when absent. */
+  readonly transport?: Transport;
+}
 
 /** Name of the source behind `routes`, in metrics and in `explain`. */
 export const ROUTES_SOURCE = 'routes';

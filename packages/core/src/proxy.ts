@@ -1,9 +1,8 @@
 // A proxy in one call: the usual composition of the parts in parts.ts.
 import { Departures } from './lifecycle/departures.ts';
 import { Drain, DEFAULT_DRAIN } from './lifecycle/drain.ts';
-import type { DrainOptions, DrainProgress } from './lifecycle/drain.ts';
+import type { DrainProgress } from './lifecycle/drain.ts';
 import { ConfigProblems } from './lifecycle/plugin.ts';
-import type { LayerFactory } from './lifecycle/plugin.ts';
 import type { OfferedParts } from './lifecycle/plugin-parts.ts';
 import { inOrder } from './lifecycle/service.ts';
 import type { Service } from './lifecycle/service.ts';
@@ -15,62 +14,22 @@ import { HealthChecks } from './health/health-checks.ts';
 import { AddressBook } from './names/address-book.ts';
 import { accessByListener } from './pipeline/access.ts';
 import { Admission } from './pipeline/admission.ts';
-import type { BalanceFactory } from './pipeline/picker.ts';
 import { balancedConnector } from './pipeline/connect.ts';
-import type { ConnectionFilter } from './pipeline/filter.ts';
 import { DEFAULT_LIMITS } from './pipeline/limits.ts';
-import type { Limits } from './pipeline/limits.ts';
 import { Listeners } from './pipeline/listeners.ts';
 import { Outliers } from './pipeline/outliers.ts';
 import { routeRules } from './pipeline/route-rules.ts';
 import { withUsedLayers } from './pipeline/used-parts.ts';
 import { Sessions } from './pipeline/sessions.ts';
 import { firstOf, firstToKnow, layered } from './pipeline/stages.ts';
-import type { Connector, Layer, Resolver, Sniffer } from './pipeline/stages.ts';
-import type { KeepAlive, ListenAddress, Route, RouteSource } from './routes/route.ts';
+import type { ListenAddress, RouteSource } from './routes/route.ts';
 import { optionProblems, ROUTES_SOURCE } from './proxy-options.ts';
+import type { ProxyOptions } from './proxy-options.ts';
 import { RouteStore } from './routes/route-store.ts';
 import { staticSource } from './routes/static-source.ts';
 import type { Endpoint } from './transport/endpoint.ts';
 import { onAbort } from './watch/scope.ts';
 import { nodeTransport } from './transport/node-transport.ts';
-import type { Transport } from './transport/transport.ts';
-
-/** Settings of a proxy. Only `listen`, `sniffers` and a provider of routes (`routes`, `sources` or `resolvers`) are required. */
-export interface ProxyOptions {
-  /** Addresses to listen on; port 0 selects a free port. A single address becomes the listener `main`. */
-  readonly listen: Endpoint | readonly ListenAddress[];
-  /** Fixed routes; they take precedence over those of `sources`. */
-  readonly routes?: readonly Route[];
-  /** Route sources, in order of precedence. */
-  readonly sources?: readonly RouteSource[];
-  /** Sniffers of the clients' protocol, called in order: `sniSniffer()` of `@meshgate/sni` for TLS. */
-  readonly sniffers: readonly Sniffer[];
-  /** Resolvers called before the route table, in order; `undefined` means "not mine". */
-  readonly resolvers?: readonly Resolver[];
-  /** Connection filters that run before the sniffers, on every listener, in order. */
-  readonly filters?: readonly ConnectionFilter[];
-  /** Layer factories, by the name that a route gives in `use`. */
-  readonly routeLayers?: Readonly<Record<string, LayerFactory>>;
-  /** Balance factories, by the name that a route gives in `balance`. */
-  readonly balances?: Readonly<Record<string, BalanceFactory>>;
-  /** Labels of preferred backends, the most important label first: `{ zone: 'a' }`. */
-  readonly prefer?: Readonly<Record<string, string>>;
-  /** Layers around the connector of all routes; the first is outermost. */
-  readonly layers?: readonly Layer<Connector>[];
-  /** Observers of every event, in order. An observer that throws affects neither the others nor the proxy. */
-  readonly observers?: readonly Observer[];
-  /** Services, started before the listeners and stopped after them. */
-  readonly services?: readonly Service[];
-  /** Overrides of {@link DEFAULT_LIMITS}. */
-  readonly limits?: Partial<Limits>;
-  /** Overrides of {@link DEFAULT_DRAIN}. */
-  readonly drain?: Partial<DrainOptions>;
-  /** TCP keepalive on both sides; first probe after 60 s of silence when absent. */
-  readonly keepAlive?: KeepAlive;
-  /** `nodeTransport()` when absent. */
-  readonly transport?: Transport;
-}
 
 /** A proxy inside another program. */
 export interface Proxy {
