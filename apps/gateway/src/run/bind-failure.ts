@@ -3,25 +3,25 @@ import type { Endpoint } from '@meshgate/core';
 import type { GatewayConfig } from '../config/config-schema.ts';
 
 /**
- * Why an address could not be bound, worded for operators: who configured it, and what may hold it.
+ * Explains to operators why an address could not be bound: which setting names it, and what may use it.
  *
  * @returns `undefined` when `reason` is another error
  */
 export function bindFailure(reason: unknown, config: GatewayConfig): string | undefined {
   const { code, syscall, address, port, message } = Object(reason) as NodeJS.ErrnoException & Partial<Address>;
-  // A plugin may have failed to connect somewhere: that error has an address as well.
+  // The failed connect of a plugin also has an address.
   if (address === undefined || syscall === 'connect') return undefined;
   const endpoint = isSocketFile(address) ? { host: asSocket(address), port: 0 } : { host: address, port: port ?? 0 };
   const who = `${ownerOf(endpoint, config)} cannot listen on ${formatEndpoint(endpoint)}`;
   return `${who}: ${explained(code, endpoint) ?? message}`;
 }
 
-/** The meaning of a bind error code; `undefined` when unknown. */
+/** Explains a bind error code; `undefined` for an unknown one. */
 export function explained(code: string | undefined, endpoint: Endpoint): string | undefined {
   return EXPLAINED[code ?? '']?.(endpoint);
 }
 
-/** Node's errors contain the address. */
+/** Fields of Node's errors. */
 interface Address {
   readonly address: string;
   readonly port: number;
@@ -43,7 +43,7 @@ const EXPLAINED: Readonly<Record<string, (endpoint: Endpoint) => string>> = {
   EACCES: () => 'permission denied: ports below 1024 require root or CAP_NET_BIND_SERVICE',
 };
 
-/** `node` names a unix socket by its path, `epoll` as configured. */
+/** Whether an address is a unix socket: transport `node` reports its path, `epoll` the configured form. */
 function isSocketFile(address: string): boolean {
   return address.startsWith('/') || address.startsWith('unix:');
 }

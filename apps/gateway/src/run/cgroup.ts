@@ -1,15 +1,15 @@
-/** Limits of a process's control groups, cgroups(7). Absent when not set. */
+/** Limits of a process's control groups, cgroups(7); absent when not set. */
 export interface CgroupLimits {
-  /** Processors, as a fraction: 0.5 is half a processor. */
+  /** Number of processors, possibly a fraction. */
   readonly cpus?: number;
   readonly memoryBytes?: number;
 }
 
 /**
- * Limits of this process's control groups and all their parents, of version 1 and 2: the smallest counts. Parents
+ * Returns the smallest limits among this process's control groups and all their parents, of version 1 and 2. Parents
  * outside a container are not visible.
  *
- * @param read the contents of a file; `undefined` when there is none
+ * @param read returns the contents of a file; `undefined` when it does not exist
  */
 export function cgroupLimits(read: (path: string) => string | undefined): CgroupLimits {
   const memberships = (read('/proc/self/cgroup') ?? '').split('\n').flatMap(membership);
@@ -29,12 +29,12 @@ export function cgroupLimits(read: (path: string) => string | undefined): Cgroup
 type Read = Parameters<typeof cgroupLimits>[0];
 
 interface Membership {
-  /** Of version 1, comma-separated; empty for version 2. */
+  /** Comma-separated controllers of version 1; empty for version 2. */
   readonly controllers: string;
   readonly path: string;
 }
 
-/** A line of `/proc/self/cgroup`: `4:cpu,cpuacct:/docker/4711`, `0::/system.slice/meshgate.service`. */
+/** Parses a line of `/proc/self/cgroup`: `4:cpu,cpuacct:/docker/4711`, `0::/system.slice/meshgate.service`. */
 function membership(line: string): readonly Membership[] {
   const [, controllers, path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? [];
   return controllers === undefined || path === undefined ? [] : [{ controllers, path }];
@@ -63,7 +63,10 @@ function legacyLimits(controllers: readonly string[], path: string, read: Read):
   );
 }
 
-/** `/a/b`, `/a` and the root. A container often sees its own group as the root, whatever its path outside. */
+/**
+ * Returns `/a/b`, `/a` and the root. In a container, the root is often the process's own group, whatever its path
+ * outside.
+ */
 function groupsAbove(path: string): readonly string[] {
   const parts = path.split('/').filter((part) => part !== '');
   return parts.map((_, index) => `/${parts.slice(0, parts.length - index).join('/')}`).concat('');
@@ -73,7 +76,7 @@ function limitsOf(cpus: number | undefined, memoryBytes?: number): CgroupLimits 
   return { ...(cpus !== undefined && { cpus }), ...(memoryBytes !== undefined && { memoryBytes }) };
 }
 
-/** `undefined` for `max` and -1. */
+/** Returns `undefined` for `max` and -1, which mean no limit. */
 function ratio(quota: string | undefined, period: string | undefined): number | undefined {
   const [share, whole] = [positive(quota), positive(period)];
   return share === undefined || whole === undefined ? undefined : share / whole;
@@ -84,5 +87,5 @@ function positive(text: string | undefined): number | undefined {
   return value > 0 && value < UNLIMITED ? value : undefined;
 }
 
-/** Version 1 writes "no limit" as the largest multiple of a page. */
+/** In version 1, "no limit" is the largest multiple of a page. */
 const UNLIMITED = 2 ** 62;

@@ -1,17 +1,17 @@
 import type { PreparedChange } from '@meshgate/core/parts';
 import type { LiveSetting } from './setting-effects.ts';
 
-/** Prepares one part of a change. Rejects when it cannot be applied; nothing changes then. */
+/** Prepares one part of a change. Rejects when the part cannot be applied; nothing changes then. */
 export type Preparing = () => Promise<PreparedChange>;
 
-/** How each reloadable setting is applied, in this order. */
+/** Combines the preparations of all reloadable settings, in this order. */
 export function changed(settings: Readonly<Record<LiveSetting, Preparing>>): Promise<PreparedChange> {
   return together(Object.values(settings));
 }
 
 /**
- * Several changes as one, prepared one after the other: when one fails, the earlier ones are discarded. Committed in
- * order.
+ * Combines several changes. Prepares one after the other; when one fails, the earlier ones are discarded. Commits in
+ * the same order.
  */
 export async function together(parts: readonly Preparing[]): Promise<PreparedChange> {
   const prepared: PreparedChange[] = [];
@@ -28,7 +28,7 @@ export async function together(parts: readonly Preparing[]): Promise<PreparedCha
   }
   return { commit, discard };
 
-  /** At this stage only stopping something old can fail: the other changes are committed regardless. */
+  /** Only the stop of an old part can fail in a commit: the other changes are committed regardless. */
   async function commit(): Promise<void> {
     const ends = await Promise.allSettled(prepared.map((change) => change.commit()));
     const failures = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason as unknown] : []));
@@ -36,9 +36,9 @@ export async function together(parts: readonly Preparing[]): Promise<PreparedCha
   }
 }
 
-/** A change that cannot fail. */
+/** Wraps a change that cannot fail. */
 export function atOnce(commit: () => void): Preparing {
-  // An unexpected failure must not prevent the other commits.
+  // Async, so that an unexpected failure does not prevent the other commits.
   const change: PreparedChange = { commit: async () => commit(), discard: () => Promise.resolve() };
   return () => Promise.resolve(change);
 }

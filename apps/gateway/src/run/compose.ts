@@ -77,11 +77,11 @@ export interface ComposeContext extends GatewayContext {
   readonly adminAt?: readonly Endpoint[];
   /** This process's share of each route's limits; the complete limits when absent. */
   readonly share?: number;
-  /** Health check results of another process; absent when this one runs the checks. */
+  /** Health check results of another process; absent when this process runs the checks. */
   readonly health?: BackendHealth;
 }
 
-/** The parts of a gateway that carries connections, for a process that has no admin server. */
+/** The parts of a gateway that carries connections, in a process without an admin server. */
 export interface Carrier {
   readonly gateway: Gateway;
   readonly sessions: Sessions;
@@ -111,15 +111,15 @@ export const SESSIONS: Token<Sessions> = token('sessions');
 const LISTENERS = token<Listeners>('listeners');
 const DRAIN = token<Drain>('drain');
 export const ADMISSION: Token<Admission> = token('admission');
-/** The certificate that this proxy presents; none when it only forwards TLS. */
+/** The leaf certificate of this proxy; not bound when it only forwards TLS. */
 export const CERTIFICATE: Token<{ readonly status: CertificateStatus }> = token('own certificate');
 
-/** Composes a gateway. Nothing runs before it is started. */
+/** Composes a gateway. Nothing runs until it is started. */
 export function compose(config: GatewayConfig, parts: InstalledParts, environment: ComposeContext): Gateway {
   return one(carrying(config, parts, environment), GATEWAY);
 }
 
-/** {@link compose} for a worker. */
+/** Like {@link compose}, for a worker. */
 export function composeCarrier(config: GatewayConfig, parts: InstalledParts, environment: ComposeContext): Carrier {
   const c = carrying(config, parts, environment);
   return {
@@ -180,7 +180,7 @@ interface LiveDialling {
   /** The single object from which all of them read it. */
   readonly keepAlive: GatewayConfig['keepAlive'];
   prefer: NonNullable<GatewayConfig['prefer']>;
-  /** As `ComposeContext.adminAt`. */
+  /** See `ComposeContext.adminAt`. */
   adminAt: readonly Endpoint[];
 }
 
@@ -201,7 +201,7 @@ function same(observer: Observer): Observer {
   return observer;
 }
 
-/** The stages of a connection. */
+/** Binds the stages of a connection. */
 function bindStages(plan: Plan): Plan {
   const { c, config, parts, limits, share = 1, live } = plan;
   bindEach(c, SNIFFER, [sniSniffer(), ...parts.sniffers]);
@@ -252,7 +252,7 @@ function ownedBy({ c, live }: Plan): (address: Endpoint) => boolean {
     listeners().owns(address) || admin().isAt(address) || live.adminAt.some((endpoint) => leadsTo(address, endpoint));
 }
 
-/** Every process that carries connections knows which backends are down; one process runs the checks. */
+/** Binds the health of backends, which every process needs. One process runs the checks. */
 function bindHealth(plan: Plan): void {
   const { c, health = new BackendHealth(), transport, idPrefix } = plan;
   bind(c, HEALTH, () => health);
@@ -296,7 +296,7 @@ function prepareNext(plan: Plan, next: Next): Promise<PreparedChange> {
     ...preparingAnywhere(plan, next),
     prefer: atOnce(() => void (plan.live.prefer = config.prefer ?? {})),
     sources: commonChanges(plan, next).sources,
-    // Last: connections that a new listener has already accepted use the new stages.
+    // Last, so that connections of a new listener use the new stages.
     listeners: () =>
       together([
         () => one(c, LISTS).prepare(listFilesOf(config.listeners)),
@@ -398,7 +398,7 @@ function dataPlaneOf(plan: Plan): DataPlane {
     sockets: () => Promise.resolve(ownSockets(listeners)),
     targets: {
       outliers: one(c, OUTLIERS),
-      // A sidecar has no such groups.
+      // A sidecar has no priority groups.
       heldGroups: () => all(c, FAILOVER)[0]?.held ?? [],
       preference: () => plan.live.prefer,
       connections: () => connectionsView(sessions.live()),
@@ -440,5 +440,5 @@ function servicesOf({ services, carrierServices }: InstalledParts): readonly Ser
   return [...services, ...carrierServices];
 }
 
-/** The kernel caps it (`net.core.somaxconn`, 4096 on Linux): the backlog absorbs bursts. */
+/** Absorbs bursts. The kernel caps it (`net.core.somaxconn`, 4096 on Linux). */
 const BACKLOG = 4096;

@@ -66,7 +66,7 @@ export interface GatewayContext {
   shutDown(): void;
   /** Prefix of connection ids; absent where one process carries all connections. */
   readonly idPrefix?: string;
-  /** Applied to every observer but the metrics. */
+  /** Wraps every observer except for the metrics. */
   wrapObserver?(observer: Observer): Observer;
 }
 
@@ -75,9 +75,9 @@ export interface GatewayPlan extends GatewayContext {
   readonly c: Container;
   readonly config: GatewayConfig;
   readonly parts: InstalledParts;
-  /** Which services run in this process. */
+  /** Returns the services that run in this process. */
   servicesOf(parts: InstalledParts): readonly Service[];
-  /** Live connections of this process, for their metrics. */
+  /** Live connections of this process, for its metrics. */
   readonly liveConnections?: PrometheusObserverOptions['live'];
 }
 
@@ -85,7 +85,7 @@ export interface GatewayPlan extends GatewayContext {
 export interface DataPlane {
   readonly listeners: Service & Pick<Listeners, 'status'>;
   readonly drain: Pick<Drain, 'begin' | 'force' | 'progress' | 'use'>;
-  /** What it shows and does for operators. */
+  /** State and actions of the data plane in the admin API. */
   readonly targets: Pick<
     AdminTargets,
     | 'outliers'
@@ -103,7 +103,7 @@ export interface DataPlane {
   sockets(): Promise<HeldByProcess>;
   /** Its current problems. */
   troubles(): Pick<Vitals, 'certificate' | 'logTrouble' | 'troubles' | 'pluginWarnings'>;
-  /** What {@link DataPlane.prepare} can change. */
+  /** Settings that {@link DataPlane.prepare} can change. */
   readonly live: readonly LiveSetting[];
   /** Prepares the changes of a reload. */
   prepare(next: Next): Promise<PreparedChange>;
@@ -179,7 +179,7 @@ function bindObservers({
   bind(c, ADDRESSES, () => new AddressBook(one(c, EVENTS)));
 }
 
-/** With the metrics of the process itself, and of its log. */
+/** Creates the registry, with the metrics of the process and of its log. */
 function registryOf(log: Pick<Log, 'health'>): Registry {
   const registry = new Registry();
   processMetrics(registry, { version: VERSION });
@@ -190,7 +190,7 @@ function registryOf(log: Pick<Log, 'health'>): Registry {
 /**
  * Health checks: one of several processes runs them.
  *
- * @param transport that of the connections
+ * @param transport transport of the connections
  */
 export function bindChecks({ c }: GatewayPlan, transport: Transport, onMark: (mark: HealthMark) => void): void {
   bind(c, CHECKS, () => {

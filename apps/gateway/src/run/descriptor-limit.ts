@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
 /**
- * The file descriptor limit of this process: Node raises the soft limit to the hard one. `undefined` where it is
- * unknown.
+ * Returns the file descriptor limit of this process, whose soft limit Node raises to the hard limit; `undefined` when
+ * it is not known.
  */
 export function descriptorLimit(): number | undefined {
   try {
@@ -18,5 +18,5 @@ export function descriptorLimit(): number | undefined {
   }
 }
 
-/** Loading the modules alone takes more than half of it. */
+/** Loading the modules alone takes more than half of these descriptors. */
 export const MIN_DESCRIPTORS = 256;

@@ -10,19 +10,19 @@ import type { Readiness } from '../admin/readiness.ts';
 import { listenerView } from '../admin/views.ts';
 import type { ListenerView } from '../admin/views.ts';
 
-/** What a gateway is reloaded with. */
+/** Inputs of a reload. */
 export interface Next {
   readonly config: GatewayConfig;
   readonly parts: InstalledParts;
   readonly limits: Limits;
-  /** Where another process answers the admin API for this one; nowhere when absent. */
+  /** Addresses at which another process serves the admin API for this one; none when absent. */
   readonly adminAt?: readonly Endpoint[];
 }
 
-/** The sockets for which this process has descriptors. */
+/** Sockets for which this process has descriptors. */
 export interface HeldByProcess {
   readonly sockets: readonly InheritedSocket[];
-  /** Closes those descriptors that were opened for this call. */
+  /** Closes the descriptors that were opened for this call. */
   close(): void;
 }
 
@@ -31,22 +31,22 @@ export interface GatewayParts {
   readonly admin: AdminServers;
   readonly routes: RouteStore;
   readonly listeners: Pick<Listeners, 'status'>;
-  /** Every listening socket. */
+  /** Returns every listening socket. */
   sockets(): Promise<HeldByProcess>;
   readonly observer: Observer;
   readonly drain: Pick<Drain, 'begin' | 'force'>;
-  /** As provided by the plugins. */
+  /** Route sources, as plugins provide them. */
   readonly sources: readonly RouteSource[];
-  /** What {@link GatewayParts.prepare} can change. */
+  /** Settings that {@link GatewayParts.prepare} can change. */
   readonly live: readonly LiveSetting[];
-  /** Prepares what is to be in use from now on. Rejects, nothing having changed, when it cannot be. */
+  /** Prepares a change. Rejects when it cannot be applied; nothing changes then. */
   prepare(next: Next): Promise<PreparedChange>;
   readiness(): Readiness;
-  /** Everything that is started and stopped, as one service. */
+  /** All parts that are started and stopped, as one service. */
   readonly lifecycle: Service;
 }
 
-/** A gateway: started once, drained, stopped. */
+/** A gateway, which can be started once, drained and stopped. */
 export class Gateway {
   readonly #parts: GatewayParts;
   #sources: readonly RouteSource[];
@@ -58,16 +58,16 @@ export class Gateway {
     this.#sources = parts.sources;
   }
 
-  /** Which settings can be changed while it runs. */
+  /** Settings that can be changed while the gateway runs. */
   get live(): readonly LiveSetting[] {
     return this.#parts.live;
   }
 
   /**
-   * Prepares a reload with `next`: unchanged parts are kept. An old part that fails to stop after the commit is
+   * Prepares a reload with `next`. Unchanged parts are kept. An old part that fails to stop after the commit is
    * reported.
    *
-   * @throws when a part of it cannot be applied; nothing changes then
+   * @throws when a part cannot be applied; nothing changes then
    */
   async prepare(next: Next): Promise<PreparedChange> {
     const { commit, discard } = await this.#parts.prepare(next);
@@ -80,17 +80,17 @@ export class Gateway {
     };
   }
 
-  /** The bound addresses. */
+  /** Listeners with their bound addresses. */
   get listeners(): readonly ListenerView[] {
     return this.#parts.listeners.status.map(listenerView);
   }
 
-  /** Address of the admin server; absent when there is none. */
+  /** URL of the admin server; absent when there is none. */
   get adminUrl(): string | undefined {
     return this.#parts.admin.url;
   }
 
-  /** Whether to send traffic here. */
+  /** Whether the gateway should receive traffic. */
   get readiness(): Readiness {
     return this.#parts.readiness();
   }
@@ -100,43 +100,47 @@ export class Gateway {
     return this.#parts.routes.table.size;
   }
 
-  /** Resolves when it listens. Rejects, with everything stopped again, when a part cannot start or `signal` aborts. */
+  /**
+   * Resolves when the gateway listens. Rejects, after stopping all parts, when a part cannot start or `signal` aborts.
+   */
   start(signal: AbortSignal): Promise<void> {
     return this.#parts.lifecycle.start(signal);
   }
 
-  /** Lets connections finish, and closes the rest at the end. Resolves when none is left; may be called again to join. */
+  /**
+   * Drains: lets connections finish, and closes the remaining ones at the end. Resolves when none is left. A second
+   * call joins the running drain.
+   */
   drain(why: DrainReason = 'leaving'): Promise<DrainProgress> {
     return this.#parts.drain.begin(why);
   }
 
   /**
-   * Every socket, including those of the admin API, for a successor. The caller must call `close` when it is done with
-   * them.
+   * Returns every socket, including those of the admin API, for a successor. The caller must call `close` after use.
    */
   async sockets(): Promise<HeldByProcess> {
     const { sockets, close } = await this.#parts.sockets();
     return { sockets: [...sockets, ...this.#parts.admin.held], close };
   }
 
-  /** From now on a successor serves the admin API. */
+  /** Stops serving the admin API, which a successor takes over. */
   releaseAdmin(): Promise<void> {
     return this.#parts.admin.release();
   }
 
-  /** Ends a drain at once. */
+  /** Closes the remaining connections of a drain at once. */
   force(): void {
     this.#parts.drain.force();
   }
 
-  /** After a drain: stops everything and cleans up. `signal` forces it. */
+  /** Stops all parts, after a drain. `signal` forces the stop. */
   async stop(signal: AbortSignal): Promise<void> {
     await this.#parts.lifecycle.stop(signal);
   }
 
   /**
-   * Reports a failure that belongs to no connection, service or source: at most one a second, since an observer itself
-   * may be what fails.
+   * Reports a failure that belongs to no connection, service or source. Limited to one per second, because an observer
+   * may be the part that fails.
    */
   report(failure: Error): void {
     const now = performance.now();
@@ -151,7 +155,7 @@ export class Gateway {
     this.#parts.observer.observe({ type: 'service.failed', service: 'process', error });
   }
 
-  /** Has every file-based source read its files again. */
+  /** Makes every file-based source read its files again. */
   refresh(): void {
     for (const source of this.#sources) if (canRefresh(source)) source.refresh();
   }
@@ -159,7 +163,7 @@ export class Gateway {
 
 const REPORT_EVERY_MS = 1_000;
 
-/** A source that can be told to refresh now. */
+/** A source that can read its files again on request. */
 interface Refreshable {
   refresh(): void;
 }

@@ -6,20 +6,20 @@ import type { GatewayConfig } from '../config/config-schema.ts';
 
 /** An inherited socket. */
 export interface InheritedSocket {
-  /** Of a listener, or of the admin API. */
+  /** Owner of the socket: a listener or the admin API. */
   readonly kind: 'listener' | 'admin';
   /** Name of the listener; unused for the admin API. */
   readonly name: string;
-  /** Its address as configured; with a port. */
+  /** Configured address of the socket, with a port. */
   readonly endpoint: Endpoint;
   readonly fd: number;
   /** Its creator, a service manager, owns it and removes the path of a unix socket. */
   readonly isManaged?: boolean;
-  /** Other workers accept on it as well. */
+  /** Other workers accept on the same socket. */
   readonly isShared?: boolean;
 }
 
-/** Sockets inherited from another process: a predecessor, its primary, or a service manager. */
+/** Sockets inherited from another process: a predecessor, the primary, or a service manager. */
 export class InheritedSockets {
   #all: readonly InheritedSocket[];
   #unclaimed: readonly InheritedSocket[];
@@ -30,15 +30,15 @@ export class InheritedSockets {
     this.#unclaimed = sockets;
   }
 
-  /** Adds a socket that arrived later. */
+  /** Adds a socket that arrived after the start. */
   add(socket: InheritedSocket): void {
     this.#all = [...this.#all, socket];
     this.#unclaimed = [...this.#unclaimed, socket];
   }
 
   /**
-   * Whether this process has to remove the path of a unix socket: not while its predecessor may continue, nor when a
-   * service manager owns it.
+   * Whether this process must remove the path of a unix socket: not while its predecessor may continue, nor when a
+   * service manager owns the path.
    */
   ownsPath(endpoint: Endpoint): boolean {
     const socket = this.#all.find((one) => formatEndpoint(one.endpoint) === formatEndpoint(endpoint));
@@ -50,26 +50,26 @@ export class InheritedSockets {
     return this.#all.some((one) => one.isManaged === true && formatEndpoint(one.endpoint) === formatEndpoint(endpoint));
   }
 
-  /** Unclaimed sockets. */
+  /** Inherited sockets that no listener has claimed. */
   get unclaimed(): readonly InheritedSocket[] {
     return this.#unclaimed;
   }
 
-  /** The sockets of `endpoint`. The caller owns their descriptors. */
+  /** Returns the sockets of `endpoint`. The caller owns their descriptors. */
   claim(endpoint: Endpoint): readonly InheritedSocket[] {
     const claimed = this.#unclaimed.filter((socket) => formatEndpoint(socket.endpoint) === formatEndpoint(endpoint));
     this.#unclaimed = this.#unclaimed.filter((socket) => !claimed.includes(socket));
     return claimed;
   }
 
-  /** The sockets of all listeners. The caller owns their descriptors. */
+  /** Returns the sockets of all listeners. The caller owns their descriptors. */
   claimListeners(): readonly InheritedSocket[] {
     const claimed = this.#unclaimed.filter(({ kind }) => kind === 'listener');
     this.#unclaimed = this.#unclaimed.filter(({ kind }) => kind !== 'listener');
     return claimed;
   }
 
-  /** `config` with each port 0 replaced by that of the inherited socket. */
+  /** Returns `config` with each port 0 replaced by the port of the inherited socket. */
   withInheritedPorts(config: GatewayConfig): GatewayConfig {
     const portOf = (kind: InheritedSocket['kind'], { host, port }: Endpoint, name?: string): Endpoint => {
       const isIt = (one: InheritedSocket): boolean =>
@@ -83,21 +83,24 @@ export class InheritedSockets {
     };
   }
 
-  /** This process owns them, and all claims are made: closes the rest, so that no client waits where nothing accepts. */
+  /**
+   * Takes ownership after all claims: closes the unclaimed sockets, so that no client waits in an accept queue that is
+   * not served.
+   */
   own(): void {
     this.#isOwner = true;
     closeSockets(this.#unclaimed);
     this.#unclaimed = [];
   }
 
-  /** The rest belongs to another process: closes only the descriptors. */
+  /** Closes only the descriptors of the unclaimed sockets, which belong to another process. */
   forgetUnclaimed(): void {
     for (const { fd } of this.#unclaimed) closeSync(fd);
     this.#unclaimed = [];
   }
 }
 
-/** No client can connect to them any more. */
+/** Closes the sockets, so that no client can connect to them any more. */
 export function closeSockets(sockets: readonly InheritedSocket[]): void {
   for (const { fd, endpoint, isManaged = false } of sockets) {
     closeSync(fd);
@@ -107,8 +110,8 @@ export function closeSockets(sockets: readonly InheritedSocket[]): void {
 }
 
 /**
- * What worker `slot` of `count` accepts on: its own socket of several for one endpoint, or a shared one when there are
- * fewer sockets than workers. Pure.
+ * Returns the sockets on which worker `slot` of `count` accepts: one of several sockets of an endpoint, or a shared one
+ * when there are fewer sockets than workers. Pure.
  */
 export function socketsFor(
   slot: number,
@@ -125,7 +128,7 @@ export function socketsFor(
   });
 }
 
-/** `transport` with inherited sockets where there are any. */
+/** Returns `transport` with inherited sockets, where there are any. */
 export function inheriting(transport: Transport, inherited: InheritedSockets): Transport {
   return withListen(transport, (listen) => async (at, options, onConnection) => {
     const [first, ...others] = inherited.claim(at);
@@ -137,7 +140,7 @@ export function inheriting(transport: Transport, inherited: InheritedSockets): T
   });
 }
 
-/** All sockets of one endpoint: several with workers. */
+/** Combines all sockets of one endpoint; with workers there are several. */
 function together(all: readonly Listening[], ownsPath: () => boolean): Listening {
   const [first] = all;
   if (first === undefined) throw new Error('expected a listener, found none');

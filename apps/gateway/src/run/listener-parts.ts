@@ -7,9 +7,9 @@ import type { ListenerSettings } from '../config/config-schema.ts';
 const NONE: readonly ConnectionFilter[] = [];
 
 /**
- * The filters of each listener, in order; the PROXY protocol always comes first, as it does on the wire.
+ * Returns the filters of each listener, in order. The PROXY protocol always comes first, as on the wire.
  *
- * @returns `undefined` when no listener has any
+ * @returns `undefined` when no listener has filters
  */
 export function filtersByListener(
   listeners: readonly ListenerSettings[],
@@ -23,7 +23,7 @@ export function filtersByListener(
   return filters.size === 0 ? undefined : (listener) => filters.get(listener) ?? NONE;
 }
 
-/** `inner`; on a listener with resolvers, these come first. */
+/** Returns `inner`, preceded by the listener's resolvers on listeners that have any. */
 export function withListenerResolvers(
   inner: Resolver,
   listeners: readonly ListenerSettings[],
@@ -40,7 +40,7 @@ export function withListenerResolvers(
   return { resolve: (hello, from) => (resolvers.get(from.listener) ?? inner).resolve(hello, from) };
 }
 
-/** `inner`, wrapped in the layers of the connection's listener. */
+/** Returns `inner`, wrapped in the layers of the connection's listener. */
 export function withListenerLayers(
   inner: Connector,
   listeners: readonly ListenerSettings[],

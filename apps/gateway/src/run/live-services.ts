@@ -5,7 +5,7 @@ import type { Service } from '@meshgate/core';
 /** Services that can be replaced at run time. Started in order, stopped in reverse. */
 export class LiveServices implements Service {
   readonly name = 'services';
-  /** The running ones: the list object never changes. */
+  /** The running services. The list object never changes. */
   readonly current: Service[];
 
   constructor(services: readonly Service[]) {
@@ -21,7 +21,7 @@ export class LiveServices implements Service {
   }
 
   /**
-   * Starts the new ones of `services`; removed ones are stopped when the change is committed.
+   * Starts those of `services` that do not run yet. Services that are no longer listed stop at the commit.
    *
    * @throws the error of a service that cannot start; nothing changes then
    */

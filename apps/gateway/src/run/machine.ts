@@ -5,16 +5,16 @@ import type { LimitSettings } from '../config/config-schema.ts';
 import { cgroupLimits } from './cgroup.ts';
 import { descriptorLimit } from './descriptor-limit.ts';
 
-/** What the machine allows this process. */
+/** The resources that the machine grants this process. */
 export interface Machine {
-  /** File descriptors. */
+  /** Limit of file descriptors. */
   readonly descriptors: number;
   readonly memoryBytes: number;
-  /** Usable processors: an integer from 1. */
+  /** Usable processors: an integer, 1 or more. */
   readonly processors: number;
 }
 
-/** Replaces every `auto` by what `machine` can sustain. Pure. */
+/** Replaces every `auto` by the highest value that `machine` can sustain. Pure. */
 export function limitsFor(settings: LimitSettings, machine: Pick<Machine, 'descriptors' | 'memoryBytes'>): Limits {
   const connections = settings.connections === 'auto' ? bearable(machine) : settings.connections;
   const pendingHellos =
@@ -30,14 +30,14 @@ export function replaceSettings<Settings extends object>(settings: Settings, nex
   Object.assign(settings, next);
 }
 
-/** Queries the operating system. Unknown values default to those of small machines. */
+/** Queries the operating system. Unknown values default to those of a small machine. */
 export function thisMachine(): Machine {
   const { cpus = Infinity, memoryBytes = Infinity } = cgroupLimits(textOf);
   const constrained = process.constrainedMemory();
   return {
     descriptors: descriptorLimit() ?? ASSUMED_DESCRIPTORS,
     memoryBytes: Math.min(memoryBytes, constrained > 0 ? constrained : Infinity, totalmem()),
-    // One and a half processors round up to two.
+    // Rounds one and a half processors up to two.
     processors: Math.max(1, Math.min(availableParallelism(), Math.ceil(cpus))),
   };
 }
@@ -47,16 +47,16 @@ const DESCRIPTORS_PER_CONNECTION = 2;
 /** For files, the admin server, route sources and DNS: a Consul source alone may hold 64 connections. */
 const RESERVED_DESCRIPTORS = 128;
 /**
- * An idle connection needs a quarter of this, a busy one several times as much: its buffers in the kernel and in user
- * space.
+ * An idle connection needs a quarter of this, a busy one several times as much, for its buffers in the kernel and in
+ * user space.
  */
 const BYTES_PER_CONNECTION = 64 * 1024;
-/** The other half is for routes and for other processes. */
+/** The other half is for routes and other processes. */
 const MEMORY_SHARE = 0.5;
 const MIN_CONNECTIONS = 64;
 /**
- * A handshake is pending for a round trip or two, so a tenth of all connections carries far more than a tenth of the
- * traffic.
+ * A handshake is pending for one or two round trips, so that a tenth of all connections carries far more than a tenth
+ * of the traffic.
  */
 const PENDING_SHARE = 0.1;
 const MIN_PENDING_HELLOS = 32;

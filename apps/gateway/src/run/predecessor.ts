@@ -8,7 +8,7 @@ import { storedSocket } from './socket-store.ts';
 /** How this process was started. */
 export interface ProcessOrigin {
   readonly sockets: InheritedSockets;
-  /** The gateway that it replaces, which waits for it to be ready; absent when there is none. */
+  /** The gateway that this process replaces, which waits until it is ready; absent without one. */
   readonly predecessor: Predecessor | undefined;
 }
 
@@ -21,11 +21,11 @@ export interface Predecessor {
 /** Environment variable in which a predecessor lists its sockets, in the order of their descriptors. */
 export const HANDOVER_VARIABLE = 'MESHGATE_HANDOVER';
 
-/** The first descriptor after the standard ones, as `SD_LISTEN_FDS_START` in sd_listen_fds(3). */
+/** First descriptor after the standard ones, as `SD_LISTEN_FDS_START` in sd_listen_fds(3). */
 const FIRST_SOCKET_FD = 3;
 
 /**
- * Reads how the process was started, and clears that from the environment: its own children were started otherwise.
+ * Reads how the process was started, and removes it from the environment, where it would be wrong for child processes.
  *
  * @throws Error when a service manager passes a socket that belongs to no listener
  */
@@ -62,8 +62,8 @@ function parentProcess(): Predecessor | undefined {
 }
 
 /**
- * The sockets of a service manager, by name (`FileDescriptorName=` of systemd.socket(5)): each name is that of a
- * listener; a single socket belongs to a single listener, whatever its name. Those stored by an earlier process have
+ * Assigns the sockets of a service manager by name (`FileDescriptorName=` of systemd.socket(5)): the name is that of a
+ * listener. A single socket belongs to a single listener, whatever its name. Sockets stored by an earlier process have
  * names of their own. Pure.
  */
 export function activatedSockets(
@@ -89,7 +89,7 @@ export function activatedSockets(
   });
 }
 
-/** For a process without inherited sockets. */
+/** The origin of a process without inherited sockets. */
 function noOrigin(): ProcessOrigin {
   return { sockets: new InheritedSockets(), predecessor: undefined };
 }

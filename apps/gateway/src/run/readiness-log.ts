@@ -9,15 +9,15 @@ import type { Gateway } from './gateway.ts';
 export interface ReadinessLogOptions {
   readonly gateway: Pick<Gateway, 'adminUrl' | 'listeners' | 'readiness' | 'routeCount'>;
   readonly logger: Logger;
-  /** Of the process, for the lines `started` and `ready`. */
+  /** Facts about the process for the lines `started` and `ready`. */
   readonly facts: Readonly<Record<string, unknown>>;
   /** Called at each change of readiness, with the reasons against it. */
   onChange(readiness: Pick<Readiness, 'ready' | 'reasons'>): void;
-  /** Aborts when the process exits: nothing is written any more. */
+  /** Aborts when the process exits: nothing is logged any more. */
   readonly signal: AbortSignal;
 }
 
-/** Writes `started`, then `ready` when `/ready` is, or else why it is not: at the start, and at each change. */
+/** Logs `started`, then `ready` or the reasons against it: at the start, and at each change of `/ready`. */
 export class ReadinessLog {
   readonly #options: ReadinessLogOptions;
   readonly #failures = new FailureLog();
@@ -31,7 +31,7 @@ export class ReadinessLog {
     void this.#follow();
   }
 
-  /** Everything is started. */
+  /** Records that all parts have started. */
   startFinished(): void {
     this.#isStarting = false;
     this.#check();
@@ -68,7 +68,7 @@ export class ReadinessLog {
   }
 }
 
-/** Time-dependent state (an expiring certificate) changes without an event. */
+/** Polls, because time alone changes some of the state, such as an expiring certificate. */
 const POLL_MS = 250;
-/** Shortly after the start, not ready only means starting. */
+/** Time after the start in which not being ready is normal. */
 const STARTING_MS = 2_000;

@@ -12,21 +12,21 @@ import type { Effect, LiveSetting } from './setting-effects.ts';
 
 /** One change of a reload. */
 export interface SettingChange {
-  /** As the configuration names it: `limits.connections`, `listeners.edge`, `sources.consul`. */
+  /** Name of the setting in the configuration: `limits.connections`, `listeners.edge`, `sources.consul`. */
   readonly setting: string;
   readonly change: 'added' | 'removed' | 'changed';
   readonly effect: Effect;
-  /** Old value, where it may be shown. */
+  /** The old value; absent when it must not be shown. */
   readonly from?: string;
-  /** New value. */
+  /** The new value; absent when it must not be shown. */
   readonly to?: string;
 }
 
-/** One plugin in use: its settings are compared, but not shown, since they may contain secrets. */
+/** The use of a plugin. Its settings are compared but not shown, since they may contain secrets. */
 interface UseSettings {
   readonly use: string;
   readonly fingerprint: string;
-  /** It added something that only a restart can replace, such as an observer. */
+  /** It added a part that only a restart can replace, such as an observer. */
   readonly fixed: boolean;
 }
 
@@ -60,12 +60,12 @@ export function flatSettings(config: GatewayConfig, uses: readonly InstalledUse[
   ]);
   const of = (list: 'sources' | 'plugins'): readonly UseSettings[] =>
     uses.filter(({ use }) => use.list === list).map(({ use, parts }) => useSettings(use.use, use.settings, parts));
-  // As the admin API returns it: unset keys are absent.
+  // As the admin API returns it: without unset keys.
   return JSON.parse(JSON.stringify({ sources: of('sources'), plugins: of('plugins'), values })) as FlatSettings;
 }
 
 /**
- * The changes of a reload, in the order of the settings. Pure.
+ * Returns the changes of a reload, in the order of the settings. Pure.
  *
  * @param live the settings that a reload can apply; all others need a restart
  */
@@ -106,7 +106,7 @@ function switchedFor(settings: FlatSettings, other: FlatSettings): FlatSettings 
   return { ...settings, values: Object.fromEntries(entries) };
 }
 
-/** `limits.connections: 100 to 200 (new connections)`. */
+/** Formats a change: `limits.connections: 100 to 200 (new connections)`. */
 export function changeText({ setting, effect, from, to, ...one }: SettingChange): string {
   const what = one.change === 'changed' && from !== undefined && to !== undefined ? `${from} to ${to}` : one.change;
   return `${setting}: ${what} (${EFFECT_LABELS[effect]})`;
@@ -124,7 +124,7 @@ function valueChange(of: Pick<SettingChange, 'setting' | 'effect'>, from: unknow
     ...(from !== undefined && { from: shownAs(from, of.setting) }),
     ...(to !== undefined && { to: shownAs(to, of.setting) }),
   };
-  // The address of a listener is unchanged, so something else changed.
+  // Omits equal values: when the address of a listener is unchanged, another of its settings has changed.
   return { ...of, change: what, ...(shown.from !== shown.to && shown) };
 }
 
@@ -138,14 +138,14 @@ function shownAs(value: unknown, setting: string): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
-/** Settings in milliseconds. */
+/** Names of settings in milliseconds. */
 const DURATION = /^(?:drain\.\w+|keepAlive\.(?:idle|interval|userTimeout)|limits\.(?:\w+Timeout|maxAge))$/;
 
 function isEndpoint(value: unknown): value is { readonly host: string; readonly port: number } {
   return typeof value === 'object' && value !== null && 'host' in value && 'port' in value;
 }
 
-/** A plugin that is used once before and once after counts as changed. */
+/** Compares the uses of plugins. One use before and one after count as a change. */
 function useChanges(
   list: 'sources' | 'plugins',
   before: readonly UseSettings[],
@@ -195,13 +195,16 @@ function useSettings(use: string, settings: unknown, parts: PluginParts): UseSet
   return { use, fingerprint: fingerprint(settings), fixed: addsOthersThanSources(parts) };
 }
 
-/** These are replaced individually; other parts belong to every connection, or to a request of an operator. */
+/**
+ * Whether a plugin adds parts other than sources and services, which are replaced individually: other parts belong to
+ * every connection, or to a request of an operator.
+ */
 function addsOthersThanSources(parts: PluginParts): boolean {
   const { sources: _sources, listenerSources: _listeners, services: _services, ...others } = parts;
   return Object.values(others).some((list: Iterable<unknown>) => Array.from(list).length > 0);
 }
 
-/** Truncated, so that it reveals nothing about a secret in the settings. */
+/** Truncated, so that it does not reveal secrets in the settings. */
 function fingerprint(settings: unknown): string {
   return createHash('sha256').update(canonical(settings)).digest('hex').slice(0, FINGERPRINT_CHARS);
 }
@@ -216,7 +219,7 @@ function canonical(value: unknown): string {
   );
 }
 
-/** `limits.helloTimeoutMs` is the setting `limits.helloTimeout`. */
+/** Flattens nested settings. `limits.helloTimeoutMs` is the setting `limits.helloTimeout`. */
 function* leaves(value: object, above = ''): Generator<readonly [string, unknown]> {
   for (const [key, one] of Object.entries(value) as readonly [string, unknown][]) {
     const name = `${above}${key.replace(/Ms$/, '')}`;

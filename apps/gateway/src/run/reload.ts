@@ -16,7 +16,7 @@ import type { LiveSetting } from './setting-effects.ts';
 
 /** Dependencies of a {@link Reloader}. */
 export interface ReloaderOptions {
-  /** The configuration in use at first. */
+  /** The configuration in use at the start. */
   readonly loaded: LoadedConfig;
   readonly gateway: Pick<Gateway, 'live' | 'refresh' | 'prepare'>;
   readonly logger: Logger;
@@ -24,7 +24,7 @@ export interface ReloaderOptions {
   loadAgain(earlier: LoadedConfig): Promise<LoadedConfig>;
 }
 
-/** Applies changed configurations, one reload after the other. An invalid one changes nothing. */
+/** Applies changed configurations, one reload after the other. An invalid configuration changes nothing. */
 export class Reloader {
   readonly #options: ReloaderOptions;
   #current: LoadedConfig;
@@ -101,7 +101,7 @@ interface Possible {
   readonly live: readonly LiveSetting[];
 }
 
-/** `wanted`, but settings that need a restart keep their value in `before`. */
+/** Returns `wanted`, with the values of `before` for settings that need a restart. */
 function continuing(before: LoadedConfig, wanted: LoadedConfig, { changes, live }: Possible): LoadedConfig {
   const keepsSources = changes.some(({ setting, effect }) => setting.startsWith('sources') && effect === 'restart');
   const from = keepsSources ? before : wanted;

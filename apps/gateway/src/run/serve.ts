@@ -30,7 +30,7 @@ import type { FlatSettings } from './reload-plan.ts';
 import { sharesOf } from '../workers/shares.ts';
 import type { Shares } from '../workers/shares.ts';
 
-/** Signals and uncaught errors of the process. Each may come any number of times. */
+/** Signals and uncaught errors of the process. Each may occur any number of times. */
 export interface Signals {
   /** SIGTERM, SIGINT. */
   onStop(listener: () => void): void;
@@ -38,23 +38,25 @@ export interface Signals {
   onReload(listener: () => void): void;
   /** SIGUSR2. */
   onUpgrade(listener: () => void): void;
-  /** An uncaught exception or an unhandled rejection. */
+  /** An uncaught exception, or an unhandled rejection. */
   onStray(listener: (error: Error, kind: StrayKind) => void): void;
 }
 
 /** 0: stopped cleanly, nothing cut. 1: connections were cut, or a failure at run time. */
 export type ServeStatus = 0 | 1;
 
-/** ProcessOrigin of the configuration: a file, amendments, or both. */
+/** Where the configuration comes from: a file, amendments, or both. */
 export interface ConfigOrigin {
   readonly file: string | undefined;
   readonly amend: Amend;
-  /** No flag names `file`: it is used because it exists, in addition to settings of the command line or the environment. */
+  /**
+   * No flag names `file`: it is used because it exists, in addition to settings of the command line or the environment.
+   */
   readonly isFound?: boolean;
 }
 
 /**
- * Runs a gateway until it is stopped and drained, or fails.
+ * Runs a gateway until it has drained and stopped, or has failed.
  *
  * @throws ConfigProblems when the configuration is invalid; nothing is started then
  */
@@ -70,7 +72,7 @@ export async function serve(origin: ConfigOrigin, target: LogTarget, signals: Si
   return run(proxy, target, signals);
 }
 
-/** What a proxy is composed from. */
+/** Inputs of a composition, besides the configuration. */
 interface RunEnvironment {
   readonly log: Log;
   readonly target: LogTarget;
@@ -83,15 +85,15 @@ interface RunEnvironment {
 /** A proxy to run, with its configuration. */
 export interface RunningProxy {
   readonly loaded: LoadedConfig;
-  /** As in {@link ConfigPlace}. */
+  /** See {@link ConfigOrigin}. */
   readonly isFound?: boolean;
-  /** Composes it. */
+  /** Composes the proxy. */
   composeWith(around: RunEnvironment): Gateway;
   /** Reads the configuration again. Rejects with `ConfigProblems` when it is invalid. */
   loadAgain(earlier: LoadedConfig): Promise<LoadedConfig>;
 }
 
-/** Runs a proxy until it is stopped and drained, or fails. */
+/** Runs a proxy until it has drained and stopped, or has failed. */
 export async function run(proxy: RunningProxy, target: LogTarget, signals: Signals): Promise<ServeStatus> {
   const { config, file } = proxy.loaded;
   const log = await openLog(config.log, { ...target, isShared: config.workers !== 1 });
@@ -101,7 +103,7 @@ export async function run(proxy: RunningProxy, target: LogTarget, signals: Signa
   if (found.kind === 'unreachable') logMessage(log.logger, 'serviceManagerUnreachable', { reason: found.reason });
   const whyDumped = await forbidCoreDumps();
   if (whyDumped !== undefined) logMessage(log.logger, 'coreDumpsPossible', { reason: whyDumped });
-  // A successor has another process id.
+  // Removed, because a successor has another process id.
   delete process.env['WATCHDOG_PID'];
   const manager = found.kind === 'found' ? found.manager : undefined;
   const status = await new Run(proxy, { log, target, manager }).untilItEnds(signals);
@@ -109,7 +111,7 @@ export async function run(proxy: RunningProxy, target: LogTarget, signals: Signa
   return status;
 }
 
-/** In this process, or with this one as the primary of its workers. */
+/** Composes a gateway that carries connections in this process, or in workers with this process as their primary. */
 function gatewayOf(asLoaded: LoadedConfig, around: RunEnvironment): Gateway {
   const loaded = { ...asLoaded, config: around.origin.sockets.withInheritedPorts(asLoaded.config) };
   const { log, shares, control, origin, shutDown } = around;
@@ -118,7 +120,7 @@ function gatewayOf(asLoaded: LoadedConfig, around: RunEnvironment): Gateway {
   return compose(loaded.config, loaded.parts, { log, transport, limits: shares.total, control, origin, shutDown });
 }
 
-/** The interested parties of a run. */
+/** The log and the service manager of a run. */
 interface RunTargets {
   readonly log: Log;
   readonly target: LogTarget;
@@ -139,12 +141,12 @@ class Run {
   #querying: Promise<unknown> = Promise.resolve();
   #upgrading: Promise<UpgradeOutcome> | undefined;
   #isHandedOver = false;
-  /** Aborts when the process is to stop: a signal, the admin API, or a bug. */
+  /** Aborts when the process must stop: by a signal, the admin API, or a bug. */
   readonly #leaving = new AbortController();
   /** Aborts at a second signal: stop without waiting. */
   readonly #forcing = new AbortController();
   #status: ServeStatus = 0;
-  /** A signal stops it; a process that has handed over exits by itself. */
+  /** A signal stops the process; after a handover it exits by itself. */
   #isStopRequested = false;
 
   constructor({ loaded, composeWith, loadAgain }: RunningProxy, { log, target, manager }: RunTargets) {
@@ -201,7 +203,7 @@ class Run {
     return outcome;
   }
 
-  /** One at a time. */
+  /** Runs one upgrade at a time. */
   #upgrade(): Promise<UpgradeOutcome> {
     this.#upgrading ??= this.#handOver().finally(() => (this.#upgrading = undefined));
     return this.#upgrading;
@@ -219,7 +221,7 @@ class Run {
       logMessage(this.#logger, 'handedOver', {}, { successor: pid });
       this.#isHandedOver = true;
       this.#manager?.notify({ kind: 'handed over', pid });
-      // The response comes before the drain.
+      // Deferred, so that the response is sent before the drain.
       setImmediate(() => void this.#gateway.releaseAdmin().finally(() => this.#beginStop()));
       return { kind: 'handed over', pid };
     } catch (reason) {
@@ -230,7 +232,7 @@ class Run {
     }
   }
 
-  /** Once it is ready, its predecessor may drain, and unclaimed inherited sockets are closed. */
+  /** Lets the predecessor drain once this process is ready, and closes unclaimed inherited sockets. */
   async #takeOver(): Promise<void> {
     const { predecessor, sockets } = this.#origin;
     const { signal } = this.#leaving;
@@ -242,7 +244,10 @@ class Run {
     sockets.own();
   }
 
-  /** Sources add and remove listeners, too. A successor cannot notify before its predecessor has announced it. */
+  /**
+   * Stores the sockets again at each change, since sources also add and remove listeners. Waits first: a successor can
+   * only notify the service manager after its predecessor has announced it.
+   */
   async #storeSockets(): Promise<void> {
     const { signal } = this.#leaving;
     if (this.#store === undefined) return;
@@ -258,7 +263,7 @@ class Run {
     if (this.#store === undefined || this.#isHandedOver || this.#leaving.signal.aborted) return;
     try {
       const { sockets, close } = await this.#sockets();
-      // A process that has handed over leaves them to its successor.
+      // After a handover, the sockets belong to the successor.
       if (!this.#isHandedOver) this.#store.keep(sockets);
       close();
     } catch (reason) {
@@ -266,7 +271,7 @@ class Run {
     }
   }
 
-  /** One request to the workers at a time. */
+  /** Queries the sockets, one query to the workers at a time. */
   #sockets(): Promise<HeldByProcess> {
     const queried = this.#querying.then(async () => {
       const { sockets, close } = await this.#gateway.sockets();
@@ -302,7 +307,7 @@ class Run {
     });
   }
 
-  /** Whether it runs: not when it could not start, nor when it was stopped before. */
+  /** Starts the gateway. Returns false when it cannot start, or was stopped before. */
   async #start(): Promise<boolean> {
     try {
       await unlessAborted(this.#gateway.start(this.#leaving.signal), this.#forcing.signal);
@@ -334,7 +339,7 @@ class Run {
     this.#gateway.force();
   }
 
-  /** After an uncaught exception the process must exit, but its connections may finish first. */
+  /** After an uncaught exception, the process drains its connections and exits. */
   #onStray(error: Error, kind: StrayKind): void {
     this.#gateway.report(error);
     if (kind === 'rejection') return;
@@ -356,12 +361,15 @@ class Run {
 }
 
 const DRAINING = 'already draining';
-/** Shorter than the patience of a client of the admin API, longer than it takes to load a large table. Workers that hang have a part of it. */
+/**
+ * Shorter than the timeout of admin API clients, longer than the loading of a large table. Unresponsive workers use up
+ * a part of it.
+ */
 export const HANDOVER_MS = 25_000;
 const LOOK_EVERY_MS = 20;
-/** A crash is rarer, and storing a socket too late costs no more than not storing it. */
+/** Crashes are rarer: a socket that is stored too late costs no more than one that is not stored. */
 const STORE_EVERY_MS = 500;
-/** No connection is left by then: a service that does not stop must not block the exit. */
+/** No connection is left by then; a service that does not stop must not block the exit. */
 const STOP_PATIENCE_MS = 10_000;
 /** For a service whose signal has aborted. */
 const LAST_PATIENCE_MS = 1_000;

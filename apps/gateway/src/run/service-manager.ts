@@ -2,17 +2,17 @@ import type { Environment } from '../cli/consul-flags.ts';
 
 /** The service manager of this process: systemd, by sd_notify(3). */
 export interface ServiceManager {
-  /** Notifies it, best effort: a service manager that does not listen is no failure. */
+  /** Sends a notification, best effort: a service manager that does not receive it is not a failure. */
   notify(state: ServiceState): void;
-  /** Stores a socket, which the process gets back under `name` when it is restarted. Without a store, nothing happens. */
+  /** Stores a socket, which the process inherits under `name` after a restart. No effect without a store. */
   store(name: string, fd: number): void;
-  /** Removes the socket stored under `name`. */
+  /** Removes the socket that is stored under `name`. */
   discard(name: string): void;
 }
 
-/** The notifications. */
+/** A notification to the service manager. */
 export type ServiceState =
-  /** Ready. Also at the end of a reload. */
+  /** The service is ready; also sent at the end of a reload. */
   | { readonly kind: 'ready' }
   | { readonly kind: 'reloading' }
   | { readonly kind: 'stopping' }
@@ -21,15 +21,15 @@ export type ServiceState =
   | { readonly kind: 'status'; readonly text: string }
   | { readonly kind: 'alive' };
 
-/** The manager found, or why one that exists cannot be notified. */
+/** The service manager, or why one that exists cannot be notified. */
 export type FoundManager =
   | { readonly kind: 'none' }
   | { readonly kind: 'found'; readonly manager: ServiceManager }
   | { readonly kind: 'unreachable'; readonly reason: string };
 
 /**
- * Looks for a service manager that expects notifications, and sends the watchdog's keepalives. The required system
- * calls are loaded only then.
+ * Finds a service manager that expects notifications, and sends its watchdog keepalives. Loads the required system
+ * calls only when there is one.
  */
 export async function serviceManager({
   NOTIFY_SOCKET: path,
@@ -40,7 +40,7 @@ export async function serviceManager({
   try {
     const { datagramSender, loadLibc } = await import('@meshgate/linux');
     const sender = datagramSender(await loadLibc(), path);
-    // Its queue is full, or it has exited: nobody receives it.
+    // Ignores failures: the queue is full, or the service manager has exited.
     const bestEffort = (report: () => void): void => {
       try {
         report();
@@ -63,7 +63,11 @@ export async function serviceManager({
 const NS_PER_US = 1_000n;
 const US_PER_MS = 1_000;
 
-/** The text of a notification, as sd_notify(3) defines it. Pure. @param monotonicUs `CLOCK_MONOTONIC` */
+/**
+ * Formats a notification, as defined in sd_notify(3). Pure.
+ *
+ * @param monotonicUs `CLOCK_MONOTONIC` in microseconds
+ */
 export function notification(state: ServiceState, monotonicUs: bigint): string {
   switch (state.kind) {
     case 'ready':

@@ -2,11 +2,11 @@ import type { GatewayConfig } from '../config/config-schema.ts';
 
 /**
  * When a changed setting takes effect: `now`, for `new connections`, or only after a restart, which `meshgate upgrade`
- * does without dropping a connection.
+ * performs without dropping a connection.
  */
 export type Effect = 'now' | 'new connections' | 'restart';
 
-/** When a change of a setting takes effect, and of nested settings that differ. */
+/** When a setting takes effect; `within` has the nested settings that differ. */
 interface Rule<Value> {
   readonly effect: Effect;
   /** Why a reload cannot change it. */
@@ -38,7 +38,7 @@ export type SidecarSetting = (typeof SIDECAR_SETTINGS)[number];
 /** One of {@link LIVE_SETTINGS}. */
 export type LiveSetting = (typeof LIVE_SETTINGS)[number];
 
-/** Each setting is one of the two, checked by the compiler. */
+/** Requires a rule for every setting; settings outside {@link LiveSetting} must have the effect `restart`. */
 type Rules<Value> = {
   readonly [Name in keyof Required<Value>]: Rule<NonNullable<Value[Name]>> & {
     readonly effect: Name extends LiveSetting ? Exclude<Effect, 'restart'> : 'restart';
@@ -46,15 +46,15 @@ type Rules<Value> = {
 };
 
 /**
- * Every setting. What a reload reports and what it applies both follow from it: the compiler rejects a new setting that
- * is missing here, and a reloadable one without an implementation (see {@link LiveSetting}). docs/operate/upgrade.md
- * lists them.
+ * The effect of every setting. Reports and reloads are both derived from this table: the compiler rejects a new setting
+ * that is missing here, and a reloadable one without an implementation (see {@link LiveSetting}).
+ * docs/operate/upgrade.md lists the effects.
  */
 const SETTINGS = {
   listeners: { effect: 'now' },
   sources: { effect: 'now' },
   admin: { effect: 'now' },
-  // Clients are counted by their prefix.
+  // Clients are counted by their prefix, so a new one needs new counters.
   limits: {
     effect: 'new connections',
     within: {
@@ -83,7 +83,7 @@ interface AnyRule {
 
 const RULES: Readonly<Record<string, AnyRule>> = SETTINGS;
 
-/** By setting or group of settings: the longest matching prefix counts. */
+/** Effects by setting or group of settings; the longest matching prefix applies. */
 export const EFFECTS: Readonly<Record<string, Effect>> = Object.fromEntries(flat(RULES));
 
 function flat(rules: Readonly<Record<string, AnyRule>>, above = '', inherited?: Effect): [string, Effect][] {
@@ -94,9 +94,9 @@ function flat(rules: Readonly<Record<string, AnyRule>>, above = '', inherited?: 
 }
 
 /**
- * When a change of `setting` takes effect.
+ * Returns when a change of `setting` takes effect.
  *
- * @param isThere whether any setting of a group has a value before and after: adding or removing a whole group has its
+ * @param isThere whether a group has a setting before and after the change: adding or removing a whole group has its
  * own rule
  */
 export function effectOf(setting: string, isThere: (group: string) => boolean): Effect {
@@ -133,7 +133,7 @@ export function reloaded(
   const within = Object.fromEntries(
     Object.entries(RULES).map(([name, rule]) => [name, isOneOf(live, name) ? rule : RESTART]),
   );
-  // Each value is from one of the two.
+  // Each value comes from one of the two configurations.
   return merged({ effect: 'now', within }, before, wanted) as GatewayConfig;
 }
 

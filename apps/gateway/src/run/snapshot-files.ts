@@ -7,8 +7,8 @@ import type { StoredSnapshot, ListenerStore, SnapshotStore } from '@meshgate/cor
 import * as z from 'zod';
 
 /**
- * Stores snapshots in `folder`, one file per source, readable only by its owner. Files are replaced atomically and
- * durably. The folder is created on first use.
+ * Stores snapshots in `folder`, one file per source, readable only by its owner. Replaces files atomically and durably.
+ * Creates the folder on first use.
  */
 export function fileSnapshotStore(folder: string): SnapshotStore {
   return {
@@ -18,7 +18,7 @@ export function fileSnapshotStore(folder: string): SnapshotStore {
   };
 }
 
-/** Stores the lists of listener sources, as {@link fileSnapshotStore} stores routes, in the same folder. */
+/** Stores the lists of listener sources in the same folder, as {@link fileSnapshotStore} stores routes. */
 export function fileListenerStore(folder: string): ListenerStore {
   const nameOf = (source: string): string => fileNameOf(`listeners ${source}`);
   return {
@@ -38,7 +38,7 @@ function isFile(file: string): Promise<boolean> {
 
 async function load(file: string): Promise<StoredSnapshot | undefined> {
   const kept = await read(file, storedSchema);
-  // JSON has no key with the value undefined, which zod cannot express.
+  // JSON has no `undefined` values, which the schema cannot express.
   return kept && { savedAt: new Date(kept.savedAt), snapshot: kept.snapshot as RouteSnapshot };
 }
 
@@ -46,7 +46,7 @@ function save(folder: string, name: string, source: string, snapshot: RouteSnaps
   return replace(folder, name, snapshotText(source, snapshot));
 }
 
-/** In slices, so that connections need not wait for the JSON of 100,000 routes. */
+/** Yields the text in slices, so that connections need not wait for the JSON of 100,000 routes. */
 function* snapshotText(source: string, { version, routes }: RouteSnapshot): Generator<string, void, void> {
   const savedAt = new Date().toISOString();
   const around = JSON.stringify({ format: FORMAT, source, savedAt, snapshot: { version, routes: [] } });
@@ -60,7 +60,10 @@ function* snapshotText(source: string, { version, routes }: RouteSnapshot): Gene
   yield end;
 }
 
-/** `undefined` when there is no such file; rejects, naming it, when it does not match `schema`. */
+/**
+ * Reads and validates a file. Returns `undefined` when it does not exist; rejects, naming the file, when it does not
+ * match `schema`.
+ */
 async function read<T>(file: string, schema: z.ZodType<T>): Promise<T | undefined> {
   const text = await readRegularFile(file, { maxBytes: MAX_STORED_BYTES }).catch((reason: unknown) => {
     if (reason instanceof Error && 'code' in reason && reason.code === 'ENOENT') return undefined;
@@ -76,13 +79,13 @@ async function read<T>(file: string, schema: z.ZodType<T>): Promise<T | undefine
 
 async function replace(folder: string, name: string, text: Iterable<string>): Promise<void> {
   await makeFolder(folder);
-  // Two processes that share the folder must not write to one file.
+  // Unique per process: two processes that share the folder must not write to the same file.
   const temporary = join(folder, `.${name}.${process.pid}.tmp`);
   try {
     await writeThrough(temporary, text);
     await rename(temporary, join(folder, name));
   } catch (reason) {
-    // On a read-only disk it cannot be removed either, which the error above already says.
+    // On a read-only disk the file cannot be removed either, as the first error says.
     await rm(temporary, { force: true }).catch(() => undefined);
     throw inFolder(folder, reason);
   }
@@ -97,8 +100,8 @@ async function makeFolder(folder: string): Promise<void> {
 }
 
 /**
- * When the parent folder is not writable, Node reports the missing folder: the reason why the parent is not writable is
- * what matters.
+ * Returns why a folder cannot be written. When its parent is not writable, Node reports only that the folder is
+ * missing.
  */
 async function whyUnwritable(folder: string): Promise<Error | undefined> {
   for (let at = folder; ; at = dirname(at)) {
@@ -108,7 +111,7 @@ async function whyUnwritable(folder: string): Promise<Error | undefined> {
   }
 }
 
-/** The system's error does not say which disk is full. */
+/** Adds the folder to the error, since the system does not report which disk is full. */
 function inFolder(folder: string, cause: unknown): Error {
   const { message, code } = Object(cause) as NodeJS.ErrnoException;
   return Object.assign(new Error(message.includes(folder) ? message : `${folder}: ${message}`, { cause }), { code });
@@ -124,7 +127,7 @@ async function writeThrough(file: string, text: Iterable<string>): Promise<void>
   }
 }
 
-/** Readable where the name allows it, and unique for each source. */
+/** Returns a file name that is unique for the source, and readable as far as its name allows. */
 function fileNameOf(source: string): string {
   const readable = source.replace(/[^a-z0-9.-]+/gi, '_').slice(0, READABLE_CHARS);
   const digest = createHash('sha256').update(source).digest('hex').slice(0, DIGEST_CHARS);
@@ -134,7 +137,7 @@ function fileNameOf(source: string): string {
 const READABLE_CHARS = 64;
 const DIGEST_CHARS = 12;
 
-/** A file in the format of another version is ignored. */
+/** Version of the file format; files of another version are ignored. */
 const FORMAT = 1;
 
 /** Four times the size of 100,000 routes. */
@@ -148,7 +151,7 @@ const backendSchema = z.looseObject({
   healthy: z.boolean(),
 });
 
-/** A time that is off is infinite, which JSON writes as `null`. */
+/** An infinite time (`off`) is `null` in JSON. */
 const limitsSchema = z
   .record(z.string(), z.unknown())
   .transform((limits) => Object.fromEntries(Object.entries(limits).map(([key, value]) => [key, value ?? Infinity])));
@@ -162,7 +165,7 @@ const routeSchema = z.looseObject({
 
 const listenersSchema = z.object({
   format: z.literal(FORMAT),
-  // The other settings count as well: access rules, for example.
+  // Loose, to keep all other settings, such as access rules.
   listeners: z.array(z.looseObject({ name: z.string(), endpoint: endpointSchema })),
 });
 

@@ -2,12 +2,12 @@ import { unixPath } from '@meshgate/core';
 import type { InheritedSocket } from './inherited-sockets.ts';
 import type { ServiceManager } from './service-manager.ts';
 
-/** Prefix of the names of stored sockets; no socket unit is called so. */
+/** Prefix of the names of stored sockets, which no socket unit has. */
 const PREFIX = 'meshgate';
 /** sd_pid_notify_with_fds(3), `FDNAME`. */
 const MAX_NAME_CHARS = 255;
 
-/** The name of a socket in the service manager's store; `undefined` for one that cannot be stored. */
+/** Returns the name of a socket in the service manager's store; `undefined` for a socket that cannot be stored. */
 function storedName({
   name,
   endpoint: { host, port },
@@ -16,7 +16,7 @@ function storedName({
   return stored.length > MAX_NAME_CHARS ? undefined : stored;
 }
 
-/** The socket of that name, without its descriptor; `undefined` for a name given by somebody else. */
+/** Returns the socket with a stored name, without its descriptor; `undefined` for a name that Meshgate did not give. */
 export function storedSocket(stored: string): Omit<InheritedSocket, 'fd'> | undefined {
   const [prefix, name, host, port] = stored.split('@').map(decodeURIComponent);
   if (prefix !== PREFIX || name === undefined || host === undefined) return undefined;
@@ -24,14 +24,14 @@ export function storedSocket(stored: string): Omit<InheritedSocket, 'fd'> | unde
 }
 
 /**
- * The listening sockets, kept by a service manager: after an exit or a crash the next process inherits them, and
- * clients wait in the accept queue meanwhile.
+ * Keeps the listening sockets in a service manager's store. After an exit or a crash, the next process inherits them,
+ * and clients wait in the accept queue in the meantime.
  */
 export class SocketStore {
   readonly #manager: Pick<ServiceManager, 'store' | 'discard'>;
   #stored: ReadonlySet<string>;
 
-  /** @param inherited sockets from the start of the process: some of them may be stored */
+  /** @param inherited sockets from the start of the process, some of which may be stored */
   constructor(manager: Pick<ServiceManager, 'store' | 'discard'>, inherited: readonly InheritedSocket[]) {
     this.#manager = manager;
     this.#stored = new Set(inherited.flatMap((socket) => (isStorable(socket) ? (storedName(socket) ?? []) : [])));

@@ -4,20 +4,20 @@ import type { Service } from '@meshgate/core';
 import type { HealthChecks, RouteStore } from '@meshgate/core/parts';
 import type { Predecessor } from './predecessor.ts';
 
-/** What is started. */
+/** The parts to start. */
 export interface StartedParts {
   readonly admin: Service;
-  /** Checks and services of plugins: registrations, for example. */
+  /** Health checks, and services of plugins such as registrations. */
   readonly services: readonly Service[];
   readonly routes: RouteStore;
   readonly listeners: Service;
-  /** Among the services; absent where nothing is checked. */
+  /** One of the services; absent without health checks. */
   readonly checks: Pick<HealthChecks, 'isSettled'> | undefined;
 }
 
 /**
- * Probes are answered throughout, and routes are known before a port opens. A successor is invisible until it can
- * serve: its predecessor answers probes, and continues if it fails.
+ * Orders the start. Probes are answered throughout, and routes are known before a port opens. A successor is invisible
+ * until it can serve: its predecessor answers probes, and continues if the successor fails.
  */
 export function startOrder(parts: StartedParts, predecessor: Predecessor | undefined): Service {
   const { admin, services, routes, listeners, checks } = parts;
@@ -25,7 +25,10 @@ export function startOrder(parts: StartedParts, predecessor: Predecessor | undef
   return inOrder('gateway', [routes, allRoutesKnown(routes), ...services, backendsChecked(checks), listeners, admin]);
 }
 
-/** Started when every backend has been checked once: its predecessor knows which are down, and would lead no client there. */
+/**
+ * Starts when every backend has been checked once: the predecessor knows which backends are down, and the successor
+ * must not send clients to them.
+ */
 function backendsChecked(checks: StartedParts['checks']): Service {
   return {
     name: 'backends checked',
@@ -41,10 +44,12 @@ function backendsChecked(checks: StartedParts['checks']): Service {
   };
 }
 
-/** Checks that time out take 2 s by default; with very many backends a round takes longer, and is not waited for. */
+/**
+ * Checks time out after 2 s by default. With very many backends a round takes longer; the start does not wait for it.
+ */
 const CHECKS_PATIENCE_MS = 5_000;
 
-/** Started when every source has a snapshot, however long that takes: the predecessor has its own timeout. */
+/** Starts when every source has a snapshot, however long that takes: the predecessor has its own timeout. */
 function allRoutesKnown(routes: Pick<RouteStore, 'sources'>): Service {
   return {
     name: 'routes known',

@@ -37,8 +37,8 @@ function report(thrown: unknown, kind: StrayKind): void {
 }
 
 /**
- * An uncaught value, as an error. Never throws, which would end the process at once. Imports nothing, since it runs
- * first.
+ * Converts an uncaught value to an error. Never throws, since that would end the process at once. Without imports,
+ * because it runs first.
  */
 function strayError(thrown: unknown): Error {
   if (thrown instanceof Error) return thrown;

@@ -10,18 +10,18 @@ export interface Successor {
 }
 
 /**
- * Starts the same executable with the same arguments, as they are on disk now. It inherits `sockets` and the standard
- * outputs, and is independent of this process once it is ready.
+ * Starts the same executable with the same arguments, as they are on disk now. The new process inherits `sockets` and
+ * the standard outputs, and is independent of this process once it is ready.
  *
- * @param withinMs how long it may take
- * @throws Error that says why it did not become ready in time; it is gone then
+ * @param withinMs time limit in milliseconds
+ * @throws Error with the reason when the process is not ready in time; it has then exited
  */
 export async function startSuccessor(sockets: readonly InheritedSocket[], withinMs: number): Promise<Successor> {
-  // When process 1 of a container exits, so do its children.
+  // When process 1 of a container exits, its children exit, too.
   if (process.pid === 1)
     throw new Error('process 1 of a container cannot be replaced from within: start a new container');
   const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
-    // Its own session: an interrupt from the terminal is meant for this process.
+    // A session of its own, because an interrupt from the terminal is for this process.
     detached: true,
     env: { ...process.env, [HANDOVER_VARIABLE]: JSON.stringify(sockets.map(({ fd: _fd, ...socket }) => socket)) },
     stdio: ['ignore', 1, 2, ...sockets.map(({ fd }) => fd), 'ipc'],
@@ -40,7 +40,7 @@ export async function startSuccessor(sockets: readonly InheritedSocket[], within
   return { pid: child.pid ?? 0 };
 }
 
-/** Rejects when the process exits before. */
+/** Resolves when the process is ready. Rejects when it exits before. */
 function readiness(child: ChildProcess, withinMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
     child.once('error', (error) => reject(new Error(`cannot start ${process.execPath}: ${error.message}`)));

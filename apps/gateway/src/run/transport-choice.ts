@@ -5,7 +5,7 @@ import type { SpliceMode } from '@meshgate/epoll-transport';
 /** A transport that may not work on this machine. */
 export interface TransportCandidate {
   readonly name: string;
-  /** Loads it and runs its self-test. Rejects with the reason why it cannot be used here. */
+  /** Loads the transport and runs its self-test. Rejects with the reason why it cannot be used on this machine. */
   open(): Promise<Transport>;
 }
 
@@ -18,7 +18,7 @@ export function builtInTransports(splice: SpliceMode): readonly TransportCandida
   ];
 }
 
-/** Imported on demand: `transport: node` never loads it. */
+/** Imports the package on demand: `transport: node` never loads it. */
 async function openEpoll(splice: SpliceMode): Promise<Transport> {
   const { epollTransport, selfTest } = await import('@meshgate/epoll-transport');
   const tested = await selfTest({ splice });
@@ -36,11 +36,11 @@ async function openUring(splice: SpliceMode): Promise<Transport> {
 /** The chosen transport, or why there is none. */
 export type TransportChoice = ChosenTransport | { readonly kind: 'none'; readonly reason: string };
 
-/** A transport that works here. */
+/** A transport that works on this machine. */
 export interface ChosenTransport {
   readonly kind: 'chosen';
   readonly transport: Transport;
-  /** The transports that `auto` would have preferred, each with the reason why it is unavailable: one log line each. */
+  /** The transports that `auto` would have preferred, with the reasons why they are unavailable: one log line each. */
   readonly declined: readonly Declined[];
 }
 
@@ -50,8 +50,10 @@ interface Declined {
 }
 
 /**
+ * Chooses a transport. `auto` tries only the built-in ones.
+ *
  * @param wanted `auto`, or a name
- * @param offered by plugins: used only when named
+ * @param offered transports of plugins, used only when named
  */
 export async function chooseTransport(
   wanted: string,

@@ -9,12 +9,12 @@ export interface VitalParts {
   readonly routes: Pick<RouteStore, 'table'>;
   /** Absent without health checks. */
   readonly checks?: Pick<HealthChecks, 'reportOf'> | undefined;
-  /** Of all processes together; a reload may change them. */
+  /** Limits of all processes together; a reload may change them. */
   readonly limits: Readonly<Limits>;
   readiness(): { readonly ready: boolean };
 }
 
-/** The state of a gateway for its metrics. */
+/** Returns the state of a gateway for its metrics. */
 export function vitalsOf({ routes, checks, limits, readiness }: VitalParts): GatewayVitals {
   const { memoryBytes } = thisMachine();
   const isHealthy = (route: Route, { healthy, address }: Route['backends'][number]): boolean =>
@@ -36,7 +36,7 @@ function* allRoutes({ table }: Pick<RouteStore, 'table'>): Generator<Route> {
   for (const { routes } of table.indexes) yield* routes.values();
 }
 
-/** Routes to gateways of other datacenters and peers: each gateway once, however many routes lead to it. */
+/** Counts the gateways of other datacenters and peers, each once, however many routes lead to it. */
 function remotesOf(
   routes: Iterable<Route>,
   isHealthy: (route: Route, backend: Route['backends'][number]) => boolean,
@@ -56,7 +56,9 @@ function remotesOf(
   return Array.from(remotes, ([name, { all, healthy }]) => ({ name, total: all.size, healthy: healthy.size }));
 }
 
-/** Routes that fail without a gateway lead to gateways; their origin names the owner. */
+/**
+ * Returns the owner of the gateways to which a route leads, from its origin. Only such routes fail with `NO_GATEWAY`.
+ */
 function remoteOf({ kind, withoutBackend, origin }: Route): string | undefined {
   if (withoutBackend !== 'NO_GATEWAY') return undefined;
   const { peer, datacenter } = origin ?? {};

@@ -1,5 +1,5 @@
-// The entry point of a worker process. Signals reach all processes of a terminal or a service: only the primary handles
-// them.
+// The entry point of a worker process. Signals reach all processes of a terminal or a service, but only the primary
+// handles them.
 import cluster from 'node:cluster';
 import type { SendHandle } from 'node:child_process';
 import { forbidExit } from '../run/plugin-limits.ts';
@@ -22,7 +22,7 @@ const run = new WorkerRun({ send });
 onStray((error, kind) => (run.onStray(error, kind), true));
 worker.on('message', (message: ToWorker, handle?: { readonly fd: number }) => run.receive(message, handle));
 worker.on('disconnect', () => {
-  // By default Node exits a worker at once when its primary is gone, with all of its connections.
+  // Prevents Node's default: it would exit a worker at once when its primary is gone, with all connections.
   worker.exitedAfterDisconnect = true;
   run.onOrphaned();
 });

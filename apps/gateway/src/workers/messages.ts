@@ -10,10 +10,10 @@ import type { ConnectionQuery } from '../admin/connection-query.ts';
 import type { ConnectionView } from '../admin/views.ts';
 import type { RoutesPart } from './route-feed.ts';
 
-/** From the primary to a worker: `start` once, then anything else. */
+/** A message from the primary to a worker: `start` once, then any other. */
 export type ToWorker =
   | { readonly kind: 'start'; readonly plan: WorkerPlan }
-  /** Acknowledged; the next part follows only then. */
+  /** Acknowledged by the worker before the next part is sent. */
   | { readonly kind: 'routes'; readonly part: RoutesPart }
   | { readonly kind: 'addresses'; readonly source: string; readonly addresses: readonly ListenAddress[] }
   /** Health check results. */
@@ -30,90 +30,90 @@ export type ToWorker =
   | { readonly kind: 'prepare'; readonly change: WorkerChange }
   | { readonly kind: 'commit' }
   | { readonly kind: 'discard' }
-  /** Followed by `drained` at the end. */
+  /** Answered by `drained` at the end. */
   | { readonly kind: 'drain'; readonly why: DrainReason }
   /** The responses are a `socket` for each listening socket, then `sockets`. */
   | { readonly kind: 'sockets' }
   | { readonly kind: 'log level'; readonly level: LogLevel }
-  /** Ends the drain at once. */
+  /** Closes the remaining connections of a drain at once. */
   | { readonly kind: 'force' }
-  /** After the drain: exit. */
+  /** After the drain, makes the worker exit. */
   | { readonly kind: 'stop' };
 
-/** From a worker to the primary. */
+/** A message from a worker to the primary. */
 export type FromWorker =
   /** Ready to receive: `start` may be sent. */
   | { readonly kind: 'loaded' }
   | { readonly kind: 'acknowledged' }
-  /** It listens. */
+  /** The worker listens. */
   | { readonly kind: 'started' }
-  /** It cannot start, and exits. */
+  /** The worker cannot start, and exits. */
   | { readonly kind: 'failed'; readonly failure: StartFailure }
-  /** It had an uncaught exception: it drains and exits, and should be replaced. */
+  /** The worker had an uncaught exception: it drains and exits, and should be replaced. */
   | { readonly kind: 'failing'; readonly reason: string }
   | { readonly kind: 'state'; readonly state: WorkerState }
-  /** Parts of a large metrics result, before the result. */
+  /** Parts of a large metrics result; precede the result. */
   | { readonly kind: 'families'; readonly id: number; readonly families: readonly MetricFamily[] }
   | { readonly kind: 'result'; readonly id: number; readonly result: QueryResults[QueryName] | undefined }
   | { readonly kind: 'drained'; readonly progress: DrainProgress }
-  /** `failure`: nothing changed. */
+  /** With `failure`, nothing has changed. */
   | { readonly kind: 'prepared'; readonly listeners: readonly ListenerStatus[]; readonly failure?: StartFailure }
   | { readonly kind: 'committed' }
   /** Sent with the socket itself. */
   | { readonly kind: 'socket'; readonly name: string; readonly endpoint: Endpoint }
   | { readonly kind: 'sockets' };
 
-/** The reloadable part of a plan. */
+/** The part of a plan that a reload can change. */
 export type WorkerChange = Pick<WorkerPlan, 'config' | 'limits' | 'adminAt' | 'listeners' | 'sources'> & {
-  /** Names of listener sources; their last lists follow. */
+  /** Names of listener sources; their last lists follow in later messages. */
   readonly listenerSources: readonly string[];
 };
 
-/** Queries by name, with the type of their results. */
+/** Results of queries, by name of the query. */
 export interface QueryResults {
   readonly connections: readonly ConnectionView[];
   readonly progress: DrainProgress;
   readonly metrics: readonly MetricFamily[];
   readonly traffic: Traffic;
-  /** Priority groups that it holds back. */
+  /** Priority groups that the worker holds back. */
   readonly held: readonly HeldGroup[];
-  /** Number of connections closed: those that match the argument. */
+  /** Number of connections closed by the query's argument. */
   readonly close: { readonly closed: number };
 }
 
 /** Name of a query. */
 export type QueryName = keyof QueryResults;
 
-/** One metric with all its series, as prom-client serializes it. */
+/** A metric with all its series, as prom-client serialises it. */
 export type MetricFamily = MetricObjectWithValues<MetricValue<string>>;
 
-/** Everything a worker needs to start. It only changes later through messages. */
+/** Everything that a worker needs to start. Later changes arrive in messages. */
 export interface WorkerPlan {
-  /** Prefix of its connection ids, unique among all workers of this gateway, past ones included. */
+  /** Prefix of connection ids, unique among all present and past workers of this gateway. */
   readonly idPrefix: string;
   readonly config: GatewayConfig;
-  /** This worker's share. */
+  /** This worker's share of the limits. */
   readonly limits: Limits;
-  /** Its share of each route's limits. */
+  /** This worker's share of each route's limits. */
   readonly share: number;
-  /** Where the primary answers the admin API, which is no backend. */
+  /** Addresses at which the primary serves the admin API; they must not be dialled as backends. */
   readonly adminAt: readonly Endpoint[];
-  /** Third-party plugins: their observers, layers, resolvers, sniffers and transports run here. */
+  /** Third-party plugins: their observers, layers, resolvers, sniffers and transports run in the worker. */
   readonly uses: readonly PlacedUse[];
-  /** Absolute folder of the configuration file. */
+  /** Absolute path of the folder with the configuration file. */
   readonly baseDir: string;
   /** Name of the transport that the primary has chosen. */
   readonly transport: string;
-  /** It binds by itself, beside the others. */
+  /** The worker binds its own sockets, beside those of other workers. */
   readonly reusePort: boolean;
-  /** Those of the configuration. */
+  /** Listeners of the configuration. */
   readonly listeners: readonly ListenAddress[];
-  /** Route sources in order of precedence. Their last snapshots follow; the worker listens only then. */
+  /** Names of route sources in order of precedence. Their last snapshots follow; the worker listens only then. */
   readonly sources: readonly string[];
   /** Listener sources with their last lists. */
   readonly listenerSources: readonly NamedAddresses[];
   readonly log: LogTarget;
-  /** Sockets opened for it, by inherited descriptors. */
+  /** Sockets that the worker inherits, with their descriptors. */
   readonly sockets: readonly InheritedSocket[];
 }
 
@@ -128,13 +128,13 @@ export interface WorkerState {
   readonly listeners: readonly ListenerStatus[];
   /** Ejected backends, as `host:port`. */
   readonly ejected: readonly string[];
-  /** Why its log lines cannot be written at the moment. */
+  /** Why log lines cannot be written at the moment. */
   readonly logTrouble?: string | undefined;
-  /** Recent shortages of its machine and name resolution, one sentence each. */
+  /** Recent shortages on the worker's machine and failures of name resolution, one sentence each. */
   readonly troubles: readonly string[];
 }
 
-/** Why a worker cannot start: its error, serialized. */
+/** Why a worker cannot start: its error, serialised. */
 export interface StartFailure {
   readonly message: string;
   readonly code?: string;
@@ -143,7 +143,7 @@ export interface StartFailure {
   readonly port?: number;
 }
 
-/** `reason`, serialized. */
+/** Serialises an error. */
 export function startFailure(reason: unknown): StartFailure {
   const { code, syscall, address, port } = Object(reason) as Partial<Record<keyof StartFailure, unknown>>;
   return {
@@ -155,7 +155,7 @@ export function startFailure(reason: unknown): StartFailure {
   };
 }
 
-/** The error of a worker, deserialized. */
+/** Deserialises the error of a worker. */
 export function startError({ message, ...facts }: StartFailure): Error {
   return Object.assign(new Error(message), facts);
 }

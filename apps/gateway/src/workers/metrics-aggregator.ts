@@ -4,16 +4,16 @@ import type { Metric, MetricValue } from 'prom-client';
 import type { MetricFamily } from './messages.ts';
 
 /**
- * Sums the metrics of all processes. The last values of a worker count until newer ones arrive, also while it does not
- * respond and after it has exited, so that no counter ever decreases.
+ * Sums the metrics of all processes. The last values of a worker count until newer ones arrive, even while it does not
+ * respond and after it has exited, so that counters never decrease.
  *
- * With thousands of routes there are hundreds of thousands of values: families arrive in parts, of which several may
- * have one name, and no turn of the event loop sums more than a part.
+ * With thousands of routes there are hundreds of thousands of values: families arrive in parts, several of which may
+ * have the same name, and each turn of the event loop sums at most one part.
  */
 export class MetricsAggregator<Worker> {
   readonly #last = new Map<Worker, readonly MetricFamily[]>();
   #retired: readonly MetricFamily[] = [];
-  /** Changes run one after the other. */
+  /** Runs changes one after the other. */
   #changing: Promise<void> = Promise.resolve();
 
   /** Replaces the values of `worker`. */
@@ -24,7 +24,7 @@ export class MetricsAggregator<Worker> {
     );
   }
 
-  /** `worker` has exited: its counters stay, its gauges are removed. */
+  /** Keeps the counters of a worker that has exited, and removes its gauges. */
   retire(worker: Worker): Promise<void> {
     return this.#next(async () => {
       const counted = (this.#last.get(worker) ?? []).filter(({ type }) => COUNTING.has(String(type)));
@@ -34,7 +34,7 @@ export class MetricsAggregator<Worker> {
     });
   }
 
-  /** These routes are in no source any more: removes their series, as in the workers. */
+  /** Removes the series of routes that are no longer in any source, as the workers do. */
   removed(routes: readonly string[]): Promise<void> {
     return this.#next(async () => {
       if (routes.length === 0) return;
@@ -44,7 +44,7 @@ export class MetricsAggregator<Worker> {
     });
   }
 
-  /** @param own the primary's metrics */
+  /** Returns the sums. @param own the primary's metrics */
   async total(own: readonly MetricFamily[]): Promise<Registry> {
     const registry = new Registry();
     const families = [...own, ...Array.from(this.#last.values()).flat(), ...this.#retired];
@@ -67,27 +67,27 @@ async function without(gone: ReadonlySet<string>, families: readonly MetricFamil
   return left;
 }
 
-/** For these the primary is authoritative; workers only repeat it. */
+/** Metrics for which only the primary's values count; those of workers are copies. */
 const OF_THE_PRIMARY = 'meshgate_source_';
 
 const COUNTING: ReadonlySet<string> = new Set(['counter', 'histogram']);
 
 /**
- * Rounds values to a fixed step. Such sums are exact in any order, up to 2^33 seconds; otherwise the last digits depend
- * on the order, which changes when a worker exits: a sum that decreases by its last digit looks like a restart to a
- * scraper.
+ * Rounds values to a fixed step. Such sums are exact in any order, up to 2^33 seconds. Otherwise the last digits would
+ * depend on the order, which changes when a worker exits: a scraper takes a sum that decreases by its last digit for a
+ * restart.
  */
 function exactlyAddable(value: number, isCounting: boolean): number {
   return isCounting ? Math.floor(value * STEPS) / STEPS : value;
 }
 
-/** For seconds: each step is about a microsecond. */
+/** About a microsecond, for values in seconds. */
 const STEPS = 2 ** 20;
 
-/** How to aggregate gauges for which a sum is meaningless; for all others prom-client knows, or the sum is right. */
+/** Aggregation of gauges for which a sum is meaningless. For all others, prom-client's own or the sum is right. */
 const AGGREGATORS: Readonly<Record<string, string>> = {
   meshgate_build_info: 'first',
-  // One worker without a bound or accepting listener is worth an alert.
+  // A single worker with an unbound or paused listener must cause an alert.
   meshgate_listener_up: 'min',
   meshgate_listener_paused: 'max',
   meshgate_draining: 'max',
@@ -95,7 +95,9 @@ const AGGREGATORS: Readonly<Record<string, string>> = {
   process_start_time_seconds: 'min',
 };
 
-/** By prom-client's names: how the values of one series are combined, `count` of which are in `before`. */
+/**
+ * Combines the values of a series, by prom-client's name of the aggregation. `count` values are already in `before`.
+ */
 const JOINED: Readonly<Record<string, (before: number, value: number, count: number) => number>> = {
   sum: (before, value) => before + value,
   first: (before) => before,
@@ -142,17 +144,17 @@ function add(part: MetricFamily, sums: Map<string, Sum>): void {
   }
 }
 
-/** Processes of one version have their labels in one order. */
+/** Processes of one version have their labels in the same order. */
 function keyOf({ metricName = '', labels }: MetricValue<string> & { readonly metricName?: string }): string {
   return `${metricName} ${JSON.stringify(labels)}`;
 }
 
-/** Lines written for each entry of {@link asMetric}. */
+/** Number of lines that are written per entry of {@link asMetric}. */
 const VALUES_PER_ENTRY = 10;
 
 /**
- * In the form that a registry serializes: it may rename the metric, and queries it, or a copy with some of its entries,
- * for values.
+ * Returns the form that a registry serialises. It may rename the metric, and reads its values, also in a copy with some
+ * of the entries.
  */
 function asMetric({ values, ...family }: MetricFamily): Metric {
   const entries = Array.from({ length: Math.ceil(values.length / VALUES_PER_ENTRY) }, (_, index) =>
@@ -165,6 +167,6 @@ function asMetric({ values, ...family }: MetricFamily): Metric {
       return Promise.resolve({ ...family, name: this.name, values: Object.values(this.hashMap).flat() });
     },
   };
-  // The registry uses no other member of a metric; its type is that of the four classes.
+  // The registry uses no other members of a metric; its type has the four metric classes.
   return metric as unknown as Metric;
 }

@@ -3,12 +3,12 @@ import type { DrainOptions, DrainProgress, DrainState, Observer, Service } from 
 import type { DrainReason } from '@meshgate/core/parts';
 import type { WorkerPool } from './pool.ts';
 
-/** What a {@link PoolDrain} operates on. */
+/** The parts that a {@link PoolDrain} drains. */
 export interface PoolDrainTargets {
   readonly pool: WorkerPool;
-  /** Their `drain` is called first, on all at the same time. */
+  /** Services whose `drain` is called first, all at the same time. */
   readonly services: readonly Service[];
-  /** The drains of the workers, which handle `drain` before anything else. */
+  /** Services whose `drain` runs in the workers, before the rest of their drain. */
   readonly carrierServices: readonly Service[];
   readonly observer: Observer;
 }
@@ -31,12 +31,12 @@ export class PoolDrain {
     this.#options = options;
   }
 
-  /** Counts of the last query; the state is current. */
+  /** The current state, with the counts of the last query. */
   get progress(): DrainProgress {
     return this.#progress;
   }
 
-  /** Queries the workers' progress, without those that do not respond. */
+  /** Queries the workers' progress. Skips workers that do not respond. */
   async count(): Promise<DrainProgress> {
     if (this.#progress.state === 'drained') return this.#progress;
     const all: DrainProgress[] = [];
@@ -44,7 +44,7 @@ export class PoolDrain {
     return { state: this.#state(all), ...together(all) };
   }
 
-  /** Starts the drain, or joins the running one. Resolves when no worker has a connection any more. */
+  /** Starts the drain, or joins the running one. Resolves when no worker has connections left. */
   begin(why: DrainReason = 'leaving'): Promise<DrainProgress> {
     this.#ending ??= this.#run(why);
     return this.#ending;
@@ -74,7 +74,7 @@ export class PoolDrain {
     return this.#progress;
   }
 
-  /** Workers that exited before reporting are skipped. */
+  /** Waits for the workers' drains. Skips workers that exited before they reported. */
   async #drained(): Promise<readonly DrainProgress[]> {
     const { workers } = this.#targets.pool;
     const pending = new Set(workers);
@@ -85,7 +85,7 @@ export class PoolDrain {
     return (await ends).filter((end) => end !== undefined);
   }
 
-  /** How long the drain of a healthy worker may take. */
+  /** Returns the longest time that the drain of a healthy worker may take. */
   #longestMs(): number {
     const { delayMs, graceMs, spreadMs } = this.#options;
     const hasHooks = this.#targets.carrierServices.some((service) => service.drain !== undefined);
@@ -105,10 +105,10 @@ export class PoolDrain {
   }
 }
 
-/** The least advanced first. */
+/** Least advanced first. */
 const STATES: readonly DrainState[] = ['serving', 'announcing', 'finishing', 'closing', 'drained'];
 
-/** A healthy worker has closed its connections within milliseconds of the deadline. */
+/** A healthy worker closes its connections within milliseconds after the deadline. */
 const KILL_AFTER_MS = 2_000;
 
 function together(all: readonly DrainProgress[]): Omit<DrainProgress, 'state'> {

@@ -19,36 +19,36 @@ import { closeAll, WorkerSockets } from './worker-sockets.ts';
 export interface PoolOptions {
   /** Target number of workers. */
   readonly count: number;
-  /** The same for all workers, replacements included. */
+  /** Plan for all workers and their replacements. */
   readonly plan: Omit<WorkerPlan, 'idPrefix' | 'listeners' | 'sources' | 'listenerSources' | 'sockets'>;
-  /** Where workers write their logs; stays open. */
+  /** Descriptor of the workers' log, which stays open. */
   readonly logFd: number;
   /** Sockets opened for the workers. */
   readonly sockets: readonly InheritedSocket[];
   readonly broadcaster: SnapshotBroadcaster;
   readonly listeners: readonly ListenAddress[];
   readonly listenerSources: readonly ListenerSource[];
-  /** Notified of every lost worker and every failed listener source. */
+  /** Receives every lost worker and every failed listener source. */
   readonly observer: Observer;
-  /** Called when a worker is lost, and when one has exited: its counters are final then. */
+  /** Called when a worker is lost, and once it has exited, so that its counters are final. */
   onLost(): void;
   onEnded(worker: WorkerProcess): void;
 }
 
-/** Keeps the target number of workers running: a lost worker is replaced, without effect on the others. */
+/** Keeps the target number of workers running. Replaces a lost worker, without effect on the others. */
 export class WorkerPool implements Service {
   readonly name = 'workers';
   readonly #options: PoolOptions;
   readonly #workers = new Set<WorkerProcess>();
   readonly #leaving = new AbortController();
   readonly #failures: string[] = [];
-  /** Last bound addresses of the fixed listeners, by name. */
+  /** Last bound addresses of the configured listeners, by name. */
   readonly #bound = new Map<string, Endpoint>();
   readonly #slots = new Map<WorkerProcess, number>();
   readonly #sockets: WorkerSockets;
   #plan: PoolOptions['plan'];
   #listeners: readonly ListenAddress[];
-  /** As last set; from the configuration when absent. */
+  /** The last level that was set; that of the configuration when absent. */
   #logLevel: LogLevel | undefined;
   readonly #sources: SourceSet<ListenerSource>;
   #pauses = backoff(PAUSES);
@@ -67,12 +67,12 @@ export class WorkerPool implements Service {
     );
   }
 
-  /** Running workers in any phase. */
+  /** Running workers, in any phase. */
   get workers(): readonly WorkerProcess[] {
     return [...this.#workers];
   }
 
-  /** A listener is bound when at least one worker accepts on it. */
+  /** State of the listeners. A listener is bound when at least one worker accepts on it. */
   get status(): readonly ListenerStatus[] {
     const followed = this.#options.broadcaster.addresses.flatMap(({ addresses }) => addresses);
     return [...this.#listeners, ...followed].map((at) => ({ ...at, ...this.#boundAt(at) }));
@@ -84,7 +84,7 @@ export class WorkerPool implements Service {
     return this.workers.some(({ state }) => state.ejected.includes(text));
   }
 
-  /** Labels of the backends that workers use first. */
+  /** Labels of the backends that workers prefer. */
   get preference(): Preference {
     return this.#plan.config.prefer ?? {};
   }
@@ -94,18 +94,18 @@ export class WorkerPool implements Service {
     return new Set(this.workers.flatMap(({ state }) => state.ejected)).size;
   }
 
-  /** Of all workers, future ones included. */
+  /** Sets the log level of all present and future workers. */
   setLogLevel(level: LogLevel): void {
     this.#logLevel = level;
     this.send({ kind: 'log level', level });
   }
 
-  /** Why a worker's log lines cannot be written at the moment, if so. */
+  /** Why the log lines of a worker cannot be written at the moment, if so. */
   get logTrouble(): string | undefined {
     return this.workers.find(({ state }) => state.logTrouble !== undefined)?.state.logTrouble;
   }
 
-  /** Recent shortages of the workers, each sentence once. */
+  /** Recent shortages of the workers, without repetitions. */
   get troubles(): readonly string[] {
     return [...new Set(this.workers.flatMap(({ state }) => state.troubles))];
   }
@@ -114,7 +114,7 @@ export class WorkerPool implements Service {
     for (const worker of this.#workers) worker.send(message);
   }
 
-  /** The results of all workers that respond in time. */
+  /** Queries all workers; skips those that do not respond in time. */
   async query<Name extends QueryName>(
     name: Name,
     onResult: (result: QueryResults[Name], worker: WorkerProcess) => void,
@@ -126,13 +126,13 @@ export class WorkerPool implements Service {
     await Promise.all(queries);
   }
 
-  /** Has every worker close the matching connections. @returns how many were closed */
+  /** Closes the matching connections in every worker. @returns the number of closed connections */
   async close(query: ConnectionQuery): Promise<number> {
     const results = await Promise.all(this.workers.map((worker) => worker.query('close', CLOSE_TIMEOUT_MS, query)));
     return results.reduce((sum, result) => sum + (result?.closed ?? 0), 0);
   }
 
-  /** All workers or none. The first starts alone: a common problem is reported once. */
+  /** Starts all workers or none. The first one starts alone, so that a common problem is reported once. */
   async start(signal: AbortSignal): Promise<void> {
     this.#sources.start();
     const rest = Array.from({ length: this.#options.count - 1 });
@@ -150,12 +150,12 @@ export class WorkerPool implements Service {
   }
 
   /**
-   * Prepares a change in all workers or none: first in one alone, since most problems are common to all.
+   * Prepares a change in all workers or none: first in one alone, because most problems are common to all.
    *
    * @throws its error; nothing changes then
    */
   async prepare(plan: PoolOptions['plan'], next: NextListeners): Promise<PreparedChange> {
-    // Starting workers have the previous plan.
+    // Workers that are still starting have the previous plan.
     await Promise.all(this.workers.map(({ started }) => started));
     const workers = this.workers.filter(({ phase }) => phase === 'listening');
     const bound = new Map<string, Endpoint>();
@@ -179,13 +179,13 @@ export class WorkerPool implements Service {
     }
     const commit = async (): Promise<void> => {
       this.#plan = plan;
-      // The configuration resets it, as in the running workers.
+      // The configuration resets the level, as in the running workers.
       this.#logLevel = undefined;
       this.#listeners = next.listeners;
       this.#sockets.add(opened);
       this.#sockets.keepOnly(next.listeners);
       for (const [name, address] of bound) this.#bound.set(name, address);
-      // A worker started since then has the previous plan: it is restarted.
+      // A worker that has started since the preparation has the previous plan, so it is restarted.
       for (const worker of this.workers) if (!workers.includes(worker)) worker.kill();
       const committed = Promise.all(workers.map((worker) => worker.commit()));
       await this.#sources.stop(this.#sources.replace(next.listenerSources).gone);
@@ -195,13 +195,13 @@ export class WorkerPool implements Service {
     return { commit, discard };
   }
 
-  /** The sockets of all workers, each once. */
+  /** Returns the sockets of all workers, each once. */
   async sockets(): Promise<HeldByProcess> {
     const all = (await Promise.all(this.workers.map((worker) => worker.sockets()))).flat();
     const seen = new Set<bigint>();
     const sockets = all.flatMap(({ name, endpoint, handle: { fd } }) => {
       const { ino } = fstatSync(fd, { bigint: true });
-      // Shared sockets are reported by each worker.
+      // Each worker reports shared sockets.
       if (seen.has(ino)) return [];
       seen.add(ino);
       return [{ kind: 'listener', name, endpoint, fd } as const];
@@ -210,22 +210,21 @@ export class WorkerPool implements Service {
   }
 
   /**
-   * Starts no more workers, and has the running ones close their listeners, so that no client waits where nothing
-   * accepts.
+   * Closes the sockets, so that no more workers start, and no client waits in an accept queue that is not served.
    *
-   * @param why with a successor that inherits them, paths stay
+   * @param why after a handover, the successor keeps the paths of unix sockets
    */
   closeSockets(why: DrainReason): void {
     this.#sockets.close(why);
   }
 
-  /** From now on no worker is replaced, and those still starting are discarded: they have no connections. */
+  /** Stops replacing workers. Discards those that are still starting, which have no connections. */
   stopReplacing(): void {
     this.#leaving.abort();
     for (const worker of this.#workers) if (worker.phase === 'starting') worker.discard();
   }
 
-  /** Rejects when a worker failed since the drain started. */
+  /** Stops all workers. Rejects when one has failed since the drain started. */
   async stop(signal: AbortSignal): Promise<void> {
     this.stopReplacing();
     const release = onAbort(signal, () => this.workers.forEach((worker) => worker.kill()));
@@ -236,7 +235,7 @@ export class WorkerPool implements Service {
     if (this.#failures.length > 0) throw new Error(this.#failures.join('; '));
   }
 
-  /** A replacement worker inherits the sockets. */
+  /** Returns the lowest free slot: a replacement inherits the sockets of the lost worker. */
   #freeSlot(): number {
     const used = new Set(this.#slots.values());
     let slot = 0;
@@ -270,7 +269,7 @@ export class WorkerPool implements Service {
     if (failure !== undefined && this.#leaving.signal.aborted) this.#failures.push(failure);
   }
 
-  /** Until a replacement listens, or the pool stops. */
+  /** Starts replacements until one listens, or the pool stops. */
   async #replace(reason: string): Promise<void> {
     const { signal } = this.#leaving;
     for (let lost: string | undefined = reason; lost !== undefined && !signal.aborted;) {
@@ -300,8 +299,8 @@ export class WorkerPool implements Service {
   }
 
   /**
-   * Port 0 means the same free port for all workers. Those that share a socket agree on it while one of them runs;
-   * those that bind by themselves are given it.
+   * Gives port 0 the same port in all workers. Workers that share a socket share its port while one of them runs;
+   * workers that bind their own get the port in their plan.
    */
   #fixPorts(): void {
     const someoneListens = this.workers.some(({ phase }) => phase === 'listening');
@@ -319,7 +318,7 @@ export class WorkerPool implements Service {
     return address === undefined ? {} : { address };
   }
 
-  /** Addresses on which all workers can listen. */
+  /** Returns the addresses on which all workers can listen; reports the others. */
   #shareable(source: string, addresses: readonly ListenAddress[]): readonly ListenAddress[] {
     const plan = this.#plan;
     const { observer } = this.#options;
@@ -346,8 +345,8 @@ function namesOf(sources: readonly { readonly name: string }[]): readonly string
 }
 
 /**
- * As `worker` knows them: a listener with port 0 has the port that it was given, and a new one the port of the first
- * worker.
+ * Returns the listeners for `worker`: one with port 0 keeps the port that this worker has bound, and a new one has the
+ * first worker's port.
  */
 function listenersFor(
   { state }: WorkerProcess,
@@ -361,9 +360,9 @@ function listenersFor(
   });
 }
 
-/** The first restart is immediate; a worker that keeps crashing must not use up the machine. */
+/** The first restart is immediate; the back-off keeps a crashing worker from using up the machine. */
 const PAUSES = { firstMs: 100, maxMs: 10_000 };
-/** After this time without a loss the back-off is reset. */
+/** Time without a loss after which the back-off is reset. */
 const CALM_MS = 60_000;
 /** A healthy worker responds within milliseconds; a scraper usually gives up after ten seconds. */
 const QUERY_TIMEOUT_MS = 1_000;

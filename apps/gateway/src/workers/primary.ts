@@ -41,9 +41,9 @@ import { SnapshotBroadcaster } from './snapshot-broadcaster.ts';
 import { WORKER_LOG_FD } from './worker-process.ts';
 import type { WorkerProcess } from './worker-process.ts';
 
-/** What a primary needs besides its configuration. */
+/** Dependencies of a primary, besides its configuration. */
 export interface PrimaryContext extends Omit<GatewayContext, 'limits'> {
-  /** Where the workers write their logs. */
+  /** Target of the workers' logs. */
   readonly target: LogTarget;
   readonly shares: Shares;
 }
@@ -79,7 +79,7 @@ function bindPool(plan: PrimaryPlan): PrimaryPlan {
   return plan;
 }
 
-/** What goes between the primary and its workers. */
+/** The links between the primary and its workers. */
 interface WorkerLinks {
   readonly aggregator: MetricsAggregator<WorkerProcess>;
   readonly broadcaster: SnapshotBroadcaster;
@@ -146,7 +146,7 @@ function dataPlaneOf(plan: PrimaryPlan, links: WorkerLinks): DataPlane {
   };
 }
 
-/** The results of all workers that respond in time. */
+/** Returns the results of all workers that respond in time. */
 async function collected<Name extends QueryName>(pool: WorkerPool, name: Name): Promise<readonly QueryResults[Name][]> {
   const results: QueryResults[Name][] = [];
   await pool.query(name, (result) => void results.push(result));
@@ -164,7 +164,7 @@ async function totalMetrics(
   return aggregator.total(own);
 }
 
-/** Workers learn of their sources before they receive routes of them. */
+/** Prepares a reload. Workers get their sources before they receive routes of these. */
 function prepareNext(plan: PrimaryPlan, { broadcaster }: WorkerLinks, next: Next): Promise<PreparedChange> {
   const { c, loaded, shares, target } = plan;
   const { config, parts, limits } = next;
@@ -174,9 +174,9 @@ function prepareNext(plan: PrimaryPlan, { broadcaster }: WorkerLinks, next: Next
   const workerPlan = workerPlanOf({ ...loaded, config }, { shares, target, limits });
   const common = commonChanges(plan, next);
   return changed({
-    // With the limits, stages and filters of the workers.
+    // Includes the limits, stages and filters of the workers.
     listeners: () => one(c, POOL).prepare(workerPlan, { listeners: config.listeners, listenerSources, sources }),
-    // Each worker's share is part of the plan.
+    // The plan contains each worker's share.
     limits: atOnce(() => replaceSettings(plan.limits, sharesOf(config, thisMachine()).total)),
     keepAlive: IN_THE_PLAN,
     prefer: IN_THE_PLAN,
@@ -185,7 +185,7 @@ function prepareNext(plan: PrimaryPlan, { broadcaster }: WorkerLinks, next: Next
   });
 }
 
-/** Only workers have a use for it. */
+/** Settings in the plan that only workers use. */
 const IN_THE_PLAN = atOnce(() => undefined);
 
 const LOSSES = 'meshgate_worker_losses_total';
@@ -211,13 +211,16 @@ function workerPlanOf(
     uses: usesOf(config),
     baseDir: file === undefined ? resolve() : dirname(resolve(file)),
     transport: transport.name,
-    // With Node's transport, workers share the primary's sockets; with any other, each binds its own.
+    // With Node's transport, workers share the primary's sockets; with any other, each worker binds its own.
     reusePort: transport.name !== 'node',
     log: { ...target, fd: WORKER_LOG_FD },
   };
 }
 
-/** Third-party plugins. The built-in ones only add sources, registration and listeners, which run in the primary. */
+/**
+ * Returns the third-party plugins. Built-in plugins only add sources, registration and listeners, which run in the
+ * primary.
+ */
 function usesOf({ sources, plugins }: GatewayConfig): readonly PlacedUse[] {
   const ours = new Set(BUILT_IN.map(({ plugin }) => plugin.name));
   const lists = { sources, plugins };
@@ -235,7 +238,7 @@ function countWorkers(pool: WorkerPool, registry: Registry): void {
   });
 }
 
-/** Removes the series of a removed route, those of exited workers included. */
+/** Removes the series of a removed route, including those of exited workers. */
 function dropRemovedRoutes(aggregator: MetricsAggregator<WorkerProcess>): Observer {
   return {
     name: 'metrics aggregator',

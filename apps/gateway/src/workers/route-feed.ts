@@ -5,26 +5,26 @@ import type { Route, RouteSnapshot } from '@meshgate/core';
 export interface RoutesPart {
   readonly source: string;
   readonly routes: readonly Route[];
-  /** The snapshot without its routes: present in the last part. */
+  /** The snapshot without its routes; present in the last part. */
   readonly whole?: Omit<RouteSnapshot, 'routes'>;
 }
 
 /**
- * Snapshots for one worker, in parts, each sent when the last is acknowledged: a large table blocks neither side, and
- * for a stuck worker only the newest snapshot of each source is kept.
+ * Sends snapshots to one worker in parts, each after the acknowledgement of the previous one. A large table blocks
+ * neither side, and for an unresponsive worker only the newest snapshot of each source is kept.
  */
 export class RouteFeed {
   readonly #send: (part: RoutesPart) => Promise<void>;
-  /** By source, in the order of sending. */
+  /** Snapshots by source, in the order of sending. */
   readonly #due = new Map<string, RouteSnapshot>();
   #sending = false;
 
-  /** @param send resolves when the worker has acknowledged the part; never, when it has exited */
+  /** @param send resolves when the worker has acknowledged the part; never settles once it has exited */
   constructor(send: (part: RoutesPart) => Promise<void>) {
     this.#send = send;
   }
 
-  /** Replaces an unsent snapshot of `source`. One that is partly sent is completed first. */
+  /** Replaces a snapshot of `source` that is not sent yet. A partly sent snapshot is completed first. */
   offer(source: string, snapshot: RouteSnapshot): void {
     this.#due.set(source, snapshot);
     if (!this.#sending) void this.#sendAll();
@@ -45,11 +45,11 @@ export class RouteFeed {
   }
 }
 
-/** The receiving end of a {@link RouteFeed}: reassembles snapshots. */
+/** Reassembles the snapshots of a {@link RouteFeed} in the worker. */
 export class RouteIntake {
   readonly #coming = new Map<string, Route[]>();
 
-  /** The snapshot that `part` completes, if any. */
+  /** Returns the snapshot that `part` completes, if any. */
   take({ source, routes, whole }: RoutesPart): RouteSnapshot | undefined {
     const all = this.#coming.get(source) ?? [];
     all.push(...routes);

@@ -5,13 +5,13 @@ import type { Machine } from '../run/machine.ts';
 
 /** Limits of all processes together, and of each. With one process both are the same. */
 export interface Shares {
-  /** Processes that carry connections. */
+  /** Number of processes that carry connections. */
   readonly count: number;
   readonly each: Limits;
   readonly total: Limits;
 }
 
-/** Divides the limits of `config`. A worker has its own file descriptors and its share of the memory. */
+/** Divides the limits of `config`. Each worker has its own file descriptors, and its share of the memory. */
 export function sharesOf({ workers, limits }: Pick<GatewayConfig, 'workers' | 'limits'>, machine: Machine): Shares {
   const count = workerCount(workers, machine);
   const own = { ...machine, memoryBytes: machine.memoryBytes / count };
@@ -20,7 +20,10 @@ export function sharesOf({ workers, limits }: Pick<GatewayConfig, 'workers' | 'l
   return { count, each, total: { ...each, connections: connections * count, pendingHellos: pendingHellos * count } };
 }
 
-/** Number of processes that carry connections. `auto`: as many as processors, as far as they fit into half of the memory. */
+/**
+ * Returns the number of processes that carry connections. For `auto`: one per processor, as far as they fit into half
+ * of the memory.
+ */
 export function workerCount(
   workers: GatewayConfig['workers'],
   { processors, memoryBytes }: Pick<Machine, 'processors' | 'memoryBytes'> = thisMachine(),
@@ -30,11 +33,11 @@ export function workerCount(
 }
 
 const MEMORY_SHARE = 0.5;
-/** Of a worker without connections. */
+/** Memory of a worker without connections. */
 const BYTES_PER_WORKER = 96 * 1024 * 1024;
 
 function divided({ connections, pendingHellos, perClient, ...others }: LimitSettings, count: number): LimitSettings {
-  // The kernel distributes one client's connections as evenly as all others.
+  // The kernel distributes the connections of one client as evenly as all others.
   const ofClient =
     perClient?.connections === undefined ? undefined : Math.max(1, Math.ceil(perClient.connections / count));
   const rate = perClient?.rate && { ...perClient.rate, count: perClient.rate.count / count };
@@ -48,7 +51,7 @@ function divided({ connections, pendingHellos, perClient, ...others }: LimitSett
   };
 }
 
-/** Rounded down, so that the sum stays within the limit; at least 1. */
+/** Rounds down, so that the sum stays within the limit; returns at least 1. */
 function part(limit: number | 'auto', count: number): number | 'auto' {
   return limit === 'auto' ? limit : Math.max(1, Math.floor(limit / count));
 }

@@ -12,8 +12,8 @@ export interface SnapshotReader {
 }
 
 /**
- * The last snapshot of each source, and the health check results: a worker starts with all of it, and receives each
- * change from then on.
+ * Keeps the last snapshot of each source and the health check results. A worker starts with all of them, and receives
+ * each later change.
  */
 export class SnapshotBroadcaster {
   #snapshots: ReadonlyMap<string, RouteSnapshot>;
@@ -21,21 +21,21 @@ export class SnapshotBroadcaster {
   readonly #health = new BackendHealth();
   readonly #readers: () => Iterable<SnapshotReader>;
 
-  /** @param readers those that can receive now */
+  /** @param readers returns the workers that can receive changes */
   constructor({ sources, listenerSources }: Sources, readers: () => Iterable<SnapshotReader>) {
     this.#snapshots = new Map(sources.map(({ name }) => [name, NO_SNAPSHOT]));
     this.#addresses = new Map(listenerSources.map(({ name }) => [name, []]));
     this.#readers = readers;
   }
 
-  /** Replaces the sources; one of the same name keeps its last snapshot. */
+  /** Replaces the sources. A source with the same name keeps its last snapshot. */
   use({ sources, listenerSources }: Sources): void {
     const [snapshots, addresses] = [this.#snapshots, this.#addresses];
     this.#snapshots = new Map(sources.map(({ name }) => [name, snapshots.get(name) ?? NO_SNAPSHOT]));
     this.#addresses = new Map(listenerSources.map(({ name }) => [name, addresses.get(name) ?? []]));
   }
 
-  /** By source, in order of precedence; without routes for a source that has no snapshot yet. */
+  /** Snapshots by source, in order of precedence; without routes for a source that does not have one yet. */
   get snapshots(): ReadonlyMap<string, RouteSnapshot> {
     return this.#snapshots;
   }
@@ -44,7 +44,7 @@ export class SnapshotBroadcaster {
     return Array.from(this.#addresses, ([source, addresses]) => ({ source, addresses }));
   }
 
-  /** Forwards snapshots when the primary itself uses them. */
+  /** Forwards each snapshot once the primary itself uses it. */
   get observer(): Observer {
     return { name: 'workers', observe: (event) => this.#observe(event) };
   }
@@ -58,7 +58,7 @@ export class SnapshotBroadcaster {
     for (const reader of this.#readers()) reader.listen({ source, addresses });
   }
 
-  /** Health check results. */
+  /** Forwards a health check result. */
   mark(mark: HealthMark): void {
     this.#health.mark(mark);
     for (const reader of this.#readers()) reader.mark([mark]);
@@ -74,5 +74,5 @@ export class SnapshotBroadcaster {
 
 type Sources = Pick<InstalledParts, 'sources' | 'listenerSources'>;
 
-/** The primary has already waited for the source: workers need not wait again. */
+/** The primary has already waited for the source, so that workers need not wait again. */
 const NO_SNAPSHOT: RouteSnapshot = { version: 'none', routes: [] };

@@ -3,7 +3,7 @@ import { canBeShared } from '@meshgate/core/parts';
 import type { Endpoint, Problem } from '@meshgate/core';
 import type { GatewayConfig } from '../config/config-schema.ts';
 
-/** Unix sockets that this process cannot bind for its workers, because their temporary name is too long. */
+/** Reports unix sockets that the primary cannot bind for its workers, because their temporary name is too long. */
 export function unsharedBy({
   workers = 1,
   listeners = [],
@@ -19,9 +19,9 @@ export function unsharedBy({
 const NO_ROOM = 'expected a shorter path: workers share a unix socket, which needs a second name in its folder';
 
 /**
- * Why workers that bind by themselves cannot all listen on what a source lists: a path cannot be bound twice, and each
- * would get a different port for port 0. For listeners of the configuration, the primary binds the former, and the
- * first worker decides the latter.
+ * Returns why workers with their own sockets cannot all listen on an address from a source: a path cannot be bound
+ * twice, and port 0 would become a different port in each worker. For listeners in the configuration, the primary binds
+ * the path, and the first worker determines the port.
  */
 export function whyUnshared(transport: string, endpoint: Endpoint): string | undefined {
   if (unixPath(endpoint) !== undefined)

@@ -1,6 +1,6 @@
 import type { Observer, ProxyEvent } from '@meshgate/core';
 
-/** `observer` without the events that the primary reports itself: those of sources and of the drain. */
+/** Returns `observer` without the events of sources and drain, which the primary reports itself. */
 export function workerObserver(observer: Observer): Observer {
   const { name } = observer;
   return {

@@ -23,14 +23,14 @@ import type { InheritedSocket } from '../run/inherited-sockets.ts';
 import { RouteFeed } from './route-feed.ts';
 import type { OpenedSocket } from './worker-sockets.ts';
 
-/** `leaving`: it drains after an uncaught exception. */
+/** The state of a worker. `leaving`: it drains after an uncaught exception. */
 export type WorkerPhase = 'starting' | 'listening' | 'leaving' | 'ended';
 
 type Prepared = Extract<FromWorker, { readonly kind: 'prepared' }>;
 
-/** What a worker process receives from this one. */
+/** Descriptors that a worker process inherits. */
 export interface Inherited {
-  /** Where the process writes its log; it is {@link WORKER_LOG_FD} there. */
+  /** Descriptor of the log, which is {@link WORKER_LOG_FD} in the worker. */
   readonly logFd: number;
   readonly sockets: readonly InheritedSocket[];
 }
@@ -47,7 +47,7 @@ interface SocketHandle {
   close(): void;
 }
 
-/** What a worker starts with. */
+/** The state with which a worker starts. */
 export interface WorkerStart {
   readonly plan: Omit<WorkerPlan, 'sockets'>;
   /** The last snapshot of each route source. */
@@ -58,18 +58,18 @@ export interface WorkerStart {
 
 const MAIN = fileURLToPath(new URL('main.js', import.meta.url));
 
-/** The descriptor of a worker's log, in the worker. */
+/** Descriptor of the log in a worker. */
 export const WORKER_LOG_FD = 4;
 
 /**
- * Not a standard output of the worker: libuv makes inherited standard streams blocking in all processes that share
- * them, before a spawn and again when Node exits.
+ * Keeps the log separate from the worker's standard outputs: libuv makes inherited standard streams blocking in all
+ * processes that share them, before a spawn and again when Node exits.
  */
 function stdioOf(logFd: number, sockets: readonly InheritedSocket[]): (string | number)[] {
   return ['ignore', 'pipe', 'pipe', 'ipc', logFd, ...sockets.map(({ fd }) => fd)];
 }
 
-/** As the worker has them. */
+/** Returns the sockets with their descriptors in the worker. */
 function asInherited(sockets: readonly InheritedSocket[]): readonly InheritedSocket[] {
   return sockets.map(({ kind, name, endpoint, isShared = false }, index) => {
     return { kind, name, endpoint, isShared, fd: WORKER_LOG_FD + 1 + index };
@@ -82,19 +82,22 @@ function asInherited(sockets: readonly InheritedSocket[]): readonly InheritedSoc
  */
 const START_PROGRESS_MS = 20_000;
 
-/** Requests take a moment; a longer silence means that the worker hangs. */
+/** A healthy worker responds within milliseconds: a longer silence means that it hangs. */
 const RESPONSE_MS = 20_000;
 const NO_RESPONSE = `did not respond within ${RESPONSE_MS / 1_000} s`;
 
 /** A worker as the primary sees it, from fork to exit. */
 export class WorkerProcess {
-  /** Resolves when it listens, or with the reason why it never will: it failed, exited, or made no progress in time. */
+  /**
+   * Resolves when the worker listens, or with the reason when it never will: it has failed, exited, or made no progress
+   * in time.
+   */
   readonly started: Promise<Error | undefined>;
-  /** Resolves with the reason when it stops accepting connections unasked. */
+  /** Resolves with the reason when the worker stops accepting connections without a request. */
   readonly lost: Promise<string>;
-  /** Resolves when the process has exited: with the reason if that was a failure. */
+  /** Resolves when the process has exited, with the reason after a failure. */
   readonly ended: Promise<string | undefined>;
-  /** Resolves when it has no connection left: with the final counts, unless it died. */
+  /** Resolves when the worker has no connections left, with the final counts unless it died. */
   readonly drained: Promise<DrainProgress | undefined>;
   readonly #worker: Worker;
   #onPrepared: (message: Prepared) => void = () => undefined;
@@ -103,7 +106,7 @@ export class WorkerProcess {
   readonly #sockets: readonly InheritedSocket[];
   readonly #received: ReceivedSocket[] = [];
   readonly #pending = new Map<number, (result: QueryResults[QueryName] | undefined) => void>();
-  /** Parts received for pending metrics queries. */
+  /** Received parts of pending metrics queries. */
   readonly #families = new Map<number, MetricFamily[]>();
   readonly #startTimer: NodeJS.Timeout;
   #onStarted: (failure?: Error) => void = () => undefined;
@@ -125,8 +128,8 @@ export class WorkerProcess {
     this.lost = new Promise((resolve) => (this.#onLost = resolve));
     this.ended = new Promise((resolve) => (this.#onEnded = resolve));
     this.drained = new Promise((resolve) => (this.#onDrained = resolve));
-    // Each worker accepts by itself. The other policy, in which the primary accepts and distributes, loses connections
-    // that are in transit to a worker when it dies: they are never closed, and their clients hang.
+    // Each worker accepts by itself. With the other policy, in which the primary accepts and distributes, connections
+    // in transit to a worker that dies are lost: they are never closed, and their clients hang.
     cluster.schedulingPolicy = cluster.SCHED_NONE;
     cluster.setupPrimary({
       exec: MAIN,
@@ -135,10 +138,10 @@ export class WorkerProcess {
       stdio: stdioOf(inherits.logFd, inherits.sockets),
     });
     this.#worker = cluster.fork();
-    // Output of plugins, and of Node itself when it crashes.
+    // Output of plugins, and of Node when it crashes.
     this.#worker.process.stdout?.on('data', (chunk: Buffer) => process.stdout.write(chunk));
     this.#worker.process.stderr?.on('data', (chunk: Buffer) => process.stderr.write(chunk));
-    // An undeliverable message is followed by the exit of the process, which is reported.
+    // A message that cannot be delivered is followed by the exit of the process, which is reported.
     this.#worker.on('error', () => undefined);
     this.#worker.on('message', (message: FromWorker, handle: unknown) => {
       if (message.kind === 'socket') this.#received.push({ ...message, handle: handle as SocketHandle });
@@ -148,7 +151,7 @@ export class WorkerProcess {
     this.#startTimer = setTimeout(() => this.#onStuck(), START_PROGRESS_MS);
   }
 
-  /** For people: `worker 2 (pid 4711)`. */
+  /** Name in messages: `worker 2 (pid 4711)`. */
   get name(): string {
     return `worker ${this.#worker.id} (pid ${this.#worker.process.pid ?? 'none'})`;
   }
@@ -161,27 +164,30 @@ export class WorkerProcess {
     return this.#state;
   }
 
-  /** @param handle a socket that goes with it */
+  /** Sends a message. @param handle socket to send with the message */
   send(message: ToWorker, handle?: object): void {
     if (this.#worker.isConnected()) this.#worker.send(message, handle as SendHandle | undefined);
   }
 
-  /** New routes of `source`. No effect before it can receive: it starts with the current ones. */
+  /** Sends new routes of `source`. No effect before the worker can receive, since it starts with the current routes. */
   offer(source: string, snapshot: RouteSnapshot): void {
     this.#feed?.offer(source, snapshot);
   }
 
-  /** The same for addresses to listen on. */
+  /** Sends new addresses to listen on. */
   listen(list: NamedAddresses): void {
     this.send({ kind: 'addresses', ...list });
   }
 
-  /** The same for health check results. */
+  /** Sends health check results. */
   mark(marks: readonly HealthMark[]): void {
     if (this.#feed !== undefined) this.send({ kind: 'health', marks });
   }
 
-  /** `undefined` when it does not respond in time; for a result in parts, when the next part does not arrive in time. */
+  /**
+   * Queries the worker. Returns `undefined` when it does not respond in time; for a result in parts, when the next part
+   * does not arrive in time.
+   */
   async query<Name extends QueryName>(
     name: Name,
     timeoutMs: number,
@@ -200,7 +206,7 @@ export class WorkerProcess {
     const result = isSettled ? await first : undefined;
     this.#pending.delete(id);
     this.#families.delete(id);
-    // A result has the type of its query; what `ended` resolves with is not an object.
+    // The result has the type of its query; `ended` never resolves with an object.
     if (typeof result !== 'object') return undefined;
     return (name === 'metrics' ? families : result) as QueryResults[Name];
   }
@@ -208,8 +214,8 @@ export class WorkerProcess {
   /**
    * Prepares a change, which takes effect at {@link commit}.
    *
-   * @returns the listeners after it
-   * @throws the worker's error, with nothing changed; also when it exits meanwhile
+   * @returns the listeners after the change
+   * @throws the worker's error, with nothing changed; also when the worker exits before it responds
    */
   async prepare(change: WorkerChange): Promise<readonly ListenerStatus[]> {
     const prepared = new Promise<Prepared>((resolve) => (this.#onPrepared = resolve));
@@ -222,7 +228,7 @@ export class WorkerProcess {
     return result.listeners;
   }
 
-  /** Gives it sockets that the next change needs. */
+  /** Sends sockets that the next change needs. */
   inherit(opened: readonly OpenedSocket[]): void {
     for (const { name, endpoint, shared } of opened) this.send({ kind: 'inherit', name, endpoint }, shared.handle);
   }
@@ -239,12 +245,12 @@ export class WorkerProcess {
     await this.ended;
   }
 
-  /** Kills it, with its connections. */
+  /** Kills the worker, with its connections. */
   kill(): void {
     this.#worker.process.kill('SIGKILL');
   }
 
-  /** Kills an idle worker on purpose: its exit is not reported as a failure. */
+  /** Kills an idle worker on purpose, without reporting its exit as a failure. */
   discard(): void {
     this.#isDiscarded = true;
     this.kill();
@@ -290,7 +296,10 @@ export class WorkerProcess {
     }
   }
 
-  /** Its listening sockets, each with a descriptor in this process that the caller must close. None when it hangs. */
+  /**
+   * Returns the worker's listening sockets, each with a descriptor in this process that the caller must close. None
+   * when the worker hangs.
+   */
   async sockets(): Promise<readonly ReceivedSocket[]> {
     this.#received.splice(0);
     const all = new Promise<void>((resolve) => (this.#onSockets = resolve));
@@ -312,7 +321,7 @@ export class WorkerProcess {
     for (const [source, snapshot] of snapshots) this.#feed.offer(source, snapshot);
   }
 
-  /** It hangs, in a plugin for example. */
+  /** Kills a worker that hangs, for example in a plugin. */
   #onStuck(): void {
     this.#onStarted(new Error(`${this.name} made no progress for ${START_PROGRESS_MS / 1_000} s while it started`));
     this.kill();

@@ -5,14 +5,14 @@ import type { DrainReason, SharedSocket } from '@meshgate/core/parts';
 import { closeSockets, socketsFor } from '../run/inherited-sockets.ts';
 import type { InheritedSocket } from '../run/inherited-sockets.ts';
 
-/** A unix socket opened for running workers. */
+/** A unix socket that was opened for running workers. */
 export interface OpenedSocket extends InheritedSocket {
   readonly shared: SharedSocket;
 }
 
 /**
- * The sockets that workers inherit: inherited ones of this process, and unix sockets, which it binds itself, since
- * workers cannot each bind one path.
+ * The sockets that workers inherit: those that this process has inherited, and unix sockets that it binds, since a path
+ * cannot be bound by each worker.
  */
 export class WorkerSockets {
   #inherited: readonly InheritedSocket[];
@@ -22,7 +22,7 @@ export class WorkerSockets {
     this.#inherited = inherited;
   }
 
-  /** What worker `slot` of `count` accepts on. */
+  /** Returns the sockets on which worker `slot` of `count` accepts. */
   for(slot: number, count: number): readonly InheritedSocket[] {
     return socketsFor(slot, count, [...this.#inherited, ...this.#opened]);
   }
@@ -30,7 +30,7 @@ export class WorkerSockets {
   /**
    * Binds the unix sockets among `listeners` that are not open yet, all or none.
    *
-   * @returns those; they are used once they are added
+   * @returns the new sockets, which are used once they are added
    * @throws the system's error
    */
   async open(listeners: readonly ListenAddress[]): Promise<readonly OpenedSocket[]> {
@@ -53,7 +53,7 @@ export class WorkerSockets {
     this.#opened = [...this.#opened, ...opened];
   }
 
-  /** Closes sockets of removed listeners. */
+  /** Closes the sockets of removed listeners. */
   keepOnly(listeners: readonly ListenAddress[]): void {
     const isUnused = (socket: InheritedSocket): boolean => listeners.some((one) => isOf(one, socket));
     closeSockets(this.#inherited.filter((socket) => !isUnused(socket)));
@@ -62,7 +62,7 @@ export class WorkerSockets {
     this.#opened = this.#opened.filter(isUnused);
   }
 
-  /** @param why with a successor that inherits them, paths stay */
+  /** Closes all sockets. @param why after a handover, the successor keeps the paths of unix sockets */
   close(why: DrainReason): void {
     closeSockets(this.#inherited.map((socket) => ({ ...socket, ...(why === 'handover' && { isManaged: true }) })));
     closeAll(this.#opened, why);
@@ -70,7 +70,7 @@ export class WorkerSockets {
     this.#opened = [];
   }
 
-  /** Removes what this process has bound: nobody inherits it. */
+  /** Closes the sockets that this process has bound, which no other process inherits. */
   closeOpened(): void {
     closeAll(this.#opened);
     this.#opened = [];
@@ -81,14 +81,14 @@ export class WorkerSockets {
   }
 }
 
-/** Matched by address, whatever the listener's name; port 0 is matched by name. */
+/** Matches by address, whatever the listener's name; port 0 by name. */
 function isOf({ name, endpoint }: ListenAddress, socket: InheritedSocket): boolean {
   if (endpoint.port === 0 && unixPath(endpoint) === undefined)
     return name === socket.name && endpoint.host === socket.endpoint.host;
   return formatEndpoint(endpoint) === formatEndpoint(socket.endpoint);
 }
 
-/** No client can connect to them any more, unless a successor inherits them. */
+/** Closes sockets, so that no client can connect to them any more, unless a successor inherits them. */
 export function closeAll(opened: readonly OpenedSocket[], why: DrainReason = 'leaving'): void {
   for (const { shared, endpoint } of opened) {
     shared.close();

@@ -36,14 +36,14 @@ import { workerObserver } from './worker-observer.ts';
 
 /** The channel from a worker to its primary. */
 export interface PrimaryChannel {
-  /** Resolves when the message is sent. */
+  /** Sends a message. Resolves when it is sent. */
   send(message: FromWorker, handle?: unknown): Promise<void>;
 }
 
-/** 0: stopped by the primary. 1: it could not start, or had an uncaught exception. */
+/** 0: stopped by the primary. 1: could not start, or had an uncaught exception. */
 export type WorkerStatus = 0 | 1;
 
-/** A process that carries connections, under a primary. */
+/** A worker process, which carries connections under a primary. */
 export class WorkerRun {
   /** Resolves when the process may exit. */
   readonly ended: Promise<WorkerStatus>;
@@ -57,7 +57,7 @@ export class WorkerRun {
   #started: StartedWorker | undefined;
   #status: WorkerStatus = 0;
   #draining: Promise<void> | undefined;
-  /** As it was set last, perhaps while the worker starts. */
+  /** The last log level that was set, possibly before the worker has started. */
   #logLevel: LogLevel | undefined;
 
   constructor(primary: PrimaryChannel) {
@@ -65,7 +65,11 @@ export class WorkerRun {
     this.ended = new Promise((resolve) => (this.#end = resolve));
   }
 
-  /** @param handle an accompanying socket; it is kept as long as the process, which owns its descriptor */
+  /**
+   * Handles a message.
+   *
+   * @param handle socket sent with the message; it is never closed, because it owns the descriptor
+   */
   receive(message: ToWorker, handle?: { readonly fd: number }): void {
     switch (message.kind) {
       case 'start':
@@ -110,7 +114,7 @@ export class WorkerRun {
     }
   }
 
-  /** The primary is gone: connections may finish, then the worker exits. */
+  /** Handles the exit of the primary: connections may finish, then the worker exits. */
   onOrphaned(): void {
     if (this.#started === undefined) return this.#end(1);
     this.#status = 1;
@@ -118,7 +122,9 @@ export class WorkerRun {
     void this.#drain().then(() => this.#stop());
   }
 
-  /** As in a single process: a bug ends the worker, but its connections finish first. */
+  /**
+   * Handles an uncaught error like a single process: an exception ends the worker, after its connections have finished.
+   */
   onStray(thrown: Error, kind: 'exception' | 'rejection'): void {
     if (this.#started === undefined) return void this.#fail(thrown);
     this.#started.carrier.gateway.report(thrown);
@@ -133,7 +139,7 @@ export class WorkerRun {
       const onState = (state: WorkerState): void => void this.#primary.send({ kind: 'state', state });
       const started = await compose(plan, sources, { health: this.#health, sockets: this.#sockets, onState });
       const { signal } = new AbortController();
-      // Without all routes it would refuse clients that other workers serve.
+      // Without all routes, the worker would reject clients that other workers serve.
       await Promise.all(Array.from(sources.routes.values(), ({ cell }) => cell.changed(0, signal)));
       await started.carrier.gateway.start(signal);
       this.#started = started;
@@ -147,12 +153,15 @@ export class WorkerRun {
   async #take(part: RoutesPart): Promise<void> {
     const snapshot = this.#intake.take(part);
     if (snapshot !== undefined) this.#sources?.routes.get(part.source)?.cell.set(snapshot);
-    // Other work gets a turn before the next part.
+    // Lets other work run before the next part.
     await nextTurn();
     await this.#primary.send({ kind: 'acknowledged' });
   }
 
-  /** Routes of a new source arrive only after the commit, and cannot fail: until then the old sources are in use. */
+  /**
+   * Prepares a change. The routes of a new source arrive only after the commit, and cannot fail: until then, the old
+   * sources remain in use.
+   */
   async #prepare({ config, limits, adminAt, listeners, ...names }: WorkerChange): Promise<void> {
     const [started, before] = [this.#started, this.#sources];
     if (started === undefined || before === undefined) return;
@@ -173,7 +182,7 @@ export class WorkerRun {
     }
   }
 
-  /** Also without a prepared change: another listener of the same change could not be opened. */
+  /** Discards a change, even one that was not prepared: another listener of the same change could not be opened. */
   async #discard(): Promise<void> {
     await this.#prepared?.change.discard();
     this.#prepared = undefined;
@@ -189,7 +198,7 @@ export class WorkerRun {
     const { signal } = new AbortController();
     await Promise.all(Array.from(sources.routes.values(), ({ cell }) => cell.changed(0, signal)));
     const routes = await started.carrier.routes.prepare(sourcesIn(sources.routes));
-    // In this order: the prepared change has the old sources.
+    // In this order, because the prepared change still has the old sources.
     const changed = change.commit();
     await Promise.all([routes.commit(), changed]);
     await this.#primary.send({ kind: 'committed' });
@@ -201,7 +210,7 @@ export class WorkerRun {
   }
 
   async #respond(id: number, name: QueryName, argument: ConnectionQuery = {}): Promise<void> {
-    // A single response for thousands of routes would block both processes.
+    // Sends metrics in parts, since a single response for thousands of routes would block both processes.
     if (name === 'metrics' && this.#started !== undefined)
       for await (const family of familyParts(this.#started.carrier.registry))
         await this.#primary.send({ kind: 'families', id, families: [family] });
@@ -235,13 +244,13 @@ export class WorkerRun {
   }
 }
 
-/** What the primary sends for each source, by source name. */
+/** Snapshots and addresses from the primary, by the name of the source. */
 interface ReceivedSources {
   readonly routes: ReadonlyMap<string, Received<RouteSnapshot>>;
   readonly listeners: ReadonlyMap<string, Received<readonly ListenAddress[]>>;
 }
 
-/** The input of a source, and the source that is followed here. */
+/** The input from the primary for a source, and the local source that follows it. */
 interface Received<T> {
   readonly cell: Cell<T>;
   readonly source: { readonly name: string; readonly watch: Cell<T>['watch'] };
@@ -252,7 +261,7 @@ interface SourceNames {
   readonly listenerSources: readonly string[];
 }
 
-/** @param before existing inputs are kept */
+/** @param before existing inputs, which are kept */
 function receivedSources({ sources, listenerSources }: SourceNames, before?: ReceivedSources): ReceivedSources {
   return { routes: receiving(sources, before?.routes), listeners: receiving(listenerSources, before?.listeners) };
 }
@@ -279,20 +288,20 @@ function sourcesOf({ sources, listenerSources }: WorkerPlan): ReceivedSources {
   return all;
 }
 
-/** A change that is not in use yet. */
+/** A prepared change that is not committed yet. */
 interface PreparedWorker {
   readonly change: PreparedChange;
   readonly sources: ReceivedSources;
 }
 
-/** A listening worker. */
+/** A worker that listens. */
 interface StartedWorker {
   readonly carrier: Carrier;
   readonly parts: InstalledParts;
   readonly log: Log;
 }
 
-/** What a worker has before it is composed. */
+/** Parts of a worker before its composition. */
 interface WorkerParts {
   readonly health: BackendHealth;
   readonly sockets: InheritedSockets;
@@ -337,7 +346,7 @@ async function compose(
   return { carrier, parts, log };
 }
 
-/** Of the parts of plugins, sources, single-instance services and admin paths run in the primary. */
+/** Returns the parts of plugins for a worker: sources, single-instance services and admin paths run in the primary. */
 function partsOf(parts: InstalledParts, sources: ReceivedSources, state: Observer): InstalledParts {
   return {
     ...parts,
@@ -362,7 +371,7 @@ async function transportOf(
   );
 }
 
-/** Sends the primary the state of this worker at each change. */
+/** Sends the state of this worker to the primary at each change. */
 class ReportedState implements Observer {
   readonly name = 'state';
   readonly #ejected = new Set<string>();
@@ -388,7 +397,7 @@ class ReportedState implements Observer {
     this.#onState({ ...rest, ejected: [...this.#ejected] });
   }
 
-  /** A shortage appears with any event, and clears without one. */
+  /** Reports a shortage that has cleared: it appears with an event, but clears without one. */
   reportTroubles(): void {
     if (this.#rest().troubles.join() !== this.#troubles) this.report();
   }
@@ -404,7 +413,7 @@ const QUERIES: {
 } = {
   connections: ({ carrier }) => connectionsView(carrier.sessions.live()),
   progress: ({ carrier }) => carrier.drain.progress,
-  // They have been sent.
+  // Already sent in parts.
   metrics: () => [],
   traffic: ({ carrier }) => trafficOf(carrier.registry),
   held: ({ carrier }) => carrier.failover.held,
