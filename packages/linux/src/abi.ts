@@ -107,9 +107,9 @@ export const MAP_POPULATE = 0x8000;
 
 /** System call numbers of io_uring(7), the same on all supported processors. */
 export const IO_URING_SETUP = 425;
-/** See above. */
+/** io_uring_enter(2). */
 export const IO_URING_ENTER = 426;
-/** See above. */
+/** io_uring_register(2). */
 export const IO_URING_REGISTER = 427;
 
 /** `MSG_DONTWAIT` of send(2): `EAGAIN` instead of blocking, whatever the mode of the descriptor. */

@@ -67,7 +67,7 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
   readonly #downward: Direction;
   /** As in the options, in milliseconds. Copied, since keeping the options would keep the head. */
   readonly idleTimeoutMs: number;
-  /** See above. */
+  /** As in the options, in milliseconds; copied for the same reason. */
   readonly halfCloseTimeoutMs: number | undefined;
   #resolve: (transfer: Transfer) => void = IGNORE;
   #firstByteAt: number | undefined;

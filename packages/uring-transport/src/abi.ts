@@ -20,40 +20,40 @@ export const FEAT_NODROP = 2;
 
 /** `struct io_sqring_offsets` and `io_cqring_offsets`, in words. */
 export const SQ_OFFSETS = { head: 0, tail: 1, mask: 2, flags: 4, array: 6 } as const;
-/** See above. */
+/** Offsets in `struct io_cqring_offsets`, in words. */
 export const CQ_OFFSETS = { head: 0, tail: 1, mask: 2, cqes: 5 } as const;
 /** In `flags` of the submission ring: completions wait for room. */
 export const SQ_CQ_OVERFLOW: number = 1 << 1;
 
-/** Offsets for mmap(2). */
+/** Offset of the rings for mmap(2). */
 export const OFF_RINGS = 0;
-/** See above. */
+/** Offset of the submission entries for mmap(2). */
 export const OFF_SQES = 0x10000000;
 
-/** `struct io_uring_sqe`, `struct io_uring_cqe`. */
+/** Length of a `struct io_uring_sqe`, in words. */
 export const SQE_WORDS = 16;
-/** See above. */
+/** Length of a `struct io_uring_cqe`, in words. */
 export const CQE_WORDS = 4;
 
-/** `opcode` of an entry. */
+/** `opcode` of an entry: poll a descriptor once. */
 export const OP_POLL_ADD = 6;
-/** See above. */
+/** `opcode`: accept4(2). */
 export const OP_ACCEPT = 13;
-/** See above. */
+/** `opcode`: cancel pending requests. */
 export const OP_ASYNC_CANCEL = 14;
-/** See above. */
+/** `opcode`: connect(2). */
 export const OP_CONNECT = 16;
-/** See above. */
+/** `opcode`: close(2). */
 export const OP_CLOSE = 19;
-/** See above. */
+/** `opcode`: send(2). */
 export const OP_SEND = 26;
-/** See above. */
+/** `opcode`: recv(2). */
 export const OP_RECV = 27;
 
 /** `flags` of an entry: the kernel takes a provided buffer. */
 export const SQE_BUFFER_SELECT: number = 1 << 5;
 
-/** See above: only a failure is reported. 5.17. */
+/** `flags` of an entry: only a failure is reported. 5.17. */
 export const SQE_SKIP_SUCCESS: number = 1 << 6;
 
 /** `ioprio` of an accept: one multishot entry. 5.19. */
@@ -62,14 +62,14 @@ export const ACCEPT_MULTISHOT = 1;
 export const RECV_POLL_FIRST = 1;
 /** Flags of a cancellation: all requests of a descriptor. 5.19. */
 export const CANCEL_ALL = 1;
-/** See above. */
+/** Flags of a cancellation: the requests are selected by descriptor. 5.19. */
 export const CANCEL_FD = 2;
 
 /** `flags` of a completion: a provided buffer, whose number is in the upper half. */
 export const CQE_BUFFER = 1;
 /** More completions of the same entry will follow. */
 export const CQE_MORE = 2;
-/** There is more to be received. */
+/** The socket has more data to receive. */
 export const CQE_SOCK_NONEMPTY = 4;
 
 /** io_uring_enter(2): fetch pending completions. */

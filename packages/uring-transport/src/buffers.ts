@@ -88,7 +88,7 @@ export class Buffers {
   }
 }
 
-/** There is one group only. */
+/** The only buffer group. */
 const BUFFER_GROUP = 0;
 
 const OWN_BUFFERS = 64;

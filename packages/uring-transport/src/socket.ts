@@ -143,7 +143,6 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
   /** Receives once, into a buffer that the kernel takes when bytes arrive. No effect while a receive is pending, or at the end. */
   receive(): void {
     if ((this.#inFlight & (RECEIVE | RETRY)) !== 0 || (this.#state & (ENDED | CLOSING)) !== 0) return;
-    // From buffer group 0.
     const expectsNothing = (this.#state & EXPECTS_NOTHING) !== 0;
     this.#request(OP_RECV, RECEIVE).setFlags(SQE_BUFFER_SELECT, expectsNothing ? RECV_POLL_FIRST : 0);
   }
