@@ -308,6 +308,45 @@ describe('a proxy made by createProxy', () => {
     await expect(proxy.stop()).resolves.toBeUndefined();
   });
 
+  it('may have times without an end, and names that no client can send', async () => {
+    const proxy = createProxy(
+      options({
+        routes: [{ name: 'odd', serverNames: ['API.example.com.'], backends: [] }],
+        limits: { idleTimeoutMs: Infinity, connections: Infinity },
+        drain: { graceMs: Infinity, delayMs: 0, spreadMs: 0 },
+      }),
+    );
+    await proxy.start();
+    await proxy.stop();
+  });
+
+  it('lets a connection finish in its own time when the grace of its drain has no end', async () => {
+    await using api = await tlsBackend('api.example.com');
+    const events = recorder();
+    const proxy = createProxy(options({ routes: [routeTo(api)], drain: { graceMs: Infinity }, observers: [events] }));
+    await proxy.start();
+    await using client = await tlsClient(proxy.address, 'api.example.com', { ca: api.ca });
+    expect(await client.echo('hello')).toBe('hello');
+    const drained = proxy.drain();
+    await events.until('listener.closed');
+    expect(await client.echo('still here')).toBe('still here');
+    client.end();
+    expect(await drained).toMatchObject({ state: 'drained', finished: 1, cut: 0 });
+    await proxy.stop();
+  });
+
+  it('stops although a service of it never starts, and is not listening then', async () => {
+    let onStart: () => void = () => undefined;
+    const isStarting = new Promise<void>((resolve) => (onStart = resolve));
+    const start = (): Promise<never> => new Promise(() => onStart());
+    const proxy = createProxy(options({ services: [{ name: 'stuck', start, stop: async () => undefined }] }));
+    const started = proxy.start().catch((reason: unknown) => reason);
+    await isStarting;
+    await proxy.stop();
+    expect(await started).toMatchObject({ message: 'stuck did not give up its start in time' });
+    expect(proxy.addresses.size).toBe(0);
+  });
+
   it('cannot be started twice', async () => {
     const proxy = createProxy(options());
     await proxy.start();

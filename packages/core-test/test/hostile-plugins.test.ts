@@ -1,6 +1,27 @@
-import { DEFAULT_LIMITS, nodeTransport } from '@meshgate/core';
-import type { Connector, ConnectionFilter, Observer, ProxyEvent, Transport, Upstream } from '@meshgate/core';
-import { AddressBook, Admission, balancedConnector, Drain, Outliers, Sessions } from '@meshgate/core/parts';
+import { DEFAULT_LIMITS, nodeTransport, ProxyError } from '@meshgate/core';
+import type {
+  Connection,
+  Connector,
+  ConnectionFilter,
+  FilterContext,
+  Observer,
+  ProxyEvent,
+  Resolver,
+  Splice,
+  Transfer,
+  Transport,
+  Upstream,
+} from '@meshgate/core';
+import {
+  AddressBook,
+  Admission,
+  balancedConnector,
+  Drain,
+  indexRoutes,
+  Outliers,
+  RouteTable,
+  Sessions,
+} from '@meshgate/core/parts';
 import type { Stages } from '@meshgate/core/parts';
 import { rawClient, recorder, tcpBackend } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
@@ -32,7 +53,7 @@ interface Case {
   readonly expected?: string;
 }
 
-const filtering = (filter: (client: never) => unknown): Partial<Stages> => {
+const filtering = (filter: (client: FilterContext) => unknown): Partial<Stages> => {
   const one: ConnectionFilter = lie({ name: 'hostile', filter });
   return { filtersOf: () => [one] };
 };
@@ -289,6 +310,84 @@ const CASES: readonly Case[] = [
     ends: 'INTERNAL',
     expected: 'transport: expected a transfer',
   },
+  ...[
+    ['names nobody', undefined],
+    ['names a client by a number', { host: 7, port: 1 }],
+    ['names a client without a port', { host: '192.0.2.1' }],
+  ].map(([what, remote]: readonly unknown[]) => ({
+    name: `a filter that ${what as string}`,
+    break: () => filtering(async (client: FilterContext) => client.setRemote(lie(remote))),
+    ends: 'INTERNAL',
+    expected: 'filter hostile',
+  })),
+  ...[undefined, 7, { read: () => undefined }].map((given) => ({
+    name: `a filter that puts ${JSON.stringify(given)} in place of the connection`,
+    break: () => filtering((client: FilterContext) => client.replace(() => Promise.resolve(lie(given)))),
+    ends: 'INTERNAL',
+    expected: 'filter hostile: expected a connection',
+  })),
+  {
+    name: 'a sniffer whose protocols are none',
+    break: () => sniffing(() => ({ kind: 'hello', hello: { protocol: 'x', alpn: 'h2' } })),
+    ends: 'INTERNAL',
+    expected: 'sniffer hostile',
+  },
+  {
+    name: 'a sniffer whose trace is no number',
+    break: () => sniffing(() => ({ kind: 'hello', hello: { protocol: 'x', trace: 'abc' } })),
+    ends: 'INTERNAL',
+    expected: 'sniffer hostile',
+  },
+  {
+    name: 'a sniffer with a name of a mebibyte',
+    break: () => ({
+      ...sniffing(() => ({ kind: 'hello', hello: { protocol: 'x', serverName: 'a.'.repeat(524_288) } })),
+      resolver: table,
+    }),
+    ends: 'ROUTE_NOT_FOUND',
+  },
+  {
+    name: 'a transport that dials nothing',
+    break: (working) => dialling(working, () => undefined),
+    ends: 'INTERNAL',
+    expected: 'transport: expected a dial',
+  },
+  {
+    name: 'a transport whose dial is no promise',
+    break: (working) => dialling(working, () => ({ done: 5, cut: () => undefined })),
+    ends: 'INTERNAL',
+    expected: 'transport: expected a dial',
+  },
+  {
+    name: 'a transport that reaches nothing',
+    break: (working) => dialling(working, () => ({ done: Promise.resolve(), cut: () => undefined })),
+    ends: 'INTERNAL',
+    expected: 'connector: expected an upstream',
+  },
+  ...[
+    ['backend', {}],
+    ['backend', null],
+    ['route', {}],
+    ['address', { port: 1 }],
+    ['connection', {}],
+  ].map(([part, given]: readonly unknown[]) => ({
+    name: `a layer whose upstream has ${JSON.stringify(given)} for its ${part as string}`,
+    break: (working: Working) => through(working, { [part as string]: given }),
+    ends: 'INTERNAL',
+    expected: 'connector: expected an upstream',
+  })),
+  {
+    name: 'a layer whose upstream can be read once',
+    break: ({ connector }) =>
+      connecting(async (route, context) => readableOnce(await connector.connect(route, context))),
+    ends: 'INTERNAL',
+  },
+  ...unreadableErrors().map(([what, reason]) => ({
+    name: `a connector that rejects with ${what}`,
+    break: () => connecting(() => Promise.reject(reason)),
+    ends: 'INTERNAL',
+    expected: 'connector: ',
+  })),
   ...['accepted', 'sniffed', 'routed', 'connected', 'closed'].map((what) => ({
     name: `an observer that throws at connection.${what}`,
     break: (working: Working) => observing(working, (type) => (type === `connection.${what}` ? broken() : undefined)),
@@ -297,6 +396,39 @@ const CASES: readonly Case[] = [
   { name: 'an observer that rejects', break: (working) => observing(working, async () => broken()), ends: 'OK' },
   { name: 'an observer that closes all it is given', break: (working) => observing(working, closeAll), ends: 'OK' },
 ];
+
+/** Searched for names, as the routes of a proxy are. */
+const table: Resolver = (() => {
+  const routes = [{ name: 'r', serverNames: ['*.example'], backends: [] }];
+  const search = new RouteTable([indexRoutes('s', { version: '1', routes })]);
+  return { resolve: ({ serverName = '' }) => search.lookup(serverName) };
+})();
+
+/** `upstream`, whose parts throw when they are read again. */
+function readableOnce(upstream: Upstream): Upstream {
+  const read = new Set<string | symbol>();
+  return new Proxy(upstream, {
+    get(target, key) {
+      if (read.has(key) && key !== 'then') broken();
+      read.add(key);
+      return Reflect.get(target, key);
+    },
+  });
+}
+
+function unreadableErrors(): readonly (readonly [what: string, reason: unknown])[] {
+  const { proxy, revoke } = Proxy.revocable(new Error(BROKEN), {});
+  revoke();
+  const getter = Object.defineProperty(new Error(BROKEN), 'name', { get: broken });
+  return [
+    ['a proxy that is revoked', proxy],
+    ['an error whose name is a getter that throws', getter],
+    ['an error whose message is a symbol', Object.assign(new Error(BROKEN), { message: Symbol('no') })],
+    ['an object without a text', Object.create(null)],
+    ['a symbol', Symbol(BROKEN)],
+    ['nothing', undefined],
+  ];
+}
 
 /** A proxy that works, but for what `one` breaks of it. */
 async function proxyWith(one: Case, backend: { readonly host: string; readonly port: number }) {
@@ -329,7 +461,7 @@ async function proxyWith(one: Case, backend: { readonly host: string; readonly p
     { delayMs: 0, graceMs: 0, spreadMs: 0 },
     { sessions, listeners, services: [], observer: events },
   );
-  return { at: listening.address, events, sessions, drain, dispose: () => outliers.clear() };
+  return { at: listening.address, events, sessions, admission, drain, dispose: () => outliers.clear() };
 }
 
 describe('a plugin with', () => {
@@ -350,6 +482,161 @@ describe('a plugin with', () => {
     expect((await proxy.drain.begin()).state).toBe('drained');
     expect(proxy.sessions.size).toBe(0);
     expect(proxy.events.all('connection.closed')).toHaveLength(1);
+    proxy.dispose();
+  });
+});
+
+describe('a plugin', () => {
+  it.each(['accepted', 'sniffed', 'routed', 'connected'])(
+    'that closes a connection when it is told of connection.%s has nothing told of it afterwards',
+    async (what) => {
+      await using backend = await tcpBackend('b');
+      let cut: () => void = () => undefined;
+      const proxy = await proxyWith(
+        {
+          name: 'cuts',
+          ends: 'OK',
+          break: (working) => observing(working, (type) => (type === `connection.${what}` ? cut() : undefined)),
+        },
+        backend.address,
+      );
+      cut = () => {
+        for (const session of proxy.sessions) session.cut(new ProxyError('CLOSED_BY_ADMIN', 'by an observer'));
+      };
+      await using client = await rawClient(proxy.at);
+      await client.send('x');
+      await client.closed;
+      await backend.untilIdle();
+      expect((await proxy.drain.begin()).state).toBe('drained');
+      const order = proxy.events.events.map(({ type }) => type).filter((type) => type.startsWith('connection.'));
+      const expected = ['accepted', 'sniffed', 'routed', 'connected'];
+      expect(order).toEqual(
+        [...expected.slice(0, expected.indexOf(what) + 1), 'closed'].map((type) => `connection.${type}`),
+      );
+      proxy.dispose();
+    },
+  );
+
+  it('whose resolver closes the connection that it is asked about has nothing told of it afterwards', async () => {
+    await using backend = await tcpBackend('b');
+    let cut: () => void = () => undefined;
+    const proxy = await proxyWith(
+      {
+        name: 'cuts',
+        ends: 'OK',
+        break: ({ resolver }) => ({
+          resolver: { resolve: (hello, from) => (cut(), resolver.resolve(hello, from)) },
+        }),
+      },
+      backend.address,
+    );
+    cut = () => {
+      for (const session of proxy.sessions) session.cut(new ProxyError('CLOSED_BY_ADMIN', 'by a resolver'));
+    };
+    await using client = await rawClient(proxy.at);
+    await client.send('x');
+    await client.closed;
+    await proxy.drain.begin();
+    expect(proxy.events.events.map(({ type }) => type).filter((type) => type.startsWith('connection.'))).toEqual([
+      'connection.accepted',
+      'connection.sniffed',
+      'connection.closed',
+    ]);
+    expect(backend.accepted).toBe(0);
+    proxy.dispose();
+  });
+
+  it.each<[what: string, progress: object]>([
+    ['says nothing of what it has carried', {}],
+    ['says what is no number', { bytesUp: 'many', bytesDown: NaN, lastByteAt: NaN }],
+    [
+      'throws when it is asked',
+      Object.defineProperties(
+        {},
+        Object.fromEntries(['bytesUp', 'bytesDown', 'lastByteAt', 'stalled'].map((key) => [key, { get: broken }])),
+      ),
+    ],
+  ])('whose splice %s is shown as one that has carried nothing, and is closed by a drain', async (_what, progress) => {
+    await using backend = await tcpBackend('b');
+    const proxy = await proxyWith(
+      {
+        name: 'splices',
+        ends: 'OK',
+        break: (working) =>
+          splicing(working, (down: Connection, up: Connection) => {
+            let cut: Splice['cut'] = () => undefined;
+            const done = new Promise<Transfer>((resolve) => {
+              cut = (error) => {
+                for (const end of [down, up]) end.destroy(error);
+                resolve({ bytesUp: 0, bytesDown: 0, error });
+              };
+            });
+            return Object.defineProperties({ done, cut }, Object.getOwnPropertyDescriptors(progress));
+          }),
+      },
+      backend.address,
+    );
+    await using client = await rawClient(proxy.at);
+    await client.send('x');
+    await proxy.events.until('connection.connected');
+    const [session] = proxy.sessions;
+    expect(proxy.sessions.live()).toMatchObject([{ state: 'splicing', bytesUp: 0, bytesDown: 0 }]);
+    expect(session?.lastByteAt).toBe(session?.connection.at);
+    expect([session?.carried, session?.stalled()]).toEqual([{ bytesUp: 0, bytesDown: 0 }, undefined]);
+    expect(await proxy.drain.begin()).toMatchObject({ state: 'drained', cut: 1 });
+    await client.closed;
+    proxy.dispose();
+  });
+
+  it('whose connection cannot be destroyed gives back what it has taken all the same', async () => {
+    await using backend = await tcpBackend('b');
+    let released = 0;
+    const proxy = await proxyWith(
+      {
+        name: 'destroys',
+        ends: 'OK',
+        break: ({ connector }) =>
+          connecting(async (route, context) => {
+            const upstream = await connector.connect(route, context);
+            const connection = { destroy: () => (upstream.connection.destroy(), broken()) };
+            return { ...upstream, connection: lie(connection), release: () => void (released += 1) };
+          }),
+      },
+      backend.address,
+    );
+    await using client = await rawClient(proxy.at);
+    await client.send('x');
+    await client.closed;
+    await backend.untilIdle();
+    expect((await proxy.drain.begin()).state).toBe('drained');
+    expect([released, proxy.events.all('connection.closed').length]).toEqual([1, 1]);
+    proxy.dispose();
+  });
+
+  it('that changes the address of a client in its events takes no place of the limits with it', async () => {
+    await using backend = await tcpBackend('b');
+    const proxy = await proxyWith(
+      {
+        name: 'renames',
+        ends: 'OK',
+        break: (working) =>
+          observing(working, (_type, event) => {
+            if (event.type === 'connection.accepted') Object.assign(event.connection.remote, { host: '192.0.2.1' });
+          }),
+      },
+      backend.address,
+    );
+    for (let times = 0; times < 3; times += 1) {
+      await using client = await rawClient(proxy.at);
+      await client.send('x');
+      await client.receive(1);
+      expect(proxy.admission.connectionsOf('127.0.0.1')).toBe(1);
+      client.end();
+      await client.closed;
+      await proxy.events.untilCount('connection.closed', times + 1);
+      expect(['127.0.0.1', '192.0.2.1'].map((host) => proxy.admission.connectionsOf(host))).toEqual([0, 0]);
+    }
+    await proxy.drain.begin();
     proxy.dispose();
   });
 });

@@ -23,6 +23,10 @@ class ListenerList implements ListenerSource {
   }
 
   set(...addresses: readonly ListenAddress[]): void {
+    this.setAll(addresses);
+  }
+
+  setAll(addresses: readonly ListenAddress[]): void {
     this.#addresses = addresses;
     this.#wake();
   }
@@ -98,6 +102,53 @@ describe('listeners', () => {
     expect(proxy.listeners.status.map(({ name }) => name)).toEqual(['one', 'three']);
     await using client = await rawClient(first?.address ?? ANY_PORT);
     await client.closed;
+  });
+
+  it.each<[what: string, listed: unknown, reason: string]>([
+    ['nothing', null, 'expected a list of listeners, found null'],
+    ['a listener without an address', [{ name: 'two' }], '0.endpoint: expected an address'],
+    ['a text for an address', [{ name: 'two', endpoint: '127.0.0.1:1' }], '0.endpoint: expected an address'],
+  ])('of a source that lists %s stay as they are, and follow what it lists next', async (_what, listed, reason) => {
+    const list = new ListenerList({ name: 'one', endpoint: ANY_PORT });
+    await using proxy = await listening([{ name: 'fixed', endpoint: ANY_PORT }], list);
+    await proxy.events.untilCount('listener.opened', 2);
+    list.setAll(listed as readonly ListenAddress[]);
+    const refused = await proxy.events.until('source.refused');
+    expect(refused).toMatchObject({ source: 'list' });
+    expect(refused.error.message).toContain(reason);
+    expect(proxy.listeners.status.map(({ name }) => name)).toEqual(['fixed', 'one']);
+    // A reload goes by what was listed last, which is not what was refused.
+    const change = await proxy.listeners.prepare([{ name: 'fixed', endpoint: ANY_PORT }]);
+    await change.commit();
+    list.set({ name: 'one', endpoint: ANY_PORT }, { name: 'two', endpoint: ANY_PORT });
+    await proxy.events.untilCount('listener.opened', 3);
+    expect(proxy.listeners.status.map(({ name }) => name)).toEqual(['fixed', 'one', 'two']);
+    expect(proxy.events.all('source.failed')).toEqual([]);
+  });
+
+  it('of a source on any free port are others than those of the configuration', async () => {
+    const list = new ListenerList({ name: 'listed', endpoint: ANY_PORT });
+    await using proxy = await listening([{ name: 'fixed', endpoint: ANY_PORT }], list);
+    const [fixed, listed] = await proxy.events.untilCount('listener.opened', 2);
+    expect(listed).toMatchObject({ listener: 'listed' });
+    expect(listed?.address.port).not.toBe(fixed?.address.port);
+  });
+
+  it('on a unix socket continue without a pause under another name', async () => {
+    await using at = await folder();
+    const endpoint = { host: `unix:${join(at.path, 'edge.sock')}`, port: 0 };
+    const list = new ListenerList({ name: 'one', endpoint });
+    await using proxy = await listening([], list);
+    await proxy.events.until('listener.opened');
+    const { ino } = statSync(join(at.path, 'edge.sock'));
+    list.set({ name: 'two', endpoint });
+    await proxy.events.untilCount('listener.opened', 2);
+    expect([...reportsOf(proxy, 'one'), ...reportsOf(proxy, 'two')]).toEqual([
+      'listener.opened',
+      'listener.closed',
+      'listener.opened',
+    ]);
+    expect(statSync(join(at.path, 'edge.sock')).ino).toBe(ino);
   });
 
   it('that configuration fixes are bound all or none, and say which address it was', async () => {

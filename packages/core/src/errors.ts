@@ -119,9 +119,7 @@ export class ProxyError extends Error {
 
   /** Also true for errors of another copy of this package, which a plugin in its own folder brings along. Do not extend this class. */
   static override [Symbol.hasInstance](value: unknown): value is ProxyError {
-    return (
-      value instanceof Error && value.name === 'ProxyError' && Object.hasOwn(SIDES, String(Reflect.get(value, 'code')))
-    );
+    return isError(value) && value.name === 'ProxyError' && 'side' in value && Object.hasOwn(SIDES, codeOf(value));
   }
 
   /** The side at fault. */
@@ -141,12 +139,34 @@ export class ProxyError extends Error {
   }
 }
 
+function codeOf(error: Error): string {
+  try {
+    return String(Reflect.get(error, 'code'));
+  } catch {
+    return '';
+  }
+}
+
 /** Returns anything thrown as an `Error`. Never throws, although not every value can be converted to a string. */
 export function errorOf(thrown: unknown): Error {
-  if (thrown instanceof Error) return thrown;
+  if (isError(thrown)) return thrown;
   try {
     return new Error(String(thrown));
   } catch {
     return new Error(`a value of type ${typeof thrown} that has no text`);
   }
+}
+
+/** Whether it is a readable error: a plugin may throw a revoked proxy, or an error with getters that throw. */
+function isError(thrown: unknown): thrown is Error {
+  try {
+    return thrown instanceof Error && [thrown.name, thrown.message].every((text) => typeof text === 'string');
+  } catch {
+    return false;
+  }
+}
+
+/** Calls `onRejected` if `response` is a promise or another thenable that rejects: for calls that are not awaited. */
+export function ifRejected(response: unknown, onRejected: (reason: unknown) => void): void {
+  if (response !== undefined) Promise.resolve(response).catch(onRejected);
 }

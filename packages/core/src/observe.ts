@@ -1,6 +1,6 @@
 import type { Accepted, Hello, Upstream } from './pipeline/connection.ts';
 import type { Endpoint } from './transport/endpoint.ts';
-import { errorOf } from './errors.ts';
+import { errorOf, ifRejected } from './errors.ts';
 import type { ProxyError } from './errors.ts';
 import type { BackendDrain, HealthCheck, Route, RouteSnapshot } from './routes/route.ts';
 import type { Transfer } from './transport/transport.ts';
@@ -245,21 +245,17 @@ export function observers(list: readonly Observer[]): Observer {
   function observe(event: ProxyEvent): void {
     for (const observer of list) {
       try {
-        answered(observer, observer.observe(event));
+        // TypeScript accepts an `async` method as `observe`; nothing else would handle its rejection.
+        ifRejected(observer.observe(event), (reason) => report(observer, reason));
       } catch (reason) {
         report(observer, reason);
       }
     }
   }
 
-  /** TypeScript accepts an `async` method as `observe`; nothing else would handle its rejection. */
-  function answered(observer: Observer, response: unknown): void {
-    if (response instanceof Promise) response.catch((reason: unknown) => report(observer, reason));
-  }
-
   function report(broken: Observer, reason: unknown): void {
     const error = errorOf(reason);
-    const observer = broken.name ?? 'unnamed';
+    const observer = nameOf(broken);
     const key = `${observer}: ${error.message}`;
     // Bounded: messages that differ each time (with a timestamp, a name) must not grow this set without limit.
     if (reported.has(key) || reported.size >= 100) return;
@@ -270,14 +266,23 @@ export function observers(list: readonly Observer[]): Observer {
   }
 }
 
+/** Plugins may be plain JavaScript: the name may be a symbol, or a getter that throws. */
+function nameOf(observer: Observer): string {
+  try {
+    const { name } = observer;
+    return typeof name === 'string' ? name : 'unnamed';
+  } catch {
+    return 'unnamed';
+  }
+}
+
 /** Observers made by {@link observers}: they never throw, and need no second wrapper. */
 const SAFE = new WeakSet<Observer>();
 
 /** Ignores a failure of `observer` at this event: reporting it could loop. */
 function notifyQuietly(observer: Observer, event: ProxyEvent): void {
   try {
-    const response: unknown = observer.observe(event);
-    if (response instanceof Promise) response.catch(() => undefined);
+    ifRejected(observer.observe(event), () => undefined);
   } catch {
     // Ignored, see above.
   }

@@ -11,7 +11,7 @@ import type { Connection, Dial } from '../src/transport/transport.ts';
 
 const CHECK: HealthCheck = { kind: 'tcp', intervalMs: 1_000, timeoutMs: 500, rise: 2, fall: 3 };
 
-type Conduct = 'accepts' | 'refuses' | 'hangs' | 'shortage';
+type Conduct = 'accepts' | 'refuses' | 'hangs' | 'shortage' | 'ignores its time';
 
 /** A network whose addresses answer as the test says, and checks of it. Time is the test's. */
 function harness(
@@ -50,6 +50,7 @@ function harness(
     const done = new Promise<Connection>((respond, refuse) => {
       const kind = responses[address] ?? 'refuses';
       const timer = setTimeout(() => refuse(new ProxyError('CONNECT_TIMEOUT', 'no response')), CHECK.timeoutMs);
+      if (kind === 'ignores its time') return clearTimeout(timer);
       cut = (reason) => (clearTimeout(timer), refuse(reason));
       if (kind !== 'hangs') clearTimeout(timer);
       if (kind === 'accepts') respond({ destroy: () => undefined } as Connection);
@@ -111,6 +112,30 @@ describe('health checks', () => {
     await rounds(1);
     expect(health.isDown(CHECK, at('10.0.0.1').address)).toBe(true);
     await checks.stop();
+  });
+
+  it('wait for the next one however long that is', async () => {
+    const { checks, follow, dials } = harness({ '10.0.0.1:1': 'accepts' });
+    follow(route(['10.0.0.1'], { healthCheck: { ...CHECK, intervalMs: 1e10 } }));
+    await checks.start();
+    await rounds(86_400);
+    expect(dials).toHaveLength(1);
+    await checks.stop();
+  });
+
+  it('continue although a transport does not keep to the time of a check, which then says nothing of the backend', async () => {
+    const hosts = Array.from({ length: 150 }, (_, index) => `10.0.0.${index}`);
+    const { checks, follow, dials, observed } = harness(
+      Object.fromEntries(hosts.map((host) => [`${host}:1`, 'ignores its time'] as const)),
+    );
+    follow(route(hosts));
+    await checks.start();
+    await rounds(10);
+    expect(dials.length).toBeGreaterThan(300);
+    expect(observed('backend.down')).toEqual([]);
+    const stopped = checks.stop();
+    await rounds(1);
+    await stopped;
   });
 
   it('say nothing of a backend when this machine is short of something', async () => {

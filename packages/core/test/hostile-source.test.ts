@@ -109,6 +109,22 @@ describe('a snapshot that cannot be used is refused whole: the last good one sta
 });
 
 describe('a source that misbehaves', () => {
+  it('and changes the one snapshot that it yields again and again is heard each time', async () => {
+    const one = { version: '1', routes: [GOOD] };
+    const yielded = new Cell<unknown>();
+    yielded.set(one);
+    const { store, reaches, events } = await storeOf(source(yielded));
+    one.version = '2';
+    one.routes.splice(0, 1, { ...GOOD, serverNames: ['other.example'] });
+    yielded.set(one);
+    await reaches('routes.replaced', 2);
+    expect(store.table.lookup('other.example')?.name).toBe('api');
+    expect(events.filter(({ type }) => type === 'routes.replaced')).toMatchObject([
+      { snapshot: { version: '1', routes: [{ serverNames: ['api.example'] }] } },
+      { snapshot: { version: '2' }, previous: { version: '1' } },
+    ]);
+  });
+
   it('and yields without ever waiting lets others have their turn, and makes few changes', async () => {
     let version = 0;
     const endless = routesFrom(async function* (signal: AbortSignal) {

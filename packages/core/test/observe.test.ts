@@ -1,7 +1,10 @@
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { observers } from '../src/observe.ts';
 import type { Observer, ProxyEvent } from '../src/observe.ts';
 
+// Of another realm, as those of plugins that run in a context of their own: no `instanceof` knows it.
+const ForeignPromise = runInNewContext('Promise') as PromiseConstructor;
 const event: ProxyEvent = { type: 'listener.closed', listener: 'web' };
 
 function recorder(): Observer & { readonly events: ProxyEvent[] } {
@@ -56,6 +59,39 @@ describe('several observers', () => {
     const threw = healthy.events.filter(({ type }) => type === 'observer.threw');
     expect(threw).toMatchObject([{ error: { message: 'no disk' } }, { error: { message: 'no network' } }]);
     expect(healthy.events).toHaveLength(5);
+  });
+
+  it.each<[what: string, observer: unknown, name: string]>([
+    ['a symbol', { ...broken(() => 'no disk'), name: Symbol('no') }, 'unnamed'],
+    [
+      'a getter that throws',
+      {
+        ...broken(() => 'no disk'),
+        get name(): never {
+          throw new Error('no name either');
+        },
+      },
+      'unnamed',
+    ],
+    ['absent', { ...broken(() => 'no disk'), name: undefined }, 'unnamed'],
+  ])('still get events when the name of the one that throws is %s', (_what, observer, name) => {
+    const healthy = recorder();
+    observers([observer as Observer, healthy]).observe(event);
+    expect(healthy.events).toMatchObject([{ type: 'observer.threw', observer: name }, event]);
+  });
+
+  it('still get events when one of them is none', () => {
+    const healthy = recorder();
+    observers([null as unknown as Observer, healthy]).observe(event);
+    expect(healthy.events.map(({ type }) => type)).toEqual(['observer.threw', 'listener.closed']);
+  });
+
+  it('get an event when one of them answers with a promise of another make that rejects', async () => {
+    const healthy = recorder();
+    const rejects = (): void => ForeignPromise.reject(new Error('no disk')) as unknown as void;
+    observers([{ observe: rejects }, healthy]).observe(event);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(healthy.events.at(-1)).toMatchObject({ type: 'observer.threw', error: { message: 'no disk' } });
   });
 
   it('survive that all of them throw', () => {

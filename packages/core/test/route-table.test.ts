@@ -39,6 +39,17 @@ describe('a server name', () => {
     expect(table().lookup('www.example.com')).toBeUndefined();
   });
 
+  it.each([
+    ['has more dots than any name', '.'.repeat(65_536)],
+    ['has a mebibyte of labels', 'a.'.repeat(524_288)],
+  ])('that %s is one that only * takes, and takes no longer to look up than others', (_what, serverName) => {
+    const begin = performance.now();
+    expect(routes.lookup(serverName)?.name).toBe('any');
+    expect(routes.matches(serverName).map(({ pattern }) => pattern)).toEqual(['*']);
+    // Each of its suffixes would have to be hashed: seconds.
+    expect(performance.now() - begin).toBeLessThan(250);
+  });
+
   it('claimed by two sources leads to that of the first', () => {
     const both = table(
       [route('first', 'a.example', '*.b.example')],

@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { pluginService } from '../src/lifecycle/plugin-service.ts';
 import { inOrder } from '../src/lifecycle/service.ts';
@@ -56,6 +57,42 @@ describe('services in order', () => {
     await vi.advanceTimersByTimeAsync(1);
     expect(await stopped).toMatchObject({ errors: [{ message: 'stuck did not stop in time' }] });
     expect(log.slice(-2)).toEqual(['stop b', 'stop a']);
+  });
+
+  it.each<[what: string, given: unknown]>([
+    ['nothing', undefined],
+    ['a number', 5],
+    ['a promise of another realm', (runInNewContext('Promise') as PromiseConstructor).resolve()],
+  ])('may be plain JavaScript, and give %s in place of a promise', async (_what, given) => {
+    const log: string[] = [];
+    const give = (): Promise<void> => given as Promise<void>;
+    const all = inOrder('all', [service('a', log), { name: 'plain', start: give, stop: give }, service('b', log)]);
+    await all.start(signal);
+    await all.stop(signal);
+    expect(log).toEqual(['start a', 'start b', 'stop b', 'stop a']);
+  });
+
+  it('that never start keep nobody waiting once the signal has aborted, and are stopped when they have started', async () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const log: string[] = [];
+    let begin: () => void = () => undefined;
+    const stuck: Service = { ...service('stuck', log), start: () => new Promise((resolve) => (begin = resolve)) };
+    const giveUp = new AbortController();
+    const started = inOrder('all', [service('a', log), stuck, service('b', log)]).start(giveUp.signal);
+    const failure = started.catch((reason: unknown) => reason);
+    await vi.advanceTimersByTimeAsync(3_600_000);
+    expect(log).toEqual(['start a']);
+    giveUp.abort(new Error('told to leave'));
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(await failure).toMatchObject({
+      message: 'stuck did not give up its start in time',
+      cause: { message: 'told to leave' },
+    });
+    expect(log).toEqual(['start a', 'stop a']);
+    begin();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(log).toEqual(['start a', 'stop a', 'stop stuck']);
   });
 
   it('are all stopped although one of them cannot', async () => {

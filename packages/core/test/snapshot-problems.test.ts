@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { formatProblem } from '../src/lifecycle/plugin.ts';
-import { judgingSnapshot, snapshotProblems } from '../src/routes/snapshot-problems.ts';
+import { judgingSnapshot, listenerProblems, snapshotProblems } from '../src/routes/snapshot-problems.ts';
 
 const backend = { address: { host: '10.0.0.1', port: 8443 }, weight: 1, healthy: true };
 const route = { name: 'api', serverNames: ['api.example.com'], backends: [backend] };
@@ -121,6 +121,35 @@ describe('a name in a snapshot', () => {
     expect(described({ version: '1', routes: [route, { ...route, serverNames: ['b.example'] }] })).toEqual([
       'warning: routes.1.name: another route of the source is named "api"',
     ]);
+  });
+});
+
+describe('a list of listeners', () => {
+  const listener = { name: 'edge', endpoint: { host: '0.0.0.0', port: 8443 } };
+
+  it.each([
+    ['that is empty', []],
+    ['on any free port', [{ ...listener, endpoint: { host: '::', port: 0 } }]],
+    ['on a unix socket', [{ ...listener, endpoint: { host: 'unix:/run/edge.sock', port: 0 } }]],
+    ['with all settings', [{ ...listener, advertised: [{ host: '192.0.2.1', port: 1 }], access: { deny: ['unix'] } }]],
+  ])('%s has no problem', (_what, listed) => {
+    expect(listenerProblems(listed)).toEqual([]);
+  });
+
+  it.each<[what: string, listed: unknown, problem: string]>([
+    ['nothing', undefined, 'expected a list of listeners, found undefined'],
+    ['one listener alone', listener, 'expected a list of listeners, found an object'],
+    ['null among them', [null], '0: expected a listener, found null'],
+    ['one without a name', [{ ...listener, name: undefined }], '0.name: expected a non-empty string, found undefined'],
+    ['one named by a symbol', [{ ...listener, name: Symbol('no') }], 'found Symbol(no)'],
+    ['one without an address', [{ name: 'edge' }], '0.endpoint: expected an address with host and port'],
+    ['a host that is a number', [{ ...listener, endpoint: { host: 7, port: 1 } }], '0.endpoint: expected an address'],
+    ['a text for a port', [{ ...listener, endpoint: { host: '::', port: '1' } }], '0.endpoint: expected an address'],
+    ['advertised addresses that are none', [{ ...listener, advertised: ['192.0.2.1'] }], '0.advertised'],
+    ['access rules that are none', [{ ...listener, access: 'all' }], '0.access: expected access rules'],
+    ['a network that is none', [{ ...listener, access: { allow: ['10.0.0.0/33'] } }], '0.access.allow'],
+  ])('is refused for %s', (_what, listed, expected) => {
+    expect(listenerProblems(listed).map(formatProblem).join('\n')).toContain(expected);
   });
 });
 

@@ -1,4 +1,4 @@
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { Cell } from '../src/watch/cell.ts';
 import { lastKnownGood, lastKnownListeners } from '../src/watch/stored-snapshots.ts';
 import type { SnapshotStore } from '../src/watch/stored-snapshots.ts';
@@ -154,6 +154,65 @@ describe('a source with a memory', () => {
       expect(saved).toEqual(['fresh']);
     },
   );
+
+  it('that fails is not asked to return, and its failure does not wait for that', async () => {
+    const next = (): Promise<never> => Promise.reject(new Error('connection refused'));
+    let returns = 0;
+    const hangs = (): Promise<never> => new Promise(() => (returns += 1));
+    const failing: RouteSource = {
+      name: 'agent',
+      watch: () => ({ [Symbol.asyncIterator]: () => ({ next, return: hangs }) }),
+    };
+    await expect(heartbeat(lastKnownGood(failing, memory().snapshots), 1)).rejects.toThrow('connection refused');
+    expect(returns).toBe(0);
+  });
+
+  it.each<[what: string, leave: (() => Promise<never>) | undefined]>([
+    ['never returns', () => new Promise(() => undefined)],
+    ['rejects when it is to return', () => Promise.reject(new Error('will not go'))],
+    ['cannot be told to return', undefined],
+  ])('that %s is left within its time', async (_what, leave) => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const next = () => Promise.resolve({ value: fresh, done: false });
+    const endless: RouteSource = {
+      name: 'agent',
+      watch: () => ({
+        [Symbol.asyncIterator]: () => ({ next, ...(leave !== undefined && { return: leave }) }),
+      }),
+    };
+    const words = lastKnownGood(endless, memory().snapshots).watch(new AbortController().signal);
+    const values = words[Symbol.asyncIterator]();
+    expect(await values.next()).toEqual({ value: fresh, done: false });
+    const left = values.return?.(undefined);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(await left).toEqual({ value: undefined, done: true });
+  });
+
+  it('that gives no promise, or nothing that can be iterated over, fails as one without a memory does', async () => {
+    let asked = 0;
+    const next = () => ({ value: fresh, done: (asked += 1) > 1 });
+    const watches = [
+      (): unknown => ({ [Symbol.asyncIterator]: () => ({ next }) }),
+      (): unknown => 7,
+    ] as readonly RouteSource['watch'][];
+    const [plain, none] = watches.map((watch) => lastKnownGood({ name: 'agent', watch }, memory().snapshots));
+    expect(await heartbeat(plain as RouteSource, 1)).toEqual([fresh]);
+    await expect(heartbeat(none as RouteSource, 1)).rejects.toThrow(TypeError);
+  });
+
+  it('that changes the one snapshot that it yields again and again has each change stored', async () => {
+    const { snapshots: storage, saved } = memory();
+    const one = { ...fresh };
+    const changing: RouteSource = {
+      name: 'agent',
+      async *watch() {
+        for (const version of ['1', '2', '2', '3']) yield Object.assign(one, { version });
+      },
+    };
+    await heartbeat(lastKnownGood(changing, storage), 4);
+    expect(saved).toEqual(['1', '2', '3']);
+  });
 
   it('that fails and has no stored snapshot just fails', async () => {
     const { snapshots: storage } = memory();

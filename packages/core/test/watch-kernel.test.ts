@@ -1,4 +1,5 @@
-import { describe, expect, it, vi } from 'vitest';
+import { runInNewContext } from 'node:vm';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { Cell } from '../src/watch/cell.ts';
 import { Pace } from '../src/watch/pace.ts';
 import { follow } from '../src/watch/follow.ts';
@@ -6,10 +7,12 @@ import { QuerySet } from '../src/watch/query-set.ts';
 import type { Query } from '../src/watch/query-set.ts';
 import { answered, failed, NO_READING } from '../src/watch/reading.ts';
 import type { Reading } from '../src/watch/reading.ts';
-import { aborted, openScope, settlesWithin } from '../src/watch/scope.ts';
+import { aborted, openScope, pause, settlesWithin } from '../src/watch/scope.ts';
 import { WatchSet } from '../src/watch/watch-set.ts';
 
 const { signal: never } = new AbortController();
+// Of another realm, as those of plugins that run in a context of their own: no `instanceof` knows it.
+const ForeignPromise = runInNewContext('Promise') as PromiseConstructor;
 
 describe('a scope', () => {
   it('ends with the one around it, with its reason', () => {
@@ -45,8 +48,24 @@ describe('a scope', () => {
     [() => Promise.reject(new Error('failed')), 60_000, undefined, true],
     [() => new Promise(() => undefined), 1, undefined, false],
     [() => new Promise(() => undefined), 60_000, AbortSignal.abort(), false],
+    // Of plugins, which are JavaScript.
+    [() => undefined as unknown as Promise<void>, 60_000, undefined, true],
+    [() => ForeignPromise.resolve(), 60_000, undefined, true],
+    [() => new ForeignPromise(() => undefined), 1, undefined, false],
   ])('bounds a wait: case %#', async (work, ms, signal, expected) => {
     expect(await settlesWithin(work(), ms, signal)).toBe(expected);
+  });
+
+  it.each([Infinity, 2 ** 31, 1e15])('waits, and does not end at once, when there are %d ms for it', async (ms) => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    let isOver = false;
+    const { signal, end } = openScope();
+    const waiting = pause(ms, signal).then(() => (isOver = true));
+    await vi.advanceTimersByTimeAsync(86_400_000);
+    expect(isOver).toBe(false);
+    end();
+    await waiting;
   });
 });
 

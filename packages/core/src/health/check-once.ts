@@ -1,9 +1,10 @@
 import { formatDuration } from '../duration.ts';
 import { errorOf, ProxyError } from '../errors.ts';
 import type { HealthCheck } from '../routes/route.ts';
+import { begun } from '../transport/dial-failure.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
-import type { Connection, Dial, Transport } from '../transport/transport.ts';
-import { onAbort } from '../watch/scope.ts';
+import type { Connection, Transport } from '../transport/transport.ts';
+import { onAbort, settlesWithin, timerMs } from '../watch/scope.ts';
 import { judgeResponse, probeHello } from './client-hello.ts';
 
 /** One check of one address. */
@@ -21,16 +22,19 @@ export type CheckOutcome =
   { readonly kind: 'passed' } | { readonly kind: 'failed'; readonly reason: string } | { readonly kind: 'shortage' };
 
 /** Checks that `address` accepts a connection and, if the check is of kind `tls`, answers a ClientHello. Never rejects. */
-export async function checkOnce({ transport, check, address, signal }: CheckOptions): Promise<CheckOutcome> {
+export async function checkOnce(options: CheckOptions): Promise<CheckOutcome> {
+  const outcome = outcomeOf(options);
+  // Frees the slot for other checks, whatever the transport does.
+  return (await settlesWithin(outcome, options.check.timeoutMs + GRACE_MS)) ? outcome : { kind: 'shortage' };
+}
+
+/** Transports enforce the timeout themselves. This limit is later, so that the transport's error comes first. */
+const GRACE_MS = 250;
+
+async function outcomeOf({ transport, check, address, signal }: CheckOptions): Promise<CheckOutcome> {
   const { kind, timeoutMs } = check;
   const endsAt = performance.now() + timeoutMs;
-  let dial: Dial;
-  try {
-    dial = transport.dial(address, { timeoutMs, keepAlive: KEEP_ALIVE });
-  } catch {
-    // A bug in the transport, which connections report.
-    return { kind: 'shortage' };
-  }
+  const dial = begun(transport, address, { timeoutMs, keepAlive: KEEP_ALIVE });
   const release = onAbort(signal, () => dial.cut(STOPPED));
   try {
     const connection = await dial.done;
@@ -57,7 +61,7 @@ async function untilServerHello(
   { endsAt, signal }: { readonly endsAt: number; readonly signal: AbortSignal },
 ): Promise<void> {
   const timeout = new ProxyError('CONNECT_TIMEOUT', `no ServerHello within ${formatDuration(timeoutMs)}`);
-  const timer = setTimeout(() => connection.destroy(timeout), Math.max(1, endsAt - performance.now()));
+  const timer = setTimeout(() => connection.destroy(timeout), timerMs(Math.max(1, endsAt - performance.now())));
   const release = onAbort(signal, () => connection.destroy(STOPPED));
   try {
     await connection.write(probeHello(serverName));

@@ -5,7 +5,7 @@ import type { HealthCheck, Route } from '../routes/route.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import type { Transport } from '../transport/transport.ts';
-import { openScope } from '../watch/scope.ts';
+import { openScope, timerMs } from '../watch/scope.ts';
 import { healthKey } from './backend-health.ts';
 import type { HealthMark } from './backend-health.ts';
 import { checkOnce } from './check-once.ts';
@@ -133,7 +133,7 @@ export class HealthChecks implements Service, Observer {
   }
 
   #schedule(scheduled: Scheduled, delayMs: number): void {
-    scheduled.timer = setTimeout(() => this.#run(scheduled), delayMs);
+    scheduled.timer = setTimeout(() => this.#run(scheduled), timerMs(delayMs));
     scheduled.timer.unref();
   }
 

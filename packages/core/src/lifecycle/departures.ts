@@ -1,5 +1,5 @@
 import { isAllowedName } from '../egress/egress-connector.ts';
-import { ProxyError } from '../errors.ts';
+import { errorOf, ProxyError } from '../errors.ts';
 import { healthKey } from '../health/backend-health.ts';
 import type { BackendHealth } from '../health/backend-health.ts';
 import type { Observer, ProxyEvent } from '../observe.ts';
@@ -10,6 +10,7 @@ import type { RouteTable } from '../routes/route-table.ts';
 import { formatEndpoint, isSameEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import type { Service } from './service.ts';
+import { openScope, pause } from '../watch/scope.ts';
 import { inTurns } from '../watch/turns.ts';
 import { closeSpread } from './spread-close.ts';
 
@@ -50,13 +51,12 @@ export class Departures implements Service, Observer {
   readonly name = 'backend departures';
   readonly #options: DeparturesOptions;
   readonly #known: KnownBackends;
-  readonly #stopping = new AbortController();
-  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #stopping = openScope();
 
   constructor(options: DeparturesOptions) {
     this.#options = options;
     this.#known = new KnownBackends(() => options.table());
-    if (options.health !== undefined) options.health.onDown = (key) => void inTurns(this.#down(key));
+    if (options.health !== undefined) options.health.onDown = (key) => this.#run(this.#down(key));
   }
 
   start(): Promise<void> {
@@ -64,9 +64,7 @@ export class Departures implements Service, Observer {
   }
 
   stop(): Promise<void> {
-    this.#stopping.abort();
-    for (const timer of this.#timers) clearTimeout(timer);
-    this.#timers.clear();
+    this.#stopping.end();
     if (this.#options.health !== undefined) this.#options.health.onDown = undefined;
     return Promise.resolve();
   }
@@ -75,7 +73,14 @@ export class Departures implements Service, Observer {
   observe(event: ProxyEvent): void {
     if (event.type !== 'routes.replaced' && event.type !== 'source.removed') return;
     const { previous } = event;
-    if (previous !== undefined) void inTurns(this.#replaced(previous, performance.now()));
+    if (previous !== undefined) this.#run(this.#replaced(previous, performance.now()));
+  }
+
+  /** Sources and layers are plugins, too: what they have given may be something else by now. */
+  #run(steps: Generator<void>): void {
+    inTurns(steps).catch((reason: unknown) =>
+      this.#options.observer.observe({ type: 'service.failed', service: this.name, error: errorOf(reason) }),
+    );
   }
 
   *#replaced({ routes }: RouteSnapshot, since: number): Generator<void> {
@@ -169,23 +174,14 @@ export class Departures implements Service, Observer {
     for (const [{ route, backend, why, drain }, connections] of counts)
       this.#options.observer.observe({ type: 'backend.departed', route, backend, why, drain, connections });
     for (const some of grouped(departures, ({ drain }) => `${drain.graceMs} ${drain.spreadMs}`).values())
-      this.#closeAfterGrace(some);
+      void this.#closeAfterGrace(some);
   }
 
-  #closeAfterGrace(departures: readonly Departure[]): void {
+  async #closeAfterGrace(departures: readonly Departure[]): Promise<void> {
     const [{ drain: { graceMs, spreadMs }, since } = NO_DEPARTURE] = departures;
-    const timer = setTimeout(
-      () => {
-        this.#timers.delete(timer);
-        void this.#close(departures, spreadMs);
-      },
-      Math.max(0, since + graceMs - performance.now()),
-    );
-    timer.unref();
-    this.#timers.add(timer);
-  }
-
-  async #close(departures: readonly Departure[], spreadMs: number): Promise<void> {
+    const { signal } = this.#stopping;
+    await pause(Math.max(0, since + graceMs - performance.now()), signal);
+    if (signal.aborted) return;
     const departed = new Departed(departures.filter((departure) => departure.isStill()));
     const sessions = await inTurns(chosen(Array.from(this.#options.sessions), departed));
     await closeSpread(sessions, {

@@ -218,7 +218,7 @@ export function definePlugin<Config, Prepared = Config>(definition: PluginDefini
   function install(host: PluginHost, config: unknown): void | Promise<void> {
     const parsed = parse(config);
     // Without asynchronous steps, the plugin is installed synchronously: callers may rely on it.
-    if (prepare === undefined && !(parsed instanceof Promise)) return setup(host, parsed as Prepared & Config);
+    if (prepare === undefined && !isThenable(parsed)) return setup(host, parsed as Prepared & Config);
     return later(host, parsed);
   }
 
@@ -226,6 +226,11 @@ export function definePlugin<Config, Prepared = Config>(definition: PluginDefini
     const config = await parsed;
     await setup(host, prepare === undefined ? (config as Prepared & Config) : await prepare(config, host));
   }
+}
+
+/** Whether `value` is a promise, or a thenable of another library. */
+function isThenable(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
 }
 
 /** One error in a configuration. */

@@ -24,32 +24,44 @@ export interface PreparedChange {
 
 // The daemon waits one second longer. A service that exceeds it is named in the error and abandoned.
 const STOP_TIMEOUT_MS = 10_000;
-const FORCED_STOP_TIMEOUT_MS = 2_000;
+const FORCED_TIMEOUT_MS = 2_000;
 
 /**
  * Combines `services` into one: started in order, stopped in reverse. If one cannot start, or `signal` aborts, those already started are
- * stopped again. A service that does not stop within 10 s, or within 2 s of an abort, does not keep the others from stopping.
+ * stopped again. A service that does not settle within 2 s of an abort, or does not stop within 10 s, is abandoned: it does not keep the
+ * others from stopping.
  */
 export function inOrder(name: string, services: readonly Service[]): Service {
-  const started: Service[] = [];
+  const running: Service[] = [];
   return { name, start, stop };
 
   async function start(signal: AbortSignal): Promise<void> {
     for (const service of services) {
       try {
         signal.throwIfAborted();
-        await service.start(signal);
+        await started(service, signal);
       } catch (reason) {
         await stop(AbortSignal.abort(reason));
         throw reason;
       }
-      started.push(service);
+      running.push(service);
     }
   }
 
   function stop(signal: AbortSignal): Promise<void> {
-    return stopInReverse(name, started.splice(0), signal);
+    return stopInReverse(name, running.splice(0), signal);
   }
+}
+
+/** Resolves when `service` has started. An abandoned one is stopped as soon as it has started. */
+async function started(service: Service, signal: AbortSignal): Promise<void> {
+  const starting = service.start(signal);
+  if (await settlesInTime(starting, undefined, { signal, ms: FORCED_TIMEOUT_MS })) return starting;
+  starting.then(
+    () => service.stop(signal),
+    () => undefined,
+  );
+  throw new Error(`${service.name} did not give up its start in time`, { cause: signal.reason });
 }
 
 /**
@@ -61,9 +73,8 @@ export async function stopInReverse(name: string, services: readonly Service[], 
   const failures: unknown[] = [];
   for (const service of services.toReversed()) {
     try {
-      // Also one that returns nothing: plugins are JavaScript.
-      const stopped = Promise.resolve(service.stop(signal));
-      if (await settlesInTime(stopped, STOP_TIMEOUT_MS, { signal, ms: FORCED_STOP_TIMEOUT_MS })) await stopped;
+      const stopped = service.stop(signal);
+      if (await settlesInTime(stopped, STOP_TIMEOUT_MS, { signal, ms: FORCED_TIMEOUT_MS })) await stopped;
       else failures.push(new Error(`${service.name} did not stop in time`));
     } catch (reason) {
       // Flattens the error of a combined service: its services have already been named.

@@ -3,7 +3,7 @@ import { ProxyError } from '../errors.ts';
 import type { Accepted, Hello } from './connection.ts';
 import type { Route } from '../routes/route.ts';
 import type { Resolver } from './stages.ts';
-import type { Splice, Transfer } from '../transport/transport.ts';
+import type { Progress, Splice, Stall, Transfer } from '../transport/transport.ts';
 
 /**
  * Calls a resolver.
@@ -46,7 +46,37 @@ export function transferOf(transfer: Transfer): Transfer {
   throw new ProxyError('INTERNAL', 'transport: expected a transfer at the end of a splice, found none');
 }
 
+/** Returns the byte counts of `splice`, updated in place; zeros if its transport does not provide numbers. Never throws. */
+export function carriedBy(splice: Splice): Pick<Progress, 'bytesUp' | 'bytesDown'> {
+  try {
+    return Number.isFinite(splice.bytesUp) && Number.isFinite(splice.bytesDown) ? splice : NOTHING_CARRIED;
+  } catch {
+    return NOTHING_CARRIED;
+  }
+}
+
+/** Returns when the last byte arrived; `undefined` if the transport does not provide it. Never throws. */
+export function lastByteOf(splice: Splice): number | undefined {
+  try {
+    return Number.isFinite(splice.lastByteAt) ? splice.lastByteAt : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Returns the side that waits for its network, if the transport can tell. Never throws. */
+export function stallOf(splice: Splice): Stall | undefined {
+  try {
+    return splice.stalled?.();
+  } catch {
+    return undefined;
+  }
+}
+
+/** No bytes in either direction. */
+export const NOTHING_CARRIED: Transfer = { bytesUp: 0, bytesDown: 0 };
+
 /** Returns the transfer of a connection that failed with `error`, without known byte counts. */
 export function failedWith(error: ProxyError): Transfer {
-  return { bytesUp: 0, bytesDown: 0, error };
+  return { ...NOTHING_CARRIED, error };
 }

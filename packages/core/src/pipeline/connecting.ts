@@ -2,8 +2,8 @@ import type { Accepted, Hello, Upstream } from './connection.ts';
 import { formatDuration } from '../duration.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
-import { ProxyError } from '../errors.ts';
-import { failedDial, recognisedShortage } from '../transport/dial-failure.ts';
+import { ifRejected, ProxyError } from '../errors.ts';
+import { begun, failedDial, recognisedShortage } from '../transport/dial-failure.ts';
 import type { Observer, ReachedBackend } from '../observe.ts';
 import type { Backend, Route } from '../routes/route.ts';
 import type { ConnectContext, ConnectDialOptions } from './stages.ts';
@@ -63,7 +63,8 @@ export class Connecting implements ConnectContext {
   dial(_backend: Backend, address: Endpoint, options: ConnectDialOptions): Dial {
     this.attempts += 1;
     this.dialled = address;
-    const dial = this.abandoned === undefined ? this.#begin(address, options) : failedDial(this.abandoned);
+    const { transport } = this.#stages;
+    const dial = this.abandoned === undefined ? begun(transport, address, options) : failedDial(this.abandoned);
     this.#newest = new Attempt(this, dial, { address, options, earlier: this.#newest });
     return this.#newest;
   }
@@ -139,15 +140,6 @@ export class Connecting implements ConnectContext {
       if (isSelected(attempt)) return true;
     return false;
   }
-
-  /** A transport must not throw here; if it does, the dial fails like any other. */
-  #begin(address: Endpoint, options: ConnectDialOptions): Dial {
-    try {
-      return this.#stages.transport.dial(address, options);
-    } catch (reason) {
-      return failedDial(ProxyError.from(reason, 'transport'));
-    }
-  }
 }
 
 /** Shared: creating an error takes longer than everything else at the end of a session. */
@@ -156,7 +148,15 @@ const OVER = new ProxyError('INTERNAL', 'the session is over');
 function isUpstream(value: unknown): value is Upstream {
   if (typeof value !== 'object' || value === null) return false;
   const { connection, address, backend, route } = value as Partial<Upstream>;
-  return [connection, address, backend, route].every((part) => typeof part === 'object' && part !== null);
+  return isAddress(address) && isAddress(backend?.address) && typeof route?.name === 'string' && isOpen(connection);
+}
+
+function isAddress(address: Partial<Endpoint> | undefined): boolean {
+  return typeof address?.host === 'string';
+}
+
+function isOpen(connection: Partial<Connection> | undefined): boolean {
+  return typeof connection?.destroy === 'function';
 }
 
 /** Returns an upstream without its stream and `release`, which only its owner may use: observers may be plain JavaScript. */
@@ -166,11 +166,10 @@ export function reachedBackend({ route, backend, address, trace }: Upstream): Re
 
 /** Closes an upstream's connection, and releases it to its connector. Never throws. @returns an error if that failed */
 export function releaseUpstream(upstream: Upstream, transfer: Transfer): ProxyError | undefined {
-  if (!isUpstream(upstream)) return undefined;
   try {
-    upstream.connection.destroy(transfer.error);
-    const response: unknown = upstream.release(transfer);
-    if (response instanceof Promise) response.catch(() => undefined);
+    if (!isUpstream(upstream)) return undefined;
+    destroyQuietly(upstream.connection, transfer.error);
+    ifRejected(upstream.release(transfer), () => undefined);
     return undefined;
   } catch (reason) {
     return ProxyError.from(reason, 'connector: release');

@@ -125,11 +125,16 @@ export function withPreface({ preface }: Pick<Upstream, 'preface'>, head: Uint8A
   return preface === undefined ? head : Buffer.concat([preface, head]);
 }
 
-/** Whether `value` is a hello. Plugins may be plain JavaScript, and readers of a hello rely on these two fields. */
+/** Whether `value` is a hello. Plugins may be plain JavaScript, and readers of a hello rely on these fields. */
 export function isHello(value: unknown): value is Hello {
   if (typeof value !== 'object' || value === null) return false;
-  const { protocol, serverName } = value as Partial<Hello>;
-  return typeof protocol === 'string' && (serverName === undefined || typeof serverName === 'string');
+  const { protocol, serverName, alpn, trace } = value as Partial<Hello>;
+  return (
+    typeof protocol === 'string' &&
+    (serverName === undefined || typeof serverName === 'string') &&
+    (alpn === undefined || (Array.isArray(alpn) && alpn.every((one) => typeof one === 'string'))) &&
+    (trace === undefined || Number.isSafeInteger(trace))
+  );
 }
 
 /** Formats a trace for logs and tables: 13 hexadecimal digits. */

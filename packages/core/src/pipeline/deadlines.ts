@@ -1,3 +1,4 @@
+import { timerMs } from '../watch/scope.ts';
 import { LinkedList } from './linked-list.ts';
 import type { Linked } from './linked-list.ts';
 
@@ -59,12 +60,9 @@ export class Deadlines<One> {
   /** The timer does not keep the process alive: the socket does. */
   #setTimer(ms: number): void {
     this.#timerIsSet = true;
-    setTimeout(() => this.#onTimer(), Math.min(ms, LONGEST_TIMER_MS)).unref();
+    setTimeout(() => this.#onTimer(), timerMs(ms)).unref();
   }
 }
-
-/** Node's timers fire at once if the delay is longer. */
-export const LONGEST_TIMER_MS: number = 2 ** 31 - 1;
 
 // More lengths than any configuration has; but a resolver may return a different one with each route.
 const MAX_LENGTHS = 1_000;

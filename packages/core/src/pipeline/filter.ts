@@ -159,13 +159,18 @@ export class FilteredClient implements FilterContext {
         `expected all bytes to be consumed before the connection is replaced, found ${this.#head.length} left`,
       );
     this.#isReplaced = true;
-    this.#downstream = await upgrade(this.#downstream);
+    const upgraded: unknown = await upgrade(this.#downstream);
+    if (!isConnection(upgraded)) throw new TypeError('expected a connection in place of the present one, found none');
+    this.#downstream = upgraded;
   }
 
-  setRemote(remote: Endpoint): void {
+  setRemote({ host, port }: Endpoint): void {
     this.#inUse();
+    if (typeof host !== 'string' || typeof port !== 'number')
+      throw new TypeError('expected the host and port of a client, found something else');
     this.#changeable.peer ??= this.#changeable.remote;
-    this.#changeable.remote = remote;
+    // A copy: what is counted by it now is given back by it later.
+    this.#changeable.remote = { host, port };
   }
 
   set<T>({ name, show }: Fact<T>, value: T): void {
@@ -182,6 +187,12 @@ export class FilteredClient implements FilterContext {
   #inUse(): void {
     if (this.#over) throw new Error('expected a filter to leave the client alone once it has settled');
   }
+}
+
+function isConnection(value: unknown): value is Connection {
+  if (typeof value !== 'object' || value === null) return false;
+  const { read, write, destroy } = value as Partial<Connection>;
+  return [read, write, destroy].every((method) => typeof method === 'function');
 }
 
 function isResult(value: unknown): value is FilterResult {

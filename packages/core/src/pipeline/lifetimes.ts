@@ -8,12 +8,16 @@ export type Lifetimes = Pick<Limits, 'idleTimeoutMs' | 'halfCloseTimeoutMs' | 'm
 export function lifetimes(limits: Lifetimes, route: Route | undefined): Lifetimes {
   // The usual case: no allocation.
   if (route?.limits === undefined) return limits;
-  const { idleTimeoutMs, halfCloseTimeoutMs, maxAgeMs } = limits;
   const own = route.limits;
-  const age = own.maxAgeMs ?? maxAgeMs;
+  const age = isTime(own.maxAgeMs) ? own.maxAgeMs : limits.maxAgeMs;
   return {
-    idleTimeoutMs: own.idleTimeoutMs ?? idleTimeoutMs,
-    halfCloseTimeoutMs: own.halfCloseTimeoutMs ?? halfCloseTimeoutMs,
+    idleTimeoutMs: isTime(own.idleTimeoutMs) ? own.idleTimeoutMs : limits.idleTimeoutMs,
+    halfCloseTimeoutMs: isTime(own.halfCloseTimeoutMs) ? own.halfCloseTimeoutMs : limits.halfCloseTimeoutMs,
     ...(age !== undefined && { maxAgeMs: age }),
   };
+}
+
+/** A route's own may be anything: routes of resolvers are judged by nobody. */
+function isTime(ms: number | undefined): ms is number {
+  return typeof ms === 'number' && ms > 0;
 }

@@ -1,8 +1,11 @@
-import { formatEndpoint, isSameEndpoint } from '../transport/endpoint.ts';
+import { isSameEndpoint, unixPath } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import { overlap } from '../transport/own-addresses.ts';
 import { follow } from '../watch/follow.ts';
 import { SourceSet } from '../watch/source-set.ts';
+import { formatProblem } from '../lifecycle/plugin.ts';
+import type { Problem } from '../lifecycle/plugin.ts';
+import { listenerProblems } from '../routes/snapshot-problems.ts';
 import { Listener } from './listener.ts';
 import type { ListenerOptions } from './listener.ts';
 import type { Observer } from '../observe.ts';
@@ -212,8 +215,8 @@ export class Listeners implements Service {
   }
 
   /** Configuration takes precedence: a source cannot open an address that the configuration has bound. */
-  #isFixed({ endpoint }: ListenAddress): boolean {
-    return this.#fixed.some((listener) => formatEndpoint(listener.at.endpoint) === formatEndpoint(endpoint));
+  #isFixed(at: ListenAddress): boolean {
+    return this.#fixed.some((listener) => isListed(listener.at, at) || isSameAddress(listener.at, at));
   }
 
   #rivalOf(listener: Listener): ListenAddress | undefined {
@@ -232,7 +235,7 @@ export class Listeners implements Service {
 }
 
 /**
- * Creates the set of sources that add listeners at run time.
+ * Creates the set of sources that add listeners at run time. A malformed list is refused as a whole: the last valid one stays in use.
  *
  * @param onList called with each list; an exception counts as a failure of the source
  * @param outer ends all watches when it aborts
@@ -244,12 +247,23 @@ export function listenerSources(
 ): SourceSet<ListenerSource> {
   const followOne = (source: ListenerSource, signal: AbortSignal): Promise<unknown> =>
     follow((inner) => source.watch(inner), signal, {
-      onValue: (addresses) => onList(source, addresses),
+      onValue(addresses) {
+        const problems = listenerProblems(addresses);
+        if (problems.length === 0) onList(source, addresses);
+        else observer.observe({ type: 'source.refused', source: source.name, error: refusal(problems) });
+      },
       onFailure: (error, retryInMs) =>
         observer.observe({ type: 'source.failed', source: source.name, error, retryInMs }),
     });
   return new SourceSet(sources, followOne, outer);
 }
+
+function refusal(problems: readonly Problem[]): Error {
+  return new Error(`list of listeners refused: ${problems.slice(0, MAX_SHOWN).map(formatProblem).join('; ')}`);
+}
+
+/** Limits the length of the log line. */
+const MAX_SHOWN = 10;
 
 function statusOf({ at: { name, endpoint, access, advertised }, address }: Listener): ListenerStatus {
   return {
@@ -320,9 +334,7 @@ function keptBy(before: readonly Listener[], wanted: readonly ListenAddress[]): 
     free.delete(listener);
   };
   for (const at of wanted) keep(at, (one) => isListed(one, at));
-  // Several listeners may have port 0: they are different ports.
-  for (const at of wanted)
-    if (!kept.has(at) && at.endpoint.port !== 0) keep(at, (one) => isSameEndpoint(one.endpoint, at.endpoint));
+  for (const at of wanted) if (!kept.has(at)) keep(at, (one) => isSameAddress(one, at));
   return kept;
 }
 
@@ -334,6 +346,11 @@ function keptBy(before: readonly Listener[], wanted: readonly ListenAddress[]): 
 function adoptAll(kept: ReadonlyMap<ListenAddress, Listener>): () => void {
   const reports = Array.from(kept, ([at, listener]) => listener.adopt(at));
   return () => reports.forEach((report) => report());
+}
+
+/** Several listeners may have port 0: they are different ports. A unix socket has no other port. */
+function isSameAddress({ endpoint: one }: ListenAddress, { endpoint: other }: ListenAddress): boolean {
+  return isSameEndpoint(one, other) && (one.port !== 0 || unixPath(one) !== undefined);
 }
 
 function isListed(one: ListenAddress, wanted: ListenAddress): boolean {

@@ -2,6 +2,7 @@ import { formatEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import type { Observer } from '../observe.ts';
 import type { Service } from '../lifecycle/service.ts';
+import { timerMs } from '../watch/scope.ts';
 
 /** Settings of ejections. */
 export interface OutlierOptions {
@@ -148,7 +149,7 @@ export class Outliers implements Service {
     record.ejections += 1;
     const { maxEjectionMs, baseEjectionMs, stepMs = 1 } = this.#options;
     const forMs = Math.ceil(Math.min(maxEjectionMs, baseEjectionMs * record.ejections) / stepMs) * stepMs;
-    record.returns = setTimeout(() => this.#return(record), forMs);
+    record.returns = setTimeout(() => this.#return(record), timerMs(forMs));
     record.returns.unref();
     this.#ejected += 1;
     this.#observer.observe({ type: 'backend.ejected', address: record.address, forMs, failures: record.failures });

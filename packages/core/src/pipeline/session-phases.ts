@@ -9,8 +9,6 @@ import type { Splice } from '../transport/transport.ts';
 /** Phase until the hello is complete. */
 export class Opening {
   kind: 'filtering' | 'sniffing' = 'sniffing';
-  /** Whether the client's connection count includes this one: only after its filters have run. */
-  isCounted = true;
   /** Received bytes of the hello, after those that filters have consumed. */
   readonly received: Head = new Head();
 }

@@ -1,5 +1,14 @@
 import type { Admission } from './admission.ts';
-import { failedWith, isSplice, resolved, transferOf } from './checked-results.ts';
+import {
+  carriedBy,
+  failedWith,
+  isSplice,
+  lastByteOf,
+  NOTHING_CARRIED,
+  resolved,
+  stallOf,
+  transferOf,
+} from './checked-results.ts';
 import type { LingeringClose } from './lingering-close.ts';
 import { Connecting, destroyQuietly, reachedBackend, releaseUpstream } from './connecting.ts';
 import { withPreface } from './connection.ts';
@@ -74,8 +83,6 @@ export interface SessionControl {
   onClosed(session: Session): void;
 }
 
-const NOTHING_CARRIED: Transfer = { bytesUp: 0, bytesDown: 0 };
-
 /**
  * One connection on its way through the stages. It owns both ends from accept to close, and ends with exactly one `connection.closed`,
  * whatever the called parts do.
@@ -90,6 +97,8 @@ export class Session implements Linked<Session> {
   #downstream: Connection;
   /** Whether rejection bytes were sent to the client. */
   #isReported = false;
+  /** The client address whose connection count includes this session; absent until the filters have run. */
+  #countedHost: string | undefined;
   #phase: SessionPhase = new Opening();
 
   constructor(control: SessionControl, downstream: Connection, connection: Accepted) {
@@ -100,16 +109,17 @@ export class Session implements Linked<Session> {
 
   /** Time of the last byte from either side, in milliseconds of the monotonic clock; the time of accept before the splice. */
   get lastByteAt(): number {
-    return this.#phase.kind === 'splicing' ? this.#phase.splice.lastByteAt : this.connection.at;
+    const of = this.#phase.kind === 'splicing' ? lastByteOf(this.#phase.splice) : undefined;
+    return of ?? this.connection.at;
   }
 
   /** Returns the end that waits for its network, and why, if the transport can tell; `undefined` before the splice. */
   stalled(): (Stall & { readonly address: Endpoint }) | undefined {
     if (this.#phase.kind !== 'splicing') return undefined;
     const { splice, connecting } = this.#phase;
-    const stall = splice.stalled?.();
+    const stall = stallOf(splice);
     if (stall === undefined) return undefined;
-    const address = stall.side === 'downstream' ? this.connection.remote : connecting.upstream?.address;
+    const address = stall.side === 'downstream' ? this.connection.remote : connecting.shown?.address;
     return address === undefined ? undefined : { ...stall, address };
   }
 
@@ -142,7 +152,7 @@ export class Session implements Linked<Session> {
 
   /** Bytes carried so far. The object is updated in place and must not be kept: for scans over many sessions. */
   get carried(): Pick<Progress, 'bytesUp' | 'bytesDown'> {
-    return this.#phase.kind === 'splicing' ? this.#phase.splice : NOTHING_CARRIED;
+    return this.#phase.kind === 'splicing' ? carriedBy(this.#phase.splice) : NOTHING_CARRIED;
   }
 
   /** A copy of the current facts; `undefined` once the session is closed. */
@@ -210,18 +220,19 @@ export class Session implements Linked<Session> {
   onCutTimeout(): void {
     const phase = this.#phase;
     if (phase.kind !== 'splicing') return;
-    const { bytesUp, bytesDown } = phase.splice;
+    const { bytesUp, bytesDown } = carriedBy(phase.splice);
     const error = new ProxyError('INTERNAL', 'transport: a splice did not end after it was cut');
     this.#close({ bytesUp, bytesDown, error });
   }
 
   /** Runs the session from accept to the end of the splice. Call it once. Never rejects. */
-  async run(): Promise<void> {
+  async run(filters: readonly ConnectionFilter[]): Promise<void> {
     const { stages, helloDeadlines } = this.#control;
+    if (filters.length === 0) this.#countedHost = this.connection.remote.host;
     this.#deadline.begin(helloDeadlines, this.connection.at);
     try {
       stages.observer.observe({ type: 'connection.accepted', connection: this.connection });
-      this.#await(await this.#reach());
+      this.#await(await this.#reach(filters));
     } catch (reason) {
       this.#failed(reason);
     }
@@ -264,16 +275,15 @@ export class Session implements Linked<Session> {
    * Runs the stages from accept to splice. Resolves with `undefined` if the client closed without sending a byte, or if the session was
    * closed.
    */
-  async #reach(): Promise<Splice | undefined> {
-    const sniffed = await this.#readHello();
+  async #reach(filters: readonly ConnectionFilter[]): Promise<Splice | undefined> {
+    const sniffed = await this.#readHello(filters);
     const phase = this.#phase;
     if (sniffed === undefined || (phase.kind !== 'filtering' && phase.kind !== 'sniffing')) return undefined;
     // A client of an unrecognised protocol is reported as sniffed only if a route takes it.
     if (sniffed.unrecognised !== undefined && this.#route(sniffed.hello) === undefined) throw sniffed.unrecognised;
     const reaching = this.#helloComplete(sniffed.hello);
-    const route = this.#resolve(reaching.connecting, sniffed);
-    // An observer may have closed the session.
-    if (this.#isOver(reaching)) return undefined;
+    const route = this.#resolve(reaching, sniffed);
+    if (route === undefined) return undefined;
     // No time has passed since the hello: there was no `await`.
     this.#beginConnecting(reaching, route, reaching.connecting.helloAt);
     const upstream = await this.#control.stages.connector.connect(route, reaching.connecting);
@@ -309,26 +319,25 @@ export class Session implements Linked<Session> {
     return this.#isOver(reaching) ? undefined : this.#carryBytes(reaching.connecting, upstream, head);
   }
 
-  #readHello(): Promise<Sniffed | undefined> {
-    const { stages } = this.#control;
+  #readHello(filters: readonly ConnectionFilter[]): Promise<Sniffed | undefined> {
     const opening = this.#phase;
     if (opening.kind !== 'sniffing') return Promise.resolve(undefined);
-    const filters = stages.filtersOf?.(this.connection.listener);
-    if (filters === undefined || filters.length === 0) return readHello(this.#downstream, stages, opening.received);
-    return this.#filtered(filters, opening);
+    if (filters.length > 0) return this.#filtered(filters, opening);
+    return readHello(this.#downstream, this.#control.stages, opening.received);
   }
 
   async #filtered(filters: readonly ConnectionFilter[], opening: Opening): Promise<Sniffed | undefined> {
     opening.kind = 'filtering';
-    opening.isCounted = false;
     const client = new FilteredClient(this.#downstream, this.connection);
-    const hello = await client.run(filters);
-    this.#downstream = client.downstream;
-    if (this.#isOver(opening)) destroyQuietly(client.downstream);
+    const hello = await client.run(filters).finally(() => {
+      this.#downstream = client.downstream;
+      if (this.#isOver(opening)) destroyQuietly(client.downstream);
+    });
     if (hello === 'left' || this.#isOver(opening)) return undefined;
-    const refusal = this.#control.stages.admission.admitClient(this.connection.remote.host, this.connection.listener);
+    const { host } = this.connection.remote;
+    const refusal = this.#control.stages.admission.admitClient(host, this.connection.listener);
     if (refusal !== undefined) throw refusal;
-    opening.isCounted = true;
+    this.#countedHost = host;
     if (hello !== undefined) return { hello, head: client.rest };
     opening.kind = 'sniffing';
     if (client.rest.length > 0) opening.received.append(client.rest);
@@ -347,13 +356,15 @@ export class Session implements Linked<Session> {
     return phase;
   }
 
-  #resolve(connecting: Connecting, sniffed: Sniffed): Route {
-    const { observer } = this.#control.stages;
+  /** Returns `undefined` if an observer or a resolver has closed the session: no events follow then. */
+  #resolve(reaching: Reaching, sniffed: Sniffed): Route | undefined {
+    if (this.#isOver(reaching)) return undefined;
     const route = this.#route(sniffed.hello);
+    if (this.#isOver(reaching)) return undefined;
     if (route === undefined) throw this.#reject(sniffed);
-    connecting.route = route;
-    observer.observe({ type: 'connection.routed', connection: this.connection, route });
-    return route;
+    reaching.connecting.route = route;
+    this.#control.stages.observer.observe({ type: 'connection.routed', connection: this.connection, route });
+    return this.#isOver(reaching) ? undefined : route;
   }
 
   #route(hello: Hello): Route | undefined {
@@ -426,7 +437,7 @@ export class Session implements Linked<Session> {
     this.#deadline.end();
     const hasHello = phase.kind === 'connecting' || phase.kind === 'splicing';
     stages.admission.released(hasHello);
-    if (hasHello || phase.isCounted) stages.admission.clientReleased(this.connection.remote.host);
+    if (this.#countedHost !== undefined) stages.admission.clientReleased(this.#countedHost);
     if (this.#isReported) this.#control.lingering.close(this.#downstream);
     else destroyQuietly(this.#downstream, transfer.error);
     const connecting = connectingOf(phase);
@@ -451,7 +462,7 @@ function closedConnection(
     route: connecting?.route,
     attempts: connecting?.attempts ?? 0,
     retries: connecting?.retries,
-    dialled: connecting?.upstream?.address ?? connecting?.dialled,
+    dialled: connecting?.shown?.address ?? connecting?.dialled,
     upstream: connecting?.shown,
     connectedAt: connecting?.connectedAt,
     transfer,

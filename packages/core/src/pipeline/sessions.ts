@@ -1,5 +1,7 @@
+import { destroyQuietly } from './connecting.ts';
 import type { Accepted } from './connection.ts';
 import { Deadlines, DeadlinesByLength } from './deadlines.ts';
+import type { ConnectionFilter } from './filter.ts';
 import { MaxAges } from './max-ages.ts';
 import { Session } from './session.ts';
 import type { SessionControl, LiveConnection, Stages } from './session.ts';
@@ -19,6 +21,8 @@ const CANDIDATES = 32;
 
 // Closing two sockets takes no time.
 const CUT_TIMEOUT_MS = 5_000;
+
+const NO_FILTERS: readonly ConnectionFilter[] = [];
 
 const DRAINING = new ProxyError('CLOSED_BY_DRAIN', 'the proxy is draining');
 
@@ -61,7 +65,8 @@ export class Sessions {
 
   /** Takes over `connection` from `listener`: refuses it if a limit is reached, otherwise runs it to its end. */
   accept(connection: Connection, listener: string): void {
-    const refusal = this.#isStopped ? DRAINING : this.#admit(connection, listener);
+    const filters = this.#control.stages.filtersOf?.(listener) ?? NO_FILTERS;
+    const refusal = this.#isStopped ? DRAINING : this.#admit(connection, listener, filters.length > 0);
     if (refusal !== undefined) {
       this.#refuse(connection, listener, refusal);
       return;
@@ -69,7 +74,7 @@ export class Sessions {
     const session = new Session(this.#control, connection, this.#accepted(connection, listener));
     this.#sessions.push(session);
     this.#stalls.begin();
-    void session.run();
+    void session.run(filters);
     if (this.#control.stages.admission.hasTooManyPending) this.#longestPending()?.cut(this.#tooManyPending);
   }
 
@@ -136,11 +141,11 @@ export class Sessions {
   }
 
   /** With filters the client's address is not known yet: the session counts it after they have run. */
-  #admit({ remote }: Connection, listener: string): ProxyError | undefined {
-    const { admission, filtersOf } = this.#control.stages;
+  #admit({ remote: { host } }: Connection, listener: string, isFiltered: boolean): ProxyError | undefined {
+    const { admission } = this.#control.stages;
     const refusal = admission.admit();
-    if (refusal !== undefined || (filtersOf !== undefined && filtersOf(listener).length > 0)) return refusal;
-    const ofClient = admission.admitClient(remote.host, listener);
+    if (refusal !== undefined || isFiltered) return refusal;
+    const ofClient = admission.admitClient(host, listener);
     if (ofClient !== undefined) admission.released(false);
     return ofClient;
   }
@@ -153,7 +158,7 @@ export class Sessions {
 
   #refuse(connection: Connection, listener: string, error: ProxyError): void {
     this.#control.stages.observer.observe({ type: 'connection.refused', listener, remote: connection.remote, error });
-    connection.destroy(error);
+    destroyQuietly(connection, error);
   }
 
   #onClosed(session: Session): void {

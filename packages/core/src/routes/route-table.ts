@@ -142,10 +142,13 @@ function matching(
   });
 }
 
-/** Index of the dot before the next shorter suffix, or -1 if there is none. */
+/** Index of the dot before the next shorter suffix, or -1 if there is none, or the text is too long to be a name. */
 function nextSuffix(serverName: string, after: number): number {
-  return serverName.indexOf('.', after + 1);
+  return serverName.length > MAX_NAME_CHARS ? -1 : serverName.indexOf('.', after + 1);
 }
+
+/** RFC 1035, section 2.3.4. A sniffer of a plugin may return longer texts, in which the client chooses the number of dots. */
+const MAX_NAME_CHARS = 253;
 
 /** Suffixes of a name, longest first, each with its leading dot. */
 function suffixesOf(serverName: string): readonly string[] {

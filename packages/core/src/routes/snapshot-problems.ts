@@ -45,6 +45,14 @@ export function* judgingSnapshot(snapshot: unknown): Generator<void, readonly Sn
   return judge.problems;
 }
 
+/** The same for what a listener source yields: a list of `ListenAddress`. */
+export function listenerProblems(listed: unknown): readonly SnapshotProblem[] {
+  if (!Array.isArray(listed)) return [problem('error', [], 'a list of listeners', listed)];
+  const judge = new Judge();
+  for (const [index, listener] of listed.entries()) judge.listener(listener, [index]);
+  return judge.problems;
+}
+
 type SnapshotPath = readonly (string | number)[];
 
 /** The problems found so far, and the route names seen. */
@@ -70,6 +78,21 @@ class Judge {
     this.#serverNames(route, path);
     this.#backends(route['backends'], path);
     this.#settings(route, path);
+  }
+
+  listener(listener: unknown, path: SnapshotPath): void {
+    if (!isRecord(listener)) {
+      this.problems.push(problem('error', path, 'a listener', listener));
+      return;
+    }
+    const { name, endpoint, advertised, access } = listener;
+    this.check(isFilled(name), [...path, 'name'], 'a non-empty string', name);
+    // The range of the port is checked when the listener opens: an invalid one does not affect the rest of the list.
+    const isAddress = isRecord(endpoint) && isFilled(endpoint['host']) && typeof endpoint['port'] === 'number';
+    this.check(isAddress, [...path, 'endpoint'], 'an address with host and port', endpoint);
+    const isAdvertised = advertised === undefined || (Array.isArray(advertised) && advertised.every(isRecord));
+    this.check(isAdvertised, [...path, 'advertised'], 'a list of addresses', advertised);
+    if (access !== undefined) this.#access(access, [...path, 'access']);
   }
 
   #routeName(name: unknown, path: SnapshotPath): void {

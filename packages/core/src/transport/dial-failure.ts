@@ -2,7 +2,7 @@ import { formatDuration } from '../duration.ts';
 import { ProxyError } from '../errors.ts';
 import { formatEndpoint } from './endpoint.ts';
 import type { Endpoint } from './endpoint.ts';
-import type { Dial } from './transport.ts';
+import type { Dial, DialOptions, Transport } from './transport.ts';
 
 /** Returns the error of a failed dial to `to`. Only `code` of the system's error `cause` is used (`ECONNREFUSED` …). */
 export function dialFailure(to: Endpoint, cause: NodeJS.ErrnoException): ProxyError {
@@ -37,6 +37,21 @@ export function dialTimeout(to: Endpoint, timeoutMs: number): ProxyError {
 /** Returns the error of a dial to an invalid address; `problem` describes it in one clause. */
 export function undiallable(to: Endpoint, problem: string): ProxyError {
   return new ProxyError('CONNECT_FAILED', `dial ${formatEndpoint(to)}: ${problem}`);
+}
+
+/** Dials through `transport`. Never throws: if the transport does, or returns no dial, the returned dial has failed. */
+export function begun(transport: Pick<Transport, 'dial'>, to: Endpoint, options: DialOptions): Dial {
+  try {
+    const dial: unknown = transport.dial(to, options);
+    if (isDial(dial)) return dial;
+    throw new TypeError('expected a dial, found none');
+  } catch (reason) {
+    return failedDial(ProxyError.from(reason, 'transport'));
+  }
+}
+
+function isDial(value: unknown): value is Dial {
+  return typeof value === 'object' && value !== null && 'done' in value && value.done instanceof Promise;
 }
 
 /** Returns a dial that has failed before it began. */

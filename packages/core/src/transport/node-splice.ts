@@ -1,8 +1,9 @@
-import { Deadline, LONGEST_TIMER_MS } from '../pipeline/deadlines.ts';
+import { Deadline } from '../pipeline/deadlines.ts';
 import type { Deadlines, DeadlinesByLength } from '../pipeline/deadlines.ts';
 import type { ProxyError } from '../errors.ts';
 import type { NodeConnection, Sink } from './node-connection.ts';
 import { isHarmlessLoss } from './harmless-loss.ts';
+import { timerMs } from '../watch/scope.ts';
 import { longestSilenceMs, silenceError } from './silence.ts';
 import type { Splice, SpliceOptions, Transfer } from './transport.ts';
 
@@ -177,7 +178,7 @@ export class NodeSplice implements Splice, Sink {
     const quietSince = Math.max(this.#lastByteAt, this.#halfClosedAt ?? 0);
     const remainingMs = quietSince + longestSilenceMs(this, halfClosed) - performance.now();
     if (remainingMs <= 0) this.cut(silenceError(this, halfClosed));
-    else this.#quietTimer = setTimeout(onQuiet, Math.min(remainingMs, LONGEST_TIMER_MS), this);
+    else this.#quietTimer = setTimeout(onQuiet, timerMs(remainingMs), this);
   }
 }
 

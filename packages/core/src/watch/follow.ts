@@ -27,7 +27,7 @@ const LASTING_MS = 60_000;
 const TURN_MS = 5;
 
 /** Sources must return soon after the signal aborts: one that takes longer will not. */
-const STOP_MS = 2_000;
+export const STOP_MS = 2_000;
 
 /**
  * Follows an endless sequence until `signal` aborts: restarts it, with back-off, whenever it throws or ends before that. Yields to the

@@ -1,5 +1,13 @@
 import { setMaxListeners } from 'node:events';
 
+/** Node's timers fire at once if the delay is longer: 24.8 days. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** Limits `ms` to the longest delay of a timer: whoever has to wait longer checks again then. */
+export function timerMs(ms: number): number {
+  return Math.min(ms, LONGEST_TIMER_MS);
+}
+
 /** A lifetime: work started within it gets its signal, which aborts when the scope ends. */
 export interface Scope {
   /** Aborts when this scope or the outer one ends. Any number of listeners may be added. */
@@ -54,7 +62,8 @@ export function aborted(signal: AbortSignal): Promise<void> {
 export function settlesWithin(work: Promise<unknown>, ms: number | undefined, signal?: AbortSignal): Promise<boolean> {
   return endsWithin(
     (end) => {
-      work.then(end, end);
+      // Plugins may be plain JavaScript: `work` may be another thenable, or no promise at all.
+      Promise.resolve(work).then(end, end);
       return nothing;
     },
     ms,
@@ -68,10 +77,10 @@ export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): P
   throw signal.reason;
 }
 
-/** Resolves with whether `work` settles within `ms`, or within `forcedMs` (not longer than `ms`) after `signal` has aborted. */
+/** Resolves with whether `work` settles within `ms`, if defined, or within `forcedMs` (not longer than `ms`) after `signal` has aborted. */
 export async function settlesInTime(
   work: Promise<unknown>,
-  ms: number,
+  ms: number | undefined,
   { signal, ms: forcedMs }: { readonly signal: AbortSignal; readonly ms: number },
 ): Promise<boolean> {
   return (await settlesWithin(work, ms, signal)) || (signal.aborted && settlesWithin(work, forcedMs));
@@ -86,7 +95,7 @@ export async function pause(ms: number, signal: AbortSignal): Promise<void> {
  * Resolves with whether the work started by `begin` ends within `ms` and before `signal` aborts. Leaves no timer behind.
  *
  * @param begin gets a callback to call at the end of the work, not before `begin` returns; returns a clean-up function, called in any case
- * @param ms no limit if `undefined`
+ * @param ms no limit if `undefined`; at most 24.8 days
  */
 export function endsWithin(
   begin: (end: () => void) => () => void,
@@ -101,8 +110,8 @@ export function endsWithin(
       stop();
       resolve(isInTime);
     };
-    const timer = ms === undefined ? undefined : setTimeout(end, ms, false);
     const stop = begin(() => end(true));
+    const timer = ms === undefined ? undefined : setTimeout(end, timerMs(ms), false);
     if (signal !== undefined) release = onAbort(signal, () => end(false));
   });
 }

@@ -165,9 +165,10 @@ function* judged(yielded: unknown, versionInUse: string | undefined): Generator<
   const errors = problems.filter(({ severity }) => severity === 'error');
   if (errors.length > 0) throw new Error(shown(errors).join('; '));
   const snapshot = yielded as RouteSnapshot;
-  const own = snapshot.warnings ?? [];
-  if (problems.length === 0 && own.length <= MAX_WARNINGS) return snapshot;
-  return { ...snapshot, warnings: [...bounded(own), ...shown(problems)] };
+  // A copy: a source that changes the one object that it yields again and again is not to be taken for one that says nothing new.
+  const routes = snapshot.routes.slice();
+  const warnings = [...bounded(snapshot.warnings ?? []), ...shown(problems)];
+  return { ...snapshot, routes, ...(warnings.length > 0 && { warnings }) };
 }
 
 /** Keeps the first warnings and the last, which summarises problems in many places. */

@@ -1,6 +1,7 @@
 import { judgingSnapshot } from '../routes/snapshot-problems.ts';
 import { errorOf } from '../errors.ts';
 import { Cell } from './cell.ts';
+import { STOP_MS } from './follow.ts';
 import { openScope, settlesWithin } from './scope.ts';
 import { versionOf } from './source-follower.ts';
 import { inTurns } from './turns.ts';
@@ -100,7 +101,8 @@ class SnapshotKeeper {
     yield isRepeated ? this.#shown(snapshot) : snapshot;
     // Snapshots that will be refused are not stored.
     if (isRepeated || !(await isUsable(snapshot)) || snapshot.asOf !== undefined) return;
-    this.#last = snapshot;
+    // A copy: a source may reuse the yielded object.
+    this.#last = { ...snapshot };
     this.#failure = undefined;
     if (await this.#hasChanged()) yield this.#shown(snapshot);
   }
@@ -199,8 +201,10 @@ function withStoredCopy<T>(
     const { restore, reportsUnreadable = false, keep, keepAgain } = copy();
     const scope = openScope(signal);
     const values = source.watch(scope.signal)[Symbol.asyncIterator]();
+    const ask = async (): Promise<IteratorResult<T>> => values.next();
+    let hasEnded = false;
     try {
-      let next = values.next();
+      let next = ask();
       let settled = whenSettled(next);
       if (!isKnown && !(await responses(next, patienceMs)) && !signal.aborted) yield* restored();
       for (;;) {
@@ -209,17 +213,20 @@ function withStoredCopy<T>(
           yield* isKnown ? keepAgain() : restored();
           continue;
         }
+        // After a failure there is nothing to return from.
+        hasEnded = true;
         const result = await next;
         if (result.done === true) return;
+        hasEnded = false;
         isKnown = true;
         yield* keep(result.value);
-        next = values.next();
+        next = ask();
         settled = whenSettled(next);
       }
     } finally {
       // The only way to stop a source that has not yielded yet.
       scope.end();
-      await values.return?.(undefined);
+      if (!hasEnded) await settlesWithin(leave(values), STOP_MS);
     }
 
     /**
@@ -237,6 +244,10 @@ function withStoredCopy<T>(
       }
     }
   };
+}
+
+async function leave(values: AsyncIterator<unknown>): Promise<void> {
+  await values.return?.(undefined);
 }
 
 /** Returns a cell that is set once `work` has settled: unlike a promise, it does not retain each of many waits. */
