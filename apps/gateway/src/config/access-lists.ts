@@ -3,7 +3,7 @@ import { addressListProblems } from '@meshgate/documents';
 import type { AccessRules, Problem, Route } from '@meshgate/core';
 import type { ListenerSettings } from './config-schema.ts';
 
-/** `listener`, with absolute paths of address lists. */
+/** Returns `listener` with absolute paths of address lists. */
 export function withAbsoluteLists(listener: ListenerSettings, baseDir: string): ListenerSettings {
   const { access } = listener;
   if (access === undefined) return listener;
@@ -18,13 +18,13 @@ export function withAbsoluteLists(listener: ListenerSettings, baseDir: string): 
   };
 }
 
-/** The files that access rules name. */
+/** Returns the files that access rules name, without duplicates. */
 export function listFilesOf(all: readonly { readonly access?: AccessRules }[]): readonly string[] {
   const named = all.flatMap(({ access = {} }) => [access.allowFile, access.denyFile]);
   return [...new Set(named.filter((path) => path !== undefined))];
 }
 
-/** Every problem of the files that access rules name, with its position there. */
+/** Returns every problem of the files that access rules name, with its position in the file. */
 export async function accessListProblems(
   listeners: readonly ListenerSettings[],
   routes: readonly Route[],

@@ -4,9 +4,9 @@ import type { CommandSettings, Override } from '../cli/consul-flags.ts';
 /** The contents of a configuration file, amended by the command line and the environment. */
 interface Amended {
   readonly value: unknown;
-  /** What is wrong with the amendments. */
+  /** Problems of the amendments. */
   readonly problems: readonly Problem[];
-  /** `problem` under the name of the flag or variable that caused it; `undefined` when none did. */
+  /** Returns `problem` under the name of the flag or variable that caused it; `undefined` when none did. */
   blamed(problem: Problem): Problem | undefined;
 }
 
@@ -17,9 +17,9 @@ export type Amend = (value: unknown) => Amended;
 export const asWritten: Amend = (value) => ({ value, problems: [], blamed: () => undefined });
 
 /**
- * Applies `settings` to a configuration: to its entry `use: consul`. Pure.
+ * Applies `settings` to the entry `use: consul` of a configuration. Pure.
  *
- * @param adds where there is no such entry, appends one to the sources
+ * @param adds whether to append such an entry to the sources when there is none
  */
 export function amending(settings: CommandSettings, adds: boolean): Amend {
   return (value) => {
@@ -65,14 +65,17 @@ function changedEntry(written: SettingsMapping, { overrides, secure }: CommandSe
   };
 }
 
-/** One flag, two meanings, as in Consul: `--proxy-id` is the id to register, or that of an existing registration. */
+/**
+ * Applies `--proxy-id`, which has two meanings, as in Consul: the id to register, or the id of an existing
+ * registration.
+ */
 function registering(written: unknown, overrides: readonly Override[], proxyId: readonly Override[]): SettingsMapping {
   if (written !== undefined && !isMapping(written)) return {};
   const id = proxyId.map(({ value }) => ['id', value] as const);
   return { register: { ...written, ...keyed(overrides), ...Object.fromEntries(id) } };
 }
 
-/** A request for TLS always applies, whatever the address says; a unix socket needs none. */
+/** Applies a request for TLS, whatever the scheme of the address; a unix socket needs no TLS. */
 function secured(address: unknown): unknown {
   if (address === undefined) return DEFAULT_SECURE_ADDRESS;
   if (typeof address !== 'string' || address.startsWith('unix://')) return address;

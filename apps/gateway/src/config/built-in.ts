@@ -7,28 +7,30 @@ import { checkMeshSettings, meshFilesPlugin } from '@meshgate/mesh-files';
 /** A plugin that comes with the gateway. */
 export interface BuiltIn {
   readonly plugin: Plugin;
-  /** Checks what the plugin will read, as far as that can be invalid like a configuration. Rejects with `ConfigProblems`. */
+  /**
+   * Checks the files of the plugin, as far as they can be invalid like a configuration. Rejects with `ConfigProblems`.
+   */
   check(settings: unknown, baseDir: string): Promise<PluginCheck>;
 }
 
-/** Findings in the files of a plugin. */
+/** The result of checking a plugin's files. */
 export interface PluginCheck {
-  /** Why its listener source has no listener, where known. */
+  /** Why the plugin's listener source has no listener, when known. */
   readonly noListeners?: string;
-  /** Where the listener source that it adds will listen, as far as that can be told. */
+  /** Addresses on which the plugin's listener source will listen, as far as they are known. */
   readonly listening?: readonly ListenAddress[];
   /** Settings without effect, each with its position. */
   readonly warnings: readonly string[];
-  /** The routes that it found, if any. */
+  /** The routes in the files, if any. */
   readonly routes?: readonly Route[];
-  /** What cannot be used yet: a start waits for it, with a warning. */
+  /** Files that cannot be used yet: a start waits for them, with a warning. */
   readonly awaited?: readonly Problem[];
 }
 
 /** No findings. */
 export const NOTHING_FOUND: PluginCheck = { warnings: [] };
 
-/** `use: file`: mesh files where `mesh` is set, else route files. */
+/** `use: file` reads mesh files when `mesh` is set, else route files. */
 const FILES: BuiltIn = {
   plugin: {
     name: fileSourcePlugin.name,
@@ -40,10 +42,10 @@ const FILES: BuiltIn = {
   },
 };
 
-/** By their names in `use`. */
+/** Built-in plugins, by their names in `use`. */
 export const BUILT_IN: readonly BuiltIn[] = [
   FILES,
-  // Its data is the agent's, which need not run yet; nor need tokens and certificates exist, which others write.
+  // Nothing to check: the agent need not run yet, and other software may still have to write tokens and certificates.
   {
     plugin: consulPlugin,
     check: async (settings, baseDir) => ({
@@ -54,12 +56,12 @@ export const BUILT_IN: readonly BuiltIn[] = [
   },
 ];
 
-/** Files of `use: consul` that cannot be used at the moment. */
+/** Returns the problems of files of `use: consul` that cannot be used at the moment. */
 export function awaitedBy(settings: unknown, baseDir: string): Promise<readonly Problem[]> {
   return fileProblems(optionsOf(parseSettings(settings), resolve(baseDir)));
 }
 
-/** Whether the settings of `use: file` are about mesh files. */
+/** Whether the settings of `use: file` are for mesh files. */
 export function isMesh(settings: unknown): boolean {
   return typeof settings === 'object' && settings !== null && 'mesh' in settings;
 }

@@ -2,10 +2,10 @@ import { fileURLToPath } from 'node:url';
 import { relative, sep } from 'node:path';
 
 /**
- * Where an error was thrown, as `FILE:LINE:COLUMN`: the innermost frame of its stack in `folder`, packages installed below
- * it excepted.
+ * Returns the position at which an error was thrown, as `FILE:LINE:COLUMN`: the innermost frame of its stack in
+ * `folder`, except for packages installed below it.
  *
- * @returns `undefined` when its stack has none
+ * @returns `undefined` when the stack has no such frame
  */
 export function codePosition(thrown: unknown, folder: string): string | undefined {
   const stack = thrown instanceof Error ? thrown.stack : undefined;
@@ -18,7 +18,7 @@ export function codePosition(thrown: unknown, folder: string): string | undefine
   return undefined;
 }
 
-/** An ES module is a URL in a stack, a CommonJS one is a path. */
+/** A stack frame names an ES module by URL, a CommonJS module by path. */
 const FRAME = /^ +at (?:.*\()?((?:file:\/\/)?\/.*?):(\d+:\d+)\)?$/gm;
 
 function pathOf(location: string): string | undefined {

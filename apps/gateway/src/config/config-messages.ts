@@ -1,6 +1,6 @@
-// Wording of configuration problems: what was expected, what was found.
+// Wording of configuration problems: the expected and the found.
 
-/** Messages for a setting whose value should be `what`. A missing value is reported by {@link missingKey}. */
+/** Returns the message for a setting whose value should be `what`. {@link missingKey} reports a missing value. */
 export function expecting(what: string): { error(issue: { readonly input?: unknown }): string } {
   return { error: ({ input }) => `expected ${what}, found ${describe(input)}` };
 }
@@ -9,7 +9,7 @@ export function missingKey(key: string | number): string {
   return `expected the key ${JSON.stringify(key)}, found none`;
 }
 
-/** A wrong value, shortened. */
+/** Describes a wrong value, shortened. */
 export function describe(value: unknown): string {
   if (value === null || value === undefined) return 'nothing';
   if (Array.isArray(value)) return 'a list';

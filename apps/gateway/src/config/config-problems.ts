@@ -7,7 +7,7 @@ import { missingKey } from './config-messages.ts';
 type Issue = z.core.$ZodIssue;
 type ConfigPath = readonly (string | number)[];
 
-/** The schema's findings in `value`, worded for people: one problem per unknown key, without duplicates. */
+/** Converts the schema's findings in `value` to problems: one per unknown key, without duplicates. */
 export function schemaProblems(issues: readonly Issue[], value: unknown): readonly Problem[] {
   const found = issues.flatMap((issue) => findings(issue, [], value));
   const intended = new Set(found.flatMap(({ intended: key }) => (key === undefined ? [] : [key])));
@@ -17,7 +17,7 @@ export function schemaProblems(issues: readonly Issue[], value: unknown): readon
 
 interface KeyProblem {
   readonly problem: Problem;
-  /** The key that a misspelled one stands for is not reported as missing. */
+  /** The key that a misspelled one stands for, which is not also reported as missing. */
   readonly intended?: string;
 }
 
@@ -30,14 +30,14 @@ function findings(issue: Issue, above: ConfigPath, value: unknown): readonly Key
   return [{ problem: { message: lacks ? missingKey(lastOf(path)) : issue.message, path } }];
 }
 
-/** Among several permitted forms, the intended one is that whose only problems are inside. */
+/** Among several permitted forms, the intended one is the form whose only problems are nested. */
 function understands(issues: readonly Issue[]): boolean {
   return issues.every(({ code, path }) => path.length > 0 || code === 'unrecognized_keys');
 }
 
 function unknownKey(key: string, path: ConfigPath): KeyProblem {
   const known = knownKeys(path);
-  // Half the letters may differ; further off it is another word, not a typing error.
+  // At most half the letters may differ: beyond that it is another word, not a typing error.
   const nearest = closestMatch(key, [...known], { maxDistance: Math.max(1, Math.floor(key.length / 2)) });
   const hint =
     nearest === undefined ? `known keys are ${known.join(', ')}` : `did you mean ${JSON.stringify(nearest)}?`;
@@ -45,14 +45,14 @@ function unknownKey(key: string, path: ConfigPath): KeyProblem {
   return nearest === undefined ? { problem } : { problem, intended: pathKey([...path, nearest]) };
 }
 
-/** The part of a JSON Schema needed to find the keys of a mapping. */
+/** The part of JSON Schema that is needed to find the keys of a mapping. */
 interface SchemaNode {
   readonly properties?: Readonly<Record<string, SchemaNode>>;
   readonly items?: SchemaNode;
   readonly anyOf?: readonly SchemaNode[];
 }
 
-/** Built once, and only when there is a problem: it takes longer than all the rest. */
+/** Built once, and only for a problem: it takes longer than all other steps together. */
 function topOfSchema(): SchemaNode {
   schemaOfConfig ??= z.toJSONSchema(configSchema, { io: 'input' }) as SchemaNode;
   return schemaOfConfig;

@@ -17,30 +17,30 @@ import { DURATION_FORM, MAX_TIMER_MS, parseDuration, parseRate, RATE_FORM } from
 import * as z from 'zod';
 import { expecting, missingKey } from './config-messages.ts';
 
-/** A validated configuration file: every setting present, every duration in milliseconds. */
+/** A validated configuration, with all defaults filled in, and durations in milliseconds. */
 export interface GatewayConfig {
   /** May be empty when a plugin provides listeners. */
   readonly listeners: readonly ListenerSettings[];
-  /** Plugins that add route sources; order is precedence. */
+  /** Plugins that add route sources, in order of precedence. */
   readonly sources: readonly PluginUse[];
-  /** Plugins that add anything else. */
+  /** Plugins that add other parts. */
   readonly plugins: readonly PluginUse[];
-  /** Where the admin API listens; none when empty. */
+  /** Addresses of the admin API; none when empty. */
   readonly admin: readonly AdminSettings[];
   readonly limits: LimitSettings;
   readonly drain: DrainOptions;
-  /** Towards clients, and towards backends whose route has none of its own. */
+  /** TCP keepalive of connections from clients, and to backends whose route has no keepalive of its own. */
   readonly keepAlive: KeepAlive;
   /** Labels of the preferred backends, the most important first. */
   readonly prefer?: Readonly<Record<string, string>>;
   /**
-   * Folder for the last good routes; absent when they are not stored. Relative to the folder of the file until it is
+   * Folder for the last good routes; absent when they are not stored. Relative to the folder of the file, until it is
    * resolved.
    */
   readonly stateDir?: string;
   readonly log: LogSettings;
   readonly transport: TransportSettings;
-  /** Processes that carry connections; `auto`: as many as processors are available. */
+  /** Number of processes that carry connections; `auto` for one per available processor. */
   readonly workers: number | 'auto';
 }
 
@@ -48,35 +48,36 @@ export interface GatewayConfig {
 export interface AdminSettings {
   readonly endpoint: Endpoint;
   /**
-   * File with the token that requests which change something must present. Absent: loopback and unix sockets need none,
-   * and other addresses allow no change. Relative to the folder of the configuration file until it is resolved.
+   * File with the token that every changing request must present. When absent, loopback addresses and unix sockets need
+   * no token, and other addresses allow no change. Relative to the folder of the configuration file, until it is
+   * resolved.
    */
   readonly tokenFile?: string;
 }
 
-/** An address to accept on, and the filters before the sniffer there. */
+/** A listen address, with its filters and other parts. */
 export interface ListenerSettings extends ListenAddress {
-  /** Filters, in the order in which they run, each with its settings. */
+  /** Filters, in the order in which they run. */
   readonly filters?: readonly PartUse[];
-  /** Resolvers and layers for its connections only. */
+  /** Resolvers and layers for connections of this listener only. */
   readonly use?: readonly PartUse[];
-  /** Peers whose PROXY protocol headers are trusted; then every connection must have one. */
+  /** Peers whose PROXY protocol headers are trusted. When set, every connection must have a header. */
   readonly proxyProtocol?: { readonly from: readonly string[] };
 }
 
-/** Which transport, and its options. */
+/** The transport and its options. */
 interface TransportSettings {
   /** `auto`, or the name of a transport. */
   readonly use: string;
-  /** Of `epoll`. */
+  /** Option of `epoll`. */
   readonly splice: SpliceMode;
 }
 
-/** One plugin and its settings. */
+/** The use of a plugin, with its settings. */
 export interface PluginUse {
   /** Name of a built-in plugin, path that begins with `.` or `/`, or name of a package. */
   readonly use: string;
-  /** The other keys of the entry, which the plugin parses. */
+  /** Other keys of the entry, which the plugin parses. */
   readonly settings: Readonly<Record<string, unknown>>;
 }
 
@@ -89,22 +90,21 @@ export interface LimitSettings extends Omit<Limits, 'connections' | 'pendingHell
 /** Log settings. */
 export interface LogSettings {
   readonly level: LogLevel;
-  /** One line for each closed connection. */
+  /** Log lines of closed connections; false for none. */
   readonly access: AccessLogSettings | false;
   /**
-   * Clients, such as load balancers that check the port, whose connections without a backend are logged at level
-   * `debug`.
+   * Clients, such as port checks of load balancers, whose connections without a backend are logged at level `debug`.
    */
   readonly quiet: readonly string[];
-  /** `auto`: for people on a terminal, JSON elsewhere. */
+  /** `auto`: `pretty` on a terminal, else `json`. */
   readonly format: 'auto' | 'json' | 'pretty';
 }
 
 /** Additional lines of the access log. */
 export interface AccessLogSettings {
-  /** One for each connection that has reached its backend. */
+  /** One line for each connection that has reached its backend. */
   readonly connected: boolean;
-  /** One for each refused client, without limit; else one a minute per client and reason. */
+  /** One line for each rejected client. When false, at most one per minute, client and reason. */
   readonly repeated: boolean;
 }
 
@@ -142,11 +142,11 @@ const MAX_PATH_CHARS = 4096;
 const MAX_CONNECTIONS = 10_000_000;
 /** Above the processor count of any machine. */
 const MAX_WORKERS = 1024;
-/** No TLS library writes a shorter ClientHello. */
+/** No TLS library sends a shorter ClientHello. */
 const MIN_HELLO_BYTES = 64;
 /** The length of a handshake message has 24 bits (RFC 8446, section 4): no ClientHello is longer. */
 const MAX_HELLO_BYTES = 16 * 1024 * 1024;
-/** Kernels take keepalive times in whole seconds. */
+/** Kernels accept keepalive times in whole seconds. */
 const MIN_KEEP_ALIVE_MS = 1_000;
 /** `MAX_TCP_KEEPCNT` of Linux. */
 const MAX_PROBES = 127;
@@ -228,7 +228,7 @@ const listeners = list(listener).superRefine((all, context) => {
   }
 });
 
-/** An entry with a mistake of its own is kept as in the file, and conflicts with nothing. */
+/** Whether two entries conflict. An invalid entry conflicts with nothing. */
 function clash(one: Partial<Endpoint> | undefined, other: Partial<Endpoint> | undefined): boolean {
   return isEndpoint(one) && isEndpoint(other) && overlap(one, other);
 }
@@ -237,7 +237,7 @@ function isEndpoint(value: Partial<Endpoint> | undefined): value is Endpoint {
   return value?.host !== undefined && value.port !== undefined;
 }
 
-/** @param rival from above in the file */
+/** @param rival the earlier entry in the file */
 function clashOf(endpoint: Endpoint, { name: rival, endpoint: earlier }: ListenAddress): string {
   const [own, other] = [formatEndpoint(endpoint), formatEndpoint(earlier)];
   const what = own === other ? own : `${other}, which conflicts with ${own}`;
@@ -415,8 +415,8 @@ const workers = z
   .describe('worker processes');
 
 /**
- * Settings that are checked together with what plugins add. Each is parsed by itself, so that its problems are reported
- * even when the rest is invalid.
+ * Settings that are checked together with the parts of plugins. Each is parsed separately, so that its problems are
+ * reported even when other settings are invalid.
  */
 export const SETTINGS_BESIDE_PLUGINS: {
   readonly [Key in 'listeners' | 'sources' | 'admin' | 'transport' | 'workers']: z.ZodType<GatewayConfig[Key]>;
@@ -429,8 +429,8 @@ export const SETTINGS_BESIDE_PLUGINS: {
 };
 
 /**
- * The schema of a configuration file; it produces a {@link GatewayConfig}. The published JSON Schema is generated from
- * it.
+ * The schema of a configuration file, which produces a {@link GatewayConfig}. The published JSON Schema is generated
+ * from it.
  */
 export const configSchema: z.ZodType<GatewayConfig> = mapping({
   $schema: z.string(expecting('a string')).optional().describe('for editors'),
@@ -483,7 +483,7 @@ function integer(min: number, max: number): z.ZodInt {
   return z.int(wrong).min(min, wrong).max(max, wrong);
 }
 
-/** @param minMs 0 where "at once" is valid */
+/** @param minMs 0 when the action may be immediate */
 function duration(minMs: number, defaultMs: number): z.ZodPrefault<z.ZodType<number, string>> {
   return durationFrom(minMs, `${DURATION_FORM}, from ${minMs}ms to ${MAX_TIMER_MS}ms`).prefault(`${defaultMs}ms`);
 }
@@ -498,7 +498,7 @@ function durationFrom(minMs: number, form: string): z.ZodType<number, string> {
     .transform((value) => parseDuration(value) ?? 0);
 }
 
-/** A time that can be unlimited: `off` is `Infinity`. */
+/** A time that may be unlimited: `off` becomes `Infinity`. */
 function durationOrOff(): z.ZodType<number, string> {
   const form = `${DURATION_FORM}, from 1ms to ${MAX_TIMER_MS}ms, or off`;
   return z.union([z.literal('off').transform(() => Infinity), durationFrom(1, form)], expecting(form));

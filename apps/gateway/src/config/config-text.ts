@@ -6,14 +6,13 @@ import { ConfigProblems } from '@meshgate/core';
 import { errorOf } from '@meshgate/core/parts';
 
 /**
- * Reads a configuration file: a regular file, `/dev/null`, or a pipe (`/dev/stdin`, `<(…)` of a shell) that has a
- * writer.
+ * Reads a configuration file: a regular file, `/dev/null`, or a pipe with a writer (`/dev/stdin`, `<(…)` of a shell).
  *
  * @throws ConfigProblems when it cannot be read, is too large, or is a pipe without a writer
  */
 export async function readConfigText(file: string): Promise<string> {
   try {
-    // Opened without waiting for a writer (open(2)); no effect on a regular file.
+    // Opens a pipe without waiting for its writer (open(2)); no effect on a regular file.
     const handle = await open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     try {
       return new TextDecoder('utf-8', { fatal: true }).decode(await readToEnd(handle));
@@ -45,7 +44,7 @@ async function readToEnd(handle: FileHandle): Promise<Buffer> {
   throw new Error(`expected at most ${MAX_BYTES} bytes, found more`);
 }
 
-/** `undefined`: no data yet, but there is a writer. */
+/** Returns `undefined` while a writer has not written data yet. */
 async function readSome(handle: FileHandle): Promise<Buffer | undefined> {
   try {
     const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(PART_BYTES), 0, PART_BYTES, null);
@@ -57,6 +56,6 @@ async function readSome(handle: FileHandle): Promise<Buffer | undefined> {
 }
 
 const PART_BYTES = 64 * 1024;
-/** Long enough to render a template into a pipe. */
+/** Long enough for a writer to render a template. */
 const PIPE_PATIENCE_MS = 5_000;
 const LOOK_EVERY_MS = 20;

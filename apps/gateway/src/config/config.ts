@@ -7,24 +7,27 @@ import { schemaProblems } from './config-problems.ts';
 import { configSchema, SETTINGS_BESIDE_PLUGINS } from './config-schema.ts';
 import type { GatewayConfig, PluginUse } from './config-schema.ts';
 
-/** A checked configuration file. */
+/** The result of checking a configuration file. */
 export interface ConfigDraft {
   /** Absent when there are problems. */
   readonly config?: GatewayConfig;
-  /** Some settings, as far as each is valid by itself. */
+  /** The settings that are valid, each checked separately. */
   readonly understood: UnderstoodSettings;
-  /** All problems. */
+  /** All problems of the file. */
   readonly problems: readonly Problem[];
-  /** Plugins with a valid entry, even if others are invalid: their own problems are reported as well. */
+  /**
+   * Uses of plugins with a valid entry, even when other entries are invalid: problems of these plugins are reported as
+   * well.
+   */
   readonly uses: readonly PlacedUse[];
-  /** Adds the position in the file to a problem that has none yet. */
+  /** Adds the position in the file to a problem without one. */
   placed(problem: Problem): Problem;
 }
 
-/** Settings that are checked together with what plugins add. */
+/** Settings that are checked together with the parts of plugins. */
 export type UnderstoodSettings = Partial<Pick<GatewayConfig, keyof typeof SETTINGS_BESIDE_PLUGINS>>;
 
-/** Where a configuration names a plugin. */
+/** The use of a plugin, with its position in the configuration. */
 export interface PlacedUse extends PluginUse {
   readonly list: 'sources' | 'plugins';
   readonly path: readonly (string | number)[];
@@ -43,7 +46,7 @@ export function parseConfig(content: string, file: string): GatewayConfig {
 }
 
 /**
- * {@link parseConfig} for callers that add problems of their own. Never throws.
+ * Like {@link parseConfig}, for callers that add problems of their own. Never throws.
  *
  * @param amend amends the file's contents before they are parsed
  */
@@ -64,7 +67,7 @@ export function draftConfig(content: string, file: string, amend: Amend = asWrit
   return { ...config, understood: understoodOf(value), problems, uses, placed };
 }
 
-/** For a file that was not parsed. A problem that has a position keeps it. */
+/** Places problems of a file that was not parsed at its top. A problem with a position keeps it. */
 function atTop(file: string): (problem: Problem) => Problem {
   return (problem) => ({ ...problem, at: problem.at ?? { file, line: 1, column: 1 } });
 }
@@ -78,7 +81,7 @@ function understoodOf(value: unknown): UnderstoodSettings {
   return Object.fromEntries(understood);
 }
 
-/** Sorted by position, without duplicates: two sources may read one file. */
+/** Sorts problems by position and drops duplicates, since two sources may read the same file. */
 export function inOrder(all: readonly Problem[]): readonly Problem[] {
   const problems = [...new Map(all.map((problem) => [formatProblem(problem), problem])).values()];
   const files = [...new Set(problems.map(({ at }) => at?.file))];

@@ -23,25 +23,25 @@ import type { ChosenTransport } from '../run/transport-choice.ts';
 import { workerCount } from '../workers/shares.ts';
 import { unsharedBy } from '../workers/unshared.ts';
 
-/** A valid configuration with everything that it names. */
+/** A valid configuration, with everything that it names. */
 export interface LoadedConfig {
-  /** As given; absent without a file. */
+  /** File name, as given; absent without a file. */
   readonly file: string | undefined;
-  /** Of a sidecar: the service id of the proxy, as far as its command line has it. Absent for a gateway. */
+  /** Sidecars only: service id of the proxy, as far as the command line names it. Absent for a gateway. */
   readonly proxyId?: string;
-  /** Its contents; `''` without a file. */
+  /** Contents of the file; `''` without a file. */
   readonly text: string;
-  /** Paths in it are absolute. */
+  /** The configuration, with absolute paths. */
   readonly config: GatewayConfig;
   readonly parts: InstalledParts;
-  /** What each plugin added; `parts` has all of it. */
+  /** The parts that each plugin added; `parts` has all of them. */
   readonly uses: readonly InstalledUse[];
   readonly transport: ChosenTransport;
-  /** Warnings about the files that its plugins will read, each with its position. */
+  /** Warnings about the files of plugins, with their positions. */
   readonly warnings: readonly string[];
-  /** Where its sources will listen beside `listeners`, as far as that can be told. */
+  /** Addresses on which sources will listen, besides `listeners`, as far as they are known. */
   readonly listening: readonly PlacedListener[];
-  /** Files that its sources need and cannot use yet, each with its position in the configuration: a start waits for them. */
+  /** Files that sources need and cannot use yet, with their positions in the configuration: a start waits for them. */
   readonly awaited: readonly Problem[];
 }
 
@@ -49,8 +49,8 @@ export interface LoadedConfig {
  * Reads a configuration file, amends it, loads and installs its plugins, and checks the files that it names. Starts
  * nothing.
  *
- * @param file `undefined`: none, and the configuration comes from `amend` alone
- * @param earlier the one in use: unchanged plugins and the transport are kept
+ * @param file `undefined` when `amend` alone makes the configuration
+ * @param earlier the configuration in use, whose unchanged plugins and transport are kept
  * @throws ConfigProblems with every problem in all of these files
  */
 export async function loadConfig(
@@ -74,7 +74,7 @@ export async function loadConfig(
   const wrong = [...problems, ...together.map(placed)];
   if (config === undefined || transport === undefined || wrong.length > 0) throw new ConfigProblems(inOrder(wrong));
   const { parts, uses } = installed;
-  // The listeners of a source are not known yet.
+  // Listeners of a source are not known yet.
   const ofListeners =
     parts.listenerSources.length > 0 ? [] : unknownListenerWarnings(installed.routes, config.listeners);
   const { listening } = installed;
@@ -95,10 +95,10 @@ export async function loadConfig(
 }
 
 /**
- * The first address of the admin API in a configuration, as far as it can be told before a start. Never rejects, whatever else is wrong
- * in the file.
+ * Returns the first address of the admin API in a configuration, as far as it is known before a start. Never rejects,
+ * even when the file is invalid.
  *
- * @param file `undefined`: none. A pipe is left to whoever reads the rest of it
+ * @param file `undefined` without a file. A pipe is not read, since it has its contents only once
  */
 export async function configuredAdmin(file: string | undefined, amend: Amend): Promise<Endpoint | undefined> {
   const isFile = file !== undefined && (await stat(file).catch(() => undefined))?.isFile() === true;
@@ -113,7 +113,7 @@ function useProblems({ listeners = [] }: UnderstoodSettings, { routes, parts }: 
   return [...routeUseProblems(routes, offered), ...listenerUseProblems(listeners, offered)];
 }
 
-/** The plugin environment of this process once it runs. */
+/** Returns the role of this process once it runs, for plugins. */
 function roleOf({ workers = 1 }: UnderstoodSettings): ProcessRole {
   return workerCount(workers) > 1 ? 'primary' : 'single';
 }
@@ -122,7 +122,7 @@ function roleOf({ workers = 1 }: UnderstoodSettings): ProcessRole {
 const NO_FILE = 'command line';
 
 /**
- * {@link loadConfig}, plus the problems that a start would report.
+ * Like {@link loadConfig}, with the problems that a start would report.
  *
  * @throws ConfigProblems with all current and expected problems
  */
@@ -131,9 +131,9 @@ export async function checkConfig(file: string | undefined, amend: Amend = asWri
 }
 
 /**
- * The loaded configuration with the warnings of a start.
+ * Returns the loaded configuration with the warnings of a start.
  *
- * @throws ConfigProblems with everything that would fail or delay a start
+ * @throws ConfigProblems with every problem that would fail or delay a start
  */
 export async function withoutStartProblems<Loaded extends LoadedConfig>(loaded: Loaded, amend: Amend): Promise<Loaded> {
   const { file, text, config, listening, awaited } = loaded;
@@ -145,7 +145,7 @@ export async function withoutStartProblems<Loaded extends LoadedConfig>(loaded: 
 }
 
 interface TransportFound {
-  /** Absent when there is a problem, or may be one. */
+  /** Absent when there is, or may be, a problem. */
   readonly transport?: ChosenTransport;
   readonly problems: readonly Problem[];
 }
@@ -161,11 +161,11 @@ async function transportOf(
     return { transport: earlier.transport, problems: unsharedBy(settings) };
   const choice = await chooseTransport(use, parts.transports, builtInTransports(splice));
   if (choice.kind === 'chosen') return { transport: choice, problems: unsharedBy(settings) };
-  // The plugin that could not be installed may be the one that adds it.
+  // A plugin that could not be installed may be the one that adds the transport.
   return { problems: complete ? [{ message: choice.reason, path: ['transport'] }] : [] };
 }
 
-/** What is missing, unless a plugin that could not be installed might have added it, or it exists but is invalid. */
+/** Reports missing parts, unless a plugin that could not be installed may add them, or they exist but are invalid. */
 function lacksOf(
   { listeners, sources }: UnderstoodSettings,
   { parts, complete, noListeners }: Installed,

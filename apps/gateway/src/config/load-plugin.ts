@@ -14,13 +14,13 @@ import { settledWithin } from './settled-within.ts';
  * Imports a third-party plugin: by its path when `use` begins with `.` or `/`, else as a package.
  *
  * @param baseDir folder from which paths and packages are resolved
- * @throws Error that names the file or the package and says why it cannot be used
+ * @throws Error naming the file or the package, with the reason why it cannot be used
  */
 export async function loadPlugin(use: string, baseDir: string): Promise<Plugin> {
   const isPath = isPathOf(use);
   const shown = isPath ? resolve(baseDir, use) : use;
   try {
-    // Importing a pipe or a device would wait for its end.
+    // Importing a pipe or a device would block until its end.
     if (isPath && !(await stat(shown)).isFile()) throw new Error('expected a file');
     const url = isPath ? pathToFileURL(shown).href : packageUrl(use, baseDir);
     const module = await settledWithin<unknown>(
@@ -37,7 +37,7 @@ export async function loadPlugin(use: string, baseDir: string): Promise<Plugin> 
   }
 }
 
-/** Where the code of a plugin is; that of the configuration when it cannot be found. */
+/** Returns the folder of a plugin's code; that of the configuration when it cannot be found. */
 export function pluginFolder(use: string, baseDir: string): string {
   if (isPathOf(use)) return dirname(resolve(baseDir, use));
   try {
@@ -51,7 +51,7 @@ function isPathOf(use: string): boolean {
   return use.startsWith('.') || isAbsolute(use);
 }
 
-/** What Node does not say of a module that it cannot load. */
+/** Adds advice to Node's error for a module that cannot be loaded. */
 function adviceOn(reason: unknown, shown: string): string {
   const { code, message = '' } = Object(reason) as { readonly code?: unknown; readonly message?: string };
   if (reason instanceof SyntaxError) return `; "node --check ${shown}" prints the line`;
@@ -65,7 +65,9 @@ function adviceOn(reason: unknown, shown: string): string {
 /** Longer than any module takes to load, short enough for an operator to wait. */
 const LOAD_PATIENCE_MS = 10_000;
 
-/** Resolved from the configuration's folder; a package that only the gateway can see is imported directly. */
+/**
+ * Resolves a package from the configuration's folder. A package that only the gateway can resolve is imported directly.
+ */
 function packageUrl(use: string, baseDir: string): string {
   try {
     return resolveImport(use, pathToFileURL(join(baseDir, 'meshgate.yaml')).href);
@@ -84,7 +86,7 @@ function hint(use: string): string {
 
 function pluginOf(module: unknown): Plugin {
   const exported: unknown = Reflect.get(Object(module), 'default');
-  // A default export that was compiled to CommonJS, as TypeScript and Babel do it, is a property of what the module exports.
+  // TypeScript and Babel compile a default export to a property of the CommonJS module's exports.
   const plugin: unknown = isPlugin(exported) ? exported : Reflect.get(Object(exported), 'default');
   if (isPlugin(plugin)) return ofOurVersion(plugin);
   const found = exported === undefined ? exportsOf(module) : describeExport(plugin ?? exported);

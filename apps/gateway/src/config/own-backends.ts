@@ -15,7 +15,10 @@ export interface ReachedListener {
   readonly advertised?: readonly Endpoint[];
 }
 
-/** `sources`, with an added warning for every route that has one of `listeners` as a backend: it is not dialled. Pure. */
+/**
+ * Returns `sources`, with a warning for every route that has one of `listeners` as a backend, which is not dialled.
+ * Pure.
+ */
 export function withOwnBackends(
   sources: readonly SourceStatus[],
   { indexes }: Pick<RouteTable, 'indexes'>,
@@ -28,12 +31,12 @@ export function withOwnBackends(
   });
 }
 
-/** The same for routes that were read before a start, each with its position, if it has one. */
+/** Returns the same warnings for routes that were read before a start, with their positions, if any. */
 export function ownBackendWarnings(routes: readonly Route[], listeners: readonly ReachedListener[]): readonly string[] {
   return routes.flatMap((route) => warningsOf(route, listeners).map((warning) => `${positionOf(route)}${warning}`));
 }
 
-/** Cached per table, since the result is requested every few seconds, and a table may have 50,000 routes. */
+/** Caches the result per table, since it is requested every few seconds, and a table may have 50,000 routes. */
 const known = new WeakMap<RouteIndex, { readonly of: string; readonly warnings: readonly string[] }>();
 
 function warningsIn(index: RouteIndex, listeners: readonly ReachedListener[]): readonly string[] {
@@ -46,7 +49,7 @@ function warningsIn(index: RouteIndex, listeners: readonly ReachedListener[]): r
   return warnings;
 }
 
-// More do not help: a copied address is usually in one file.
+// More are not useful: a copied address is usually in one file.
 const SHOWN = 5;
 
 function warningsOf({ name, backends }: Route, listeners: readonly ReachedListener[]): readonly string[] {

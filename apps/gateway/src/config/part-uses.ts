@@ -9,17 +9,17 @@ import { problemsOf } from './plugin-problems.ts';
 /** The filter for PostgreSQL clients. It also changes the connection to backends. */
 export const POSTGRES_FILTER: string = postgres().name;
 
-/** Parts that listeners may name without a plugin; those with a key of their own are not included. */
+/** Parts that listeners can name without a plugin, except for those with their own key. */
 const BUILT_IN: OfferedParts = new Map([[POSTGRES_FILTER, { kind: 'filter', make: withoutSettings(postgres()) }]]);
 
-/** Built-in parts and those of plugins. */
+/** Returns the built-in parts and those of plugins. */
 export function offeredParts({ offered }: { readonly offered: OfferedParts }): OfferedParts {
   return offered.size === 0 ? BUILT_IN : new Map([...BUILT_IN, ...offered]);
 }
 
 type PartKind = OfferedPart['kind'];
 
-/** Where a part is named, and which kinds are valid there. */
+/** The place where a part is named, and the kinds that are valid there. */
 interface UsePosition {
   readonly kinds: readonly PartKind[];
   /** Position of the entry: a path in the configuration, or a position in another file. */
@@ -28,7 +28,7 @@ interface UsePosition {
 
 const ON_ROUTE: readonly PartKind[] = ['layer', 'resolver'];
 
-/** The problems of the parts that `routes` use, at their positions. Creates each of them once. */
+/** Returns the problems of the parts that `routes` use, with their positions. Creates each part once. */
 export function routeUseProblems(routes: readonly Route[], offered: OfferedParts): readonly Problem[] {
   return routes.flatMap(({ use = [], balance }) => [
     ...use.flatMap((one) => problemsWith(one, { kinds: ON_ROUTE, where: positionOf(one) }, offered)),
@@ -42,7 +42,7 @@ function positionOf({ at }: PartUse): UsePosition['where'] {
   return at === undefined ? { path: [] } : { path: [], at };
 }
 
-/** The problems of the parts that `listeners` use. Creates each of them once. */
+/** Returns the problems of the parts that `listeners` use. Creates each part once. */
 export function listenerUseProblems(listeners: readonly ListenerSettings[], offered: OfferedParts): readonly Problem[] {
   return listeners.flatMap(({ filters = [], use = [] }, listener) => [
     ...filters.flatMap((one, index) => {
@@ -71,7 +71,7 @@ function problemsWith(
   } catch (reason) {
     const problems = problemsOf(reason, `the ${part.kind} ${JSON.stringify(name)} rejects its settings`);
     return problems.map(({ message, path }) => {
-      // In another file the position is that of the whole entry, so the key must be named.
+      // In another file, the position is that of the whole entry, so the message names the key.
       if (where.at === undefined) return { message, path: [...where.path, ...path] };
       return { ...where, message: path.length === 0 ? message : `${path.join('.')}: ${message}` };
     });

@@ -1,7 +1,7 @@
 import type { PluginParts } from '@meshgate/core/parts';
 import type { PluginServices } from './plugin-services.ts';
 
-/** What plugins added and what they received. */
+/** The parts that plugins added, and the services that they received. */
 export interface InstalledParts extends PluginParts {
   readonly lent: PluginServices;
 }

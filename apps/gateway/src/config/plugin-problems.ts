@@ -2,10 +2,11 @@ import { ConfigProblems } from '@meshgate/core';
 import type { Problem } from '@meshgate/core';
 
 /**
- * What a plugin threw, as problems: our own, those of a schema library (`issues` of Standard Schema), or anything else.
+ * Converts an error of a plugin to problems: our own, those of a schema library (`issues` of Standard Schema), or any
+ * other error.
  *
- * @param what prefix for the message of anything else
- * @param at where that was thrown, if it is known
+ * @param what prefix for the message of any other error
+ * @param at position at which it was thrown, if known
  */
 export function problemsOf(reason: unknown, what: string, at?: string): readonly Problem[] {
   if (reason instanceof ConfigProblems) return reason.problems;

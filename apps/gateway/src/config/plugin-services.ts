@@ -15,7 +15,7 @@ import type { Registry } from 'prom-client';
 import type { Logger } from '../log/logger.ts';
 import { SharedGauge } from './shared-gauge.ts';
 
-/** What becomes available once a gateway is composed. */
+/** The parts that exist once a gateway is composed. */
 export interface LentBy {
   readonly logger: Logger;
   readonly registry: Registry;
@@ -24,7 +24,7 @@ export interface LentBy {
 
 /** The environment in which plugins are installed. */
 export interface PluginContext {
-  /** Absolute folder of the configuration file. */
+  /** Absolute path of the folder with the configuration file. */
   readonly baseDir: string;
   readonly process: ProcessRole;
 }
@@ -42,7 +42,7 @@ export interface PluginLease {
  */
 export class PluginServices {
   readonly #context: PluginContext;
-  /** With the current warning of each. */
+  /** Current services, with the current warning of each. */
   readonly #leases = new Map<PluginLease, string | undefined>();
   readonly #permanent = new Set<PluginLease>();
   readonly #metrics = new Map<string, LentMetric>();
@@ -53,14 +53,14 @@ export class PluginServices {
     this.#context = context;
   }
 
-  /** Current warnings of plugins, for people. */
+  /** Current warnings of plugins, as messages. */
   get warnings(): readonly string[] {
     return Array.from(this.#leases).flatMap(([{ plugin }, warning]) =>
       warning === undefined ? [] : [`plugin ${plugin}: ${warning}`],
     );
   }
 
-  /** @returns the services for another use of `plugin` */
+  /** Creates the services for another use of `plugin`. */
   lend(plugin: string): PluginLease {
     const lease: PluginLease = {
       plugin,
@@ -76,7 +76,7 @@ export class PluginServices {
     return lease;
   }
 
-  /** Services for a part of the gateway itself under the name of `plugin`: they are never revoked. */
+  /** Creates services for a part of the gateway itself under the name of `plugin`; they are never revoked. */
   own(plugin: string): HostServices {
     const lease = this.lend(plugin);
     this.#permanent.add(lease);
@@ -84,8 +84,8 @@ export class PluginServices {
   }
 
   /**
-   * Revokes the services of all other uses, which are gone or were never installed: their warnings and metrics are
-   * removed. Counters that they shared with others remain.
+   * Revokes the services of all other uses, which were removed or never installed, and removes their warnings and
+   * metrics. Counters that they shared with others remain.
    */
   keepOnly(leases: ReadonlySet<PluginLease>): void {
     for (const lease of this.#leases.keys()) {
@@ -102,7 +102,7 @@ export class PluginServices {
     }
   }
 
-  /** The gateway is composed: plugins use its real log, registry and table from now on. */
+  /** Connects plugins to the log, registry and table of the composed gateway. */
   connect(lentBy: LentBy): void {
     this.#lentBy = lentBy;
     for (const { metric } of this.#metrics.values()) lentBy.registry.registerMetric(metric);
@@ -192,19 +192,19 @@ export class PluginServices {
 interface LentMetric<Kind extends Counter | Gauge = Counter | Gauge> {
   readonly metric: Kind;
   readonly labels: readonly string[];
-  /** Of a gauge. */
+  /** Present for a gauge. */
   readonly series: SharedGauge<PluginLease> | undefined;
   readonly users: Set<PluginLease>;
 }
 
-/** `null` is what JavaScript authors write for nothing. */
+/** Accepts `null`, which JavaScript authors write for no value. */
 function warningOf(warning: unknown): string | undefined {
   if (warning === undefined || warning === null) return undefined;
   if (typeof warning === 'string' && warning.trim() !== '') return warning;
   throw new TypeError(`reportWarning: expected a sentence or undefined, found ${format('%j', warning)}`);
 }
 
-/** Facts as fields of a line: an error with its stack, and none that hides what the log itself says. Never throws. */
+/** Converts facts to log fields: an error with its stack, and no field that hides the log's own. Never throws. */
 function logFields(facts: unknown): LogFields {
   if (typeof facts !== 'object' || facts === null) return facts === undefined ? {} : { facts };
   const fields: Record<string, unknown> = {};
@@ -243,10 +243,10 @@ function isOf<Kind extends Counter | Gauge>(lent: LentMetric, Kind: MetricKind<K
   return lent.metric instanceof Kind;
 }
 
-/** More than any plugin logs before the start; a check never reads them. */
+/** More than a plugin logs before the start; a check discards them. */
 const MAX_WAITING_LINES = 100;
 
-/** The prefix separates plugins from each other and from the gateway. */
+/** Adds a prefix that separates plugins from each other and from the gateway. */
 function metricName(plugin: string, name: unknown, isCounter: boolean): string {
   if (typeof name !== 'string' || !/^[a-z][a-z\d_]*$/.test(name) || name.endsWith('_total') !== isCounter) {
     const form = `a name in lower case with ${isCounter ? '_total' : 'no _total'} at its end`;

@@ -18,31 +18,30 @@ import { onStray } from '../run/stray-error.ts';
 /** The installed plugins of a configuration. */
 export interface Installed {
   readonly parts: InstalledParts;
-  /** Every problem; paths from the top of the configuration, positions only in other files. */
+  /** Every problem, with paths from the root of the configuration; positions only for other files. */
   readonly problems: readonly Problem[];
   /**
-   * Every plugin is installed, whatever the problems of the files it will read: no part is missing that one of them
-   * might have added.
+   * Whether every plugin is installed, whatever the problems of its files: no part that a plugin may add is missing.
    */
   readonly complete: boolean;
-  /** Why a listener source is known to have no listener, by source. */
+  /** Why a listener source has no listener, by source, when known. */
   readonly noListeners: readonly string[];
-  /** Where listener sources will listen, as far as that can be told. */
+  /** Addresses on which listener sources will listen, as far as they are known. */
   readonly listening: readonly PlacedListener[];
-  /** Settings without effect in the files that they will read, each with its position. */
+  /** Settings without effect in the files of plugins, with their positions. */
   readonly warnings: readonly string[];
-  /** What the plugins need before they can run; paths from the top of the configuration. */
+  /** Files that plugins wait for once they run; paths from the root of the configuration. */
   readonly awaited: readonly Problem[];
-  /** The routes of route files, as they are now. */
+  /** Current routes of the route files. */
   readonly routes: readonly Route[];
-  /** What each use added, to be reused by a later installation. */
+  /** The parts that each use added, for a later installation that reuses them. */
   readonly uses: readonly InstalledUse[];
 }
 
-/** An address to listen on that is in no list of the configuration. */
+/** A listen address that is not in the configuration's own list. */
 export interface PlacedListener {
   readonly at: ListenAddress;
-  /** From the top of the configuration: the source. */
+  /** Path of the source, from the root of the configuration. */
   readonly path: Problem['path'];
 }
 
@@ -50,7 +49,7 @@ export interface PlacedListener {
 export interface InstalledUse {
   readonly use: PlacedUse;
   readonly parts: PluginParts;
-  /** Its services; absent when it could not be loaded. */
+  /** Services of the plugin; absent when it could not be loaded. */
   readonly lease?: PluginLease | undefined;
 }
 
@@ -61,10 +60,10 @@ export interface Earlier {
 }
 
 /**
- * Loads and installs `uses`, one after the other, and checks what they will read. Starts nothing. Never rejects: a
- * failure of a plugin is a problem of the configuration that names it.
+ * Loads and installs `uses`, one after the other, and checks their files. Starts nothing. Never rejects: a plugin's
+ * failure becomes a problem of the configuration that names it.
  *
- * @param earlier its unchanged uses are kept, with their parts
+ * @param earlier an earlier installation, whose unchanged uses are kept with their parts
  */
 export async function installPlugins(
   uses: readonly PlacedUse[],
@@ -90,7 +89,7 @@ export async function installPlugins(
     }
     const outcome = await install(use, work);
     installedUses.push({ use, parts: work.collector.since(before), lease: outcome.lease });
-    // Not all at once: a file may have more problems than fit on the stack as arguments.
+    // Pushed one by one: a file may have more problems than a call can have arguments.
     for (const problem of outcome.problems) problems.push(problem);
     checks.push(outcome.checked);
     listening.push(...(outcome.checked.listening ?? []).map((at) => ({ at, path: use.path })));
@@ -110,14 +109,14 @@ export async function installPlugins(
   };
 }
 
-/** The parts of all `uses`, in their order. */
+/** Combines the parts of all `uses`, in order. */
 export function partsOf(uses: readonly InstalledUse[], lent: PluginServices): InstalledParts {
   const collector = new PartsCollector();
   for (const { parts } of uses) collector.include(parts);
   return { ...collector.parts, lent };
 }
 
-/** Its index in the list does not matter. */
+/** Compares two uses, regardless of their indexes in the list. */
 function isSameUse(one: PlacedUse, other: PlacedUse): boolean {
   return one.list === other.list && one.use === other.use && isDeepStrictEqual(one.settings, other.settings);
 }
@@ -146,7 +145,7 @@ async function install(use: PlacedUse, work: Work): Promise<InstallOutcome> {
   });
   try {
     const outcome = await installUse(use, work);
-    // Rejections are reported at the end of a turn.
+    // Node reports rejections at the end of a turn.
     await nextTurn();
     return strays.length === 0 ? outcome : { ...outcome, problems: [...outcome.problems, ...strays] };
   } finally {
@@ -196,7 +195,7 @@ async function installUse(use: PlacedUse, { context, collector, lent }: Work): P
 
 const UNSEEN = { checked: NOTHING_FOUND } as const;
 
-/** As long as an operator waits at a terminal. A plugin that needs longer does so in a service or in its source. */
+/** As long as an operator waits at a terminal. Longer work of a plugin belongs into a service or its source. */
 const INSTALL_PATIENCE_MS = 10_000;
 
 type LoadedPlugin =
@@ -219,7 +218,10 @@ async function load({ use }: PlacedUse, baseDir: string): Promise<LoadedPlugin> 
   }
 }
 
-/** A missing value has no position: the message names the key, which a schema library only has in the path. */
+/**
+ * Names the missing key in the message: a missing value has no position, and a schema library has the key only in the
+ * path.
+ */
 function withAbsentKeys(problem: Problem, settings: unknown): Problem {
   let value: unknown = settings;
   for (const [depth, key] of problem.path.entries()) {

@@ -6,9 +6,9 @@ import type { PlacedUse } from './config.ts';
 import type { AdminSettings } from './config-schema.ts';
 
 /**
- * `uses`, in which a registration with a Consul agent of this machine has the agent check `/ready`: an open port says
- * nothing about routes. Where the agent is remote, or the admin API is on a unix socket, on an unknown port or off, the
- * agent checks the port, as with Consul's own command.
+ * Returns `uses`, where a registration with a local Consul agent has a check of `/ready`: an open port does not show
+ * whether there are routes. With a remote agent, or an admin API on a unix socket, on an unknown port or off, the agent
+ * checks the port, as for Consul's own command.
  */
 export function withReadyCheck(uses: readonly PlacedUse[], admin: readonly AdminSettings[]): readonly PlacedUse[] {
   const url = readyUrl(admin);
@@ -28,7 +28,7 @@ function readyUrl(admin: readonly AdminSettings[]): string | undefined {
   return open && `http://${formatEndpoint(reached(open.endpoint))}/ready`;
 }
 
-/** A wildcard is reachable at the loopback address of its family. */
+/** Returns the loopback address of the family for a wildcard. */
 function reached({ host, port }: Endpoint): Endpoint {
   if (host === '0.0.0.0') return { host: '127.0.0.1', port };
   return { host: host === '::' ? '::1' : host, port };
@@ -43,7 +43,7 @@ function isLocal(address: unknown): boolean {
 
 type AdminMapping = Readonly<Record<string, unknown>>;
 
-/** Anything but a mapping is rejected by its parser. */
+/** The plugin's parser rejects anything but a mapping. */
 function mapping(value: unknown): AdminMapping {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as AdminMapping) : {};
 }

@@ -3,7 +3,7 @@ import { withOwnBackends } from './own-backends.ts';
 import type { ReachedListener } from './own-backends.ts';
 import { withUnknownListeners } from './unknown-listeners.ts';
 
-/** `sources`, with added warnings about their routes in relation to the listeners of this gateway. Pure. */
+/** Returns `sources`, with warnings about their routes in relation to the listeners of this gateway. Pure. */
 export function withRouteWarnings(
   sources: readonly SourceStatus[],
   table: Pick<RouteTable, 'indexes'>,

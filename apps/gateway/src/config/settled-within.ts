@@ -1,8 +1,8 @@
 import { settlesWithin } from '@meshgate/core/parts';
 
 /**
- * The result of `work`. Rejects when it has not settled within `ms`, with an error that states the time and `why`; a
- * later result is dropped.
+ * Returns the result of `work`. Rejects when it has not settled within `ms`, with an error that states the time and
+ * `why`; a later result is ignored.
  */
 export async function settledWithin<T>(ms: number, work: () => Promise<T>, why: string): Promise<T> {
   const result = work();

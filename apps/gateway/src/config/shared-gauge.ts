@@ -8,22 +8,26 @@ import type { Gauge } from 'prom-client';
 export class SharedGauge<User extends object> {
   readonly #gauge: Gauge;
   readonly #labelNames: readonly string[];
-  /** By the values of the labels. */
+  /** By label values. */
   readonly #series = new Map<string, SharedSeries<User>>();
 
-  /** @param labelNames of `gauge` */
+  /** @param labelNames label names of `gauge` */
   constructor(gauge: Gauge, labelNames: readonly string[]) {
     this.#gauge = gauge;
     this.#labelNames = labelNames;
   }
 
-  /** @throws Error when the labels are not those of the gauge, or the value is not a number */
+  /**
+   * Sets the value of `user`.
+   *
+   * @throws Error when the labels are not those of the gauge, or the value is not a number
+   */
   set(user: User, value: number, labels: MetricLabels): void {
     this.#gauge.set(labels, value);
     const key = this.#keyOf(labels);
     const series = this.#series.get(key) ?? { labels: { ...labels }, values: new Map<User, number>() };
     this.#series.set(key, series);
-    // The last entry of the map was set last.
+    // Keeps the latest value at the end of the map.
     series.values.delete(user);
     series.values.set(user, value);
   }

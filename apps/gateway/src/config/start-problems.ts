@@ -10,8 +10,8 @@ import type { AdminSettings, GatewayConfig } from './config-schema.ts';
 import type { PlacedListener } from './plugins.ts';
 
 /**
- * What would fail at a start as this user on this machine, although the configuration itself is valid. Read-only. A
- * start itself does not check: it tries.
+ * Returns the problems with which a start by this user on this machine would fail, although the configuration is valid.
+ * Read-only. A start itself does not check, it tries.
  */
 export async function startProblems(
   { listeners, admin, stateDir }: GatewayConfig,
@@ -34,21 +34,24 @@ export async function startProblems(
   ];
 }
 
-/** The configured listeners have been checked already: a source may list a name, as Consul's own registrations do. */
+/**
+ * Checks addresses from sources, which may be names, as in Consul's own registrations. Configured listeners have been
+ * checked already.
+ */
 function nameProblems({ at: { name, endpoint }, path }: PlacedListener): readonly Problem[] {
   const { host } = endpoint;
   if (host.startsWith('unix:') || host === 'localhost' || isIP(host.replace(/^\[(.*)\]$/, '$1')) !== 0) return [];
   return [{ path, message: `expected an IP address for listener ${name} to listen on, found ${JSON.stringify(host)}` }];
 }
 
-/** Listeners of sources that could never be bound, since another listener of this gateway has their address. */
+/** Reports listeners of sources that can never be bound, since another listener of this gateway has their address. */
 function clashes(
   { listeners, admin }: Pick<GatewayConfig, 'listeners' | 'admin'>,
   listening: readonly PlacedListener[],
 ): readonly Problem[] {
   return listening.flatMap(({ at, path }, index) => {
     const earlier = [...listeners, ...listening.slice(0, index).map((one) => one.at)];
-    // If the configuration fixes its address, the source's listener is the configured one.
+    // If the configuration has the same address, the source's listener is the configured one.
     const rival = earlier.find(
       ({ endpoint }) => overlap(endpoint, at.endpoint) && !(listeners.length > 0 && isSame(endpoint, at.endpoint)),
     );
@@ -64,7 +67,7 @@ function isSame(one: Endpoint, other: Endpoint): boolean {
   return formatEndpoint(one) === formatEndpoint(other);
 }
 
-/** A unix socket is a file: its folder must exist, and the path must be free or a socket. */
+/** Checks the path of a unix socket: its folder must exist, and the path must be free or a socket. */
 async function socketProblems({ host }: Endpoint, path: Problem['path']): Promise<readonly Problem[]> {
   if (!host.startsWith('unix:')) return [];
   const file = host.slice('unix:'.length);
@@ -87,10 +90,10 @@ async function socketProblems({ host }: Endpoint, path: Problem['path']): Promis
   return code === undefined ? [] : [{ path, message: `cannot create the socket: ${dirname(file)} (${code})` }];
 }
 
-/** `sun_path` of unix(7), without the byte that ends it. */
+/** `sun_path` of unix(7), without the final NUL. */
 const MAX_SOCKET_PATH_BYTES = 107;
 
-/** An unreadable token would block every change. */
+/** Checks the token: an unreadable one would block every change. */
 async function tokenProblems({ tokenFile }: AdminSettings): Promise<readonly Problem[]> {
   if (tokenFile === undefined) return [];
   const token = await readRegularFile(tokenFile).catch(errorOf);
@@ -98,7 +101,7 @@ async function tokenProblems({ tokenFile }: AdminSettings): Promise<readonly Pro
   return token.trim() === '' ? [{ path: ['admin', 'tokenFile'], message: `no token in ${tokenFile}` }] : [];
 }
 
-/** Allowed, but unwise. */
+/** Warns of settings that are valid, but insecure. */
 export function startWarnings({ admin }: GatewayConfig): readonly string[] {
   return admin
     .filter(({ endpoint, tokenFile }) => tokenFile === undefined && isBeyondThisMachine(endpoint.host))
@@ -116,7 +119,7 @@ export interface BindRights {
   readonly firstFreePort: number;
 }
 
-/** @param rights absent: any port is allowed, or the rules are unknown */
+/** @param rights absent when every port is allowed, or the rules are not known */
 export function portProblems(
   { host, port }: Endpoint,
   path: Problem['path'],
@@ -145,7 +148,7 @@ async function bindRights(): Promise<BindRights | undefined> {
   }
 }
 
-/** The folder may not exist yet: it is created on first use, in the nearest existing parent. */
+/** Checks a folder that may not exist yet: its first use creates it in the nearest existing parent. */
 async function folderProblems(folder: string): Promise<readonly Problem[]> {
   for (let at = folder; ; at = dirname(at)) {
     const code = await access(at, constants.W_OK | constants.X_OK).catch(

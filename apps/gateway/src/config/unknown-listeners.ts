@@ -3,12 +3,12 @@ import { indexRoutes } from '@meshgate/core/parts';
 import type { RouteIndex, RouteTable, SourceStatus } from '@meshgate/core/parts';
 import { positionOf } from './route-position.ts';
 
-/** Listeners that routes may name. */
+/** A listener that routes may name. */
 export interface NamedListener {
   readonly name: string;
 }
 
-/** `sources`, with an added warning for every listener that their routes name and that does not exist. Pure. */
+/** Returns `sources`, with a warning for every unknown listener that their routes name. Pure. */
 export function withUnknownListeners(
   sources: readonly SourceStatus[],
   { indexes }: Pick<RouteTable, 'indexes'>,
@@ -22,7 +22,7 @@ export function withUnknownListeners(
   });
 }
 
-/** The same for route files, checked before a start: each route with its position. */
+/** Returns the same warnings for route files before a start, with the position of each route. */
 export function unknownListenerWarnings(
   routes: readonly Route[],
   listeners: readonly NamedListener[],
@@ -35,7 +35,7 @@ export function unknownListenerWarnings(
 
 interface UnknownListener {
   readonly listener: string;
-  /** The routes that name it. */
+  /** The routes that name the listener. */
   readonly routes: readonly Route[];
 }
 

@@ -1,4 +1,4 @@
-// A sidecar is composed like a gateway: only its handshake with clients, and its way to upstreams, differ.
+// Composes a sidecar like a gateway, with another handshake with clients and another connector.
 import { Admission, firstOf, layered, routeRules, Sessions } from '@meshgate/core/parts';
 import { byListener, IdentityStore, sidecarConnector, sidecarParts } from '@meshgate/connect';
 import { ADMISSION, CERTIFICATE, composeWith, CONNECTOR, SESSIONS, OUTLIERS } from '../run/compose.ts';
@@ -10,9 +10,9 @@ import type { Gateway } from '../run/gateway.ts';
 import { bind, one } from '../run/token.ts';
 import type { LoadedSidecar, SidecarMaterial } from './load-sidecar.ts';
 
-/** Composes a sidecar. Nothing runs before it is started. */
+/** Composes a sidecar. Nothing runs until it is started. */
 export function composeSidecar({ config, parts, material }: LoadedSidecar, environment: ComposeContext): Gateway {
-  // Routes are useless without credentials, which are never stored.
+  // Without `stateDir`: stored routes are useless without credentials, which are never stored.
   const { stateDir: _never, ...settings } = config;
   return composeWith(settings, parts, environment, (plan) => bindSidecar(plan, material));
 }

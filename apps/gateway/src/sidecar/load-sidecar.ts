@@ -17,26 +17,26 @@ import { withoutStartProblems } from '../config/load-config.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
 import { installPlugins } from '../config/plugins.ts';
 
-/** What a sidecar reads from Consul, or from mesh files. */
+/** The sources of a sidecar, from Consul or mesh files. */
 export interface SidecarMaterial {
   readonly proxy: ProxySource;
   readonly credentials: CredentialsSource;
-  /** Absent: the intentions that `proxy` reports. */
+  /** Absent when the intentions from `proxy` decide. */
   readonly authorizer?: Authorizer;
-  /** Started before the listeners, and stopped after them. */
+  /** Services to start before the listeners, and to stop after them. */
   readonly services: readonly Service[];
 }
 
-/** A valid configuration. Its listeners and its own source are not among the parts. */
+/** A valid configuration of a sidecar. `parts` has neither its listeners nor its own source. */
 export interface LoadedSidecar extends LoadedConfig {
   readonly material: SidecarMaterial;
 }
 
 /**
- * Reads the configuration of a sidecar: that of a gateway, with one source, `use: consul` or `use: file` with `mesh`,
- * and no listeners, since the proxy's own definition has them. Starts nothing.
+ * Reads the configuration of a sidecar: that of a gateway with one source, `use: consul` or `use: file` with `mesh`,
+ * and without listeners, which are part of the proxy's own definition. Starts nothing.
  *
- * @param file `undefined`: none, and the configuration comes from `amend` alone
+ * @param file `undefined` when `amend` alone makes the configuration
  * @throws ConfigProblems with every problem
  */
 export async function loadSidecar(file: string | undefined, amend: Amend, choice: ProxyChoice): Promise<LoadedSidecar> {
@@ -56,24 +56,24 @@ export async function loadSidecar(file: string | undefined, amend: Amend, choice
   const own = made.kind === 'wrong' ? made.problems : [];
   const all = [...problems, ...[...installed.problems, ...own, ...misplacedIn(understood)].map(placed)];
   if (config === undefined || made.kind === 'wrong' || all.length > 0) throw new ConfigProblems(inOrder(all));
-  // It terminates TLS, which requires node:tls.
+  // A sidecar terminates TLS, which requires node:tls.
   const transport = { kind: 'chosen', transport: nodeTransport(), declined: [] } as const;
   const { parts, warnings } = installed;
   const { material } = made;
   const awaited = made.awaited.map(placed);
-  // The plugins of a sidecar add no parts, but are compared when the configuration is read again.
+  // The source adds no parts of plugins, but is compared when the configuration is read again.
   const sources = uses.flatMap((use) => (use.list === 'sources' ? [{ use, parts: new PartsCollector().parts }] : []));
   const loaded = { file, text, config, parts, uses: [...sources, ...installed.uses], transport, warnings, awaited };
   return { ...loaded, listening: [], material, proxyId: proxyIdOf(choice) };
 }
 
-/** Consul's own default for the sidecar of a service instance; another is named with `--proxy-id`. */
+/** Returns the id of the proxy. For a service instance this is Consul's default; `--proxy-id` selects another one. */
 function proxyIdOf(choice: ProxyChoice): string {
   return 'proxyId' in choice ? choice.proxyId : `${choice.sidecarFor}-sidecar-proxy`;
 }
 
 /**
- * {@link loadSidecar}, plus the problems and waits that a start would report.
+ * Like {@link loadSidecar}, with the problems and waits that a start would report.
  *
  * @throws ConfigProblems with all current and expected problems
  */
@@ -104,12 +104,12 @@ type Made =
   | {
       readonly kind: 'made';
       readonly material: SidecarMaterial;
-      /** Files that cannot be used yet; paths from the top of the configuration. */
+      /** Files that cannot be used yet, with paths from the root of the configuration. */
       readonly awaited: readonly Problem[];
     }
   | { readonly kind: 'wrong'; readonly problems: readonly Problem[] };
 
-/** What a source of a sidecar is made with. */
+/** Dependencies of a sidecar's source. */
 interface SourceContext {
   readonly baseDir: string;
   readonly metrics: PluginMetrics;
@@ -160,7 +160,7 @@ async function fromFiles({ settings, path }: PlacedUse, choice: ProxyChoice, bas
   if (tls === undefined) return wrong(path, 'expected "tls" with ca, cert and key: a sidecar needs its own identity');
   const { trustDomain } = config;
   const options = { ...meshOptionsOf(config, baseDir), proxy: choice };
-  // Read here, so that problems in any of the files are reported before a start.
+  // Reads all files, so that their problems are reported before a start.
   const { proxy, datacenter } = await readMeshProxy(options);
   const files = { ...tls, trustDomain, owner: { service: proxy.service, datacenter } };
   const material = { proxy: meshProxySource(options), credentials: fileCredentials(files), services: [] };
@@ -171,7 +171,7 @@ async function fromFiles({ settings, path }: PlacedUse, choice: ProxyChoice, bas
   return { kind: 'made', material, awaited };
 }
 
-/** Files that are missing or incomplete: their issuer may be about to write them. */
+/** Returns the problems of missing or incomplete files, which their issuer may be about to write. */
 async function unreadableOf(paths: readonly string[]): Promise<readonly Problem[]> {
   const problems = await Promise.all(
     paths.map(async (file): Promise<readonly Problem[]> => {
@@ -184,12 +184,12 @@ async function unreadableOf(paths: readonly string[]): Promise<readonly Problem[
   return problems.flat();
 }
 
-/** Roots may be a folder, which reports its own problems. */
+/** Accepts a folder of roots, which reports its own problems. */
 async function readTextOf(path: string): Promise<string> {
   return (await stat(path)).isDirectory() ? 'a folder' : readRegularFile(path);
 }
 
-/** OpenSSL's own error, for example about a short key. */
+/** Returns OpenSSL's own error, for example about a short key. */
 function whyUnusable(credentials: Credentials): string | undefined {
   try {
     identityOf(credentials);

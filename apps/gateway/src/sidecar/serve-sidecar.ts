@@ -6,7 +6,7 @@ import { composeSidecar } from './compose-sidecar.ts';
 import { loadSidecar } from './load-sidecar.ts';
 
 /**
- * Runs a sidecar until it is stopped and drained, or fails.
+ * Runs a sidecar until it has drained and stopped, or has failed.
  *
  * @throws ConfigProblems when the configuration is invalid; nothing is started then
  */
