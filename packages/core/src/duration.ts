@@ -1,6 +1,6 @@
 /**
- * Formats a duration for people, with three significant digits and a unit: `2499.97` becomes `2.5 s`, `40` becomes `40 ms`, `300000`
- * becomes `5 min`.
+ * Formats a duration for people, with three significant digits and a unit: `2499.97` becomes `2.5 s`, `40` becomes `40
+ * ms`, `300000` becomes `5 min`.
  *
  * @param ms milliseconds, 0 or more
  */

@@ -1,5 +1,5 @@
-// The stable surface: contracts for plugin authors, and what embeds a proxy in another program. The parts that a proxy is composed of are
-// in parts.ts, which may change in any minor version.
+// The stable surface: contracts for plugin authors, and what embeds a proxy in another program. The parts that a proxy
+// is composed of are in parts.ts, which may change in any minor version.
 
 // For plugin authors: the contracts.
 export { changedUpstream, formatTrace } from './pipeline/connection.ts';

@@ -6,8 +6,9 @@ import type { BackendDrain, HealthCheck, Route, RouteSnapshot } from './routes/r
 import type { Transfer } from './transport/transport.ts';
 
 /**
- * Everything worth a log line or a metric, in the past tense: a closed union. Times are monotonic milliseconds. All events of a connection
- * carry the same object as `connection`: an observer keeps state per connection best in a `WeakMap` with that key.
+ * Everything worth a log line or a metric, in the past tense: a closed union. Times are monotonic milliseconds. All
+ * events of a connection carry the same object as `connection`: an observer keeps state per connection best in a
+ * `WeakMap` with that key.
  */
 export type ProxyEvent =
   | { readonly type: 'connection.accepted'; readonly connection: Accepted }
@@ -20,8 +21,8 @@ export type ProxyEvent =
       readonly at: number;
     }
   /**
-   * The backend closed, or failed with `error`, before its first byte. Another backend is tried; `connection.connected` or
-   * `connection.closed` follows.
+   * The backend closed, or failed with `error`, before its first byte. Another backend is tried; `connection.connected`
+   * or `connection.closed` follows.
    */
   | {
       readonly type: 'connection.retried';
@@ -79,8 +80,8 @@ export type ProxyEvent =
       readonly check: HealthCheck;
     }
   /**
-   * A backend with connections was removed from `route` or went down, and the route closes such connections: those left after the grace
-   * period are closed.
+   * A backend with connections was removed from `route` or went down, and the route closes such connections: those left
+   * after the grace period are closed.
    */
   | {
       readonly type: 'backend.departed';
@@ -100,8 +101,9 @@ export type ProxyEvent =
   /** A plugin's balance threw, or returned none of the offered backends: a backend was drawn at random instead. */
   | { readonly type: 'balance.failed'; readonly route: Route; readonly balance: string; readonly error: Error }
   /**
-   * The network path to `address` loses packets silently: connections hang instead of failing. `family`: the addresses of one IP family do
-   * not answer, those of the other do. `large-segments`: full-size segments are not acknowledged, smaller ones are.
+   * The network path to `address` loses packets silently: connections hang instead of failing. `family`: the addresses
+   * of one IP family do not answer, those of the other do. `large-segments`: full-size segments are not acknowledged,
+   * smaller ones are.
    */
   | {
       readonly type: 'path.impaired';
@@ -124,8 +126,8 @@ export type ProxyEvent =
   | { readonly type: 'listener.resumed'; readonly listener: string }
   | { readonly type: 'listener.closed'; readonly listener: string }
   /**
-   * A source's snapshot is now in use. `previous`: the snapshot that it replaces, absent for the first. `removed`: names of the routes that
-   * no source has any more.
+   * A source's snapshot is now in use. `previous`: the snapshot that it replaces, absent for the first. `removed`:
+   * names of the routes that no source has any more.
    */
   | {
       readonly type: 'routes.replaced';
@@ -136,15 +138,18 @@ export type ProxyEvent =
       readonly tookMs: number;
     }
   /**
-   * A source yielded a snapshot. `changed`: it differs from the one in use, and `routes.replaced` follows. `asOf`: the time at which it was
-   * known to be correct.
+   * A source yielded a snapshot. `changed`: it differs from the one in use, and `routes.replaced` follows. `asOf`: the
+   * time at which it was known to be correct.
    */
   | { readonly type: 'source.updated'; readonly source: string; readonly changed: boolean; readonly asOf: Date }
   /** A source threw; its last snapshot stays in use. */
   | { readonly type: 'source.failed'; readonly source: string; readonly error: Error; readonly retryInMs: number }
   /** A source yielded a malformed snapshot: it is refused as a whole, and the last good one stays in use. */
   | { readonly type: 'source.refused'; readonly source: string; readonly error: Error }
-  /** A source is no longer followed, because a reload removed it. `removed`: names of the routes that no source has any more. */
+  /**
+   * A source is no longer followed, because a reload removed it. `removed`: names of the routes that no source has any
+   * more.
+   */
   | {
       readonly type: 'source.removed';
       readonly source: string;
@@ -231,8 +236,8 @@ export interface Observer {
 }
 
 /**
- * Combines `list` into one observer. If one throws, or returns a promise that rejects, the others still get the event, and then
- * `observer.threw`: once for each observer and message, so that a broken observer cannot flood a log.
+ * Combines `list` into one observer. If one throws, or returns a promise that rejects, the others still get the event,
+ * and then `observer.threw`: once for each observer and message, so that a broken observer cannot flood a log.
  */
 export function observers(list: readonly Observer[]): Observer {
   const [only] = list;

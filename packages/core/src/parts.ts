@@ -1,5 +1,5 @@
-// The parts that a proxy is composed of, in the order in which a connection passes them, for programs with a composition of their own. They
-// are not stable: any minor version may change them.
+// The parts that a proxy is composed of, in the order in which a connection passes them, for programs with a
+// composition of their own. They are not stable: any minor version may change them.
 export { Listener } from './pipeline/listener.ts';
 export type { ListenerOptions } from './pipeline/listener.ts';
 export { Listeners, listenerSources } from './pipeline/listeners.ts';

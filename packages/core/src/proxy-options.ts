@@ -1,5 +1,5 @@
-// The options of a proxy, and what keeps them from making one. Embedders may be JavaScript, and an option that is wrong or misspelt
-// would otherwise show at the first connection, or never.
+// The options of a proxy, and what keeps them from making one. Embedders may be JavaScript, and an option that is wrong
+// or misspelt would otherwise show at the first connection, or never.
 import { DEFAULT_DRAIN } from './lifecycle/drain.ts';
 import type { DrainOptions } from './lifecycle/drain.ts';
 import { foundPart, shapeProblem } from './lifecycle/part-shape.ts';
@@ -16,7 +16,10 @@ import { snapshotProblems } from './routes/snapshot-problems.ts';
 import type { Endpoint } from './transport/endpoint.ts';
 import type { Transport } from './transport/transport.ts';
 
-/** Settings of a proxy. Only `listen`, `sniffers` and a provider of routes (`routes`, `sources` or `resolvers`) are required. */
+/**
+ * Settings of a proxy. Only `listen`, `sniffers` and a provider of routes (`routes`, `sources` or `resolvers`) are
+ * required.
+ */
 export interface ProxyOptions {
   /** Addresses to listen on; port 0 selects a free port. A single address becomes the listener `main`. */
   readonly listen: Endpoint | readonly ListenAddress[];

@@ -40,13 +40,17 @@ export interface Proxy {
   /** State of the drain, and the number of live connections. */
   readonly progress: DrainProgress;
   /**
-   * Starts to follow the sources, then opens the listeners. Rejects with the system's error when an address cannot be bound, or with the
-   * error of a service that fails to start; everything is then rolled back, and `start` may be called again.
+   * Starts to follow the sources, then opens the listeners. Rejects with the system's error when an address cannot be
+   * bound, or with the error of a service that fails to start; everything is then rolled back, and `start` may be
+   * called again.
    *
    * @param signal aborts the start
    */
   start(signal?: AbortSignal): Promise<void>;
-  /** Stops accepting, and lets live connections finish within the drain's grace period. Resolves when no connection is left. */
+  /**
+   * Stops accepting, and lets live connections finish within the drain's grace period. Resolves when no connection is
+   * left.
+   */
   drain(): Promise<DrainProgress>;
   /**
    * Drains, then stops everything: no socket, timer or watch is left. Resolves at once if the proxy does not run.
@@ -59,8 +63,9 @@ export interface Proxy {
 /**
  * Creates a proxy; nothing runs before `start`.
  *
- * @throws ConfigProblems with everything that is wrong with the options: a part without its methods, a route that could carry nothing, an
- *   option that does not exist, nothing to listen on, nothing that recognises a protocol, nothing that knows routes
+ * @throws ConfigProblems with everything that is wrong with the options: a part without its methods, a route that could
+ * carry nothing, an option that does not exist, nothing to listen on, nothing that recognises a protocol, nothing that
+ * knows routes
  */
 export function createProxy(options: ProxyOptions): Proxy {
   const problems = optionProblems(options);

@@ -4,8 +4,8 @@ import { open } from 'node:fs/promises';
 import { TextDecoder } from 'node:util';
 
 /**
- * About a thousand times the size of certificates, keys, tokens and name files: anything larger is a log, a core dump or a disk image,
- * configured by mistake.
+ * About a thousand times the size of certificates, keys, tokens and name files: anything larger is a log, a core dump
+ * or a disk image, configured by mistake.
  */
 const DEFAULT_MAX_BYTES = 16 * 1024 * 1024;
 
@@ -14,8 +14,8 @@ export interface ReadOptions {
   /** Larger files are refused; 16 MiB when absent. */
   readonly maxBytes?: number;
   /**
-   * What to do with bytes that are not UTF-8; `refuse` when absent. `replace` is for ASCII formats whose readers skip comments in any
-   * encoding: system files, PEM.
+   * What to do with bytes that are not UTF-8; `refuse` when absent. `replace` is for ASCII formats whose readers skip
+   * comments in any encoding: system files, PEM.
    */
   readonly otherBytes?: 'refuse' | 'replace';
 }
@@ -23,8 +23,9 @@ export interface ReadOptions {
 /**
  * Reads a whole regular file as UTF-8, without its byte order mark.
  *
- * Other kinds of files are refused: opening a pipe blocks until there is a writer, and a device such as `/dev/zero` has no end. Rejects,
- * with a message in the style of the system's, for anything but a regular file, and for what `options` refuse.
+ * Other kinds of files are refused: opening a pipe blocks until there is a writer, and a device such as `/dev/zero` has
+ * no end. Rejects, with a message in the style of the system's, for anything but a regular file, and for what `options`
+ * refuse.
  */
 export async function readRegularFile(path: string, options: ReadOptions = {}): Promise<string> {
   const handle = await open(path, LOOK_FIRST).catch((reason: unknown) => {

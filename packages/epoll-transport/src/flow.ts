@@ -3,11 +3,11 @@ import type { Direction, DirectionOwner, KernelPace, Pipe, Task } from '@meshgat
 import type { EpollIncoming, EpollOutgoing, EpollSocket } from './socket.ts';
 
 /**
- * One direction of a splice. Small messages are copied: recv(2), send(2). A direction whose reads fill the buffer is bulk, and uses a pipe:
- * splice(2) moves pages without copying, but costs more per message.
+ * One direction of a splice. Small messages are copied: recv(2), send(2). A direction whose reads fill the buffer is
+ * bulk, and uses a pipe: splice(2) moves pages without copying, but costs more per message.
  *
- * Nothing is received before all earlier bytes are sent, so that the kernel's backpressure applies: a receiver that does not read fills its
- * buffers, then the sender's, and then the sender waits.
+ * Nothing is received before all earlier bytes are sent, so that the kernel's backpressure applies: a receiver that
+ * does not read fills its buffers, then the sender's, and then the sender waits.
  */
 export class EpollFlow implements Direction, EpollIncoming, EpollOutgoing, Task {
   readonly from: EpollSocket;
@@ -61,7 +61,10 @@ export class EpollFlow implements Direction, EpollIncoming, EpollOutgoing, Task 
     return this.#queued;
   }
 
-  /** Moves bytes a bounded number of times, and at least once. Bulk stops at `untilMs`, since each of its rounds takes long. */
+  /**
+   * Moves bytes a bounded number of times, and at least once. Bulk stops at `untilMs`, since each of its rounds takes
+   * long.
+   */
   carry(untilMs: number = Infinity): void {
     for (
       let round = this.to.kernel.settings.roundsPerTurn;

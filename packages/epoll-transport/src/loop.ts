@@ -10,8 +10,9 @@ export interface EpollHandler {
 }
 
 /**
- * One epoll instance inside Node's event loop. An epoll descriptor can itself be polled (epoll(7), "Questions and answers", 3), so that
- * libuv calls the loop when any of its descriptors is ready; timers, promises and everything else of the process run in the same thread.
+ * One epoll instance inside Node's event loop. An epoll descriptor can itself be polled (epoll(7), "Questions and
+ * answers", 3), so that libuv calls the loop when any of its descriptors is ready; timers, promises and everything else
+ * of the process run in the same thread.
  *
  * The loop is open, and keeps the process alive, while it has descriptors. With the last one, it releases everything.
  */

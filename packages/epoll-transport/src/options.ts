@@ -9,6 +9,7 @@ export type EpollSettings = Required<EpollOptions>;
 
 export const DEFAULTS: EpollSettings = {
   ...BULK_DEFAULTS,
-  // The same size as libuv's. One buffer for the whole process stays in the cache; four full TLS records fill it, small messages do not.
+  // The same size as libuv's. One buffer for the whole process stays in the cache; four full TLS records fill it, small
+  // messages do not.
   bufferBytes: 64 * 1024,
 };

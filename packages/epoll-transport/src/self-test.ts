@@ -3,7 +3,10 @@ import type { SelfTest } from '@meshgate/linux';
 import type { EpollOptions } from './options.ts';
 import { epollTransport } from './transport.ts';
 
-/** Tests whether the transport works on this system, with real bytes over loopback. Takes some milliseconds, never throws. */
+/**
+ * Tests whether the transport works on this system, with real bytes over loopback. Takes some milliseconds, never
+ * throws.
+ */
 export function selfTest(options: EpollOptions = {}): Promise<SelfTest> {
   return testTransport(epollTransport(options));
 }

@@ -33,9 +33,9 @@ export interface EpollIncoming {
 export type EpollOutgoing = Pick<EpollIncoming, 'wake'>;
 
 /**
- * A connected (or connecting) stream socket: its descriptor and its readiness. Registered once, edge-triggered, for all events: an edge
- * sets a bit, and only an attempt that fails with EAGAIN, or returns less than requested, clears it (epoll(7), "Level-triggered and
- * edge-triggered").
+ * A connected (or connecting) stream socket: its descriptor and its readiness. Registered once, edge-triggered, for all
+ * events: an edge sets a bit, and only an attempt that fails with EAGAIN, or returns less than requested, clears it
+ * (epoll(7), "Level-triggered and edge-triggered").
  */
 export class EpollSocket implements EpollHandler, StreamSocket {
   owner: SocketOwner;
@@ -57,8 +57,8 @@ export class EpollSocket implements EpollHandler, StreamSocket {
     this.kernel = kernel;
     this.#fd = fd;
     this.owner = owner;
-    // A read from a unix socket also ends where the sender changes or passes descriptors (unix(7)): a short read does not mean that the
-    // queue is empty.
+    // A read from a unix socket also ends where the sender changes or passes descriptors (unix(7)): a short read does
+    // not mean that the queue is empty.
     if (family === AF_UNIX) this.#state |= SHORT_IS_NOT_EMPTY;
     kernel.loop.add(fd, WATCHED, this);
   }
@@ -130,7 +130,8 @@ export class EpollSocket implements EpollHandler, StreamSocket {
 
   /**
    * Receives into the kernel's buffer.
-   * @returns the number of bytes; 0 if there are none, for the moment or, if {@link ended}, for ever; −errno if the connection is lost
+   * @returns the number of bytes; 0 if there are none, for the moment or, if {@link ended}, for ever; −errno if the
+   * connection is lost
    */
   receive(): number {
     const { bytes, address } = this.kernel.buffer;
@@ -152,7 +153,8 @@ export class EpollSocket implements EpollHandler, StreamSocket {
 
   /** Like {@link send}, from a pipe. */
   sendFrom(pipe: number, length: number): number {
-    // A short result does not mean that the socket is full: the amount per call depends on the layout of the bytes in the pipe.
+    // A short result does not mean that the socket is full: the amount per call depends on the layout of the bytes in
+    // the pipe.
     const sent = this.kernel.libc.splice(pipe, 0, this.#fd, 0, length, SPLICE_FLAGS);
     return sent > 0 ? sent : this.#sent(sent, length);
   }
@@ -213,8 +215,8 @@ export class EpollSocket implements EpollHandler, StreamSocket {
   }
 
   /**
-   * Handles a short read: the queue is empty (epoll(7), question 9). If the peer was already known to have finished, nothing can have
-   * arrived since: this was the end, and another read would only repeat it.
+   * Handles a short read: the queue is empty (epoll(7), question 9). If the peer was already known to have finished,
+   * nothing can have arrived since: this was the end, and another read would only repeat it.
    */
   #cameShort(): void {
     if ((this.#state & SHORT_IS_NOT_EMPTY) !== 0) return;

@@ -10,8 +10,8 @@ import type { EpollOptions } from './options.ts';
 import { EpollSocket } from './socket.ts';
 
 /**
- * Creates the transport over epoll(7) and splice(2), for Linux on x64 and arm64. Opens no system resources: the first `listen` or `dial`
- * loads koffi, and rejects if that does not work. Run `selfTest` before relying on it.
+ * Creates the transport over epoll(7) and splice(2), for Linux on x64 and arm64. Opens no system resources: the first
+ * `listen` or `dial` loads koffi, and rejects if that does not work. Run `selfTest` before relying on it.
  */
 export function epollTransport(options: EpollOptions = {}): Transport {
   return transportOver(async () => new EpollKernel(await loadLibc(), { ...DEFAULTS, ...options }));

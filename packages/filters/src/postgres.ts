@@ -45,8 +45,8 @@ async function requestOf(client: FilterContext): Promise<number | undefined> {
 }
 
 /**
- * Sends an SSLRequest to the backend, before the ClientHello, if the client sent one: for servers that expect it. Requires {@link
- * postgres}; no effect without it.
+ * Sends an SSLRequest to the backend, before the ClientHello, if the client sent one: for servers that expect it.
+ * Requires {@link postgres}; no effect without it.
  */
 export function postgresBackends(): Layer<Connector> {
   return (inner) => ({

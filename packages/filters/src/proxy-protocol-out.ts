@@ -15,8 +15,8 @@ import type { Tlv } from './proxy-header.ts';
 import { PROXY_HEADER } from './proxy-protocol.ts';
 
 /**
- * Sends the client's address to backends on routes with `proxyProtocol`: the header precedes the client's first bytes in the same write,
- * and any layer that changes the stream. Must be outside of such layers.
+ * Sends the client's address to backends on routes with `proxyProtocol`: the header precedes the client's first bytes
+ * in the same write, and any layer that changes the stream. Must be outside of such layers.
  */
 export function proxyProtocolBackends(): Layer<Connector> {
   return (inner) => ({

@@ -22,9 +22,9 @@ export const PROXY_AUTHORITY: Fact<string> = fact('proxy.authority', (authority)
 const AUTHORITY = 0x02;
 
 /**
- * Reads the PROXY protocol, version 1 or 2, which load balancers send before the client's bytes: the client's address is then the one in
- * the header. A connection from another peer ends with `PROXY_PROTOCOL_UNTRUSTED`, one with a missing or malformed header with
- * `PROXY_PROTOCOL_MALFORMED`. Must be the first filter of its listener.
+ * Reads the PROXY protocol, version 1 or 2, which load balancers send before the client's bytes: the client's address
+ * is then the one in the header. A connection from another peer ends with `PROXY_PROTOCOL_UNTRUSTED`, one with a
+ * missing or malformed header with `PROXY_PROTOCOL_MALFORMED`. Must be the first filter of its listener.
  *
  * @throws Error if `from` contains an invalid address
  */

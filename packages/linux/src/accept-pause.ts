@@ -2,8 +2,8 @@ import type { ListenOptions } from '@meshgate/core';
 import type { TurnLoop } from './turn-loop.ts';
 
 /**
- * The pause of a listener without the resources to accept: clients wait in the accept queue. `onPause` is called once when the pause begins
- * and once when it ends, however often an accept is retried in between.
+ * The pause of a listener without the resources to accept: clients wait in the accept queue. `onPause` is called once
+ * when the pause begins and once when it ends, however often an accept is retried in between.
  */
 export class AcceptPause {
   readonly #turns: TurnLoop;

@@ -139,14 +139,17 @@ export class Acceptor implements Listening {
   }
 
   /**
-   * Accepts the waiting connections after `release`. A watch whose wait is exclusive calls this before it closes the descriptor: a
-   * successor on the same socket would not be woken for clients that are already waiting.
+   * Accepts the waiting connections after `release`. A watch whose wait is exclusive calls this before it closes the
+   * descriptor: a successor on the same socket would not be woken for clients that are already waiting.
    */
   acceptWaiting(): void {
     while (this.#isReleased && this.acceptOne() === 'accepted');
   }
 
-  /** Handles a failed accept. Most errors only concern one connection: accept(2), "Error handling". `EAGAIN` means that there is none. */
+  /**
+   * Handles a failed accept. Most errors only concern one connection: accept(2), "Error handling". `EAGAIN` means that
+   * there is none.
+   */
   failed(errno: number): AcceptOutcome {
     return OUT_OF_RESOURCES.has(errno) ? this.#exhausted(systemError(errno, 'accept4')) : 'none';
   }
@@ -160,8 +163,8 @@ export class Acceptor implements Listening {
 
   #handOver(fd: number, peer: Endpoint | undefined): AcceptOutcome {
     const remote = this.#family === AF_UNIX ? this.address : peer;
-    // A connection accepted while closing would never be served, nor reach a successor: it is reset. One whose client has already
-    // disconnected needs no response.
+    // A connection accepted while closing would never be served, nor reach a successor: it is reset. One whose client
+    // has already disconnected needs no response.
     if (remote === undefined || (this.closed && !this.#isReleased)) {
       this.#kernel.libc.close(fd);
       return 'none';
@@ -170,7 +173,8 @@ export class Acceptor implements Listening {
     try {
       socket = this.#parts.open(fd, this.#family);
     } catch (error) {
-      // Out of epoll watches (epoll(7), `max_user_watches`): the connection is already closed, and the next one would fail too.
+      // Out of epoll watches (epoll(7), `max_user_watches`): the connection is already closed, and the next one would
+      // fail too.
       return this.#exhausted(error instanceof Error ? error : new Error(String(error)));
     }
     const ends = { side: 'downstream', remote, local: this.#local } as const;

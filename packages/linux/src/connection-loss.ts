@@ -11,8 +11,8 @@ export function lostBy(errno: number, side: ConnectionEnd): ProxyError {
 }
 
 /**
- * Closes the connection on `side` in the same way as the other side was closed: with a reset if that was reset. On a unix socket, which has
- * no reset, the peer sees the end of the stream.
+ * Closes the connection on `side` in the same way as the other side was closed: with a reset if that was reset. On a
+ * unix socket, which has no reset, the peer sees the end of the stream.
  */
 export function closePassingOn(socket: StreamSocket, side: ConnectionEnd, reason: ProxyError | undefined): void {
   if (isPassedOn(reason, side)) socket.reset();

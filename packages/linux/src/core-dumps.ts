@@ -2,8 +2,9 @@ import type { Libc } from './libc.ts';
 import { systemError } from './system-error.ts';
 
 /**
- * Disables core dumps of this process and of the processes that it starts from then on, so that the kernel writes none of their memory to
- * disk after a crash. Only the soft limit is lowered; `prlimit --core=unlimited --pid PID` raises it again.
+ * Disables core dumps of this process and of the processes that it starts from then on, so that the kernel writes none
+ * of their memory to disk after a crash. Only the soft limit is lowered; `prlimit --core=unlimited --pid PID` raises it
+ * again.
  *
  * @throws the system's error
  */

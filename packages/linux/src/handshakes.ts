@@ -5,9 +5,9 @@ interface Debtor {
 }
 
 /**
- * Outgoing connections whose final handshake acknowledgement has not been sent. It is delayed so that the first data carries it, which
- * saves a packet per connection on both sides; the data usually follows within the same turn. Otherwise it is sent alone one turn later, so
- * that a server that speaks first does not wait.
+ * Outgoing connections whose final handshake acknowledgement has not been sent. It is delayed so that the first data
+ * carries it, which saves a packet per connection on both sides; the data usually follows within the same turn.
+ * Otherwise it is sent alone one turn later, so that a server that speaks first does not wait.
  */
 export class Handshakes {
   #waiting: Debtor[] = [];

@@ -16,8 +16,9 @@ import { allocate } from './memory.ts';
 import type { Memory } from './memory.ts';
 
 /**
- * The system calls in use, with the names and arguments of their man pages (section 2). Pointers are addresses as numbers; results are
- * those of the system calls: −1 means that {@link Libc.errno} has the reason, which must be read before the next call.
+ * The system calls in use, with the names and arguments of their man pages (section 2). Pointers are addresses as
+ * numbers; results are those of the system calls: −1 means that {@link Libc.errno} has the reason, which must be read
+ * before the next call.
  */
 export interface Libc {
   readonly abi: Abi;
@@ -80,7 +81,10 @@ export interface Libc {
   /** The error of the last call. */
   errno(): number;
   allocate(lengthBytes: number): Memory;
-  /** Calls `onReadable` from the event loop of this thread when `fd` is readable; keeps the process alive until it is closed. */
+  /**
+   * Calls `onReadable` from the event loop of this thread when `fd` is readable; keeps the process alive until it is
+   * closed.
+   */
   poll(fd: number, onReadable: () => void): { close(): void };
 }
 

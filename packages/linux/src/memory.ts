@@ -1,6 +1,6 @@
 /**
- * Memory that native code can access by address. Always a whole `ArrayBuffer`: V8 keeps small typed arrays in its moving heap, but never
- * the contents of an `ArrayBuffer`.
+ * Memory that native code can access by address. Always a whole `ArrayBuffer`: V8 keeps small typed arrays in its
+ * moving heap, but never the contents of an `ArrayBuffer`.
  */
 export interface Memory {
   /** Valid as long as this object is reachable. Below 2^47 in user space, and therefore exact as a number. */

@@ -1,6 +1,6 @@
 /**
- * Recent history of a direction; below {@link BULK} it is copied. Large reads count up, small ones down, so that the first full buffer
- * promotes a stream, and only a majority of small messages demotes it.
+ * Recent history of a direction; below {@link BULK} it is copied. Large reads count up, small ones down, so that the
+ * first full buffer promotes a stream, and only a majority of small messages demotes it.
  */
 export type KernelPace = number;
 

@@ -15,8 +15,8 @@ export interface Pipe {
 }
 
 /**
- * Pipes for splice(2), borrowed only while they contain bytes: their number follows the number of directions with a slow receiver instead
- * of the number of connections.
+ * Pipes for splice(2), borrowed only while they contain bytes: their number follows the number of directions with a
+ * slow receiver instead of the number of connections.
  */
 export class PipePool {
   readonly #libc: Libc;
@@ -46,16 +46,16 @@ export class PipePool {
   }
 
   /**
-   * Borrows an empty pipe, to be returned with {@link give}; `undefined` if the system has none left, or too many are in use: the caller
-   * then copies.
+   * Borrows an empty pipe, to be returned with {@link give}; `undefined` if the system has none left, or too many are
+   * in use: the caller then copies.
    */
   take(): Pipe | undefined {
     return this.#idle.pop() ?? this.#make();
   }
 
   /**
-   * Returns a pipe to the pool; one that still contains bytes is closed. The most recently used is reused first, since its memory is still
-   * in the cache.
+   * Returns a pipe to the pool; one that still contains bytes is closed. The most recently used is reused first, since
+   * its memory is still in the cache.
    */
   give(pipe: Pipe): void {
     if (pipe.bytes > 0 || this.#idle.length >= IDLE_PIPES) {
@@ -95,8 +95,9 @@ export class PipePool {
 }
 
 /**
- * Returns the number of pipes of `capacity` bytes that this process may have: half of its user's limit (pipe(7), `pipe-user-pages-soft`),
- * since beyond it every other process of that user, even in other containers, gets pipes of two pages. Root has no such limit.
+ * Returns the number of pipes of `capacity` bytes that this process may have: half of its user's limit (pipe(7),
+ * `pipe-user-pages-soft`), since beyond it every other process of that user, even in other containers, gets pipes of
+ * two pages. Root has no such limit.
  */
 export function pipesOf(
   capacity: number,
@@ -129,7 +130,7 @@ const UNUSED_MS = 1_000;
 const IDLE_PIPES = 16;
 
 /**
- * Maximum number of pipes. A pipe takes two descriptors and, while it contains bytes, up to its capacity of kernel memory: 256 slow
- * receivers take 256 MiB, and further ones are served through a buffer.
+ * Maximum number of pipes. A pipe takes two descriptors and, while it contains bytes, up to its capacity of kernel
+ * memory: 256 slow receivers take 256 MiB, and further ones are served through a buffer.
  */
 const PIPES = 256;

@@ -9,8 +9,9 @@ import type { Connection, Endpoint, Transport } from '@meshgate/core';
 export type SelfTest = { readonly ok: true } | { readonly ok: false; readonly reason: string };
 
 /**
- * Sends real bytes through `transport` over the loopback interface, between a client and a backend of `node:net`: small and bulk, in both
- * directions, and a response that ends only after the client has finished. Takes a few milliseconds, never throws, and cleans up.
+ * Sends real bytes through `transport` over the loopback interface, between a client and a backend of `node:net`: small
+ * and bulk, in both directions, and a response that ends only after the client has finished. Takes a few milliseconds,
+ * never throws, and cleans up.
  *
  * @param timeoutMs deadline in milliseconds; 2,000 when absent
  */
@@ -48,7 +49,8 @@ async function loopback(): Promise<string> {
 }
 
 /**
- * Runs the exchange: the backend signals when it has half of the request, and at the end responds with its digest and the request itself.
+ * Runs the exchange: the backend signals when it has half of the request, and at the end responds with its digest and
+ * the request itself.
  */
 async function carry(transport: Transport, opened: CloseOpened[]): Promise<void> {
   const backend = createServer({ allowHalfOpen: true }, (socket) => {

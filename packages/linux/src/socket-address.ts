@@ -21,7 +21,8 @@ export interface SocketAddress {
 /**
  * Encodes a `struct sockaddr_in`, `sockaddr_in6` or `sockaddr_un`: ip(7), ipv6(7), unix(7).
  *
- * @returns an error message if `endpoint` is neither an IP address nor a unix socket, its path is too long, or its port is invalid
+ * @returns an error message if `endpoint` is neither an IP address nor a unix socket, its path is too long, or its port
+ * is invalid
  */
 export function encodeAddress(endpoint: Endpoint): SocketAddress | string {
   const path = unixPath(endpoint);
@@ -119,7 +120,9 @@ function groups(text: string): number[] {
   });
 }
 
-/** Decodes IPv4-mapped addresses, which a dual-stack listener has for IPv4 clients, as IPv4 (RFC 4291, section 2.5.5.2). */
+/**
+ * Decodes IPv4-mapped addresses, which a dual-stack listener has for IPv4 clients, as IPv4 (RFC 4291, section 2.5.5.2).
+ */
 function decodeIPv6(bytes: Uint8Array): string {
   const address = bytes.subarray(8, 24);
   if (isMapped(address)) return dotted(address, 12);

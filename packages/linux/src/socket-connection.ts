@@ -26,7 +26,9 @@ export interface ConnectionEnds {
   readonly local?: Endpoint | undefined;
 }
 
-/** A {@link StreamSocket} as a {@link Connection}: reads and writes as promises, until a splice takes over the socket. */
+/**
+ * A {@link StreamSocket} as a {@link Connection}: reads and writes as promises, until a splice takes over the socket.
+ */
 export class SocketConnection<Kernel extends TransportKernel, Socket extends StreamSocket>
   implements Connection, SocketOwner
 {

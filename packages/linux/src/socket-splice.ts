@@ -28,7 +28,9 @@ export interface Direction {
 export interface DirectionOwner {
   /** Called when bytes have arrived from `direction.from`. */
   onReceived(direction: Direction): void;
-  /** Called when the kernel has accepted all bytes from `direction.from` for `direction.to`, and no more will follow. */
+  /**
+   * Called when the kernel has accepted all bytes from `direction.from` for `direction.to`, and no more will follow.
+   */
   onFinished(direction: Direction): void;
   /** Called when a connection is lost, with the errno. */
   onLost(socket: StreamSocket, errno: number): void;
@@ -162,7 +164,10 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
     if (direction === this.#downward) this.#firstByteAt ??= this.#lastByteAt;
   }
 
-  /** Only the first direction to finish needs a shutdown: the second ends with the close, since nothing is left unread then. */
+  /**
+   * Only the first direction to finish needs a shutdown: the second ends with the close, since nothing is left unread
+   * then.
+   */
   onFinished(direction: Direction): void {
     if (direction === this.#downward && this.#handBack()) return;
     this.#returning = undefined;

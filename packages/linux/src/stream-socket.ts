@@ -41,7 +41,8 @@ export interface StreamSocket {
   /**
    * Receives bytes.
    *
-   * @returns bytes, which the caller owns; 0 if there are none, for the moment or, if `ended`, for ever; −errno if the connection is lost
+   * @returns bytes, which the caller owns; 0 if there are none, for the moment or, if `ended`, for ever; −errno if the
+   * connection is lost
    */
   take(): Uint8Array | number;
   /**
@@ -63,8 +64,8 @@ export interface StreamSocket {
   /** Clears the deadline. Idempotent. */
   clearDeadline(): void;
   /**
-   * Enables keepalive after a second, since it is for long-lived connections: shorter ones are spared its system calls. Uses the socket's
-   * deadline, so that it is only for sockets without one.
+   * Enables keepalive after a second, since it is for long-lived connections: shorter ones are spared its system calls.
+   * Uses the socket's deadline, so that it is only for sockets without one.
    */
   keepAliveLater(keepAlive: KeepAlive): void;
 }

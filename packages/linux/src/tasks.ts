@@ -9,8 +9,8 @@ export interface Task {
 }
 
 /**
- * Tasks in order of arrival. Newly woken ones go first, since most are small; but each turn also runs at least one of those that continue,
- * so that none starves.
+ * Tasks in order of arrival. Newly woken ones go first, since most are small; but each turn also runs at least one of
+ * those that continue, so that none starves.
  */
 export class TaskQueue {
   #fresh: Task[] = [];

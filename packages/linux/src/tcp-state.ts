@@ -61,7 +61,10 @@ const OUT_OF_ORDER_AT = 224;
 /** On a network with a latency of milliseconds, three take 1.5 s: random loss has long been repaired by then. */
 const MANY = 3;
 
-/** Returns the reason for which a connection that has been silent for seconds seems to wait for its network, or `undefined`. Pure. */
+/**
+ * Returns the reason for which a connection that has been silent for seconds seems to wait for its network, or
+ * `undefined`. Pure.
+ */
 export function whyStalled(state: TcpState): string | undefined {
   const { retransmissions, segmentBytes, unacknowledgedBytes, outOfOrder, receivedBytes } = state;
   if (retransmissions >= MANY && unacknowledgedBytes >= segmentBytes)

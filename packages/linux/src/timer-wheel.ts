@@ -35,8 +35,8 @@ export class TimerWheel {
   set(key: number, atMs: number, nowMs: number): void {
     if (key >= this.#slotOf.length) this.#grow(key);
     this.clear(key);
-    // An empty wheel need not be advanced through the time without deadlines. During an advance its position must not change: a deadline
-    // set then would land in a slot that counts as the far end of the next turn, or fire at once.
+    // An empty wheel need not be advanced through the time without deadlines. During an advance its position must not
+    // change: a deadline set then would land in a slot that counts as the far end of the next turn, or fire at once.
     if (this.#size === 0 && !this.#advancing) this.#tick = tickOf(nowMs);
     this.#dueTick[key] = Math.max(Math.ceil(atMs / TICK_MS), this.#tick + 1);
     this.#insert(key);
@@ -75,8 +75,8 @@ export class TimerWheel {
   }
 
   /**
-   * Returns the milliseconds until the next work; `undefined` without deadlines. At most one turn of the first wheel, since later deadlines
-   * are still in a coarser one.
+   * Returns the milliseconds until the next work; `undefined` without deadlines. At most one turn of the first wheel,
+   * since later deadlines are still in a coarser one.
    */
   quietMs(nowMs: number): number | undefined {
     if (this.#size === 0) return undefined;

@@ -1,6 +1,9 @@
 import type { Progress, ProxyError, Transfer } from '@meshgate/core';
 
-/** Returns the result of a splice. Case by case, since a spread of optional fields creates an object with a new hidden class each time. */
+/**
+ * Returns the result of a splice. Case by case, since a spread of optional fields creates an object with a new hidden
+ * class each time.
+ */
 export function transferOf(
   progress: Progress,
   firstByteAt: number | undefined,

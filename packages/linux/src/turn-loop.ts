@@ -15,8 +15,8 @@ export interface TurnWork {
 }
 
 /**
- * The turns of a transport's loop inside Node's event loop: libuv watches one descriptor and calls {@link TurnLoop.onReadable}. Timers,
- * promises and everything else of the process run in the same thread, between the turns.
+ * The turns of a transport's loop inside Node's event loop: libuv watches one descriptor and calls {@link
+ * TurnLoop.onReadable}. Timers, promises and everything else of the process run in the same thread, between the turns.
  */
 export class TurnLoop {
   /** Monotonic clock in milliseconds, read once per turn. */
@@ -75,8 +75,9 @@ export class TurnLoop {
   }
 
   /**
-   * Must be called after settling a promise, or calling anything that may settle one. After a callback from native code, Node (since 26)
-   * runs promise callbacks only before its own next JavaScript call: an immediate is the nearest one.
+   * Must be called after settling a promise, or calling anything that may settle one. After a callback from native
+   * code, Node (since 26) runs promise callbacks only before its own next JavaScript call: an immediate is the nearest
+   * one.
    */
   afterMicrotasks(): void {
     this.#needsMicrotasks = true;
@@ -111,8 +112,8 @@ export class TurnLoop {
     try {
       this.nowMs = performance.now();
       const endMs = this.nowMs + TURN_MS;
-      // New events are handled at once, since a wake-up costs more than the rest of a small message. But settled promises continue other
-      // work and must not wait.
+      // New events are handled at once, since a wake-up costs more than the rest of a small message. But settled
+      // promises continue other work and must not wait.
       for (let share = 1; this.#work.share(endMs); share += 1) {
         if (share >= this.#leastShares && (this.#needsMicrotasks || this.#tasks.size > 0)) return;
         this.nowMs = performance.now();

@@ -1,6 +1,9 @@
 import { TimerWheel } from './timer-wheel.ts';
 
-/** Deadlines by small integer in a {@link TimerWheel}, with a single Node timer for all of them, set only for the next possible expiry. */
+/**
+ * Deadlines by small integer in a {@link TimerWheel}, with a single Node timer for all of them, set only for the next
+ * possible expiry.
+ */
 export class WheelTimer {
   readonly #wheel = new TimerWheel(performance.now());
   readonly #onDue: (key: number) => void;

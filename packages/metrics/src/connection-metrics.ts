@@ -20,8 +20,8 @@ export interface CarriedConnection {
 /**
  * Connection metrics, by listener and route.
  *
- * Removing a route removes its series. Its live connections are then counted under the empty route name, so that sums stay correct and a
- * later close does not recreate a dropped series.
+ * Removing a route removes its series. Its live connections are then counted under the empty route name, so that sums
+ * stay correct and a later close does not recreate a dropped series.
  */
 export class ConnectionMetrics {
   readonly #accepted: CellFamily<'listener'>;
@@ -41,7 +41,8 @@ export class ConnectionMetrics {
   readonly #live = new WeakMap<Accepted, Live>();
 
   /**
-   * @param live returns all live connections, called at each scrape; without it, bytes are counted when a connection closes
+   * @param live returns all live connections, called at each scrape; without it, bytes are counted when a connection
+   * closes
    */
   constructor(registry: LabeledRegistry, live: () => Iterable<CarriedConnection> = () => []) {
     this.#accepted = new CellFamily(METRICS.accepted, registry);

@@ -17,7 +17,9 @@ const HEIGHT = 8;
 const MANY: ReadonlySet<Label> = new Set<Label>(['route']);
 const SHOWN = 10;
 
-/** Generates a dashboard with a panel for every metric: rates of counters, quantiles of histograms, values of gauges. */
+/**
+ * Generates a dashboard with a panel for every metric: rates of counters, quantiles of histograms, values of gauges.
+ */
 export function dashboardOf(metrics: Readonly<Record<string, MetricDefinition>> = METRICS): Dashboard {
   return {
     title: 'Meshgate',

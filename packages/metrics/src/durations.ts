@@ -11,7 +11,10 @@ interface HistogramDefinition<L extends Label> extends MetricDefinition {
   readonly buckets: readonly number[];
 }
 
-/** One series of a histogram. The hot path only touches plain fields, since prom-client builds a key of all labels in every call. */
+/**
+ * One series of a histogram. The hot path only touches plain fields, since prom-client builds a key of all labels in
+ * every call.
+ */
 export interface DurationCell {
   /**
    * @param ms duration in milliseconds

@@ -27,9 +27,9 @@ export async function exposition(registry: Registry, accept: string | undefined)
 }
 
 /**
- * Formats all metrics of `registry` in the format that the scraper prefers: OpenMetrics 1.0 if `accept` rates it higher than plain text,
- * otherwise the Prometheus text format 0.0.4. Streamed, since formatting the series of thousands of routes takes a second or two, which
- * must not block other work.
+ * Formats all metrics of `registry` in the format that the scraper prefers: OpenMetrics 1.0 if `accept` rates it higher
+ * than plain text, otherwise the Prometheus text format 0.0.4. Streamed, since formatting the series of thousands of
+ * routes takes a second or two, which must not block other work.
  *
  * @param accept the request's `Accept` header (RFC 9110, section 12.5.1), if any
  */
@@ -41,8 +41,8 @@ export function expositionStream(registry: Registry, accept: string | undefined)
 }
 
 /**
- * Yields the values of all metrics in `registry`, in the form that prom-client sends between processes: families in parts, of which several
- * may have the same name, with a turn of the event loop after each.
+ * Yields the values of all metrics in `registry`, in the form that prom-client sends between processes: families in
+ * parts, of which several may have the same name, with a turn of the event loop after each.
  */
 export async function* familyParts(registry: Registry): AsyncGenerator<MetricObjectWithValues<MetricValue<string>>> {
   for (const metric of registry.getMetricsAsArray()) {

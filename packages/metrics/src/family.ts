@@ -5,7 +5,8 @@ import { SeriesByLabels } from './series-by-labels.ts';
 import type { LabelValues } from './series-by-labels.ts';
 
 /**
- * One series of a counter or gauge. The hot path only touches a plain field, since prom-client builds a key of all labels in every call.
+ * One series of a counter or gauge. The hot path only touches a plain field, since prom-client builds a key of all
+ * labels in every call.
  */
 export interface MetricCell {
   value: number;

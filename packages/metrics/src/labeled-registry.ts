@@ -26,8 +26,8 @@ interface SharedMetric {
 const SHARED = new WeakMap<Registry, Map<string, SharedMetric>>();
 
 /**
- * One proxy's view of a registry. If several proxies register the same metric, it contains the series of all of them, distinguished by
- * their constant labels.
+ * One proxy's view of a registry. If several proxies register the same metric, it contains the series of all of them,
+ * distinguished by their constant labels.
  */
 export class LabeledRegistry {
   readonly #registry: Registry;
@@ -52,7 +52,8 @@ export class LabeledRegistry {
    *
    * @param make constructs the metric
    * @param series called at each scrape; their labels include {@link labels}
-   * @throws Error if the labels do not distinguish this proxy from another one in the registry, or the metric was registered by other code
+   * @throws Error if the labels do not distinguish this proxy from another one in the registry, or the metric was
+   * registered by other code
    */
   add(
     { name, help, labels }: MetricDefinition,

@@ -1,6 +1,6 @@
 /**
- * Every label, with the bound on the number of its values. No label contains client input, neither addresses nor server names, so that
- * clients cannot exhaust the scraper's memory.
+ * Every label, with the bound on the number of its values. No label contains client input, neither addresses nor server
+ * names, so that clients cannot exhaust the scraper's memory.
  */
 export const LABELS = {
   listener: 'the listeners, as configuration or the listener sources name them',
@@ -26,7 +26,9 @@ export type Label = keyof typeof LABELS;
 
 /** One row of {@link METRICS}. */
 export interface MetricDefinition {
-  /** Type as in `# TYPE`: a counter only increases, a gauge goes up and down, a histogram counts durations in buckets. */
+  /**
+   * Type as in `# TYPE`: a counter only increases, a gauge goes up and down, a histogram counts durations in buckets.
+   */
   readonly type: 'counter' | 'gauge' | 'histogram';
   /** Name in Prometheus: counters end in `_total`, other metrics in their unit, if they have one. */
   readonly name: string;
@@ -81,8 +83,8 @@ export const METRICS = {
     name: 'meshgate_hello_duration_seconds',
     help: 'From accept to a complete ClientHello',
     labels: ['listener'],
-    // A ClientHello follows the TCP handshake by about one round trip: 1 ms within a rack, 0.25 s from the other side of the planet. Slower
-    // clients lose packets, or are slow on purpose; the default limit is 10 s.
+    // A ClientHello follows the TCP handshake by about one round trip: 1 ms within a rack, 0.25 s from the other side
+    // of the planet. Slower clients lose packets, or are slow on purpose; the default limit is 10 s.
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 3, 10],
   },
   hellosRepeated: {
@@ -96,8 +98,8 @@ export const METRICS = {
     name: 'meshgate_connect_duration_seconds',
     help: 'From the ClientHello to an established backend connection, all attempts together',
     labels: ['route'],
-    // Well below 1 ms within a datacenter. 1 s and 3 s are the first two retransmissions of a lost SYN (RFC 6298), 5 s is the default
-    // limit.
+    // Well below 1 ms within a datacenter. 1 s and 3 s are the first two retransmissions of a lost SYN (RFC 6298), 5 s
+    // is the default limit.
     buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 3, 5],
   },
   firstByteSeconds: {
@@ -105,7 +107,8 @@ export const METRICS = {
     name: 'meshgate_first_byte_duration_seconds',
     help: 'From the established backend connection to the first byte of the backend',
     labels: ['route'],
-    // The backend answers a ClientHello with its certificate: one round trip and one signature. A longer time means a loaded backend.
+    // The backend answers a ClientHello with its certificate: one round trip and one signature. A longer time means a
+    // loaded backend.
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 3, 10],
   },
   lifetimeSeconds: {

@@ -11,8 +11,9 @@ export interface Build {
 }
 
 /**
- * Adds metrics of this process to `registry`: CPU, memory, file descriptors, event loop lag and garbage collection, as collected by
- * prom-client, and `meshgate_build_info`. They are collected until the process ends: call this once, in an application.
+ * Adds metrics of this process to `registry`: CPU, memory, file descriptors, event loop lag and garbage collection, as
+ * collected by prom-client, and `meshgate_build_info`. They are collected until the process ends: call this once, in an
+ * application.
  *
  * @throws Error if the registry already has them
  */
@@ -22,8 +23,8 @@ export function processMetrics(registry: Registry, { version }: Build): void {
   new CellFamily(METRICS.build, new LabeledRegistry(registry)).cell({ version, node: process.version }).value = 1;
 }
 
-// These iterate over every handle or request of the process at each scrape, which would block the event loop with two sockets per
-// connection. meshgate_connections_active has the same information at no cost.
+// These iterate over every handle or request of the process at each scrape, which would block the event loop with two
+// sockets per connection. meshgate_connections_active has the same information at no cost.
 const COUNTED_ONE_BY_ONE = ['handles', 'requests', 'resources'].flatMap((what) => [
   `nodejs_active_${what}`,
   `nodejs_active_${what}_total`,

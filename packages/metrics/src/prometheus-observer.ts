@@ -14,13 +14,13 @@ export interface PrometheusObserverOptions {
   /** Registry for the metrics. prom-client's global registry is never used. */
   readonly registry: Registry;
   /**
-   * Labels on every series, which distinguish several proxies in one registry: `{ proxy: 'edge' }` for one, `{ proxy: 'mesh' }` for
-   * another. None when absent: the registry is then for this proxy alone.
+   * Labels on every series, which distinguish several proxies in one registry: `{ proxy: 'edge' }` for one, `{ proxy:
+   * 'mesh' }` for another. None when absent: the registry is then for this proxy alone.
    */
   readonly labels?: ConstantLabels;
   /**
-   * Returns all live connections, called at each scrape: `() => sessions`, with the `Sessions` of core. Their bytes are then counted during
-   * their life; when absent, at their close.
+   * Returns all live connections, called at each scrape: `() => sessions`, with the `Sessions` of core. Their bytes are
+   * then counted during their life; when absent, at their close.
    */
   live?(): Iterable<CarriedConnection>;
 }
@@ -32,13 +32,14 @@ export interface PrometheusObserver extends Observer {
 }
 
 /**
- * Creates an observer that counts the events of a proxy, as described in docs/metrics.md. It keeps a few dozen bytes per live connection,
- * and nothing of the events themselves.
+ * Creates an observer that counts the events of a proxy, as described in docs/metrics.md. It keeps a few dozen bytes
+ * per live connection, and nothing of the events themselves.
  *
- * It must receive every event from the first one on, since it counts a connection as active from `connection.accepted` to
- * `connection.closed`.
+ * It must receive every event from the first one on, since it counts a connection as active from `connection.accepted`
+ * to `connection.closed`.
  *
- * @throws Error if the registry already has metrics with these names, and `labels` do not distinguish this proxy from the others in it
+ * @throws Error if the registry already has metrics with these names, and `labels` do not distinguish this proxy from
+ * the others in it
  */
 export function prometheusObserver({ registry: target, labels, live }: PrometheusObserverOptions): PrometheusObserver {
   const registry = new LabeledRegistry(target, labels);

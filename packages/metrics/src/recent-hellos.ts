@@ -2,8 +2,8 @@
 const REMEMBERED = 16_384;
 
 /**
- * Detects repeated ClientHellos by their trace, in a table of fixed size: 128 KiB. A client generates a new random for each connection (RFC
- * 8446, section 4.1.2), so that only a loop, a retry by a proxy or a replay repeats one.
+ * Detects repeated ClientHellos by their trace, in a table of fixed size: 128 KiB. A client generates a new random for
+ * each connection (RFC 8446, section 4.1.2), so that only a loop, a retry by a proxy or a replay repeats one.
  */
 export class RecentHellos {
   readonly #traces = new Float64Array(REMEMBERED).fill(-1);

@@ -12,8 +12,8 @@ export interface Sample<L extends Label> {
 }
 
 /**
- * Registers a gauge whose series are computed at each scrape and not stored: prom-client would build a key for each of thousands, and keep
- * removed ones.
+ * Registers a gauge whose series are computed at each scrape and not stored: prom-client would build a key for each of
+ * thousands, and keep removed ones.
  *
  * @param samples must not return the same labels twice
  */

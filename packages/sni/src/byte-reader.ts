@@ -1,8 +1,8 @@
 import { Buffer } from 'node:buffer';
 
 /**
- * A cursor over a range of bytes. An overrun is a value, not an exception: a read past the end yields zeros, moves to the end, and sets
- * {@link overrun}. Callers therefore check once per structure, and every loop ends.
+ * A cursor over a range of bytes. An overrun is a value, not an exception: a read past the end yields zeros, moves to
+ * the end, and sets {@link overrun}. Callers therefore check once per structure, and every loop ends.
  */
 export class ByteReader {
   readonly #bytes: Uint8Array;
@@ -10,7 +10,9 @@ export class ByteReader {
   #at: number;
   #overrun = false;
 
-  /** Reads `bytes` from `start` up to, but not including, `end`; never copies. Requires `start <= end <= bytes.length`. */
+  /**
+   * Reads `bytes` from `start` up to, but not including, `end`; never copies. Requires `start <= end <= bytes.length`.
+   */
   constructor(bytes: Uint8Array, start: number, end: number) {
     this.#bytes = bytes;
     this.#end = end;

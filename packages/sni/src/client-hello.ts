@@ -11,9 +11,9 @@ import type { ClientHelloVerdict, ParsedClientHello, Rejected } from './verdict.
 /**
  * Parses the first bytes of a TLS connection. Pure; never throws, whatever the bytes; neither keeps nor changes them.
  *
- * Correct for any split into segments and records. The work of a call is linear in the bytes that are new since the call that returned its
- * `progress`; there is no limit on the size of a hello (TLS allows about 130 KB, or 770 KB in records of one byte) nor on the time until it
- * is complete: the caller enforces both.
+ * Correct for any split into segments and records. The work of a call is linear in the bytes that are new since the
+ * call that returned its `progress`; there is no limit on the size of a hello (TLS allows about 130 KB, or 770 KB in
+ * records of one byte) nor on the time until it is complete: the caller enforces both.
  *
  * @param bytes all bytes received so far, from the first
  * @param progress from the last `more` for the same connection; without it, all bytes are parsed again
@@ -103,8 +103,8 @@ function readExtension(type: number, body: ByteReader, hello: Draft): Rejected |
       hello.earlyData = true;
       return undefined;
     case ENCRYPTED_CLIENT_HELLO:
-      // The extension of an inner hello is this one byte (RFC 9849, section 5). Anything else is encrypted for the key of a client-facing
-      // server.
+      // The extension of an inner hello is this one byte (RFC 9849, section 5). Anything else is encrypted for the key
+      // of a client-facing server.
       hello.ech = body.remaining !== 1 || body.uint8() !== ECH_INNER;
       return undefined;
     default:

@@ -4,14 +4,14 @@ import type { Rejected } from './verdict.ts';
 /** Type of records that contain handshake messages. */
 export const HANDSHAKE_RECORD = 22;
 /**
- * The first byte of a record's version, in SSL 3.0 and every TLS version. The second is meaningless: it "MUST be ignored for all
- * purposes" (RFC 8446, 5.1).
+ * The first byte of a record's version, in SSL 3.0 and every TLS version. The second is meaningless: it "MUST be
+ * ignored for all purposes" (RFC 8446, 5.1).
  */
 export const MAJOR_VERSION = 3;
 
 /**
- * Returns the reason for which `bytes` cannot begin a TLS connection: from the first two bytes, or up to five if SSL 2.0 is possible, whose
- * hello has no distinctive first byte.
+ * Returns the reason for which `bytes` cannot begin a TLS connection: from the first two bytes, or up to five if SSL
+ * 2.0 is possible, whose hello has no distinctive first byte.
  */
 export function wrongOpening(bytes: Uint8Array): Rejected | undefined {
   const first = bytes[0];

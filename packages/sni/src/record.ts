@@ -15,8 +15,8 @@ export interface Handshake {
 /**
  * Finds the ClientHello message in the records at the start of `bytes`.
  *
- * A message in one record is parsed in place. A message over several records is copied, once, when it is complete: until then only the
- * position is kept, whatever length the client announced.
+ * A message in one record is parsed in place. A message over several records is copied, once, when it is complete:
+ * until then only the position is kept, whatever length the client announced.
  *
  * @param progress from the last `more` for the same connection; without it, the scan starts at the first record
  */
@@ -53,8 +53,8 @@ const MAX_FRAGMENT_BYTES = 2 ** 14;
 
 const MESSAGE_HEADER_BYTES = 4;
 const CLIENT_HELLO = 1;
-// RFC 8446, 4.1.2. The minimum has the shortest fields and no extensions, as allowed by TLS 1.2 and older; the maximum has the longest
-// fields.
+// RFC 8446, 4.1.2. The minimum has the shortest fields and no extensions, as allowed by TLS 1.2 and older; the maximum
+// has the longest fields.
 const MIN_HELLO_BYTES = 2 + 32 + 1 + (2 + 2) + (1 + 1);
 const MAX_HELLO_BYTES = 2 + 32 + (1 + 32) + (2 + 65_534) + (1 + 255) + (2 + 65_535);
 

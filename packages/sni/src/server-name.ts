@@ -4,8 +4,8 @@ import { rejected } from './verdict.ts';
 import type { Rejected, ServerNameVerdict } from './verdict.ts';
 
 /**
- * Reads the host name in the body of a `server_name` extension (RFC 6066, section 3), normalised; `undefined` if the list has only names of
- * other types. Those are skipped by the 16-bit length that begins every name type.
+ * Reads the host name in the body of a `server_name` extension (RFC 6066, section 3), normalised; `undefined` if the
+ * list has only names of other types. Those are skipped by the 16-bit length that begins every name type.
  */
 export function readServerName(body: ByteReader): string | undefined | Rejected {
   const list = body.part(body.uint16());
@@ -24,8 +24,8 @@ export function readServerName(body: ByteReader): string | undefined | Rejected 
 }
 
 /**
- * Validates a name from another origin, such as a command line, with the rules for names in hellos: letters beyond ASCII are bytes of
- * UTF-8, which are not allowed in a host name. Pure; never throws.
+ * Validates a name from another origin, such as a command line, with the rules for names in hellos: letters beyond
+ * ASCII are bytes of UTF-8, which are not allowed in a host name. Pure; never throws.
  */
 export function parseServerName(text: string): ServerNameVerdict {
   const bytes = Buffer.from(text);
@@ -42,8 +42,8 @@ const MAX_LABEL_BYTES = 63;
 const LABEL = `[a-z0-9_-]{1,${MAX_LABEL_BYTES}}`;
 const HOST = new RegExp(`^${LABEL}(?:\\.${LABEL})*$`, 'i');
 const FOREIGN = /[^a-z0-9_.-]/i;
-// RFC 1123, 2.1: the last label of a name is never a number, so `10.0.0.1` is an address. So are `127.1` and `0x7f.1` to resolvers of
-// the inet_aton kind, which a client must not reach through a name.
+// RFC 1123, 2.1: the last label of a name is never a number, so `10.0.0.1` is an address. So are `127.1` and `0x7f.1`
+// to resolvers of the inet_aton kind, which a client must not reach through a name.
 const ENDS_IN_NUMBER = /(?:^|\.)(?:\d+|0x[\da-f]*)$/i;
 
 /** Rejects an impossible length before a string is created. */
@@ -62,8 +62,9 @@ function hostName(text: string): string | Rejected {
 }
 
 /**
- * Fast path: nearly every name is valid, in lower case, and has a last label that begins with a letter and therefore is not a number. One
- * pass checks that, without a regular expression or another string. Other names may still be valid: {@link judged} decides.
+ * Fast path: nearly every name is valid, in lower case, and has a last label that begins with a letter and therefore is
+ * not a number. One pass checks that, without a regular expression or another string. Other names may still be valid:
+ * {@link judged} decides.
  */
 function isPlain(name: string): boolean {
   if (name.length > MAX_NAME_BYTES) return false;

@@ -2,9 +2,10 @@
 const RANDOM_BYTES = 32;
 
 /**
- * Returns the trace of a TLS connection: every hop that sees its ClientHello computes the same number, although none decrypts or adds
- * anything. It is a hash of the client random, so that a log contains nothing that would match key logs to captured traffic. A second
- * ClientHello after a HelloRetryRequest has the same random (RFC 8446, 4.1.2), and therefore the same trace.
+ * Returns the trace of a TLS connection: every hop that sees its ClientHello computes the same number, although none
+ * decrypts or adds anything. It is a hash of the client random, so that a log contains nothing that would match key
+ * logs to captured traffic. A second ClientHello after a HelloRetryRequest has the same random (RFC 8446, 4.1.2), and
+ * therefore the same trace.
  *
  * @param bytes contain the 32 bytes of the random
  * @param start offset of the random

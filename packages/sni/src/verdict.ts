@@ -5,8 +5,8 @@ export type ClientHelloVerdict = ParsedClientHello | MoreNeeded | Rejected;
 export interface ParsedClientHello {
   readonly kind: 'hello';
   /**
-   * The requested name (RFC 6066, section 3), normalised: lower case, without a trailing dot. A valid host name, never an address. Absent
-   * if the hello has no name; with {@link ech} it is only the outer, public name.
+   * The requested name (RFC 6066, section 3), normalised: lower case, without a trailing dot. A valid host name, never
+   * an address. Absent if the hello has no name; with {@link ech} it is only the outer, public name.
    */
   readonly serverName?: string;
   /** Protocols offered by ALPN (RFC 7301), one character per byte, in the client's order, without GREASE (RFC 8701). */
@@ -17,11 +17,14 @@ export interface ParsedClientHello {
    */
   readonly supportedVersions: readonly number[];
   /**
-   * Whether Encrypted ClientHello was offered (RFC 9849), or GREASE that looks the same. `false` for an inner hello, which only a
-   * decrypting front end can have forwarded: its name is the real one.
+   * Whether Encrypted ClientHello was offered (RFC 9849), or GREASE that looks the same. `false` for an inner hello,
+   * which only a decrypting front end can have forwarded: its name is the real one.
    */
   readonly ech: boolean;
-  /** Whether early data was offered (RFC 8446, 4.2.10): the bytes after the hello are payload and must not be sent to two servers. */
+  /**
+   * Whether early data was offered (RFC 8446, 4.2.10): the bytes after the hello are payload and must not be sent to
+   * two servers.
+   */
   readonly earlyData: boolean;
   /** Equal at every hop that sees this hello: see `traceOf`. */
   readonly trace: number;
@@ -51,7 +54,10 @@ export interface Rejected {
   readonly kind: 'reject';
   /** For programs: a closed list, stable over versions. */
   readonly reason: RejectReason;
-  /** For people: what was expected, what was found, and where. Printable ASCII whatever the client sent; not meant to be parsed. */
+  /**
+   * For people: what was expected, what was found, and where. Printable ASCII whatever the client sent; not meant to be
+   * parsed.
+   */
   readonly detail: string;
 }
 

@@ -14,7 +14,10 @@ export interface HeldAddress extends AsyncDisposable {
   readonly address: Endpoint;
 }
 
-/** Returns a loopback port that refuses connections: an outgoing connection occupies it, so that no other process can listen on it. */
+/**
+ * Returns a loopback port that refuses connections: an outgoing connection occupies it, so that no other process can
+ * listen on it.
+ */
 export async function refusingAddress(): Promise<HeldAddress> {
   const server = createServer();
   const accepted = once(server, 'connection') as Promise<[Socket]>;
@@ -36,8 +39,8 @@ export async function refusingAddress(): Promise<HeldAddress> {
 }
 
 /**
- * Returns a loopback port that never answers: a dial neither succeeds nor fails. Its listener is in a sleeping thread, which accepts
- * nothing, and its backlog is full: the kernel drops further SYNs, on Linux and on macOS.
+ * Returns a loopback port that never answers: a dial neither succeeds nor fails. Its listener is in a sleeping thread,
+ * which accepts nothing, and its backlog is full: the kernel drops further SYNs, on Linux and on macOS.
  */
 export async function silentAddress(): Promise<HeldAddress> {
   const sleep = new Int32Array(new SharedArrayBuffer(8));

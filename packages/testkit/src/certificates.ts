@@ -28,7 +28,9 @@ export interface Validity {
 
 /** Contents of a leaf certificate. */
 export interface LeafOptions extends Validity {
-  /** Common name of the subject. The first DNS name when absent; an empty subject without any, as in Consul's leaves. */
+  /**
+   * Common name of the subject. The first DNS name when absent; an empty subject without any, as in Consul's leaves.
+   */
   readonly commonName?: string;
   /** Subject alternative names of type `dNSName`, including wildcards (`*.example.com`). None when absent. */
   readonly dnsNames?: readonly string[];

@@ -7,7 +7,10 @@ export class Changes {
     for (const check of this.#checks) check();
   }
 
-  /** Resolves with the result of `find`, called now and after each change until it is defined. Rejects with what `find` throws. */
+  /**
+   * Resolves with the result of `find`, called now and after each change until it is defined. Rejects with what `find`
+   * throws.
+   */
   until<Found>(find: () => Found | undefined): Promise<Found> {
     return new Promise((resolve, reject) => {
       const check = (): void => {

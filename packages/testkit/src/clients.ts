@@ -15,7 +15,10 @@ export async function rawClient(to: Endpoint, options: PeerOptions = {}): Promis
 
 /** Settings of a {@link TlsClient}. */
 export interface TlsClientOptions extends PeerOptions {
-  /** Authorities that the server's certificate must be issued by (PEM). When absent, the certificate is reported but not verified. */
+  /**
+   * Authorities that the server's certificate must be issued by (PEM). When absent, the certificate is reported but not
+   * verified.
+   */
   readonly ca?: string | readonly string[];
   /** Protocols offered by ALPN. */
   readonly alpn?: readonly string[];
@@ -43,13 +46,16 @@ export interface TlsClient extends Peer {
   readonly resumed: boolean;
   /** Sends `text` and resolves with the same number of received bytes: the response of an echo. */
   echo(text: string): Promise<string>;
-  /** Sends a GET request and resolves with the response body. The backends of this package respond with their name, and finish. */
+  /**
+   * Sends a GET request and resolves with the response body. The backends of this package respond with their name, and
+   * finish.
+   */
   get(path?: string): Promise<string>;
 }
 
 /**
- * Connects to `to`, a proxy or the server itself, and requests `serverName`. Resolves after the handshake; rejects with the system's or
- * OpenSSL's error if it fails.
+ * Connects to `to`, a proxy or the server itself, and requests `serverName`. Resolves after the handshake; rejects with
+ * the system's or OpenSSL's error if it fails.
  *
  * @param serverName sent in the ClientHello; `undefined` omits the extension
  */

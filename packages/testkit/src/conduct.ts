@@ -2,7 +2,9 @@ import type { Socket } from 'node:net';
 
 /** Behaviour of a backend on each of its connections. */
 export type Conduct =
-  /** Echoes received bytes, and finishes after the peer; responds to an HTTP GET with the backend's name, and finishes. */
+  /**
+   * Echoes received bytes, and finishes after the peer; responds to an HTTP GET with the backend's name, and finishes.
+   */
   | { readonly kind: 'echo' }
   /** Reads everything, sends nothing, and finishes after the peer. */
   | { readonly kind: 'sink' }
@@ -16,7 +18,9 @@ export type Conduct =
   | { readonly kind: 'linger' }
   /** Accepts, but neither reads nor responds: not even a TLS handshake takes place. */
   | { readonly kind: 'hang' }
-  /** Resets once `afterBytes` bytes have arrived, not counting the handshake; 0 resets on accept, before any handshake. */
+  /**
+   * Resets once `afterBytes` bytes have arrived, not counting the handshake; 0 resets on accept, before any handshake.
+   */
   | { readonly kind: 'reset'; readonly afterBytes: number };
 
 /** Whether `conduct` applies to the TCP connection itself, before TLS. */

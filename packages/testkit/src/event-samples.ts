@@ -16,8 +16,8 @@ import type { EventOf } from './recorder.ts';
 export type EventSamples = { readonly [Type in ProxyEvent['type']]: EventOf<Type> };
 
 /**
- * Returns one event of each type, all about the connection `id`, with every field set, for tests of observers. The compiler requires every
- * type.
+ * Returns one event of each type, all about the connection `id`, with every field set, for tests of observers. The
+ * compiler requires every type.
  */
 export function eventSamples(id = 'c1'): EventSamples {
   const connection = sampleAccepted(id);

@@ -34,7 +34,9 @@ export interface FakeHost {
   readonly lines: readonly PluginLogLine[];
   /** The last warning; `undefined` if it was cleared. */
   readonly warning: string | undefined;
-  /** Installs a plugin as a gateway does: awaits it, and then refuses further parts. Rejects with the plugin's error. */
+  /**
+   * Installs a plugin as a gateway does: awaits it, and then refuses further parts. Rejects with the plugin's error.
+   */
   install(plugin: Plugin, config?: unknown): Promise<PluginParts>;
   /** Returns the value of a metric, by the plugin's name for it; 0 if there is none. */
   metric(name: string, labels?: MetricLabels): number;

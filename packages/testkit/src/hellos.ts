@@ -14,19 +14,27 @@ export interface ClientHelloOptions {
   readonly versions?: readonly number[] | 'absent';
   /** The legacy version field; TLS 1.2 by default, as required by RFC 8446, 4.1.2. */
   readonly legacyVersion?: number;
-  /** Adds GREASE values (RFC 8701) in the same fields as browsers: ciphers, groups, key shares, versions, a first and a late extension. */
+  /**
+   * Adds GREASE values (RFC 8701) in the same fields as browsers: ciphers, groups, key shares, versions, a first and a
+   * late extension.
+   */
   readonly grease?: boolean;
-  /** Entries of `key_share`; X25519 alone by default. `[X25519_MLKEM768, X25519]` makes a hello larger than one TCP segment. */
+  /**
+   * Entries of `key_share`; X25519 alone by default. `[X25519_MLKEM768, X25519]` makes a hello larger than one TCP
+   * segment.
+   */
   readonly keyShares?: readonly KeyShare[];
   /** Length of the legacy session id: RFC 8446 allows 0 to 32 bytes; 32 by default, as in its compatibility mode. */
   readonly sessionIdBytes?: number;
   /** The cipher suites of TLS 1.3 and some of 1.2 by default. */
   readonly cipherSuites?: readonly number[];
-  /** Pads the handshake message to this many bytes, including its header (RFC 7685), if it is at least 4 bytes shorter. */
+  /**
+   * Pads the handshake message to this many bytes, including its header (RFC 7685), if it is at least 4 bytes shorter.
+   */
   readonly padToBytes?: number;
   /**
-   * Encrypted ClientHello: `outer` in the form sent by clients, `inner` in the form forwarded by client-facing servers (RFC 9849, section
-   * 5).
+   * Encrypted ClientHello: `outer` in the form sent by clients, `inner` in the form forwarded by client-facing servers
+   * (RFC 9849, section 5).
    */
   readonly ech?: 'outer' | 'inner';
   /** Offers early data, with the required pre-shared key. */
@@ -68,8 +76,8 @@ export const X25519: KeyShare = { group: 0x001d, bytes: 32 };
 export const X25519_MLKEM768: KeyShare = { group: 0x11ec, bytes: 1184 + 32 };
 
 /**
- * Builds a ClientHello as a handshake message: a four-byte header, then the hello (RFC 8446, 4.1.2), without a record. {@link inRecords}
- * converts it to the wire format.
+ * Builds a ClientHello as a handshake message: a four-byte header, then the hello (RFC 8446, 4.1.2), without a record.
+ * {@link inRecords} converts it to the wire format.
  */
 export function clientHello(options: ClientHelloOptions = {}): Uint8Array {
   const message = build(options, undefined);
@@ -78,8 +86,8 @@ export function clientHello(options: ClientHelloOptions = {}): Uint8Array {
 }
 
 /**
- * Splits a handshake message into records with `size` bytes each, not counting their headers; as few records as possible by default. Their
- * version is 0x0301, as chosen by clients (RFC 8446, 5.1).
+ * Splits a handshake message into records with `size` bytes each, not counting their headers; as few records as
+ * possible by default. Their version is 0x0301, as chosen by clients (RFC 8446, 5.1).
  */
 export function inRecords(message: Uint8Array, size: number = MAX_FRAGMENT_BYTES): Uint8Array {
   const records: Uint8Array[] = [];
@@ -105,9 +113,9 @@ export function* everySplit(bytes: Uint8Array): Generator<readonly [Uint8Array, 
 }
 
 /**
- * Records the first bytes of a real client: listens on a free port of 127.0.0.1, calls `start`, which must make a client connect to it, and
- * reads until the hello is complete. The client's connection is then closed; the caller handles the rest. Rejects if the client closes too
- * early, or with an error of `start`.
+ * Records the first bytes of a real client: listens on a free port of 127.0.0.1, calls `start`, which must make a
+ * client connect to it, and reads until the hello is complete. The client's connection is then closed; the caller
+ * handles the rest. Rejects if the client closes too early, or with an error of `start`.
  */
 export async function recordHello(start: (port: number) => void): Promise<Uint8Array> {
   const server = createServer();

@@ -7,7 +7,10 @@ import { isIPv6 } from 'node:net';
 
 /** The response of a {@link nameServer} for one record type of one name. */
 export type NameAnswer =
-  /** Addresses, with a time to live in seconds. Truncated responses are fetched over TCP. `via`: a chain of canonical names (`CNAME`). */
+  /**
+   * Addresses, with a time to live in seconds. Truncated responses are fetched over TCP. `via`: a chain of canonical
+   * names (`CNAME`).
+   */
   | {
       readonly addresses: readonly string[];
       readonly ttl?: number;
@@ -22,7 +25,10 @@ export type NameAnswer =
   /** Never responds. */
   | 'drop';
 
-/** Records by name, in lower case without a trailing dot, and family. An unlisted name does not exist; an unlisted family is `none`. */
+/**
+ * Records by name, in lower case without a trailing dot, and family. An unlisted name does not exist; an unlisted
+ * family is `none`.
+ */
 export type Zone = Readonly<Record<string, { readonly A?: NameAnswer; readonly AAAA?: NameAnswer }>>;
 
 /** A name server on loopback, for tests of its clients. */
@@ -89,7 +95,10 @@ export async function nameServer(zone: Zone = {}): Promise<NameServer> {
   }
 }
 
-/** Binds one port for UDP and TCP. The port that the system selected for TCP may be in use for UDP: another is then tried. */
+/**
+ * Binds one port for UDP and TCP. The port that the system selected for TCP may be in use for UDP: another is then
+ * tried.
+ */
 async function bound(): Promise<{ udp: UdpSocket; tcp: Server; port: number }> {
   for (;;) {
     const tcp = createServer().listen(0, HOST);

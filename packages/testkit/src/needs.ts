@@ -4,8 +4,8 @@ import { describe } from './runner.ts';
 export type DeclareSuite = (name: string, suite: () => void) => void;
 
 /**
- * Returns `describe` for a suite with a requirement that not every machine meets: a binary, a privilege, an operating system. If it is
- * missing, the tests are skipped, with the reason in the name.
+ * Returns `describe` for a suite with a requirement that not every machine meets: a binary, a privilege, an operating
+ * system. If it is missing, the tests are skipped, with the reason in the name.
  *
  * A machine that must meet it lists it in the environment variable `MESHGATE_TEST_REQUIRE`, separated by commas.
  *

@@ -13,8 +13,9 @@ export type Ending =
   | { readonly kind: 'left' };
 
 /**
- * One end of a byte stream under a test's control: a client, or an accepted connection. It reads continuously, so that it detects the end
- * at once; received bytes are buffered until they are requested. {@link Peer.pause} makes it a slow reader.
+ * One end of a byte stream under a test's control: a client, or an accepted connection. It reads continuously, so that
+ * it detects the end at once; received bytes are buffered until they are requested. {@link Peer.pause} makes it a slow
+ * reader.
  */
 export interface Peer extends AsyncDisposable {
   /** Address of this end. */
@@ -23,9 +24,14 @@ export interface Peer extends AsyncDisposable {
   readonly remote: Endpoint;
   /** Bytes received so far, requested or not. */
   readonly bytesReceived: number;
-  /** Resolves when the system has accepted all bytes; rejects if the stream is lost before. Strings are sent as UTF-8. */
+  /**
+   * Resolves when the system has accepted all bytes; rejects if the stream is lost before. Strings are sent as UTF-8.
+   */
   send(bytes: Uint8Array | string): Promise<void>;
-  /** Sends each piece after the system has accepted the previous one and the event loop has turned, so that they are separate segments. */
+  /**
+   * Sends each piece after the system has accepted the previous one and the event loop has turned, so that they are
+   * separate segments.
+   */
   sendInPieces(pieces: Iterable<Uint8Array>): Promise<void>;
   /** Resolves with the next `count` bytes. Rejects if the stream ends before, with the bytes received. */
   receive(count: number): Promise<Buffer>;
@@ -47,7 +53,9 @@ export interface Peer extends AsyncDisposable {
 
 /** Settings of a {@link Peer}. */
 export interface PeerOptions {
-  /** Whether only {@link Peer.end} finishes the sending direction; by default it also finishes when the other end does. */
+  /**
+   * Whether only {@link Peer.end} finishes the sending direction; by default it also finishes when the other end does.
+   */
   readonly halfOpen?: boolean;
 }
 

@@ -21,15 +21,18 @@ export interface Recorder extends Observer {
   /** Returns the latest event of this type, or `undefined` if there has been none. */
   last<Type extends ProxyEvent['type']>(type: Type): EventOf<Type> | undefined;
   /**
-   * Resolves with the first event of this type for which `matches` returns true, past or future. Rejects with a list of the events seen
-   * when the time is over or `signal` aborts.
+   * Resolves with the first event of this type for which `matches` returns true, past or future. Rejects with a list of
+   * the events seen when the time is over or `signal` aborts.
    */
   until<Type extends ProxyEvent['type']>(
     type: Type,
     matches?: (event: EventOf<Type>) => boolean,
     options?: UntilOptions,
   ): Promise<EventOf<Type>>;
-  /** Resolves with the first `count` events of this type, once there are that many. Rejects as {@link Recorder.until} does. */
+  /**
+   * Resolves with the first `count` events of this type, once there are that many. Rejects as {@link Recorder.until}
+   * does.
+   */
   untilCount<Type extends ProxyEvent['type']>(
     type: Type,
     count: number,

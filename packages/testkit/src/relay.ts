@@ -30,7 +30,10 @@ export interface TcpRelay extends AsyncDisposable {
   transfer(index: number): Promise<Transfer>;
 }
 
-/** Starts a relay that splices every accepted connection with a new one to `backend`. Disposing of it waits for all splices to end. */
+/**
+ * Starts a relay that splices every accepted connection with a new one to `backend`. Disposing of it waits for all
+ * splices to end.
+ */
 export async function relay(
   transport: Transport,
   backend: Endpoint,

@@ -47,8 +47,8 @@ class UringAcceptWatch implements AcceptWatch, UringHandler, Requester {
   }
 
   /**
-   * Requests accepts: single ones on a shared socket. A multishot request keeps its place in the wait queue, so that the first of several
-   * processes would get every connection.
+   * Requests accepts: single ones on a shared socket. A multishot request keeps its place in the wait queue, so that
+   * the first of several processes would get every connection.
    */
   resume(): void {
     this.#isPaused = false;
@@ -91,8 +91,8 @@ class UringAcceptWatch implements AcceptWatch, UringHandler, Requester {
   }
 
   /**
-   * Removes the watch. The kernel wakes one request per client (`poll_exclusive` of its accept), which may have been the one that was
-   * cancelled here.
+   * Removes the watch. The kernel wakes one request per client (`poll_exclusive` of its accept), which may have been
+   * the one that was cancelled here.
    */
   #remove(onClosed: () => void): void {
     this.#acceptor.acceptWaiting();

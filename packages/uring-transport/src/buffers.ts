@@ -4,8 +4,8 @@ import { BUF_REG_BYTES, BUF_WORDS, REGISTER_PBUF_RING } from './abi.ts';
 import { refused } from './ring.ts';
 
 /**
- * Buffers that the kernel takes from when bytes arrive (`IORING_REGISTER_PBUF_RING`), so that an idle connection holds none; and some for
- * data that is sent without having been received.
+ * Buffers that the kernel takes from when bytes arrive (`IORING_REGISTER_PBUF_RING`), so that an idle connection holds
+ * none; and some for data that is sent without having been received.
  */
 export class Buffers {
   /** Length of each buffer, in bytes. */
@@ -83,7 +83,8 @@ export class Buffers {
     this.#words[at + 2] = this.lengthBytes;
     this.#halves[2 * at + 6] = id;
     this.#tail = (this.#tail + 1) & 0xffff;
-    // The tail shares the first entry's memory: its last 16 bits. The kernel reads it within system calls of this thread.
+    // The tail shares the first entry's memory: its last 16 bits. The kernel reads it within system calls of this
+    // thread.
     this.#halves[TAIL_HALF] = this.#tail;
   }
 }

@@ -15,9 +15,9 @@ type FlowPhase =
   | 'finished';
 
 /**
- * One direction of a splice. Small messages are received and sent by the ring, in one buffer and without a copy. A direction whose reads
- * fill the buffer is bulk, and uses a pipe: splice(2) moves pages without copying, but costs more per message; as a request of the ring it
- * would run in a worker thread.
+ * One direction of a splice. Small messages are received and sent by the ring, in one buffer and without a copy. A
+ * direction whose reads fill the buffer is bulk, and uses a pipe: splice(2) moves pages without copying, but costs more
+ * per message; as a request of the ring it would run in a worker thread.
  *
  * Nothing is received before all earlier bytes are sent, so that the kernel's backpressure applies.
  */
@@ -186,7 +186,10 @@ export class UringFlow implements Direction, UringIncoming, UringOutgoing, Task 
     return this.#next();
   }
 
-  /** The amount per call depends on the layout of the bytes in the pipe: a short result does not mean that the socket is full. */
+  /**
+   * The amount per call depends on the layout of the bytes in the pipe: a short result does not mean that the socket is
+   * full.
+   */
   #holdInPipe(): boolean {
     this.#phase = 'stalled';
     return true;

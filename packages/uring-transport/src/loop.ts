@@ -19,8 +19,8 @@ export interface UringHandler {
 }
 
 /**
- * One io_uring instance inside Node's event loop: libuv polls its descriptor, and one system call per turn submits all requests and fetches
- * all completions. Timers, promises and everything else of the process run in the same thread.
+ * One io_uring instance inside Node's event loop: libuv polls its descriptor, and one system call per turn submits all
+ * requests and fetches all completions. Timers, promises and everything else of the process run in the same thread.
  *
  * The loop is open, and keeps the process alive, while it has handlers. With the last one, it releases everything.
  */
@@ -63,7 +63,10 @@ export class UringLoop implements TurnWork {
     this.#forget(slot);
   }
 
-  /** Like {@link remove}, but the descriptor is closed together with the requests of this turn, without a separate system call. */
+  /**
+   * Like {@link remove}, but the descriptor is closed together with the requests of this turn, without a separate
+   * system call.
+   */
   removeThisTurn(slot: number, fd: number): void {
     if (this.#ring === undefined) this.#libc.close(fd);
     else {
@@ -139,5 +142,7 @@ export class UringLoop implements TurnWork {
 /** The slot of requests whose completions need no handler. */
 const NO_SLOT = -1;
 
-/** A send completes with its submission: with three slices, bytes sent in a turn are usually counted in the same turn. */
+/**
+ * A send completes with its submission: with three slices, bytes sent in a turn are usually counted in the same turn.
+ */
 const LEAST_SHARES = 3;

@@ -30,8 +30,8 @@ export interface Requester {
 export type OnCompletion = (slot: number, kind: number, result: number, flags: number) => void;
 
 /**
- * An instance of io_uring(7): the two rings shared with the kernel. Entries are written into memory; one system call submits all of them
- * and fetches completions.
+ * An instance of io_uring(7): the two rings shared with the kernel. Entries are written into memory; one system call
+ * submits all of them and fetches completions.
  */
 export class Ring {
   /** Readable while there are completions. */
@@ -43,7 +43,10 @@ export class Ring {
   readonly #sqes: Int32Array;
   readonly #sq: { readonly head: number; readonly tail: number; readonly flags: number; readonly mask: number };
   readonly #cq: { readonly head: number; readonly tail: number; readonly cqes: number; readonly mask: number };
-  /** Number of prepared entries, and of submitted ones: only this side changes them, so that they need not be read from the ring. */
+  /**
+   * Number of prepared entries, and of submitted ones: only this side changes them, so that they need not be read from
+   * the ring.
+   */
   #tail: number;
   #submitted: number;
   /** Offset of the last prepared entry. */
@@ -95,15 +98,17 @@ export class Ring {
     return Atomics.load(this.#words, head) !== Atomics.load(this.#words, tail);
   }
 
-  /** Index of the next request, below {@link SUBMISSIONS}, for memory that belongs to the request until it is submitted. */
+  /**
+   * Index of the next request, below {@link SUBMISSIONS}, for memory that belongs to the request until it is submitted.
+   */
   get nextIndex(): number {
     if (this.unsubmitted > this.#sq.mask) this.submit();
     return this.#tail & this.#sq.mask;
   }
 
   /**
-   * Prepares a request, completed by the setters below: the kernel reads nothing before {@link submit}. Creates no object, since there are
-   * a dozen requests per connection.
+   * Prepares a request, completed by the setters below: the kernel reads nothing before {@link submit}. Creates no
+   * object, since there are a dozen requests per connection.
    */
   prepare({ fd, slot }: Requester, opcode: number, kind: number): void {
     if (this.unsubmitted > this.#sq.mask) this.submit();
@@ -138,20 +143,29 @@ export class Ring {
     this.#sqes[this.#at + 6] = length;
   }
 
-  /** Sets the location of a connect's address, which {@link submit} reads. Its length is stored in the field of the offset. */
+  /**
+   * Sets the location of a connect's address, which {@link submit} reads. Its length is stored in the field of the
+   * offset.
+   */
   setSocketAddress(address: number, length: number): void {
     this.setMemory(address, 0);
     this.#sqes[this.#at + 2] = length;
   }
 
-  /** Submits the prepared requests and makes the kernel deliver completions. Requests that it does not accept stay prepared. */
+  /**
+   * Submits the prepared requests and makes the kernel deliver completions. Requests that it does not accept stay
+   * prepared.
+   */
   submit(): void {
     Atomics.store(this.#words, this.#sq.tail, this.#tail);
     const taken = this.#libc.io_uring_enter(this.fd, this.unsubmitted, 0, ENTER_GETEVENTS);
     if (taken > 0) this.#submitted = (this.#submitted + taken) | 0;
   }
 
-  /** Passes every available completion to `onCompletion`, and makes the kernel deliver those that did not fit into the ring. */
+  /**
+   * Passes every available completion to `onCompletion`, and makes the kernel deliver those that did not fit into the
+   * ring.
+   */
   dispatch(onCompletion: OnCompletion): void {
     const words = this.#words;
     const { cqes, mask } = this.#cq;
@@ -164,7 +178,8 @@ export class Ring {
         onCompletion(words[at] ?? 0, words[at + 1] ?? 0, words[at + 2] ?? 0, words[at + 3] ?? 0);
       }
     } finally {
-      // Released all at once. Callbacks may have submitted in the meantime: the kernel keeps completions that do not fit in a list.
+      // Released all at once. Callbacks may have submitted in the meantime: the kernel keeps completions that do not
+      // fit in a list.
       Atomics.store(words, this.#cq.head, head);
     }
     if ((Atomics.load(words, this.#sq.flags) & SQ_CQ_OVERFLOW) !== 0) this.submit();

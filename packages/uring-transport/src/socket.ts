@@ -39,7 +39,8 @@ export interface UringIncoming {
   /**
    * Called when `length` bytes have arrived in the buffer `id`. Nothing more is received until requested.
    *
-   * @returns whether the buffer is being sent now: the sender then returns it. Otherwise it is returned after this call.
+   * @returns whether the buffer is being sent now: the sender then returns it. Otherwise it is returned after this
+   * call.
    */
   onReceived(id: number, length: number): boolean;
   /** Called when the peer has finished sending. */
@@ -51,8 +52,8 @@ export interface UringIncoming {
 /** The direction of a splice that sends to the socket. */
 export interface UringOutgoing {
   /**
-   * Called when the kernel has accepted `sent` bytes of the buffer `id` of {@link Socket.sendBuffer}; the buffer is returned after this
-   * call.
+   * Called when the kernel has accepted `sent` bytes of the buffer `id` of {@link Socket.sendBuffer}; the buffer is
+   * returned after this call.
    */
   onSent(id: number, sent: number): void;
   /** The response to {@link Socket.awaitWritable}. */
@@ -60,11 +61,11 @@ export interface UringOutgoing {
 }
 
 /**
- * A stream socket whose requests use the ring. At most one request of each kind is pending; closing waits until none is, since the kernel
- * keeps the socket open during a request, and memory must not be released before its end.
+ * A stream socket whose requests use the ring. At most one request of each kind is pending; closing waits until none
+ * is, since the kernel keeps the socket open during a request, and memory must not be released before its end.
  *
- * Until the socket is spliced, one read is always pending ahead of the reader: one result is buffered, and an end or a reset is known at
- * once.
+ * Until the socket is spliced, one read is always pending ahead of the reader: one result is buffered, and an end or a
+ * reset is known at once.
  */
 export class UringSocket implements UringHandler, Requester, StreamSocket {
   owner: SocketOwner;
@@ -127,7 +128,10 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
     return (this.#inFlight & (RECEIVE | RETRY)) !== 0;
   }
 
-  /** Number of bytes that the kernel accepted in a send that was pending when the socket was closed. Final once it is closed. */
+  /**
+   * Number of bytes that the kernel accepted in a send that was pending when the socket was closed. Final once it is
+   * closed.
+   */
   get sentWhileClosing(): number {
     return this.#sentWhileClosing;
   }
@@ -140,7 +144,10 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
     this.#request(OP_CONNECT, CONNECT).setSocketAddress(at, address.length);
   }
 
-  /** Receives once, into a buffer that the kernel takes when bytes arrive. No effect while a receive is pending, or at the end. */
+  /**
+   * Receives once, into a buffer that the kernel takes when bytes arrive. No effect while a receive is pending, or at
+   * the end.
+   */
   receive(): void {
     if ((this.#inFlight & (RECEIVE | RETRY)) !== 0 || (this.#state & (ENDED | CLOSING)) !== 0) return;
     const expectsNothing = (this.#state & EXPECTS_NOTHING) !== 0;
@@ -197,7 +204,8 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
 
   /**
    * Moves received bytes into an empty pipe.
-   * @returns the number of bytes; 0 if there are none, for the moment or, if {@link ended}, for ever; −errno if the connection is lost
+   * @returns the number of bytes; 0 if there are none, for the moment or, if {@link ended}, for ever; −errno if the
+   * connection is lost
    */
   receiveInto(pipe: number, length: number): number {
     const received = this.kernel.libc.splice(this.fd, 0, pipe, 0, length, SPLICE_FLAGS);

@@ -10,8 +10,8 @@ import type { UringOptions } from './options.ts';
 import { UringSocket } from './socket.ts';
 
 /**
- * Creates the transport over io_uring(7), for Linux 6.0 and later on x64 and arm64. Opens no system resources: the first `listen` or `dial`
- * loads koffi, and rejects if that does not work. Run `selfTest` before relying on it.
+ * Creates the transport over io_uring(7), for Linux 6.0 and later on x64 and arm64. Opens no system resources: the
+ * first `listen` or `dial` loads koffi, and rejects if that does not work. Run `selfTest` before relying on it.
  */
 export function uringTransport(options: UringOptions = {}): Transport {
   return transportOver(async () => new UringKernel(await loadLibc(), { ...DEFAULTS, ...options }));

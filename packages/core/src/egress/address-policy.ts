@@ -32,12 +32,13 @@ const REFUSED_IPV6: readonly Refused[] = [
 ];
 
 /**
- * Returns the reason for refusing a dial to `host`, an IP address, on a route with `egress`, or `undefined`. Everything not known to be
- * public is refused: of IPv6 everything outside of 2000::/3, which includes loopback, unique local (fd00:ec2::254), link-local, multicast,
- * and the forms that embed IPv4 (::ffff:0:0/96, 64:ff9b::/96).
+ * Returns the reason for refusing a dial to `host`, an IP address, on a route with `egress`, or `undefined`. Everything
+ * not known to be public is refused: of IPv6 everything outside of 2000::/3, which includes loopback, unique local
+ * (fd00:ec2::254), link-local, multicast, and the forms that embed IPv4 (::ffff:0:0/96, 64:ff9b::/96).
  *
  * @param allowed addresses that are exempt
- * @param isLocal whether an address belongs to this machine, whose services may trust it; compares with the interfaces when absent
+ * @param isLocal whether an address belongs to this machine, whose services may trust it; compares with the interfaces
+ * when absent
  */
 export function refusedAddress(
   host: string,
@@ -53,7 +54,10 @@ export function refusedAddress(
   return refused?.what ?? (isLocal(host) ? 'an address of this machine' : undefined);
 }
 
-/** Checks the IPv4 address embedded in an allowed IPv6 address: allowing a translator does not allow the addresses behind it. */
+/**
+ * Checks the IPv4 address embedded in an allowed IPv6 address: allowing a translator does not allow the addresses
+ * behind it.
+ */
 function refusedInside(host: string, allowed: AddressSet, isLocal: (host: string) => boolean): string | undefined {
   const words = new Uint32Array(WORDS);
   if (!EMBEDS_IPV4.has(host) || readAddress(host, words) !== 6) return undefined;
@@ -65,5 +69,8 @@ function refusedInside(host: string, allowed: AddressSet, isLocal: (host: string
   return what === undefined ? undefined : `it embeds ${address}: ${what}`;
 }
 
-/** NAT64 with the well-known prefix (RFC 6052), where the IPv4 address is at the end, and 6to4 (RFC 3056), where it follows the prefix. */
+/**
+ * NAT64 with the well-known prefix (RFC 6052), where the IPv4 address is at the end, and 6to4 (RFC 3056), where it
+ * follows the prefix.
+ */
 const EMBEDS_IPV4 = addressSet(['64:ff9b::/96', '2002::/16']);

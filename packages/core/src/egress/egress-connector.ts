@@ -25,8 +25,9 @@ const MAX_NAMES = 10_000;
 const NO_OBSERVER = { observe: () => undefined };
 
 /**
- * Adds egress to `inner`: routes with `egress` lead to the server name that the client requests, resolved by the name system. Each address
- * is checked when it is dialled, so that a name whose addresses change between two lookups (DNS rebinding) gains nothing.
+ * Adds egress to `inner`: routes with `egress` lead to the server name that the client requests, resolved by the name
+ * system. Each address is checked when it is dialled, so that a name whose addresses change between two lookups (DNS
+ * rebinding) gains nothing.
  */
 export function egressConnector(inner: BalancedConnector, options: EgressOptions): BalancedConnector {
   let outward: BalancedConnector | undefined;
@@ -76,7 +77,8 @@ function outwardOf(options: EgressOptions): BalancedConnector {
 }
 
 /**
- * Whether a server name is an allowed name, or below an allowed suffix; `*` does not count. Checked here again, regardless of the resolver.
+ * Whether a server name is an allowed name, or below an allowed suffix; `*` does not count. Checked here again,
+ * regardless of the resolver.
  */
 export function isAllowedName(serverName: string, allowed: readonly string[]): boolean {
   if (!HOST_NAME.test(serverName) || NUMBER_AT_END.test(serverName)) return false;

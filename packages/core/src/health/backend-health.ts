@@ -33,8 +33,8 @@ function checkKey(check: HealthCheck): string {
 const FIRST_SHARE = 0.1;
 
 /**
- * Health check results for the selection of backends. Only holds addresses that are or were down: if none is, it is empty, and lookups cost
- * nothing. An address that was never checked is up.
+ * Health check results for the selection of backends. Only holds addresses that are or were down: if none is, it is
+ * empty, and lookups cost nothing. An address that was never checked is up.
  */
 export class BackendHealth {
   /** Called with the key of each address that goes down. */

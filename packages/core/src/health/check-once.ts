@@ -21,7 +21,9 @@ export interface CheckOptions {
 export type CheckOutcome =
   { readonly kind: 'passed' } | { readonly kind: 'failed'; readonly reason: string } | { readonly kind: 'shortage' };
 
-/** Checks that `address` accepts a connection and, if the check is of kind `tls`, answers a ClientHello. Never rejects. */
+/**
+ * Checks that `address` accepts a connection and, if the check is of kind `tls`, answers a ClientHello. Never rejects.
+ */
 export async function checkOnce(options: CheckOptions): Promise<CheckOutcome> {
   const outcome = outcomeOf(options);
   // Frees the slot for other checks, whatever the transport does.

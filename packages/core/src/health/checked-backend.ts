@@ -119,7 +119,8 @@ export class CheckedBackend {
   }
 
   /**
-   * Returns the addresses to check; `undefined` if the name has none, which counts as a failed check, or if the backend has been forgotten.
+   * Returns the addresses to check; `undefined` if the name has none, which counts as a failed check, or if the backend
+   * has been forgotten.
    */
   async #find(): Promise<readonly Endpoint[] | undefined> {
     const { backend, addresses } = this.#options;

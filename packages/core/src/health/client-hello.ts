@@ -9,7 +9,8 @@ const X25519 = 0x00_1d;
 const RANDOM_BYTES = 32;
 
 /**
- * The cipher suites of TLS 1.3, and of TLS 1.2 a selection that any server of the last fifteen years supports (RFC 8446, B.4; RFC 7525).
+ * The cipher suites of TLS 1.3, and of TLS 1.2 a selection that any server of the last fifteen years supports (RFC
+ * 8446, B.4; RFC 7525).
  */
 const CIPHER_SUITES = [
   0x13_01, 0x13_02, 0x13_03, 0xc0_2b, 0xc0_2f, 0xc0_2c, 0xc0_30, 0xcc_a9, 0xcc_a8, 0xc0_09, 0xc0_13, 0xc0_0a, 0xc0_14,
@@ -21,8 +22,8 @@ const GROUPS = [X25519, 0x00_17, 0x00_18];
 const SIGNATURES = [0x04_03, 0x05_03, 0x08_04, 0x08_05, 0x08_06, 0x08_07, 0x04_01, 0x05_01, 0x06_01, 0x02_01];
 
 /**
- * Returns a ClientHello that TLS 1.2 and 1.3 servers answer with a ServerHello (RFC 8446, 4.1.2), in one record. It cannot complete a
- * handshake: its key share is random, without a private key.
+ * Returns a ClientHello that TLS 1.2 and 1.3 servers answer with a ServerHello (RFC 8446, 4.1.2), in one record. It
+ * cannot complete a handshake: its key share is random, without a private key.
  *
  * @param serverName sent without the extension when absent
  */
@@ -76,7 +77,10 @@ const RECORD_HEADER_BYTES = 5;
 const ALERT_BYTES = 2;
 const WARNING = 1;
 
-/** Parses all bytes of the response so far. Warning alerts before the ServerHello, such as for an unknown name, are skipped. */
+/**
+ * Parses all bytes of the response so far. Warning alerts before the ServerHello, such as for an unknown name, are
+ * skipped.
+ */
 export function judgeResponse(bytes: Buffer): ProbeResponse {
   let at = 0;
   for (;;) {

@@ -39,8 +39,8 @@ interface Scheduled {
 }
 
 /**
- * Checks the backends of routes with health checks, whether or not there are connections. Identical checks of several routes are made once.
- * Runs in one process, which passes the results on to the others.
+ * Checks the backends of routes with health checks, whether or not there are connections. Identical checks of several
+ * routes are made once. Runs in one process, which passes the results on to the others.
  */
 export class HealthChecks implements Service, Observer {
   readonly name = 'health checks';

@@ -43,9 +43,10 @@ interface Departure {
 }
 
 /**
- * Closes connections to backends that left their route, where the route requests it: the backend or the route was removed, or the backend
- * is down. It keeps no state per connection: it scans the live sessions when a backend departs, and again when the grace period is over. A
- * session that is still dialling a removed backend is checked again once it is connected. Scans yield to the event loop every 5 ms.
+ * Closes connections to backends that left their route, where the route requests it: the backend or the route was
+ * removed, or the backend is down. It keeps no state per connection: it scans the live sessions when a backend departs,
+ * and again when the grace period is over. A session that is still dialling a removed backend is checked again once it
+ * is connected. Scans yield to the event loop every 5 ms.
  */
 export class Departures implements Service, Observer {
   readonly name = 'backend departures';
@@ -235,7 +236,10 @@ function allowsName(route: Route | undefined, { host }: Endpoint): boolean {
   return route?.egress !== undefined && isAllowedName(host.replace(/\.$/, ''), route.serverNames);
 }
 
-/** The backends of the routes by name, with their health; cached per table, since it is read for each of very many sessions. */
+/**
+ * The backends of the routes by name, with their health; cached per table, since it is read for each of very many
+ * sessions.
+ */
 class KnownBackends {
   readonly #table: () => RouteTable;
   readonly #byTable = new WeakMap<RouteTable, Map<string, ReadonlyMap<string, boolean>>>();
@@ -281,7 +285,10 @@ class Departed {
     this.#all = new Map(byRoute.map(([route, some]) => [route, grouped(some, ({ backend }) => backend.host)]));
   }
 
-  /** Returns the departure that applies to a session's backend. A backend that is down only affects connections made before that. */
+  /**
+   * Returns the departure that applies to a session's backend. A backend that is down only affects connections made
+   * before that.
+   */
   of(reached: Carrying['reached']): Departure | undefined {
     const { upstream, connectedAt = 0 } = reached ?? {};
     if (upstream === undefined) return undefined;

@@ -18,8 +18,8 @@ export async function runDrainHooks(services: readonly Service[], control: HookC
 }
 
 /**
- * Runs one part of a drain. A failure, or a timeout after 5 s (1 s once the drain is forced), is reported as `service.failed` and does not
- * stop the other parts. Never rejects.
+ * Runs one part of a drain. A failure, or a timeout after 5 s (1 s once the drain is forced), is reported as
+ * `service.failed` and does not stop the other parts. Never rejects.
  */
 export async function runBounded(
   name: string,

@@ -13,19 +13,24 @@ export interface DrainOptions {
   readonly delayMs: number;
   /** Grace period: how long connections may continue afterwards. */
   readonly graceMs: number;
-  /** Period over which the remaining connections are then closed, so that their clients do not all reconnect at once. */
+  /**
+   * Period over which the remaining connections are then closed, so that their clients do not all reconnect at once.
+   */
   readonly spreadMs: number;
 }
 
-/** No delay: only the load balancer in front knows how long it needs to notice. An orchestrator must wait for the sum of the three. */
+/**
+ * No delay: only the load balancer in front knows how long it needs to notice. An orchestrator must wait for the sum of
+ * the three.
+ */
 export const DEFAULT_DRAIN: DrainOptions = { delayMs: 0, graceMs: 30_000, spreadMs: 5_000 };
 
 /** Reason for a drain: `leaving` is a shutdown; `handover` means that a successor already accepts. */
 export type DrainReason = 'leaving' | 'handover';
 
 /**
- * `announcing`: not ready, still accepting. `finishing`: not accepting, connections continue. `closing`: the remaining connections are
- * being closed.
+ * `announcing`: not ready, still accepting. `finishing`: not accepting, connections continue. `closing`: the remaining
+ * connections are being closed.
  */
 export type DrainState = 'serving' | 'announcing' | 'finishing' | 'closing' | 'drained';
 

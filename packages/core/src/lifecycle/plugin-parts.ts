@@ -37,7 +37,9 @@ export interface PluginParts {
   readonly transports: readonly Transport[];
   /** The first is outermost. */
   readonly layers: readonly Layer<Connector>[];
-  /** Parts for listeners and routes that name them, including filters without settings: by name, unique across kinds. */
+  /**
+   * Parts for listeners and routes that name them, including filters without settings: by name, unique across kinds.
+   */
   readonly offered: OfferedParts;
   /** Handlers by path, including the plugin's prefix. */
   readonly adminPaths: ReadonlyMap<string, PluginHandler>;
@@ -121,7 +123,10 @@ export class PartsCollector {
     return Object.fromEntries(sizes) as PartSizes;
   }
 
-  /** Creates a host for `plugin`. Its methods throw a `TypeError` for an invalid part, and an `Error` once the host is closed. */
+  /**
+   * Creates a host for `plugin`. Its methods throw a `TypeError` for an invalid part, and an `Error` once the host is
+   * closed.
+   */
   hostFor(plugin: string, services: HostServices): OpenHost {
     const lists = this.#lists;
     let closed = false;
@@ -208,7 +213,9 @@ function refuseClosed(method: string, closed: boolean): void {
   if (closed) throw new Error(`${method}: expected parts while the plugin is installed, found one afterwards`);
 }
 
-/** Returns a factory that always returns `filter`, and throws {@link ConfigProblems} if a listener gives it settings. */
+/**
+ * Returns a factory that always returns `filter`, and throws {@link ConfigProblems} if a listener gives it settings.
+ */
 export function withoutSettings(filter: ConnectionFilter): FilterFactory {
   return (settings) => {
     const [key] = typeof settings === 'object' && settings !== null ? Object.keys(settings) : [];
@@ -218,8 +225,8 @@ export function withoutSettings(filter: ConnectionFilter): FilterFactory {
 }
 
 /**
- * Wraps `make` so that the parts it returns are validated, as added parts are. A `make` that is not a function is returned as it is and
- * refused later.
+ * Wraps `make` so that the parts it returns are validated, as added parts are. A `make` that is not a function is
+ * returned as it is and refused later.
  */
 function making<Part>(
   name: string,

@@ -7,12 +7,15 @@ import type { Connector, Layer, Resolver, Sniffer } from '../pipeline/stages.ts'
 import type { Transport } from '../transport/transport.ts';
 
 /**
- * Major version of the contracts between plugins and the gateway: incremented by every change that breaks existing plugins. `definePlugin`
- * records it in the plugin, so that a gateway can report a version that it cannot run.
+ * Major version of the contracts between plugins and the gateway: incremented by every change that breaks existing
+ * plugins. `definePlugin` records it in the plugin, so that a gateway can report a version that it cannot run.
  */
 export const PLUGIN_API_VERSION = 1;
 
-/** Registers a plugin's parts and provides the gateway's services. Registration only, no lookup: plugins do not know each other. */
+/**
+ * Registers a plugin's parts and provides the gateway's services. Registration only, no lookup: plugins do not know
+ * each other.
+ */
 export interface PluginHost {
   /** Folder of the configuration file; relative paths resolve against it. */
   readonly baseDir: string;
@@ -42,7 +45,10 @@ export interface PluginHost {
   addService(service: Service, options?: ServiceOptions): void;
   /** Offers a transport under its name for the setting `transport`. Names of built-in transports are refused. */
   addTransport(transport: Transport): void;
-  /** Offers one filter instance, without settings, to listeners that name it in `filters`. Names of built-in filters are refused. */
+  /**
+   * Offers one filter instance, without settings, to listeners that name it in `filters`. Names of built-in filters are
+   * refused.
+   */
   addFilter(filter: ConnectionFilter): void;
   /**
    * Offers a filter with settings to listeners that name it in `filters`.
@@ -53,33 +59,36 @@ export interface PluginHost {
   /** Wraps the connector of all routes; the layer added first is outermost. */
   wrapConnector(layer: Layer<Connector>): void;
   /**
-   * Offers a layer with settings to routes and listeners that name it in `use`; it wraps the connector of their connections.
+   * Offers a layer with settings to routes and listeners that name it in `use`; it wraps the connector of their
+   * connections.
    *
    * @param make called once for each route or listener; throws, as `parse` does, if the settings are invalid
    */
   offerLayer(name: string, make: LayerFactory): void;
   /**
-   * Offers a balance to routes that name it in `balance`: it selects among their backends. If it throws, a backend is drawn at random.
+   * Offers a balance to routes that name it in `balance`: it selects among their backends. If it throws, a backend is
+   * drawn at random.
    *
    * @param make called once for each route; throws, as `parse` does, if the settings are invalid
    */
   offerBalance(name: string, make: BalanceFactory): void;
   /**
-   * Offers a resolver with settings. For listeners that name it in `use`, it is called before all other resolvers; for routes, it is called
-   * once the route is found and may replace that route.
+   * Offers a resolver with settings. For listeners that name it in `use`, it is called before all other resolvers; for
+   * routes, it is called once the route is found and may replace that route.
    *
    * @param make called once for each listener or route; throws, as `parse` does, if the settings are invalid
    */
   offerResolver(name: string, make: ResolverFactory): void;
   /**
-   * Handles `GET` requests on the admin server, below `/plugins/` and the plugin's name. With several workers, the primary handles them.
+   * Handles `GET` requests on the admin server, below `/plugins/` and the plugin's name. With several workers, the
+   * primary handles them.
    *
    * @param path begins with `/`
    */
   addAdminPath(path: string, response: PluginHandler): void;
   /**
-   * Reports a condition that an operator should know although everything works; `undefined` clears it. Shown by `/ready` and in the log.
-   * May be called at any time and at every change.
+   * Reports a condition that an operator should know although everything works; `undefined` clears it. Shown by
+   * `/ready` and in the log. May be called at any time and at every change.
    */
   reportWarning(warning: string | undefined): void;
 }
@@ -99,8 +108,8 @@ export type ProcessRole = 'single' | 'primary' | 'worker';
 /** Process in which a service runs when there are several workers. */
 export interface ServiceOptions {
   /**
-   * `primary`: once, next to the sources. `carrier`: in every process that carries connections, next to the plugin's observers, resolvers
-   * and layers.
+   * `primary`: once, next to the sources. `carrier`: in every process that carries connections, next to the plugin's
+   * observers, resolvers and layers.
    */
   readonly in: 'primary' | 'carrier';
 }
@@ -177,8 +186,8 @@ export interface Plugin {
   /** The {@link PLUGIN_API_VERSION} that the plugin was written for; 1 when absent. */
   readonly apiVersion?: number;
   /**
-   * Parses `config` and adds parts; starts nothing. It must return, or settle its promise, within ten seconds; parts added later are
-   * refused.
+   * Parses `config` and adds parts; starts nothing. It must return, or settle its promise, within ten seconds; parts
+   * added later are refused.
    *
    * @throws ConfigProblems or any other error if the configuration is invalid: the daemon then does not start
    */
@@ -189,15 +198,19 @@ export interface Plugin {
 export interface PluginDefinition<Config, Prepared = Config> {
   readonly name: string;
   /**
-   * Parses the settings; throws {@link ConfigProblems} if they are invalid. The `parse` of a schema library fits, also an asynchronous one.
+   * Parses the settings; throws {@link ConfigProblems} if they are invalid. The `parse` of a schema library fits, also
+   * an asynchronous one.
    */
   parse(config: unknown): Config | Promise<Config>;
   /**
-   * Does slow work before parts are created, such as reading a file or compiling a schema. Must not open connections: `--check` calls it
-   * too.
+   * Does slow work before parts are created, such as reading a file or compiling a schema. Must not open connections:
+   * `--check` calls it too.
    */
   prepare?(config: Config, host: Pick<PluginHost, 'baseDir' | 'process'>): Promise<Prepared>;
-  /** Adds parts to `host`; starts nothing. `prepared` is the result of `prepare`, or the settings if there is no `prepare`. */
+  /**
+   * Adds parts to `host`; starts nothing. `prepared` is the result of `prepare`, or the settings if there is no
+   * `prepare`.
+   */
   setup(host: PluginHost, prepared: Prepared): void | Promise<void>;
 }
 
@@ -254,7 +267,10 @@ export class ConfigProblems extends Error {
     this.problems = problems;
   }
 
-  /** Also true for errors of another copy of this package, which a plugin in its own folder brings along. Do not extend this class. */
+  /**
+   * Also true for errors of another copy of this package, which a plugin in its own folder brings along. Do not extend
+   * this class.
+   */
   static override [Symbol.hasInstance](value: unknown): value is ConfigProblems {
     return value instanceof Error && value.name === 'ConfigProblems' && Array.isArray(Reflect.get(value, 'problems'));
   }

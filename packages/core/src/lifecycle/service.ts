@@ -1,20 +1,29 @@
 import { settlesInTime } from '../watch/scope.ts';
 
-/** Something with a lifetime. An aborted signal always means "do not wait any longer": `start` gives up, `stop` is forced. */
+/**
+ * Something with a lifetime. An aborted signal always means "do not wait any longer": `start` gives up, `stop` is
+ * forced.
+ */
 export interface Service {
   readonly name: string;
   /** Starts the service; resolves when others may rely on it. If it cannot start, it cleans up and rejects. */
   start(signal: AbortSignal): Promise<void>;
   /**
-   * Announces the end while the proxy still accepts: deregister from load balancers and catalogs. Called at most once, before `stop`. A
-   * failure is reported and does not stop the drain.
+   * Announces the end while the proxy still accepts: deregister from load balancers and catalogs. Called at most once,
+   * before `stop`. A failure is reported and does not stop the drain.
    */
   drain?(signal: AbortSignal): Promise<void>;
-  /** Takes no new work, finishes work in progress, and resolves when nothing is left. Called once, after `start` has resolved. */
+  /**
+   * Takes no new work, finishes work in progress, and resolves when nothing is left. Called once, after `start` has
+   * resolved.
+   */
   stop(signal: AbortSignal): Promise<void>;
 }
 
-/** A change that is ready to take effect: every step that may fail has succeeded, and nothing is in use yet. Call either method, once. */
+/**
+ * A change that is ready to take effect: every step that may fail has succeeded, and nothing is in use yet. Call either
+ * method, once.
+ */
 export interface PreparedChange {
   /** Puts the change into effect. Resolves when nothing of the former state is left. */
   commit(): Promise<void>;
@@ -27,9 +36,9 @@ const STOP_TIMEOUT_MS = 10_000;
 const FORCED_TIMEOUT_MS = 2_000;
 
 /**
- * Combines `services` into one: started in order, stopped in reverse. If one cannot start, or `signal` aborts, those already started are
- * stopped again. A service that does not settle within 2 s of an abort, or does not stop within 10 s, is abandoned: it does not keep the
- * others from stopping.
+ * Combines `services` into one: started in order, stopped in reverse. If one cannot start, or `signal` aborts, those
+ * already started are stopped again. A service that does not settle within 2 s of an abort, or does not stop within 10
+ * s, is abandoned: it does not keep the others from stopping.
  */
 export function inOrder(name: string, services: readonly Service[]): Service {
   const running: Service[] = [];

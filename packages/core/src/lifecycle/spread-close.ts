@@ -43,21 +43,24 @@ export async function closeSpread<S extends Closable>(
   }
 }
 
-/** Number of sessions, of `count`, that are due after `elapsedMs`: the first at once, the last at the end of the spread. */
+/**
+ * Number of sessions, of `count`, that are due after `elapsedMs`: the first at once, the last at the end of the spread.
+ */
 function dueAfter(elapsedMs: number, spreadMs: number, count: number): number {
   return elapsedMs >= spreadMs ? count : Math.min(count, 1 + Math.floor((elapsedMs / spreadMs) * count));
 }
 
 /**
- * Sorts the sessions by the time of their last byte. Numbers sort many times faster than objects, so each key holds both the time and the
- * index; sorting 50,000 objects would take a whole turn of the event loop.
+ * Sorts the sessions by the time of their last byte. Numbers sort many times faster than objects, so each key holds
+ * both the time and the index; sorting 50,000 objects would take a whole turn of the event loop.
  */
 function silentLongestFirst<S extends Closable>(sessions: Iterable<S>): readonly S[] {
   const all = Array.from(sessions);
   const lastByteAt = all.map((session) => session.lastByteAt);
   const first = lastByteAt.reduce((least, at) => Math.min(least, at), Infinity);
   const last = lastByteAt.reduce((most, at) => Math.max(most, at), -Infinity);
-  // In units of a microsecond, or coarser if very many sessions span very many days, so that keys remain exact integers.
+  // In units of a microsecond, or coarser if very many sessions span very many days, so that keys remain exact
+  // integers.
   const stepsPerMs = Math.min(1_000, Number.MAX_SAFE_INTEGER / (all.length * (last - first + 1)));
   const keys = Float64Array.from(
     lastByteAt,

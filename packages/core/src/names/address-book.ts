@@ -48,9 +48,9 @@ function pauses(): Generator<number, never> {
 }
 
 /**
- * Resolves the host names of backends. All addresses of a name are used, in rotation. A name is resolved again when its TTL has expired, or
- * when the system's files have changed. While resolution fails, the last good answer stays in use; if the name no longer exists, for half a
- * minute.
+ * Resolves the host names of backends. All addresses of a name are used, in rotation. A name is resolved again when its
+ * TTL has expired, or when the system's files have changed. While resolution fails, the last good answer stays in use;
+ * if the name no longer exists, for half a minute.
  */
 export class AddressBook {
   readonly #names: NameSystem;
@@ -73,8 +73,9 @@ export class AddressBook {
   }
 
   /**
-   * Returns the addresses to dial for `endpoint`, in order: synchronously a single one for an IP address, with or without brackets, or a
-   * unix socket; otherwise those of the name, rotated, at most 256. Rejects with `CONNECT_FAILED` if no address of the name is known.
+   * Returns the addresses to dial for `endpoint`, in order: synchronously a single one for an IP address, with or
+   * without brackets, or a unix socket; otherwise those of the name, rotated, at most 256. Rejects with
+   * `CONNECT_FAILED` if no address of the name is known.
    */
   find(endpoint: Endpoint): readonly Endpoint[] | Promise<readonly Endpoint[]> {
     if (isIP(endpoint.host) !== 0 || unixPath(endpoint) !== undefined) return [endpoint];
@@ -169,7 +170,8 @@ export class AddressBook {
     for (const entry of this.#entries.values) {
       const { reading } = entry;
       entry.freshUntil = 0;
-      // After a change of the system's files, the last failure means nothing: a name without an address is queried and waited for.
+      // After a change of the system's files, the last failure means nothing: a name without an address is queried and
+      // waited for.
       entry.reading = reading.value === undefined ? NO_READING : answered(reading, reading.value, reading.asOf);
       entry.resolving = undefined;
     }

@@ -3,8 +3,8 @@ import { readRegularFile } from '../regular-file.ts';
 import { Refreshed } from '../watch/refreshed.ts';
 
 /**
- * A small system file that is loaded again when it has changed. A missing file counts as empty, as in the C library; if it cannot be read,
- * the former content stays.
+ * A small system file that is loaded again when it has changed. A missing file counts as empty, as in the C library; if
+ * it cannot be read, the former content stays.
  */
 export class FollowedFile<T> {
   readonly #path: string;
@@ -47,7 +47,10 @@ const MISSING = '';
 /** The C library skips comments in any encoding. */
 const ANY_COMMENTS = { otherBytes: 'replace' } as const;
 
-/** Returns a stamp that changes when the file is written or replaced, even by one of the same size within one clock tick. */
+/**
+ * Returns a stamp that changes when the file is written or replaced, even by one of the same size within one clock
+ * tick.
+ */
 async function stampOf(path: string): Promise<string> {
   try {
     const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });

@@ -27,7 +27,10 @@ export function parseNsswitch(text: string): readonly NameService[] {
   return services.length === 0 ? DEFAULT_SERVICES : services;
 }
 
-/** Whether an action is `[NOTFOUND=return]`, also among others, or a negation that includes it, such as `[!UNAVAIL=return]`. */
+/**
+ * Whether an action is `[NOTFOUND=return]`, also among others, or a negation that includes it, such as
+ * `[!UNAVAIL=return]`.
+ */
 function endsAtNotFound(action: string | undefined): boolean {
   if (action?.startsWith('[') !== true) return false;
   return action

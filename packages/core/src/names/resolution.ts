@@ -5,13 +5,16 @@ export interface Resolution {
   /** Time to live, in seconds. */
   readonly ttlSeconds: number;
   /**
-   * All addresses, if the answer for one family was late and not waited for (RFC 8305, section 3). Never rejects; `undefined` if that
-   * answer brought nothing.
+   * All addresses, if the answer for one family was late and not waited for (RFC 8305, section 3). Never rejects;
+   * `undefined` if that answer brought nothing.
    */
   readonly rest?: Promise<Resolution | undefined>;
 }
 
-/** `absent`: the name does not exist or has no address. `unavailable`: there was no authoritative answer; the name may exist. */
+/**
+ * `absent`: the name does not exist or has no address. `unavailable`: there was no authoritative answer; the name may
+ * exist.
+ */
 export type ResolutionFailure = 'absent' | 'unavailable';
 
 /** A failed resolution of a name. */
@@ -28,7 +31,10 @@ export class ResolutionError extends Error {
 
 /** Resolves names to addresses. */
 export interface NameSystem {
-  /** Resolves a name. Rejects with a {@link ResolutionError}; any other error counts as `unavailable`. Settles within seconds. */
+  /**
+   * Resolves a name. Rejects with a {@link ResolutionError}; any other error counts as `unavailable`. Settles within
+   * seconds.
+   */
   resolve(host: string): Promise<Resolution>;
   /** Whether earlier answers are outdated because the files they depend on have changed. Never rejects. */
   hasChanged?(): Promise<boolean>;

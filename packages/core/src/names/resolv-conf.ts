@@ -3,8 +3,8 @@ import { isIP } from 'node:net';
 /** Settings for queries to name servers (resolv.conf(5)). */
 export interface ResolvConf {
   /**
-   * In order of preference, with a port if it is not 53: `[127.0.0.1]:5353`. Excludes servers that only the C library can query: link-local
-   * ones with a zone (`fe80::1%eth0`). Empty if there are no others.
+   * In order of preference, with a port if it is not 53: `[127.0.0.1]:5353`. Excludes servers that only the C library
+   * can query: link-local ones with a zone (`fe80::1%eth0`). Empty if there are no others.
    */
   readonly servers: readonly string[];
   /** Domains appended to names, in order. */
@@ -27,7 +27,10 @@ const MAX_TIMEOUT_MS = 2_000;
 const MIN_TIMEOUT_MS = 1_000;
 const MAX_ATTEMPTS = 5;
 
-/** Parses a resolv.conf. Unknown lines are skipped, as by the system. Of several `search` and `domain` lines the last one counts. Pure. */
+/**
+ * Parses a resolv.conf. Unknown lines are skipped, as by the system. Of several `search` and `domain` lines the last
+ * one counts. Pure.
+ */
 export function parseResolvConf(text: string): ResolvConf {
   const listed: string[] = [];
   let search: readonly string[] = [];

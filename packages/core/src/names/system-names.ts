@@ -18,8 +18,8 @@ export interface SystemNamesOptions {
   /** `/etc/nsswitch.conf` when absent. */
   readonly nsswitch?: string;
   /**
-   * The platform; that of this process when absent. On other platforms than Linux, names are resolved with `getaddrinfo`, which queries a
-   * system daemon.
+   * The platform; that of this process when absent. On other platforms than Linux, names are resolved with
+   * `getaddrinfo`, which queries a system daemon.
    */
   readonly platform?: NodeJS.Platform;
 }
@@ -32,9 +32,10 @@ const LOOPBACK: Resolution = { hosts: ['127.0.0.1', '::1'], ttlSeconds: DEFAULT_
 const DEADLINE_MS = 10_000;
 
 /**
- * Resolves names as the system does: in the order of nsswitch.conf, with the hosts file and the name servers of resolv.conf, all three
- * followed for changes; A and AAAA as in RFC 8305; `localhost` and its subdomains always as this machine (RFC 6761). `getaddrinfo`, which
- * has no TTL and cannot be cancelled, is only used if the order includes a service that only the C library knows.
+ * Resolves names as the system does: in the order of nsswitch.conf, with the hosts file and the name servers of
+ * resolv.conf, all three followed for changes; A and AAAA as in RFC 8305; `localhost` and its subdomains always as this
+ * machine (RFC 6761). `getaddrinfo`, which has no TTL and cannot be cancelled, is only used if the order includes a
+ * service that only the C library knows.
  */
 export function systemNames(options: SystemNamesOptions = {}): NameSystem {
   const system = new SystemNames(options);

@@ -3,7 +3,8 @@ import { readAddress, WORDS } from './ip-address.ts';
 /** A set of addresses and blocks. */
 export interface AddressSet {
   /**
-   * Whether the set contains `host`: an IP address, or `unix:` and a path. IPv4-mapped IPv6 addresses (`::ffff:192.0.2.1`) count as IPv4.
+   * Whether the set contains `host`: an IP address, or `unix:` and a path. IPv4-mapped IPv6 addresses
+   * (`::ffff:192.0.2.1`) count as IPv4.
    */
   has(host: string): boolean;
   /** Number of ranges; overlapping and adjacent blocks are merged. */
@@ -14,9 +15,9 @@ export interface AddressSet {
 const UNIX = 'unix';
 
 /**
- * Builds a set from addresses and blocks: `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32`, and `unix` for clients of unix sockets. Host bits of a
- * block are ignored. Takes O(n log n); a lookup is a binary search, 17 steps for 100,000 ranges, without an allocation. A range takes 8
- * bytes for IPv4, 32 for IPv6.
+ * Builds a set from addresses and blocks: `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32`, and `unix` for clients of unix
+ * sockets. Host bits of a block are ignored. Takes O(n log n); a lookup is a binary search, 17 steps for 100,000
+ * ranges, without an allocation. A range takes 8 bytes for IPv4, 32 for IPv6.
  *
  * @throws Error that names the first invalid entry
  */
@@ -28,7 +29,9 @@ export function addressSet(entries: readonly string[]): AddressSet {
   return builder.build();
 }
 
-/** Builds an {@link addressSet} in steps, so that callers with very many entries can yield to the event loop in between. */
+/**
+ * Builds an {@link addressSet} in steps, so that callers with very many entries can yield to the event loop in between.
+ */
 export class AddressSetBuilder {
   readonly #v4 = new Blocks(V4_WORDS);
   readonly #v6 = new Blocks(WORDS);
@@ -189,8 +192,8 @@ class Ranges {
 }
 
 /**
- * Compares the address at `i` of `a` with the one at `j` of `b`: negative if it is lower. Takes five plain values, since it runs in each
- * step of each search.
+ * Compares the address at `i` of `a` with the one at `j` of `b`: negative if it is lower. Takes five plain values,
+ * since it runs in each step of each search.
  */
 function compare(a: Uint32Array, i: number, b: Uint32Array, j: number, words: number): number {
   for (let word = 0; word < words; word += 1) {

@@ -9,8 +9,8 @@ import { formatRate } from './token-bucket.ts';
 /** The limits that admission enforces. */
 export type AdmissionLimits = Pick<Limits, 'connections' | 'pendingHellos' | 'perClient'>;
 
-// A peer's mesh gateway, a NAT or a load balancer is one address with very many connections behind it, and must not be refused; half of the
-// limit keeps any of them from using all of it.
+// A peer's mesh gateway, a NAT or a load balancer is one address with very many connections behind it, and must not be
+// refused; half of the limit keeps any of them from using all of it.
 const CLIENT_SHARE = 0.5;
 const MIN_PER_CLIENT = 256;
 const DEFAULT_PREFIX: ClientPrefix = { v4: 32, v6: 64 };
@@ -22,9 +22,9 @@ export interface AdmissionOptions {
 }
 
 /**
- * Counts connections and enforces the limits. Connections with an incomplete hello have a smaller pool of their own: if it overflows, the
- * oldest is closed, so that slow clients neither keep others out nor affect established connections. No client address can use all
- * connections.
+ * Counts connections and enforces the limits. Connections with an incomplete hello have a smaller pool of their own: if
+ * it overflows, the oldest is closed, so that slow clients neither keep others out nor affect established connections.
+ * No client address can use all connections.
  */
 export class Admission {
   #limits: AdmissionLimits;
@@ -45,7 +45,10 @@ export class Admission {
     this.#accessOf = accessOf;
   }
 
-  /** Replaces the limits and rules. Existing connections stay, even beyond the new limits; `perClient.prefix` does not change. */
+  /**
+   * Replaces the limits and rules. Existing connections stay, even beyond the new limits; `perClient.prefix` does not
+   * change.
+   */
   use(limits: AdmissionLimits, { accessOf }: AdmissionOptions = {}): void {
     this.#accessOf = accessOf;
     this.#limits = limits;
@@ -66,8 +69,8 @@ export class Admission {
   }
 
   /**
-   * Counts a connection in both pools, or returns the reason for refusing it. After an admission, call `helloComplete` when the hello is
-   * complete, and `released` at the end.
+   * Counts a connection in both pools, or returns the reason for refusing it. After an admission, call `helloComplete`
+   * when the hello is complete, and `released` at the end.
    */
   admit(): ProxyError | undefined {
     const { connections } = this.#limits;
@@ -78,8 +81,8 @@ export class Admission {
   }
 
   /**
-   * Counts a connection of a client, or returns the reason for refusing it. After an admission, call `clientReleased` at the end. Clients
-   * of unix sockets have no address and no limit.
+   * Counts a connection of a client, or returns the reason for refusing it. After an admission, call `clientReleased`
+   * at the end. Clients of unix sockets have no address and no limit.
    *
    * @param host address of the client
    * @param listener name of the listener; when absent, no access rules apply

@@ -6,8 +6,8 @@ import type { ConnectContext } from './stages.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
 
 /**
- * Wraps `connect` so that connections of routes with `limits.perBackend` get a slot to count them by. Backends with the same address share
- * the count, across snapshots.
+ * Wraps `connect` so that connections of routes with `limits.perBackend` get a slot to count them by. Backends with the
+ * same address share the count, across snapshots.
  *
  * @param share this process's share of each limit, greater than 0, up to 1
  * @param connect moves the slot to each backend before it dials it
@@ -72,7 +72,10 @@ export class BackendSlot {
     this.#at = undefined;
   }
 
-  /** Turns the reason for a failed connect into `LIMIT_REACHED` if some backends were full, unless the client is at fault. */
+  /**
+   * Turns the reason for a failed connect into `LIMIT_REACHED` if some backends were full, unless the client is at
+   * fault.
+   */
   explained(reason: unknown): unknown {
     if (!this.#wasFull || !(reason instanceof ProxyError)) return reason;
     if (reason.code !== 'NO_BACKEND' && reason.side !== 'upstream') return reason;

@@ -19,9 +19,9 @@ export function picker(balance: BuiltInBalance, options: PickerOptions): Picker 
 }
 
 /**
- * Smooth weighted round robin: in each turn, every backend gains its weight as credit; the one with the most credit is selected and pays
- * the sum. Weights 5, 1, 1 give a a b a c a a instead of five a in a row. The initial credit is random, so that many gateways, or one that
- * reloads often, do not all favour the backend listed first.
+ * Smooth weighted round robin: in each turn, every backend gains its weight as credit; the one with the most credit is
+ * selected and pays the sum. Weights 5, 1, 1 give a a b a c a a instead of five a in a row. The initial credit is
+ * random, so that many gateways, or one that reloads often, do not all favour the backend listed first.
  */
 function roundRobin(random: () => number): Picker {
   const credit = new Map<Backend, number>();

@@ -18,9 +18,9 @@ export interface CandidatesOptions {
 }
 
 /**
- * Selects the candidates for the next dial: backends that are healthy, up by their checks and not ejected; otherwise those that are healthy
- * and up; otherwise all. Of these the lowest priority group, and of these the nearest. This only orders the dials; it excludes backends
- * only if all are down and the route says `refuse`.
+ * Selects the candidates for the next dial: backends that are healthy, up by their checks and not ejected; otherwise
+ * those that are healthy and up; otherwise all. Of these the lowest priority group, and of these the nearest. This only
+ * orders the dials; it excludes backends only if all are down and the route says `refuse`.
  */
 export class Candidates {
   readonly #options: CandidatesOptions;
@@ -55,7 +55,10 @@ export class Candidates {
     return this.#first(healthy.length > 0 ? healthy : backends);
   }
 
-  /** Priorities in order of use; lowest first when absent. Considers all backends of the route, including those tried before. */
+  /**
+   * Priorities in order of use; lowest first when absent. Considers all backends of the route, including those tried
+   * before.
+   */
   #priorities(route: Route): readonly number[] | undefined {
     if (route.failover === undefined) return undefined;
     return this.#options.failover.order(route, (backend) => {

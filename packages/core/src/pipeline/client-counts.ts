@@ -5,9 +5,10 @@ import { hashOf, WORDS } from './ip-address.ts';
 const SMALLEST_CAPACITY = 64;
 
 /**
- * Counts by client address: an open-addressing hash table in typed arrays, with linear probing. A `Map` with an insertion and a deletion
- * per connection is expensive for V8's garbage collector (docs/adr/0023); this table allocates nothing per connection. Its size follows the
- * number of clients with a count, which never exceeds the number of connections.
+ * Counts by client address: an open-addressing hash table in typed arrays, with linear probing. A `Map` with an
+ * insertion and a deletion per connection is expensive for V8's garbage collector (docs/adr/0023); this table allocates
+ * nothing per connection. Its size follows the number of clients with a count, which never exceeds the number of
+ * connections.
  */
 export class ClientCounts {
   #capacity = SMALLEST_CAPACITY;

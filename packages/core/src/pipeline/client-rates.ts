@@ -9,9 +9,10 @@ const VARIANTS = 8;
 const SETS = 8_192;
 
 /**
- * One token bucket per client, in a set-associative table of fixed size: 65,536 buckets, 1.5 MiB, for any number of addresses. A full
- * bucket is the same as none, so that nothing has to be cleaned up. If all slots of a client are taken, the fullest bucket is evicted, and
- * its client starts with a full one again: clients that spend most are remembered longest.
+ * One token bucket per client, in a set-associative table of fixed size: 65,536 buckets, 1.5 MiB, for any number of
+ * addresses. A full bucket is the same as none, so that nothing has to be cleaned up. If all slots of a client are
+ * taken, the fullest bucket is evicted, and its client starts with a full one again: clients that spend most are
+ * remembered longest.
  */
 export class ClientRates {
   #pace: TokenBucket;

@@ -29,7 +29,10 @@ export interface ConnectorOptions extends DialsOptions {
   readonly balances?: ReadonlyMap<string, BalanceFactory>;
   /** Results of health checks; none when absent. */
   readonly health?: BackendHealth;
-  /** Labels of the preferred backends; none when absent. Read at each choice, as `keepAlive` is at each dial: both may be getters. */
+  /**
+   * Labels of the preferred backends; none when absent. Read at each choice, as `keepAlive` is at each dial: both may
+   * be getters.
+   */
   readonly prefer?: Preference;
   /** Shared state of the priority groups, for views of it; private to the connector when absent. */
   readonly failover?: FailoverGroups;
@@ -38,16 +41,17 @@ export interface ConnectorOptions extends DialsOptions {
 /** A connector for callers that try several routes for one connection. */
 export interface BalancedConnector extends Connector {
   /**
-   * @param withinMs upper bound of the connect time, in milliseconds, in addition to that of the route; none when absent
+   * @param withinMs upper bound of the connect time, in milliseconds, in addition to that of the route; none when
+   * absent
    */
   connect(route: Route, context: ConnectContext, withinMs?: number): Promise<Upstream>;
 }
 
 /**
- * Connects to one of a route's backends: one selected by the route's balance among the healthy ones; if the dial fails, the next; ejected
- * and unhealthy ones last. One deadline covers all attempts; while others are left, a backend may use half of the remaining time, so that
- * one that hangs cannot use it up. The number of dials is bounded. Only one dial at a time goes to an ejected address; other connections
- * share its outcome.
+ * Connects to one of a route's backends: one selected by the route's balance among the healthy ones; if the dial fails,
+ * the next; ejected and unhealthy ones last. One deadline covers all attempts; while others are left, a backend may use
+ * half of the remaining time, so that one that hangs cannot use it up. The number of dials is bounded. Only one dial at
+ * a time goes to an ejected address; other connections share its outcome.
  */
 export function balancedConnector(options: ConnectorOptions): BalancedConnector {
   const { outliers } = options;

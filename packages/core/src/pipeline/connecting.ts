@@ -17,7 +17,10 @@ export interface DialStages {
   readonly observer: Observer;
 }
 
-/** The state of a session from its hello on. Makes, counts and reports every dial, and owns the connections that the dials return. */
+/**
+ * The state of a session from its hello on. Makes, counts and reports every dial, and owns the connections that the
+ * dials return.
+ */
 export class Connecting implements ConnectContext {
   readonly connection: Accepted;
   readonly hello: Hello;
@@ -89,7 +92,8 @@ export class Connecting implements ConnectContext {
     if (!isUpstream(upstream)) throw new TypeError('expected an upstream with a connection, found none');
     this.upstream = upstream;
     this.shown = reachedBackend(upstream);
-    // The usual case: one dial, whose connection the session now owns. Nothing else of the dial is kept during the splice.
+    // The usual case: one dial, whose connection the session now owns. Nothing else of the dial is kept during the
+    // splice.
     if (this.#newest?.isAllThatReached(upstream.connection) === true) this.#newest = undefined;
     this.connectedAt = performance.now();
     return this.connectedAt;
@@ -123,7 +127,10 @@ export class Connecting implements ConnectContext {
     for (let attempt = this.#newest; attempt !== undefined; attempt = attempt.earlier) attempt.end(reason);
   }
 
-  /** Ends the session's upstream side: closes and releases everything. Never throws. @returns an error if the connector's release failed */
+  /**
+   * Ends the session's upstream side: closes and releases everything. Never throws. @returns an error if the
+   * connector's release failed
+   */
   end(transfer: Transfer): ProxyError | undefined {
     this.abandon(transfer.error ?? OVER);
     return this.upstream === undefined ? undefined : releaseUpstream(this.upstream, transfer);
@@ -159,7 +166,10 @@ function isOpen(connection: Partial<Connection> | undefined): boolean {
   return typeof connection?.destroy === 'function';
 }
 
-/** Returns an upstream without its stream and `release`, which only its owner may use: observers may be plain JavaScript. */
+/**
+ * Returns an upstream without its stream and `release`, which only its owner may use: observers may be plain
+ * JavaScript.
+ */
 export function reachedBackend({ route, backend, address, trace }: Upstream): ReachedBackend {
   return trace === undefined ? { route, backend, address } : { route, backend, address, trace };
 }

@@ -32,9 +32,15 @@ export interface Accepted {
 export interface Hello {
   /** Name of the recognised protocol, for example `tls`. */
   readonly protocol: string;
-  /** Requested server name: lower case, no trailing dot, a valid host name (RFC 6066, section 3). Absent if the client sent none. */
+  /**
+   * Requested server name: lower case, no trailing dot, a valid host name (RFC 6066, section 3). Absent if the client
+   * sent none.
+   */
   readonly serverName?: string;
-  /** Protocols offered by ALPN (RFC 7301), as strings, in the client's order. Absent, like the next three, if the protocol is not TLS. */
+  /**
+   * Protocols offered by ALPN (RFC 7301), as strings, in the client's order. Absent, like the next three, if the
+   * protocol is not TLS.
+   */
   readonly alpn?: readonly string[];
   /** Offered TLS versions, in wire format (`0x0304` is TLS 1.3), without GREASE values. */
   readonly supportedVersions?: readonly number[];
@@ -43,8 +49,8 @@ export interface Hello {
   /** Whether early data was offered: bytes after the hello must then not be sent to two backends. */
   readonly earlyData?: boolean;
   /**
-   * An integer from 0 to 2^52 - 1, computed from the hello, equal on every hop that forwards it: correlates the logs of several proxies.
-   * Absent if the protocol has no such value.
+   * An integer from 0 to 2^52 - 1, computed from the hello, equal on every hop that forwards it: correlates the logs of
+   * several proxies. Absent if the protocol has no such value.
    */
   readonly trace?: number;
 }
@@ -59,16 +65,21 @@ export interface Upstream {
   readonly backend: Backend;
   /** The dialled address: `backend.address` after name resolution. */
   readonly address: Endpoint;
-  /** Like {@link Hello.trace}, for TLS that this proxy itself started towards the backend; absent if it started none. */
+  /**
+   * Like {@link Hello.trace}, for TLS that this proxy itself started towards the backend; absent if it started none.
+   */
   readonly trace?: number;
   /** Bytes to send before those of the client, in one write with the first of them; none when absent. */
   readonly preface?: Uint8Array;
   /**
-   * Reports the end to the connector, which counts active connections and judges backends by it. Must be called exactly once, when the
-   * splice has ended, unless {@link Retry.reach} is called instead.
+   * Reports the end to the connector, which counts active connections and judges backends by it. Must be called exactly
+   * once, when the splice has ended, unless {@link Retry.reach} is called instead.
    */
   release(transfer: Transfer): void;
-  /** Replaces this backend if it closes without sending a byte; absent if the route does not retry or nothing is left to try. */
+  /**
+   * Replaces this backend if it closes without sending a byte; absent if the route does not retry or nothing is left to
+   * try.
+   */
   readonly retry?: Retry;
 }
 
@@ -77,8 +88,8 @@ export interface Retry {
   /** Deadline of the retry, in milliseconds of the monotonic clock. */
   readonly untilMs: number;
   /**
-   * Releases the present upstream, as {@link Upstream.release} does, and connects to another backend. Rejects like a connector; nothing
-   * needs to be released then.
+   * Releases the present upstream, as {@link Upstream.release} does, and connects to another backend. Rejects like a
+   * connector; nothing needs to be released then.
    */
   reach(transfer: Transfer): Promise<Upstream>;
 }
@@ -93,8 +104,8 @@ export function changedUpstream(upstream: Upstream, change: (upstream: Upstream)
 }
 
 /**
- * Returns `upstream` with a callback: `done` is called once, when this upstream, or the last one that a retry put in its place, is
- * released.
+ * Returns `upstream` with a callback: `done` is called once, when this upstream, or the last one that a retry put in
+ * its place, is released.
  */
 export function releasing(upstream: Upstream, done: () => void): Upstream {
   const { connection, route, backend, address, trace, preface, retry } = upstream;

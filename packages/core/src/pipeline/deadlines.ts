@@ -3,8 +3,8 @@ import { LinkedList } from './linked-list.ts';
 import type { Linked } from './linked-list.ts';
 
 /**
- * Deadlines of equal length, served by a single timer: the first to begin is the first to expire. A Node timer for each would cost more
- * than everything else in a wait.
+ * Deadlines of equal length, served by a single timer: the first to begin is the first to expire. A Node timer for each
+ * would cost more than everything else in a wait.
  */
 export class Deadlines<One> {
   readonly #afterMs: number;
@@ -90,7 +90,8 @@ export class DeadlinesByLength<One> {
   }
 
   /**
-   * Iterates over the owners of running deadlines, by length, in order of the first use of the length; within a length the first due first.
+   * Iterates over the owners of running deadlines, by length, in order of the first use of the length; within a length
+   * the first due first.
    */
   *[Symbol.iterator](): Generator<One, void, void> {
     for (const deadlines of this.#known.values()) yield* deadlines;
@@ -98,8 +99,8 @@ export class DeadlinesByLength<One> {
 }
 
 /**
- * A reusable deadline: an owner has one running at a time. A class, because V8 predicts the lifetime of object literals, but not of class
- * instances (docs/adr/0023).
+ * A reusable deadline: an owner has one running at a time. A class, because V8 predicts the lifetime of object
+ * literals, but not of class instances (docs/adr/0023).
  */
 export class Deadline<One> implements Linked<Deadline<One>> {
   /** The owner of this deadline. */

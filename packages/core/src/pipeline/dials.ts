@@ -14,7 +14,10 @@ import type { ConnectContext, ConnectDialOptions } from './stages.ts';
 /** Dependencies of {@link Dials}. */
 export interface DialsOptions {
   readonly outliers: Outliers;
-  /** Receives `dial.failed` for names without an address and for backends that a client waited for in vain, and `path.impaired`. */
+  /**
+   * Receives `dial.failed` for names without an address and for backends that a client waited for in vain, and
+   * `path.impaired`.
+   */
   readonly observer: Observer;
   readonly limits: Pick<Limits, 'connectTimeoutMs' | 'dials'>;
   /** For routes without a setting of their own. */
@@ -29,8 +32,8 @@ export interface DialsOptions {
 const BLAMED_AFTER = 0.25;
 
 /**
- * The dials for one connection: tracks what is left to try, bounds the number of dials, divides the time among them, and keeps the last
- * failure.
+ * The dials for one connection: tracks what is left to try, bounds the number of dials, divides the time among them,
+ * and keeps the last failure.
  */
 export class Dials {
   readonly route: Route;
@@ -89,7 +92,10 @@ export class Dials {
     return answering;
   }
 
-  /** Records that a backend was connected and closed without sending a byte: its other addresses, if any, are tried last. */
+  /**
+   * Records that a backend was connected and closed without sending a byte: its other addresses, if any, are tried
+   * last.
+   */
   unanswered(backend: Backend, address: Endpoint, reason: ProxyError | undefined): void {
     const how = reason === undefined ? 'finished' : 'was lost';
     this.#failure = new ProxyError('UPSTREAM_RESET', `${formatEndpoint(address)} ${how} before its first byte`, {
@@ -117,8 +123,8 @@ export class Dials {
   }
 
   /**
-   * Returns the timeout for the selected backend, in milliseconds: all the time left for the last one, otherwise half of it. Throws if none
-   * is left.
+   * Returns the timeout for the selected backend, in milliseconds: all the time left for the last one, otherwise half
+   * of it. Throws if none is left.
    */
   timeForNext(): number {
     const remainingMs = this.#remainingMs();
@@ -141,8 +147,8 @@ export class Dials {
   }
 
   /**
-   * Records a failed dial that began at `beganAt`. Throws if the session no longer needs a backend; one that kept its client waiting for
-   * long still counts as failed.
+   * Records a failed dial that began at `beganAt`. Throws if the session no longer needs a backend; one that kept its
+   * client waiting for long still counts as failed.
    */
   failed(address: Endpoint, reason: unknown, beganAt: number): void {
     const { abandoned } = this.context;
@@ -164,7 +170,10 @@ export class Dials {
     this.#options.observer.observe({ type: 'dial.failed', connection, route: this.route, address, error });
   }
 
-  /** Awaits the addresses of a backend; an empty list if the lookup fails. Rejects if the session no longer needs a backend. */
+  /**
+   * Awaits the addresses of a backend; an empty list if the lookup fails. Rejects if the session no longer needs a
+   * backend.
+   */
   async lookedUp(address: Endpoint, found: Promise<readonly Endpoint[]>): Promise<readonly Endpoint[]> {
     try {
       return await this.inTime(found, 'of the name system');
@@ -174,14 +183,16 @@ export class Dials {
     }
   }
 
-  /** Records a failure of an address: it had not answered for long when another address of the backend answered at once. */
+  /**
+   * Records a failure of an address: it had not answered for long when another address of the backend answered at once.
+   */
   overtaken(address: Endpoint): void {
     this.#options.outliers.failed(address, this.route.backends.length);
   }
 
   /**
-   * Reports that the address family of `slow` does not answer while that of `fast` does, and that the latter goes first for `forMs`
-   * milliseconds.
+   * Reports that the address family of `slow` does not answer while that of `fast` does, and that the latter goes first
+   * for `forMs` milliseconds.
    */
   familySilent(slow: Endpoint, fast: Endpoint, forMs: number): void {
     const [lost, works] = isIPv6(slow.host) ? ['IPv6', 'IPv4'] : ['IPv4', 'IPv6'];
@@ -243,8 +254,9 @@ const NO_BACKENDS: readonly Backend[] = [];
 const NO_ADDRESSES: readonly Endpoint[] = [];
 
 /**
- * Whether an error is the fault of the dialled address. Not: a shortage of this process, a missing certificate of this proxy, a network
- * without a route from this machine (IPv6 where there is none), and a peer with another identity, since one gateway address serves many.
+ * Whether an error is the fault of the dialled address. Not: a shortage of this process, a missing certificate of this
+ * proxy, a network without a route from this machine (IPv6 where there is none), and a peer with another identity,
+ * since one gateway address serves many.
  */
 function isOfAddress(error: ProxyError): boolean {
   if (error.side !== 'upstream' || error.code === 'UPSTREAM_UNTRUSTED') return false;

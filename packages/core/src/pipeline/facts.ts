@@ -1,8 +1,8 @@
 import type { Accepted } from './connection.ts';
 
 /**
- * A typed fact about a connection: set by a filter, read by resolvers, connectors, observers and the access log. Facts are identified by
- * name, so that plugins with their own copies of this package share them.
+ * A typed fact about a connection: set by a filter, read by resolvers, connectors, observers and the access log. Facts
+ * are identified by name, so that plugins with their own copies of this package share them.
  */
 export interface Fact<T> {
   /** Name with a prefix for its subject, such as `mtls.caller`. Unique among all plugins in use. */

@@ -6,7 +6,10 @@ const MAX_REMEMBERED = 10_000;
 
 /** State of a priority group that was out of service. */
 interface GroupState {
-  /** Time at which the group had enough healthy backends again, in milliseconds of the monotonic clock; absent until then. */
+  /**
+   * Time at which the group had enough healthy backends again, in milliseconds of the monotonic clock; absent until
+   * then.
+   */
   goodSince: number | undefined;
 }
 
@@ -30,8 +33,8 @@ export interface HeldGroup {
 }
 
 /**
- * Selects the priority group of a route with `failover`: the lowest with enough healthy backends, and with enough time since its recovery
- * if it was out of service. If no group qualifies, the order is the one without `failover`.
+ * Selects the priority group of a route with `failover`: the lowest with enough healthy backends, and with enough time
+ * since its recovery if it was out of service. If no group qualifies, the order is the one without `failover`.
  */
 export class FailoverGroups {
   readonly #observer: Observer;

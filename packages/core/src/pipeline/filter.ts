@@ -7,15 +7,16 @@ import { Head } from './head.ts';
 import type { Connection } from '../transport/transport.ts';
 
 /**
- * Runs before the sniffer: reads and answers bytes that precede the hello, sets the real client address, refuses a client, or terminates
- * TLS. The filters of a listener run in order, all within the hello deadline.
+ * Runs before the sniffer: reads and answers bytes that precede the hello, sets the real client address, refuses a
+ * client, or terminates TLS. The filters of a listener run in order, all within the hello deadline.
  */
 export interface ConnectionFilter {
   /** Name in errors and in the configuration of a listener. */
   readonly name: string;
   /**
-   * Resolves with nothing or a {@link FilterResult}; the next filter then runs. Rejects with a `ProxyError` to refuse the client:
-   * `REFUSED_BY_POLICY`, or a code of the protocol. If the connection ends in the meantime, pending calls of `client` reject.
+   * Resolves with nothing or a {@link FilterResult}; the next filter then runs. Rejects with a `ProxyError` to refuse
+   * the client: `REFUSED_BY_POLICY`, or a code of the protocol. If the connection ends in the meantime, pending calls
+   * of `client` reject.
    *
    * @param client only valid until the promise settles
    */
@@ -34,21 +35,27 @@ export interface FilterContext {
   /** Facts known so far, including those set by earlier filters. */
   readonly connection: Accepted;
   /**
-   * Resolves with all bytes received and not consumed, once there are at least `atLeast`; read-only. Only one call at a time. Rejects with
-   * `DOWNSTREAM_RESET` if the client closes before; the end is normal if it never sent a byte.
+   * Resolves with all bytes received and not consumed, once there are at least `atLeast`; read-only. Only one call at a
+   * time. Rejects with `DOWNSTREAM_RESET` if the client closes before; the end is normal if it never sent a byte.
    *
    * @param atLeast from 1 to 131072
    */
   peek(atLeast: number): Promise<Uint8Array>;
-  /** Removes the first `bytes` bytes of those that {@link peek} returned: later filters, the sniffer and the backend do not see them. */
+  /**
+   * Removes the first `bytes` bytes of those that {@link peek} returned: later filters, the sniffer and the backend do
+   * not see them.
+   */
   consume(bytes: number): void;
   /** Sends bytes to the client; see {@link Connection.write}. */
   write(bytes: Uint8Array): Promise<void>;
   /**
-   * Replaces the connection by the result of `upgrade`, for example when TLS is terminated here. All peeked bytes must have been consumed.
+   * Replaces the connection by the result of `upgrade`, for example when TLS is terminated here. All peeked bytes must
+   * have been consumed.
    */
   replace(upgrade: (connection: Connection) => Promise<Connection>): Promise<void>;
-  /** Sets the real client address. Logs, limits and views use it from now on; the address of the peer is kept as `peer`. */
+  /**
+   * Sets the real client address. Logs, limits and views use it from now on; the address of the peer is kept as `peer`.
+   */
   setRemote(remote: Endpoint): void;
   /** Sets a fact for later filters, resolvers, connectors, observers and the access log. */
   set<T>(fact: Fact<T>, value: T): void;
@@ -117,7 +124,8 @@ export class FilteredClient implements FilterContext {
       if (isResult(result)) return result;
       throw new TypeError(`expected nothing, a hello or left, found ${JSON.stringify(result)}`);
     } catch (reason) {
-      // Bytes below a replaced connection are not counted here: the filter itself must return `left` if the client just closed.
+      // Bytes below a replaced connection are not counted here: the filter itself must return `left` if the client just
+      // closed.
       const isSilent = this.#head.total === 0 && !this.#isReplaced;
       if (isSilent && reason instanceof ProxyError && reason.code === 'DOWNSTREAM_RESET') return { kind: 'left' };
       throw ProxyError.from(reason, `filter ${filter.name}`);

@@ -4,8 +4,8 @@ import type { BalancedClient, Picker, PickerOptions } from './picker.ts';
 import { readAddress } from './ip-address.ts';
 
 /**
- * Maps all connections of a client to one backend. A client is an IPv4 address or an IPv6 /64, within which a machine changes its address
- * for privacy (RFC 8981). All processes and gateways with the same backends map alike.
+ * Maps all connections of a client to one backend. A client is an IPv4 address or an IPv6 /64, within which a machine
+ * changes its address for privacy (RFC 8981). All processes and gateways with the same backends map alike.
  */
 export function clientHash(options: PickerOptions): Picker {
   const words = new Uint32Array(4);
@@ -24,15 +24,20 @@ export function nameHash(options: PickerOptions): Picker {
   return hashed(options, ({ hello }) => hashOf(hello.serverName ?? ''));
 }
 
-/** A backend may exceed its share of the connections by a quarter: the usual factor of consistent hashing with bounded loads. */
+/**
+ * A backend may exceed its share of the connections by a quarter: the usual factor of consistent hashing with bounded
+ * loads.
+ */
 const LOAD_FACTOR = 1.25;
-/** A load that overloads no backend; without this bound, the second connection of the first client would go elsewhere. */
+/**
+ * A load that overloads no backend; without this bound, the second connection of the first client would go elsewhere.
+ */
 const ALWAYS_ALLOWED = 8;
 
 /**
- * Weighted rendezvous hashing (Thaler and Ravishankar, 1998) with bounded loads (Mirrokni, Thorup and Zadimoghaddam, 2016): the backend
- * with the highest score for the key wins, unless it exceeds its share; then the next one. A score depends on one backend alone, so that
- * adding or removing a backend only moves that backend's share of the keys.
+ * Weighted rendezvous hashing (Thaler and Ravishankar, 1998) with bounded loads (Mirrokni, Thorup and Zadimoghaddam,
+ * 2016): the backend with the highest score for the key wins, unless it exceeds its share; then the next one. A score
+ * depends on one backend alone, so that adding or removing a backend only moves that backend's share of the keys.
  */
 function hashed({ load }: PickerOptions, keyOf: (client: BalancedClient) => number): Picker {
   const seeds = new WeakMap<Backend, number>();

@@ -1,6 +1,6 @@
 /**
- * Bytes received and not consumed. A single read is passed on without a copy; further reads are gathered in a buffer that doubles, so that
- * the work is linear however small the pieces.
+ * Bytes received and not consumed. A single read is passed on without a copy; further reads are gathered in a buffer
+ * that doubles, so that the work is linear however small the pieces.
  */
 export class Head {
   #buffer: Uint8Array = NOTHING;

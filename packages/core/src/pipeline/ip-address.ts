@@ -5,8 +5,8 @@ export const WORDS = 4;
 export type Family = 4 | 6 | 0;
 
 /**
- * Parses an IP address into four words, IPv4 in its IPv4-mapped form (RFC 4291, section 2.5.5.2). A zone (`%eth0`) is ignored. Allocates
- * nothing: it runs for every connection when clients are counted or checked.
+ * Parses an IP address into four words, IPv4 in its IPv4-mapped form (RFC 4291, section 2.5.5.2). A zone (`%eth0`) is
+ * ignored. Allocates nothing: it runs for every connection when clients are counted or checked.
  *
  * @returns 4 also for IPv4-mapped IPv6; 0 if `host` is not an address: the content of `bits` is then unspecified
  */

@@ -7,7 +7,10 @@ export interface Limits {
   readonly helloTimeoutMs: number;
   /** Maximum size of a hello, in bytes. */
   readonly helloMaxBytes: number;
-  /** Time from the first dial to an established connection, for all attempts together, in milliseconds. A route may override it. */
+  /**
+   * Time from the first dial to an established connection, for all attempts together, in milliseconds. A route may
+   * override it.
+   */
   readonly connectTimeoutMs: number;
   /** Maximum number of dials per connection, over all backends and addresses: 1 or more. */
   readonly dials: number;
@@ -16,15 +19,15 @@ export interface Limits {
   /** The same once one side has finished sending. */
   readonly halfCloseTimeoutMs: number;
   /**
-   * Maximum age of a connection, counted from the connect to its backend, in milliseconds, shortened by up to 10 % at random. No limit when
-   * absent.
+   * Maximum age of a connection, counted from the connect to its backend, in milliseconds, shortened by up to 10 % at
+   * random. No limit when absent.
    */
   readonly maxAgeMs?: number;
   /** Maximum number of concurrent connections, over all listeners. */
   readonly connections: number;
   /**
-   * Maximum number of connections with an incomplete hello. When it is exceeded, the oldest is closed, preferably one of the client with
-   * the most connections.
+   * Maximum number of connections with an incomplete hello. When it is exceeded, the oldest is closed, preferably one
+   * of the client with the most connections.
    */
   readonly pendingHellos: number;
   /** Limits per client; half of all connections, but at least 256, when absent. */

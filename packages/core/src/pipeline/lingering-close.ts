@@ -3,9 +3,10 @@ import type { Connection } from '../transport/transport.ts';
 import { destroyQuietly } from './connecting.ts';
 
 /**
- * Closes connections whose client has just been sent rejection bytes. Closing a socket with unread bytes resets it, and a reset discards
- * data that the client has not read yet: it would not see the alert, and retry endlessly. So the bytes that it still sends are read and
- * dropped for a moment (RFC 9112, section 9.6). The number is bounded: in a flood, connections are closed at once.
+ * Closes connections whose client has just been sent rejection bytes. Closing a socket with unread bytes resets it, and
+ * a reset discards data that the client has not read yet: it would not see the alert, and retry endlessly. So the bytes
+ * that it still sends are read and dropped for a moment (RFC 9112, section 9.6). The number is bounded: in a flood,
+ * connections are closed at once.
  */
 export class LingeringClose {
   #count = 0;

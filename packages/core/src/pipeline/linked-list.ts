@@ -5,11 +5,12 @@ export interface Linked<Node> {
 }
 
 /**
- * A doubly linked list in order of insertion, with removal in constant time. The members hold the links: the list allocates nothing.
+ * A doubly linked list in order of insertion, with removal in constant time. The members hold the links: the list
+ * allocates nothing.
  *
- * Not a `Map`: with an insertion and a deletion per connection it is rehashed now and then, and the old table refers to the new one. Once
- * such a table is in V8's old generation, every later table, with all of its entries, survives until the next full garbage collection. A
- * removed member of this list refers to no other.
+ * Not a `Map`: with an insertion and a deletion per connection it is rehashed now and then, and the old table refers to
+ * the new one. Once such a table is in V8's old generation, every later table, with all of its entries, survives until
+ * the next full garbage collection. A removed member of this list refers to no other.
  */
 export class LinkedList<Node extends Linked<Node>> {
   #first: Node | undefined;

@@ -73,10 +73,11 @@ export class Listener {
   }
 
   /**
-   * Changes the name, and the other settings of the same address, while the listener keeps accepting. Existing connections keep the former
-   * name.
+   * Changes the name, and the other settings of the same address, while the listener keeps accepting. Existing
+   * connections keep the former name.
    *
-   * @returns reports the new name; call it after all changed names have been released, since two listeners may swap theirs
+   * @returns reports the new name; call it after all changed names have been released, since two listeners may swap
+   * theirs
    */
   adopt(at: ListenAddress): () => void {
     const { observer } = this.#options;

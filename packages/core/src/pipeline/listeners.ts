@@ -81,7 +81,10 @@ export class Listeners implements Service {
     });
   }
 
-  /** Whether a dial to `address` would reach one of these listeners, through any address of this machine or an advertised one. */
+  /**
+   * Whether a dial to `address` would reach one of these listeners, through any address of this machine or an
+   * advertised one.
+   */
   owns(address: Endpoint): boolean {
     for (const listener of this.#fixed) if (listener.isAt(address)) return true;
     for (const listeners of this.#followed.values())
@@ -101,9 +104,10 @@ export class Listeners implements Service {
   }
 
   /**
-   * Opens the new ones among the fixed `addresses`, all or none; the connections that they accept wait for the commit. Listeners of
-   * unchanged addresses continue, under a new name if it changed. An address that overlaps with a removed one is opened only after the
-   * commit, as soon as it is free. If a source is replaced by one with the same name, the new source takes over its listeners.
+   * Opens the new ones among the fixed `addresses`, all or none; the connections that they accept wait for the commit.
+   * Listeners of unchanged addresses continue, under a new name if it changed. An address that overlaps with a removed
+   * one is opened only after the commit, as soon as it is free. If a source is replaced by one with the same name, the
+   * new source takes over its listeners.
    *
    * @param sources the sources after the commit; those already followed continue
    * @throws the system's error if an address cannot be bound; nothing has changed then
@@ -147,7 +151,10 @@ export class Listeners implements Service {
     return { commit, discard };
   }
 
-  /** Sets the TCP keepalive of connections accepted from now on; `listen.keepAlive` of the options applies to listeners opened later. */
+  /**
+   * Sets the TCP keepalive of connections accepted from now on; `listen.keepAlive` of the options applies to listeners
+   * opened later.
+   */
   keepAlive(keepAlive: KeepAlive): void {
     for (const listener of this.#all()) listener.keepAlive(keepAlive);
   }
@@ -178,8 +185,8 @@ export class Listeners implements Service {
   }
 
   /**
-   * Applies the last lists again after a change of the fixed listeners: an address may have moved from a source to the configuration, or
-   * back.
+   * Applies the last lists again after a change of the fixed listeners: an address may have moved from a source to the
+   * configuration, or back.
    */
   #listAgain(): void {
     for (const [source, listeners] of this.#followed)
@@ -323,7 +330,10 @@ interface HeldBack {
 
 const NO_LISTENERS: readonly Listener[] = [];
 
-/** Returns the listeners that continue, by their new settings: those with the same name and address, then those with the same address. */
+/**
+ * Returns the listeners that continue, by their new settings: those with the same name and address, then those with the
+ * same address.
+ */
 function keptBy(before: readonly Listener[], wanted: readonly ListenAddress[]): ReadonlyMap<ListenAddress, Listener> {
   const kept = new Map<ListenAddress, Listener>();
   const free = new Set(before);

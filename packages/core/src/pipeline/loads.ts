@@ -2,8 +2,8 @@ import type { Backend } from '../routes/route.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
 
 /**
- * Counts connections by backend address, including those being dialled, for routes whose balance uses the counts. Backends with the same
- * address share the count, over all of these routes and across snapshots.
+ * Counts connections by backend address, including those being dialled, for routes whose balance uses the counts.
+ * Backends with the same address share the count, over all of these routes and across snapshots.
  */
 export class Loads {
   readonly #counts = new Map<string, number>();

@@ -17,8 +17,8 @@ export interface OutlierOptions {
   /** Probability that an address with enough failures is ejected: 0 to 1; 1 when absent. */
   readonly enforced?: number;
   /**
-   * Maximum share of a route's backends that may be ejected at a time, but always at least one: 0 to 1; 1 when absent. Counts all addresses
-   * of this instance.
+   * Maximum share of a route's backends that may be ejected at a time, but always at least one: 0 to 1; 1 when absent.
+   * Counts all addresses of this instance.
    */
   readonly maxEjected?: number;
 }
@@ -38,13 +38,15 @@ interface Record {
   returns: NodeJS.Timeout | undefined;
 }
 
-// Only addresses with failures are kept. Addresses come and go during the life of the process, so that old records are dropped.
+// Only addresses with failures are kept. Addresses come and go during the life of the process, so that old records are
+// dropped.
 const PRUNE_ABOVE = 1_000;
 const FORGET_AFTER_MS = 600_000;
 
 /**
- * Passive health checks: counts failed dials by address and ejects an address after several consecutive failures. Ejection only changes the
- * order of dials: an ejected address is dialled when nothing better is left, so that a route always keeps a backend.
+ * Passive health checks: counts failed dials by address and ejects an address after several consecutive failures.
+ * Ejection only changes the order of dials: an ejected address is dialled when nothing better is left, so that a route
+ * always keeps a backend.
  */
 export class Outliers implements Service {
   readonly name = 'ejections';
@@ -61,8 +63,8 @@ export class Outliers implements Service {
   }
 
   /**
-   * Creates a separate instance with its own settings, until it {@link end | ends}. Addresses that it ejects count as ejected here too, but
-   * not the other way round.
+   * Creates a separate instance with its own settings, until it {@link end | ends}. Addresses that it ejects count as
+   * ejected here too, but not the other way round.
    */
   apart(options: OutlierOptions = this.#options): Outliers {
     const part = new Outliers(this.#observer, options);

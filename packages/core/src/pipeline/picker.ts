@@ -23,8 +23,8 @@ export interface BalancedClient {
 /** Functions that a picker may call. */
 export interface PickerOptions {
   /**
-   * Returns the number of current connections of a backend in this process, including those being dialled, of all routes whose balance
-   * counts them.
+   * Returns the number of current connections of a backend in this process, including those being dialled, of all
+   * routes whose balance counts them.
    */
   load(backend: Backend): number;
   /** Returns a random number in [0, 1). */
@@ -32,7 +32,8 @@ export interface PickerOptions {
 }
 
 /**
- * Creates a picker for one route; the picker may keep state between picks. Must not start anything: `--check` calls it too.
+ * Creates a picker for one route; the picker may keep state between picks. Must not start anything: `--check` calls it
+ * too.
  *
  * @throws ConfigProblems or any other error if `settings` are invalid
  */

@@ -19,8 +19,9 @@ export interface ProbeOptions {
 type ProbeOutcome = 'reached' | 'unknown' | ProxyError;
 
 /**
- * Dials ejected addresses, one dial at a time per address; connections that wait for the same address share its outcome. A dead backend
- * thus costs one dial for any number of clients, and the first client detects a backend that has recovered.
+ * Dials ejected addresses, one dial at a time per address; connections that wait for the same address share its
+ * outcome. A dead backend thus costs one dial for any number of clients, and the first client detects a backend that
+ * has recovered.
  */
 export class Probes {
   readonly #outliers: Outliers;
@@ -30,7 +31,9 @@ export class Probes {
     this.#outliers = outliers;
   }
 
-  /** Resolves with `undefined` if the address was not reached in time. Rejects if the session no longer needs a backend. */
+  /**
+   * Resolves with `undefined` if the address was not reached in time. Rejects if the session no longer needs a backend.
+   */
   async reach(options: ProbeOptions): Promise<Connection | undefined> {
     const { address, dials, endsAt } = options;
     const key = formatEndpoint(address);
@@ -79,7 +82,10 @@ export class Probes {
   }
 }
 
-/** Another connection's dial may have a later deadline: waiting for it in vain is a failure of this address, and the next one is tried. */
+/**
+ * Another connection's dial may have a later deadline: waiting for it in vain is a failure of this address, and the
+ * next one is tried.
+ */
 function timedOut(reason: unknown, { context }: Dials): ProxyError {
   if (context.abandoned !== undefined || !(reason instanceof ProxyError)) throw reason;
   return reason;

@@ -10,8 +10,9 @@ interface Trouble {
 }
 
 /**
- * Problems of this machine and its name servers within the last minute: shortages of file descriptors, local ports, memory or permissions,
- * names without an address, impaired network paths. An observer that provides warnings for readiness.
+ * Problems of this machine and its name servers within the last minute: shortages of file descriptors, local ports,
+ * memory or permissions, names without an address, impaired network paths. An observer that provides warnings for
+ * readiness.
  */
 export class RecentTroubles implements Observer {
   readonly name = 'recent-troubles';

@@ -16,8 +16,8 @@ export interface RouteRulesOptions {
 }
 
 /**
- * Enforces the access rules and limits of routes before a connector. Routes without them have no overhead. Counts are kept by route name
- * and shared by all connectors, so that they persist across snapshots and reloads.
+ * Enforces the access rules and limits of routes before a connector. Routes without them have no overhead. Counts are
+ * kept by route name and shared by all connectors, so that they persist across snapshots and reloads.
  */
 export function routeRules({ lists, share = 1 }: RouteRulesOptions = {}): Layer<Connector> {
   const access = new WeakMap<Route, Access>();

@@ -3,8 +3,8 @@ import type { Hello, Retry, Upstream } from './connection.ts';
 import { Head } from './head.ts';
 import type { Splice } from '../transport/transport.ts';
 
-// The phases are classes: V8 predicts the lifetime of object literals, and allocates those it considers long-lived directly in the old
-// generation (docs/adr/0023). Class instances are exempt.
+// The phases are classes: V8 predicts the lifetime of object literals, and allocates those it considers long-lived
+// directly in the old generation (docs/adr/0023). Class instances are exempt.
 
 /** Phase until the hello is complete. */
 export class Opening {
@@ -61,7 +61,8 @@ export function connectingOf(phase: SessionPhase): Connecting | undefined {
 }
 
 /**
- * Returns the data for a retry. Early data excludes one: it is meant for a single server and may contain a request (RFC 8446, section 8).
+ * Returns the data for a retry. Early data excludes one: it is meant for a single server and may contain a request (RFC
+ * 8446, section 8).
  */
 export function resendOf({ earlyData }: Hello, upstream: Upstream, head: Uint8Array): Resend | undefined {
   const { retry } = upstream;

@@ -84,8 +84,8 @@ export interface SessionControl {
 }
 
 /**
- * One connection on its way through the stages. It owns both ends from accept to close, and ends with exactly one `connection.closed`,
- * whatever the called parts do.
+ * One connection on its way through the stages. It owns both ends from accept to close, and ends with exactly one
+ * `connection.closed`, whatever the called parts do.
  */
 export class Session implements Linked<Session> {
   readonly connection: Accepted;
@@ -107,7 +107,10 @@ export class Session implements Linked<Session> {
     this.connection = connection;
   }
 
-  /** Time of the last byte from either side, in milliseconds of the monotonic clock; the time of accept before the splice. */
+  /**
+   * Time of the last byte from either side, in milliseconds of the monotonic clock; the time of accept before the
+   * splice.
+   */
   get lastByteAt(): number {
     const of = this.#phase.kind === 'splicing' ? lastByteOf(this.#phase.splice) : undefined;
     return of ?? this.connection.at;
@@ -129,8 +132,8 @@ export class Session implements Linked<Session> {
   }
 
   /**
-   * Calls `see` for each backend that the session connects to from now on; earlier watchers stay. No effect if it cannot connect to another
-   * one.
+   * Calls `see` for each backend that the session connects to from now on; earlier watchers stay. No effect if it
+   * cannot connect to another one.
    */
   watchReached(see: (reached: Session['reached'], session: Session) => void): void {
     const connecting = this.#reaching;
@@ -199,8 +202,8 @@ export class Session implements Linked<Session> {
   }
 
   /**
-   * Ends a session whose connector has not settled by the deadline. A dial still pending makes it the backend's fault, otherwise the
-   * connector's.
+   * Ends a session whose connector has not settled by the deadline. A dial still pending makes it the backend's fault,
+   * otherwise the connector's.
    */
   onConnectTimeout(): void {
     const phase = this.#phase;
@@ -272,8 +275,8 @@ export class Session implements Linked<Session> {
   }
 
   /**
-   * Runs the stages from accept to splice. Resolves with `undefined` if the client closed without sending a byte, or if the session was
-   * closed.
+   * Runs the stages from accept to splice. Resolves with `undefined` if the client closed without sending a byte, or if
+   * the session was closed.
    */
   async #reach(filters: readonly ConnectionFilter[]): Promise<Splice | undefined> {
     const sniffed = await this.#readHello(filters);

@@ -12,8 +12,8 @@ import { LingeringClose } from './lingering-close.ts';
 import { StallWatch } from './stall-watch.ts';
 import type { Connection } from '../transport/transport.ts';
 
-// Connectors enforce the connect timeout themselves. The session's own deadline is this much later, so that the connector's error comes
-// first.
+// Connectors enforce the connect timeout themselves. The session's own deadline is this much later, so that the
+// connector's error comes first.
 const CONNECTOR_GRACE_MS = 250;
 
 // Enough to include a connection of a large client, few enough to scan for each connection beyond the limit.
@@ -125,7 +125,10 @@ export class Sessions {
     };
   }
 
-  /** Of the oldest pending sessions, the one whose client has the most connections: a flood displaces its own connections. */
+  /**
+   * Of the oldest pending sessions, the one whose client has the most connections: a flood displaces its own
+   * connections.
+   */
   #longestPending(): Session | undefined {
     const { admission } = this.#control.stages;
     let chosen: Session | undefined;

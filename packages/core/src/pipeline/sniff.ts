@@ -24,12 +24,14 @@ export interface HelloStages {
 }
 
 /**
- * Reads until the sniffer has decided. Each byte is received, copied and inspected a bounded number of times, however small the pieces. The
- * caller enforces the deadline: it destroys the connection, and the pending read rejects with the reason.
+ * Reads until the sniffer has decided. Each byte is received, copied and inspected a bounded number of times, however
+ * small the pieces. The caller enforces the deadline: it destroys the connection, and the pending read rejects with the
+ * reason.
  *
  * @param received bytes of `connection` that have already been read; later ones are appended
  * @returns `undefined` if the client closes without sending a byte, as TCP health checks do: a normal end
- * @throws ProxyError `SNIFF_MALFORMED`, `SNIFF_TOO_LONG`, or `DOWNSTREAM_RESET` if the client closes in the middle of its hello
+ * @throws ProxyError `SNIFF_MALFORMED`, `SNIFF_TOO_LONG`, or `DOWNSTREAM_RESET` if the client closes in the middle of
+ * its hello
  */
 export async function readHello(
   connection: Connection,
@@ -49,7 +51,8 @@ export async function readHello(
       }
       inspectedBytes = received.length;
       const head = received.bytes;
-      // The sniffer only gets bytes within the limit: otherwise the result would depend on how the network segmented them.
+      // The sniffer only gets bytes within the limit: otherwise the result would depend on how the network segmented
+      // them.
       const verdict = inspected(
         sniffer,
         head.length > helloMaxBytes ? head.subarray(0, helloMaxBytes) : head,

@@ -18,14 +18,16 @@ export type Verdict =
   | { readonly kind: 'reject'; readonly reason: string };
 
 /**
- * Bytes sent to the client, in the protocol of its hello, when the connection ends with one of these codes because no route matches; for
- * other codes nothing is sent. The bytes are never modified, so that all connections may share one set.
+ * Bytes sent to the client, in the protocol of its hello, when the connection ends with one of these codes because no
+ * route matches; for other codes nothing is sent. The bytes are never modified, so that all connections may share one
+ * set.
  */
 export type RejectionBytes = Readonly<Partial<Record<ProxyErrorCode, Uint8Array>>>;
 
 /**
- * Recognises a protocol by its first bytes. Pure: the caller owns the socket, the deadline and the size limit. The first sniffer that does
- * not `pass` decides, and `more` blocks the others: pass on the first byte that excludes your protocol.
+ * Recognises a protocol by its first bytes. Pure: the caller owns the socket, the deadline and the size limit. The
+ * first sniffer that does not `pass` decides, and `more` blocks the others: pass on the first byte that excludes your
+ * protocol.
  */
 export interface Sniffer {
   readonly name: string;
@@ -46,8 +48,9 @@ export interface Resolver {
 /** Options of a dial that a connector makes through its session. */
 export interface ConnectDialOptions extends DialOptions {
   /**
-   * Upgrades the new connection before the dial counts as successful: TLS, a header. It has the remaining time of the dial, and its
-   * rejection fails the dial. The session closes the connection then, and also if the session ends in the meantime.
+   * Upgrades the new connection before the dial counts as successful: TLS, a header. It has the remaining time of the
+   * dial, and its rejection fails the dial. The session closes the connection then, and also if the session ends in the
+   * meantime.
    */
   readonly upgrade?: (connection: Connection, within: UpgradeTime) => Promise<Connection>;
 }
@@ -67,8 +70,8 @@ export interface ConnectContext {
   /** The client's hello. */
   readonly hello: Hello;
   /**
-   * Aborts when the client is gone or the drain's grace period is over; the reason is a `ProxyError`. Created at the first access, since it
-   * costs as much as a dial: connectors that only dial and read {@link abandoned} never need it.
+   * Aborts when the client is gone or the drain's grace period is over; the reason is a `ProxyError`. Created at the
+   * first access, since it costs as much as a dial: connectors that only dial and read {@link abandoned} never need it.
    */
   readonly signal: AbortSignal;
   /** The abort reason of `signal`, without creating it: set once the backend is no longer needed. */
@@ -76,16 +79,20 @@ export interface ConnectContext {
   /** Number of dials so far, of all connectors and layers of the session. */
   readonly attempts: number;
   /**
-   * Dials `address`, one of the addresses of `backend`, through the listener's transport. The session counts the dial, reports its failure
-   * as `dial.failed`, and cuts it when the backend is no longer needed. Concurrent dials are allowed.
+   * Dials `address`, one of the addresses of `backend`, through the listener's transport. The session counts the dial,
+   * reports its failure as `dial.failed`, and cuts it when the backend is no longer needed. Concurrent dials are
+   * allowed.
    *
-   * The connector owns the resulting connection until it returns it in an {@link Upstream}, and closes connections that it does not return;
-   * the session closes any that are left when it ends. A dial that was cut is not reported as failed.
+   * The connector owns the resulting connection until it returns it in an {@link Upstream}, and closes connections that
+   * it does not return; the session closes any that are left when it ends. A dial that was cut is not reported as
+   * failed.
    */
   dial(backend: Backend, address: Endpoint, options: ConnectDialOptions): Dial;
 }
 
-/** Returns `context` with `upgrade` added to every dial, before any upgrade that the dial requests itself. For layers. */
+/**
+ * Returns `context` with `upgrade` added to every dial, before any upgrade that the dial requests itself. For layers.
+ */
 export function withUpgrade(
   context: ConnectContext,
   upgrade: NonNullable<ConnectDialOptions['upgrade']>,
@@ -127,7 +134,10 @@ function inTurn(
 
 /** Connects to one of a route's backends. */
 export interface Connector {
-  /** Resolves with an upstream that the caller owns. Rejects with a `ProxyError`: `NO_BACKEND`, `CONNECT_*`, or the signal's reason. */
+  /**
+   * Resolves with an upstream that the caller owns. Rejects with a `ProxyError`: `NO_BACKEND`, `CONNECT_*`, or the
+   * signal's reason.
+   */
   connect(route: Route, context: ConnectContext): Promise<Upstream>;
 }
 
@@ -154,7 +164,10 @@ export function firstToKnow(resolvers: readonly Resolver[]): Resolver {
   };
 }
 
-/** Combines `sniffers`: they are called in order, and the first that does not `pass` decides. If all pass, the result is `pass`. */
+/**
+ * Combines `sniffers`: they are called in order, and the first that does not `pass` decides. If all pass, the result is
+ * `pass`.
+ */
 export function firstOf(sniffers: readonly Sniffer[]): Sniffer {
   const [only] = sniffers;
   if (only !== undefined && sniffers.length === 1) return only;

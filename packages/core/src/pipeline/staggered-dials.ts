@@ -15,7 +15,8 @@ export interface Reached {
 /** Delay before the next address is dialled as well (RFC 8305, section 5: Connection Attempt Delay). */
 const STAGGER_MS = 250;
 
-// RFC 8305, section 4, recommends to remember the family that worked; networks that lose one family do so for longer than this.
+// RFC 8305, section 4, recommends to remember the family that worked; networks that lose one family do so for longer
+// than this.
 const REMEMBERED_MS = 600_000;
 
 /** Remembers, for ten minutes, which address family of a backend did not answer: the other family is dialled first. */
@@ -30,7 +31,10 @@ export class SlowFamilies {
     return isNew;
   }
 
-  /** Returns `addresses` in dial order: the families alternate, beginning with one that is not slow (RFC 8305, section 4). */
+  /**
+   * Returns `addresses` in dial order: the families alternate, beginning with one that is not slow (RFC 8305, section
+   * 4).
+   */
   ordered(backend: Backend, addresses: readonly Endpoint[]): readonly Endpoint[] {
     const [first] = addresses;
     if (first === undefined || addresses.length < 2) return addresses;
@@ -64,11 +68,14 @@ interface PendingDial {
 }
 
 /**
- * Dials the addresses of one backend in order, each as soon as the one before has failed or has not answered for 250 ms. The first answer
- * wins, and the other dials are cut (RFC 8305, section 5).
+ * Dials the addresses of one backend in order, each as soon as the one before has failed or has not answered for 250
+ * ms. The first answer wins, and the other dials are cut (RFC 8305, section 5).
  */
 export class StaggeredDials {
-  /** Resolves with the first connection, or with `undefined` if all dials failed. Rejects if the session no longer needs a backend. */
+  /**
+   * Resolves with the first connection, or with `undefined` if all dials failed. Rejects if the session no longer needs
+   * a backend.
+   */
   readonly done: Promise<Reached | undefined>;
   readonly #options: StaggeredOptions;
   readonly #pending = new Set<PendingDial>();

@@ -8,8 +8,9 @@ const SILENT_MS = 3_000;
 const LOOK_EVERY_MS = 5_000;
 
 /**
- * Detects connections that wait for a network which silently drops their segments: nothing fails then, and nothing else would report it.
- * Each silence is checked once; connections that are active, or have been silent for long, are skipped.
+ * Detects connections that wait for a network which silently drops their segments: nothing fails then, and nothing else
+ * would report it. Each silence is checked once; connections that are active, or have been silent for long, are
+ * skipped.
  */
 export class StallWatch {
   readonly #sessions: Iterable<Session>;

@@ -2,8 +2,8 @@ import { formatDuration } from '../duration.ts';
 import type { Rate } from '../routes/route.ts';
 
 /**
- * A token bucket as a single number, without a timer: the time at which it will be full again. Taking a token moves that time by the refill
- * time of one token (the "generic cell rate algorithm" of ATM, ITU-T I.371).
+ * A token bucket as a single number, without a timer: the time at which it will be full again. Taking a token moves
+ * that time by the refill time of one token (the "generic cell rate algorithm" of ATM, ITU-T I.371).
  */
 export class TokenBucket {
   readonly #rate: Rate;
@@ -26,7 +26,8 @@ export class TokenBucket {
   }
 
   /**
-   * Returns when this bucket will be full if it replaces `other`, which has another rate: spent tokens stay spent, up to all of them.
+   * Returns when this bucket will be full if it replaces `other`, which has another rate: spent tokens stay spent, up
+   * to all of them.
    *
    * @param fullAtMs time at which `other` would have been full
    */

@@ -6,8 +6,9 @@ import { layered } from './stages.ts';
 import type { Connector, Layer, Resolver } from './stages.ts';
 
 /**
- * Wraps `inner`, for each route, in the layers that the route uses. They are created once per route, at its first connection. If a route
- * uses a part that no plugin offers, or one that refuses its settings, its connections fail with `INTERNAL` and the reason.
+ * Wraps `inner`, for each route, in the layers that the route uses. They are created once per route, at its first
+ * connection. If a route uses a part that no plugin offers, or one that refuses its settings, its connections fail with
+ * `INTERNAL` and the reason.
  */
 export function withUsedLayers(inner: Connector, offered: OfferedParts): Connector {
   const made = new WeakMap<Route, Connector>();
@@ -38,8 +39,8 @@ export function withUsedLayers(inner: Connector, offered: OfferedParts): Connect
 }
 
 /**
- * Wraps `inner`: if the resolved route uses resolvers, they are called in order, and the first route that one of them returns replaces it.
- * They are created once per route. Throws `INTERNAL` if one refuses its settings.
+ * Wraps `inner`: if the resolved route uses resolvers, they are called in order, and the first route that one of them
+ * returns replaces it. They are created once per route. Throws `INTERNAL` if one refuses its settings.
  */
 export function withUsedResolvers(inner: Resolver, offered: OfferedParts): Resolver {
   if (!Array.from(offered.values()).some(({ kind }) => kind === 'resolver')) return inner;

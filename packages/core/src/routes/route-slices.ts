@@ -1,8 +1,8 @@
 import type { Route } from './route.ts';
 
 /**
- * Cuts `routes`, in order, into slices that each take about a millisecond to copy or index. Handled one per turn of the event loop, even
- * 100,000 routes delay no connection. A route is never split, however large it is.
+ * Cuts `routes`, in order, into slices that each take about a millisecond to copy or index. Handled one per turn of the
+ * event loop, even 100,000 routes delay no connection. A route is never split, however large it is.
  */
 export function* inSlices(routes: readonly Route[]): Generator<readonly Route[], void, void> {
   let start = 0;
@@ -17,5 +17,6 @@ export function* inSlices(routes: readonly Route[]): Generator<readonly Route[],
   if (start < routes.length) yield routes.slice(start);
 }
 
-// Counts routes, names and backends: 200 routes with one of each. Receiving a route from another process costs 4 to 10 µs.
+// Counts routes, names and backends: 200 routes with one of each. Receiving a route from another process costs 4 to 10
+// µs.
 const PARTS_PER_SHARE = 600;

@@ -24,8 +24,8 @@ export interface RouteStoreOptions {
 const DEFAULT_PATIENCE_MS = 5_000;
 
 /**
- * Follows the sources, keeps the last good snapshot of each, and replaces the table as a whole at each change. Only a snapshot without a
- * route removes that route; a failing source does not.
+ * Follows the sources, keeps the last good snapshot of each, and replaces the table as a whole at each change. Only a
+ * snapshot without a route removes that route; a failing source does not.
  */
 export class RouteStore implements Service, Resolver {
   readonly name = 'routes';
@@ -57,7 +57,10 @@ export class RouteStore implements Service, Resolver {
     return serverName === undefined ? this.#table.fallback(listener) : this.#table.lookup(serverName, listener);
   }
 
-  /** Resolves when every source has a snapshot, has failed, or has timed out; `sources` has the details. Rejects when `signal` aborts. */
+  /**
+   * Resolves when every source has a snapshot, has failed, or has timed out; `sources` has the details. Rejects when
+   * `signal` aborts.
+   */
   async start(signal: AbortSignal): Promise<void> {
     this.#sources.start();
     await this.#firstOf(this.#sources.current, signal);
@@ -67,8 +70,8 @@ export class RouteStore implements Service, Resolver {
   }
 
   /**
-   * Starts those of `sources` that are not followed yet, and resolves when each has a snapshot. The table stays unchanged until the commit:
-   * existing sources continue with their snapshots, and removed ones are stopped only then.
+   * Starts those of `sources` that are not followed yet, and resolves when each has a snapshot. The table stays
+   * unchanged until the commit: existing sources continue with their snapshots, and removed ones are stopped only then.
    *
    * @throws Error that names a source without a snapshot in time; nothing has changed then
    */

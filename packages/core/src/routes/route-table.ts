@@ -41,9 +41,9 @@ export interface RouteIndex extends NameIndex {
 }
 
 /**
- * The routes of all sources at one moment: immutable, replaced as a whole, read synchronously. Exact beats suffix, the longer suffix beats
- * the shorter, any suffix beats `*`. If two sources claim the same pattern, the one listed first wins; if two routes of one source do, the
- * one that names the listener wins.
+ * The routes of all sources at one moment: immutable, replaced as a whole, read synchronously. Exact beats suffix, the
+ * longer suffix beats the shorter, any suffix beats `*`. If two sources claim the same pattern, the one listed first
+ * wins; if two routes of one source do, the one that names the listener wins.
  */
 export class RouteTable {
   /** One index for each source with routes, in order of precedence. */
@@ -162,8 +162,8 @@ function suffixesOf(serverName: string): readonly string[] {
 const ROUTES_PER_STEP = 200;
 
 /**
- * Indexes a snapshot in steps, so that the caller can yield to the event loop in between: 100,000 routes take longer than a connection
- * should wait. If a name is claimed twice, the route listed first wins.
+ * Indexes a snapshot in steps, so that the caller can yield to the event loop in between: 100,000 routes take longer
+ * than a connection should wait. If a name is claimed twice, the route listed first wins.
  */
 export function* indexing(source: string, snapshot: RouteSnapshot): Generator<void, RouteIndex> {
   const general = new Names();

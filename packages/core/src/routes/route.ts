@@ -9,19 +9,22 @@ export interface Backend {
   /** Advice, not proof: an unhealthy backend is dialled only when the route has no healthy one left. */
   readonly healthy: boolean;
   /**
-   * Priority group: an integer of 0 or more, 0 when absent, lower first. Groups with higher numbers are backups: used when no healthy,
-   * non-ejected backend of the lower groups can be reached.
+   * Priority group: an integer of 0 or more, 0 when absent, lower first. Groups with higher numbers are backups: used
+   * when no healthy, non-ejected backend of the lower groups can be reached.
    */
   readonly priority?: number;
   /** Location labels, such as `{ zone: 'a' }`, for a gateway with a preference. None when absent. */
   readonly labels?: Readonly<Record<string, string>>;
-  /** Overrides the version of the route, which must have one too; `off` is for routes where only some backends expect a header. */
+  /**
+   * Overrides the version of the route, which must have one too; `off` is for routes where only some backends expect a
+   * header.
+   */
   readonly proxyProtocol?: ProxyProtocolVersion | 'off';
 }
 
 /**
- * Selects the next backend. `least_connections` takes the less busy of two drawn at random; `client_hash` maps all connections of a client
- * to one backend, `name_hash` all connections for a server name.
+ * Selects the next backend. `least_connections` takes the less busy of two drawn at random; `client_hash` maps all
+ * connections of a client to one backend, `name_hash` all connections for a server name.
  */
 export type BuiltInBalance = 'round_robin' | 'least_connections' | 'random' | 'client_hash' | 'name_hash';
 
@@ -42,7 +45,10 @@ export interface HealthCheck {
   readonly fall: number;
   /** Server name in the ClientHello; absent: the hello has none. */
   readonly serverName?: string;
-  /** Period in which the share of new connections of a recovered backend grows to the full one, in milliseconds; at once when absent. */
+  /**
+   * Period in which the share of new connections of a recovered backend grows to the full one, in milliseconds; at once
+   * when absent.
+   */
   readonly slowStartMs?: number;
   /** If all backends of a route are down: `try` them anyway (the default), or `refuse` its connections. */
   readonly whenAllDown?: 'try' | 'refuse';
@@ -53,8 +59,8 @@ export interface Failover {
   /** A group with fewer healthy backends is out of service: 1 or more. A smaller group needs all of its backends. */
   readonly minHealthy: number;
   /**
-   * How long a group must have enough healthy backends before it is used again, in milliseconds, counted from the first connection after
-   * its recovery; 0 when absent.
+   * How long a group must have enough healthy backends before it is used again, in milliseconds, counted from the first
+   * connection after its recovery; 0 when absent.
    */
   readonly returnAfterMs?: number;
 }
@@ -71,7 +77,10 @@ export interface Egress {
 export interface BackendDrain {
   /** Grace period, in milliseconds; 0: none. */
   readonly graceMs: number;
-  /** Period over which the remaining connections are then closed, in milliseconds, so that their clients do not all reconnect at once. */
+  /**
+   * Period over which the remaining connections are then closed, in milliseconds, so that their clients do not all
+   * reconnect at once.
+   */
   readonly spreadMs: number;
 }
 
@@ -81,21 +90,27 @@ export interface KeepAlive {
   readonly idleMs: number;
   /** Time between probes, in milliseconds. The system's default when absent, or if the transport cannot set it. */
   readonly intervalMs?: number;
-  /** Unanswered probes before the connection is dropped. The system's default when absent, or if the transport cannot set it. */
+  /**
+   * Unanswered probes before the connection is dropped. The system's default when absent, or if the transport cannot
+   * set it.
+   */
   readonly probes?: number;
   /**
-   * Maximum time, in milliseconds, that sent bytes may stay unacknowledged, which probes do not cover, or that the receive window may stay
-   * closed (RFC 5482; tcp(7), `TCP_USER_TIMEOUT`). The total time of the probes when absent; 0: the system's default. Ignored by transports
-   * that cannot set it.
+   * Maximum time, in milliseconds, that sent bytes may stay unacknowledged, which probes do not cover, or that the
+   * receive window may stay closed (RFC 5482; tcp(7), `TCP_USER_TIMEOUT`). The total time of the probes when absent; 0:
+   * the system's default. Ignored by transports that cannot set it.
    */
   readonly userTimeoutMs?: number;
 }
 
-/** Which clients may connect, by address: the one from the PROXY protocol on listeners that accept it. `deny` beats `allow`. */
+/**
+ * Which clients may connect, by address: the one from the PROXY protocol on listeners that accept it. `deny` beats
+ * `allow`.
+ */
 export interface AccessRules {
   /**
-   * Addresses and blocks, or `unix` for clients on unix sockets; all other clients are denied. Without `allow` and `allowFile`, all clients
-   * are allowed.
+   * Addresses and blocks, or `unix` for clients on unix sockets; all other clients are denied. Without `allow` and
+   * `allowFile`, all clients are allowed.
    */
   readonly allow?: readonly string[];
   /** Addresses and blocks that are denied, even if `allow` contains them. */
@@ -121,8 +136,8 @@ export interface RouteLimits {
   /** Rate of new connections; further ones end with `LIMIT_REACHED`. No limit when absent. */
   readonly rate?: Rate;
   /**
-   * Concurrent connections per backend; a full backend is skipped for the next one, then for those of the next priority group. No limit
-   * when absent.
+   * Concurrent connections per backend; a full backend is skipped for the next one, then for those of the next priority
+   * group. No limit when absent.
    */
   readonly perBackend?: number;
   /** Overrides `Limits.maxAgeMs` of the proxy. */
@@ -133,67 +148,84 @@ export interface RouteLimits {
   readonly halfCloseTimeoutMs?: number;
 }
 
-/** Version of the PROXY protocol (HAProxy, doc/proxy-protocol.txt): `v1` is a line of text, `v2` is binary with more fields. */
+/**
+ * Version of the PROXY protocol (HAProxy, doc/proxy-protocol.txt): `v1` is a line of text, `v2` is binary with more
+ * fields.
+ */
 export type ProxyProtocolVersion = 'v1' | 'v2';
 
 /** Maps server names to backends. */
 export interface Route {
-  /** Metric label and log field: unique within its snapshot, stable over time, and set by configuration, never by a client. */
+  /**
+   * Metric label and log field: unique within its snapshot, stable over time, and set by configuration, never by a
+   * client.
+   */
   readonly name: string;
-  /** Origin of the route for people and metrics: `static`, `local-service`, `remote-datacenter` … A short list, bounded by the source. */
+  /**
+   * Origin of the route for people and metrics: `static`, `local-service`, `remote-datacenter` … A short list, bounded
+   * by the source.
+   */
   readonly kind?: string;
   /**
-   * Server names that match: exact (`api.example.com`), `*.suffix` (one or more labels before the suffix, not the suffix itself), or `*`
-   * for any name. Lower case, without a trailing dot. The route table matches names, never the source.
+   * Server names that match: exact (`api.example.com`), `*.suffix` (one or more labels before the suffix, not the
+   * suffix itself), or `*` for any name. Lower case, without a trailing dot. The route table matches names, never the
+   * source.
    */
   readonly serverNames: readonly string[];
   /**
-   * Names of the listeners that the route applies to; all when absent. If two routes claim the same name on a listener, the one that names
-   * the listener precedes the one for all listeners.
+   * Names of the listeners that the route applies to; all when absent. If two routes claim the same name on a listener,
+   * the one that names the listener precedes the one for all listeners.
    */
   readonly listeners?: readonly string[];
   /**
-   * Also matches clients that send no server name, or use a protocol that no sniffer recognises. `serverNames` may then be empty. Does not
-   * match clients that send an unknown name: use `*` for those.
+   * Also matches clients that send no server name, or use a protocol that no sniffer recognises. `serverNames` may then
+   * be empty. Does not match clients that send an unknown name: use `*` for those.
    */
   readonly fallback?: boolean;
   /** May be empty: connections then end with {@link Route.withoutBackend}. */
   readonly backends: readonly Backend[];
-  /** Error code of connections while there is no backend; `NO_BACKEND` when absent. `NO_GATEWAY`: the backends are other gateways. */
+  /**
+   * Error code of connections while there is no backend; `NO_BACKEND` when absent. `NO_GATEWAY`: the backends are other
+   * gateways.
+   */
   readonly withoutBackend?: 'NO_BACKEND' | 'NO_GATEWAY';
   /** `round_robin` when absent. */
   readonly balance?: Balance;
-  /** When the next priority group takes over, and for how long; when absent, as described in {@link Backend.priority}. */
+  /**
+   * When the next priority group takes over, and for how long; when absent, as described in {@link Backend.priority}.
+   */
   readonly failover?: Failover;
   /**
-   * Dials the server name itself instead of `backends`, which must be empty. `serverNames` lists the names that clients may request: exact
-   * names and suffixes, never `*`.
+   * Dials the server name itself instead of `backends`, which must be empty. `serverNames` lists the names that clients
+   * may request: exact names and suffixes, never `*`.
    */
   readonly egress?: Egress;
   /** Health checks of its backends; none when absent. */
   readonly healthCheck?: HealthCheck;
   /**
-   * Timeout from the first dial to an established connection, for all attempts together, in milliseconds. The proxy's limit when absent.
+   * Timeout from the first dial to an established connection, for all attempts together, in milliseconds. The proxy's
+   * limit when absent.
    */
   readonly connectTimeoutMs?: number;
   /**
-   * Retries on another backend if one closes or resets the connection before its first byte, while the client has sent nothing but its
-   * hello. The hello is replayed, within the dial limit and the connect timeout of the connection. Never if the hello offers early data.
-   * `false` when absent.
+   * Retries on another backend if one closes or resets the connection before its first byte, while the client has sent
+   * nothing but its hello. The hello is replayed, within the dial limit and the connect timeout of the connection.
+   * Never if the hello offers early data. `false` when absent.
    */
   readonly retryBeforeFirstByte?: boolean;
   /**
-   * Treats a reset by either side as a normal end once the backend has sent a byte: for protocols whose peers close without reading data in
-   * flight, such as the gossip of Consul's servers. `false` when absent: a reset is a failure.
+   * Treats a reset by either side as a normal end once the backend has sent a byte: for protocols whose peers close
+   * without reading data in flight, such as the gossip of Consul's servers. `false` when absent: a reset is a failure.
    */
   readonly resetsEndWell?: boolean;
   /**
-   * Closes connections, with `BACKEND_REMOVED`, if a new snapshot no longer has their backend or their route. They continue when absent.
+   * Closes connections, with `BACKEND_REMOVED`, if a new snapshot no longer has their backend or their route. They
+   * continue when absent.
    */
   readonly onBackendRemoved?: BackendDrain;
   /**
-   * The same for backends that go down: by health checks, or because the source reports them unhealthy. The connections continue when
-   * absent.
+   * The same for backends that go down: by health checks, or because the source reports them unhealthy. The connections
+   * continue when absent.
    */
   readonly onBackendDown?: BackendDrain;
   /** Keepalive of connections to the backends. The proxy's setting when absent. */
@@ -203,11 +235,14 @@ export interface Route {
   /** Limits on its connections, in addition to the limits of the proxy. */
   readonly limits?: RouteLimits;
   /**
-   * Version of the PROXY protocol header sent to the backends, with the client's address; `off`: only to backends with a version of their
-   * own. No headers when absent.
+   * Version of the PROXY protocol header sent to the backends, with the client's address; `off`: only to backends with
+   * a version of their own. No headers when absent.
    */
   readonly proxyProtocol?: ProxyProtocolVersion | 'off';
-  /** Layers around its connector, offered by plugins; the first is outermost, inside the layers of all routes. None when absent. */
+  /**
+   * Layers around its connector, offered by plugins; the first is outermost, inside the layers of all routes. None when
+   * absent.
+   */
   readonly use?: readonly PartUse[];
   /** Origin of the route, as facts for `explain`: for example `{ service: 'db', subset: 'v1', datacenter: 'dc2' }`. */
   readonly origin?: Readonly<Record<string, string>>;
@@ -229,13 +264,13 @@ export interface RouteSnapshot {
   /** All routes: a route that is not listed is removed. */
   readonly routes: readonly Route[];
   /**
-   * Time at which the snapshot was known to be correct, if not now: a stored snapshot of an earlier process, or the last good one of a
-   * source whose current data is unusable. `warnings` then gives the reason.
+   * Time at which the snapshot was known to be correct, if not now: a stored snapshot of an earlier process, or the
+   * last good one of a source whose current data is unusable. `warnings` then gives the reason.
    */
   readonly asOf?: Date;
   /**
-   * Current problems of a source that still serves, one sentence each: «token lacks node:read», «agent unreachable since …, routes are the
-   * last good ones». Shown by `/ready`, in the log and in the metrics.
+   * Current problems of a source that still serves, one sentence each: «token lacks node:read», «agent unreachable
+   * since …, routes are the last good ones». Shown by `/ready`, in the log and in the metrics.
    */
   readonly warnings?: readonly string[];
 }
@@ -247,8 +282,8 @@ export interface RouteSource {
   /**
    * Yields the whole set: first as soon as it is known, then at each change. Yielded snapshots are never mutated.
    *
-   * Returns when `signal` aborts, and leaves nothing behind: no timer, no socket. Throwing means "restart": the last snapshot stays in use,
-   * and `watch` is called again after a growing back-off.
+   * Returns when `signal` aborts, and leaves nothing behind: no timer, no socket. Throwing means "restart": the last
+   * snapshot stays in use, and `watch` is called again after a growing back-off.
    */
   watch(signal: AbortSignal): AsyncIterable<RouteSnapshot>;
 }
@@ -260,17 +295,22 @@ export interface ListenAddress {
   /** The address; port 0 selects a free port. */
   readonly endpoint: Endpoint;
   /**
-   * Addresses under which others reach this listener, in addition to those of this machine: those of a NAT or a load balancer in front.
-   * Dials to them are refused, since they would loop back.
+   * Addresses under which others reach this listener, in addition to those of this machine: those of a NAT or a load
+   * balancer in front. Dials to them are refused, since they would loop back.
    */
   readonly advertised?: readonly Endpoint[];
   /** Clients that may connect. All when absent. */
   readonly access?: AccessRules;
 }
 
-/** A provider of listeners, for listeners that are not fixed by configuration. The contract is that of {@link RouteSource}. */
+/**
+ * A provider of listeners, for listeners that are not fixed by configuration. The contract is that of {@link
+ * RouteSource}.
+ */
 export interface ListenerSource {
   readonly name: string;
-  /** Yields the whole set at each change. A listener that is no longer listed stops accepting; its connections continue. */
+  /**
+   * Yields the whole set at each change. A listener that is no longer listed stops accepting; its connections continue.
+   */
   watch(signal: AbortSignal): AsyncIterable<readonly ListenAddress[]>;
 }

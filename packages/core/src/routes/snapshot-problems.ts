@@ -8,15 +8,16 @@ import type { BuiltInBalance } from './route.ts';
 /** One error or warning about a snapshot. */
 export interface SnapshotProblem extends Problem {
   /**
-   * `error`: connections cannot be routed; the snapshot is refused as a whole. `warning`: the item at `path` has no effect, the rest of the
-   * snapshot is valid.
+   * `error`: connections cannot be routed; the snapshot is refused as a whole. `warning`: the item at `path` has no
+   * effect, the rest of the snapshot is valid.
    */
   readonly severity: 'error' | 'warning';
 }
 
 /**
- * Returns all problems of a value that a route source yielded. Assumes nothing about its type: a source may be plain JavaScript. Pure;
- * throws only if a getter or a proxy in the snapshot throws. Linear in the number of routes, names and backends.
+ * Returns all problems of a value that a route source yielded. Assumes nothing about its type: a source may be plain
+ * JavaScript. Pure; throws only if a getter or a proxy in the snapshot throws. Linear in the number of routes, names
+ * and backends.
  */
 export function snapshotProblems(snapshot: unknown): readonly SnapshotProblem[] {
   return atOnce(judgingSnapshot(snapshot));

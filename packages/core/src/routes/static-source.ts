@@ -15,8 +15,8 @@ export interface StaticSource extends RouteSource {
 }
 
 /**
- * Creates a source for programs that provide routes themselves: it starts with `routes`, and `set` replaces them. A slow reader of a watch
- * skips snapshots that have been replaced in the meantime.
+ * Creates a source for programs that provide routes themselves: it starts with `routes`, and `set` replaces them. A
+ * slow reader of a watch skips snapshots that have been replaced in the meantime.
  *
  * @param name unique within the proxy; a metric label
  */

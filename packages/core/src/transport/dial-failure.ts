@@ -18,7 +18,9 @@ function shortageOf({ host }: Endpoint, code: string): string | undefined {
   return code === 'EAGAIN' && host.startsWith('unix:') ? undefined : LOCAL_SHORTAGES[code];
 }
 
-/** Returns `error`, corrected to `LOCAL_RESOURCE` if its cause is a local shortage that the transport did not recognise. */
+/**
+ * Returns `error`, corrected to `LOCAL_RESOURCE` if its cause is a local shortage that the transport did not recognise.
+ */
 export function recognisedShortage(error: ProxyError): ProxyError {
   const { cause } = error;
   if (error.code === 'LOCAL_RESOURCE' || !(cause instanceof Error) || !('code' in cause)) return error;

@@ -1,8 +1,8 @@
 /**
  * One end of a byte stream.
  *
- * `host` is an IPv4 or IPv6 address without brackets, a DNS name where the context allows one (a backend), or the path of
- * a unix socket written `unix:/run/app.sock`, in which case `port` is 0.
+ * `host` is an IPv4 or IPv6 address without brackets, a DNS name where the context allows one (a backend), or the path
+ * of a unix socket written `unix:/run/app.sock`, in which case `port` is 0.
  */
 export interface Endpoint {
   /** An address, a DNS name, or `unix:` and a path; see above. */
@@ -21,7 +21,8 @@ export function unixPath(endpoint: Endpoint): string | undefined {
 }
 
 /**
- * Formats an endpoint: `host:port`, with brackets around an IPv6 address (RFC 3986, section 3.2.2); a unix socket as `unix:` and its path.
+ * Formats an endpoint: `host:port`, with brackets around an IPv6 address (RFC 3986, section 3.2.2); a unix socket as
+ * `unix:` and its path.
  */
 export function formatEndpoint({ host, port }: Endpoint): string {
   if (host.startsWith(UNIX_PREFIX)) return host;
@@ -34,8 +35,8 @@ export function isSameEndpoint(one: Endpoint, other: Endpoint): boolean {
 }
 
 /**
- * Returns the problem with the port of `endpoint`, as one clause, or `undefined`: the kernel would silently truncate an invalid one to 16
- * bits.
+ * Returns the problem with the port of `endpoint`, as one clause, or `undefined`: the kernel would silently truncate an
+ * invalid one to 16 bits.
  */
 export function portProblem({ port }: Endpoint): string | undefined {
   const isPort = Number.isInteger(port) && port >= 0 && port <= HIGHEST_PORT;

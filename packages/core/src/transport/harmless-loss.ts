@@ -1,9 +1,9 @@
 import type { Progress } from './transport.ts';
 
 /**
- * Whether the loss of a side that has finished sending is harmless: the client has had a response, and since then no more has been sent to
- * the lost side than it takes to close TLS. A peer that closes its socket at once, as `curl` does, resets the connection when these bytes
- * arrive.
+ * Whether the loss of a side that has finished sending is harmless: the client has had a response, and since then no
+ * more has been sent to the lost side than it takes to close TLS. A peer that closes its socket at once, as `curl`
+ * does, resets the connection when these bytes arrive.
  *
  * @param atEnd bytes carried when the side finished
  */

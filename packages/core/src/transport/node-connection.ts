@@ -32,7 +32,10 @@ const USED_AFTER_CLOSE = new ProxyError('INTERNAL', 'a connection was used after
 
 /** Options of an upgrade. */
 export interface UpgradeOptions {
-  /** Returns the probable cause of a loss, appended to the error message, as long as nothing has been received over the connection. */
+  /**
+   * Returns the probable cause of a loss, appended to the error message, as long as nothing has been received over the
+   * connection.
+   */
   explainLoss?(): string;
 }
 
@@ -67,8 +70,8 @@ interface Waiter<T> {
 }
 
 /**
- * A `net.Socket` as a {@link Connection}. It listens to the socket for its whole life; first a reader gets the bytes, then a {@link Sink}.
- * Received bytes without a reader are held, at most one read, and reading pauses.
+ * A `net.Socket` as a {@link Connection}. It listens to the socket for its whole life; first a reader gets the bytes,
+ * then a {@link Sink}. Received bytes without a reader are held, at most one read, and reading pauses.
  */
 export class NodeConnection implements Connection {
   readonly remote: Endpoint;
@@ -119,7 +122,10 @@ export class NodeConnection implements Connection {
     socket.on('data', data).on('end', end).on('drain', drain).on('error', error).on('close', close);
   }
 
-  /** Returns the connection of an accepted socket, or `undefined` if the client has closed before its address could be read. */
+  /**
+   * Returns the connection of an accepted socket, or `undefined` if the client has closed before its address could be
+   * read.
+   */
   static accepted(socket: Socket, listening: Endpoint, keepAlive: KeepAlive): NodeConnection | undefined {
     const bottom = socket;
     const side = 'downstream';
@@ -161,8 +167,8 @@ export class NodeConnection implements Connection {
   }
 
   /**
-   * Replaces a connection's socket: `upgrade` gets the present one, with all bytes received and not read, and returns the one to use
-   * instead. `connection` can then only be destroyed, which closes both sockets.
+   * Replaces a connection's socket: `upgrade` gets the present one, with all bytes received and not read, and returns
+   * the one to use instead. `connection` can then only be destroyed, which closes both sockets.
    *
    * @throws the error of `upgrade`, with both sockets destroyed; ProxyError if the connection is lost or has ended
    */
@@ -200,8 +206,8 @@ export class NodeConnection implements Connection {
   }
 
   /**
-   * Bytes of a splice that the kernel has taken: those written, without those still in Node's buffer, and without those that the owner
-   * wrote before. Does not change once the connection is lost.
+   * Bytes of a splice that the kernel has taken: those written, without those still in Node's buffer, and without those
+   * that the owner wrote before. Does not change once the connection is lost.
    */
   get bytesCarried(): number {
     return this.#carried ?? Math.max(0, this.#socket.bytesWritten - this.#socket.writableLength - this.#ownBytes);
@@ -279,8 +285,8 @@ export class NodeConnection implements Connection {
   }
 
   /**
-   * Finishes the sending direction after everything written. Node's `end` is only called then: a socket whose shutdown waits behind bytes
-   * cannot be reset (libuv refuses, `uv_tcp_close_reset`), and Node would never close it.
+   * Finishes the sending direction after everything written. Node's `end` is only called then: a socket whose shutdown
+   * waits behind bytes cannot be reset (libuv refuses, `uv_tcp_close_reset`), and Node would never close it.
    */
   end(): void {
     const socket = this.#socket;
@@ -297,8 +303,8 @@ export class NodeConnection implements Connection {
   }
 
   /**
-   * Resets the connection. A shutdown without pending bytes completes within a turn. Below TLS there may be pending bytes; TLS itself shows
-   * that its stream was cut off.
+   * Resets the connection. A shutdown without pending bytes completes within a turn. Below TLS there may be pending
+   * bytes; TLS itself shows that its stream was cut off.
    */
   #reset(): void {
     const bottom = this.#bottom;
@@ -356,9 +362,10 @@ export class NodeConnection implements Connection {
   }
 
   /**
-   * Whether the end of an upstream that Node reports was a reset: libuv takes a reset right behind bytes for an end, which would make a
-   * refusal or half a response look complete. A reset connection has no peer address any more (getpeername(2)). Cannot be detected once
-   * this side has finished sending too, or on a downstream, whose address Node caches.
+   * Whether the end of an upstream that Node reports was a reset: libuv takes a reset right behind bytes for an end,
+   * which would make a refusal or half a response look complete. A reset connection has no peer address any more
+   * (getpeername(2)). Cannot be detected once this side has finished sending too, or on a downstream, whose address
+   * Node caches.
    */
   get #isReset(): boolean {
     if (this.#side === 'downstream' || this.#socket.writableEnded || unixPath(this.remote) !== undefined) return false;

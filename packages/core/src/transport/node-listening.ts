@@ -8,8 +8,9 @@ import { getSystemErrorName } from 'node:util';
 import { replacingStale } from './stale-socket.ts';
 
 /**
- * Calls `listen` so that `path` is bound, but survives the close of the server: Node removes the path that it has bound, even if another
- * process continues with the socket. The socket is therefore bound under another name in the same folder, and then linked to `path`.
+ * Calls `listen` so that `path` is bound, but survives the close of the server: Node removes the path that it has
+ * bound, even if another process continues with the socket. The socket is therefore bound under another name in the
+ * same folder, and then linked to `path`.
  *
  * @throws the system's error; `EADDRINUSE` if the path is in use
  */
@@ -89,8 +90,8 @@ function linkOrMove(from: string, to: string): void {
 }
 
 /**
- * Whether Node removes the path when the server closes: in the worker of a cluster, whose primary binds it, or if there is no room for
- * another name.
+ * Whether Node removes the path when the server closes: in the worker of a cluster, whose primary binds it, or if there
+ * is no room for another name.
  */
 export function isRemovedByNode(path: string | undefined): boolean {
   return path !== undefined && (cluster.isWorker || !canBeShared(path));
@@ -134,8 +135,8 @@ export function handleOf(socket: Server | Socket): { readonly fd?: number } | un
 const HANDLE = '_handle';
 
 /**
- * Makes `server` listen on an inherited descriptor. In a worker of a cluster, `Server.listen` would send the descriptor's number to the
- * primary, where it is another one; the internal function called here does not.
+ * Makes `server` listen on an inherited descriptor. In a worker of a cluster, `Server.listen` would send the
+ * descriptor's number to the primary, where it is another one; the internal function called here does not.
  */
 export function listenOnDescriptor(server: Server, fd: number, backlog: number): void {
   const listen = Reflect.get(server, LISTEN) as (...where: readonly [null, null, null, number, number]) => void;
@@ -161,7 +162,9 @@ const MAX_FILES = 100;
 
 const files = new Map<string, { readonly file: string | undefined; readonly until: number }>();
 
-/** Returns the identity of the file at a path, through links, at most five seconds old; `undefined` if there is none. */
+/**
+ * Returns the identity of the file at a path, through links, at most five seconds old; `undefined` if there is none.
+ */
 export function socketFileAt(path: string): string | undefined {
   const now = performance.now();
   const seen = files.get(path);

@@ -45,11 +45,13 @@ export function nodeTransport(): Transport {
 }
 
 /**
- * Replaces the socket of a connection of this transport, for TLS that the proxy itself terminates or originates. `connection` can then only
- * be destroyed, which closes both sockets; use the result in its place.
+ * Replaces the socket of a connection of this transport, for TLS that the proxy itself terminates or originates.
+ * `connection` can then only be destroyed, which closes both sockets; use the result in its place.
  *
- * @param upgrade gets the socket with all bytes it has received; handles errors of both sockets until its promise settles
- * @throws the error of `upgrade`, with the connection closed; ProxyError if the connection is of another transport, lost or ended
+ * @param upgrade gets the socket with all bytes it has received; handles errors of both sockets until its promise
+ * settles
+ * @throws the error of `upgrade`, with the connection closed; ProxyError if the connection is of another transport,
+ * lost or ended
  */
 export function upgradeConnection(
   connection: Connection,
@@ -60,9 +62,9 @@ export function upgradeConnection(
 }
 
 /**
- * Detects that file descriptors have run out, and notifies listeners. Node does not report it for accepts: libuv then silently accepts and
- * closes pending connections. Detectable are dials without a descriptor, and descriptor numbers: the system assigns the lowest free number,
- * so that the last descriptor is the highest.
+ * Detects that file descriptors have run out, and notifies listeners. Node does not report it for accepts: libuv then
+ * silently accepts and closes pending connections. Detectable are dials without a descriptor, and descriptor numbers:
+ * the system assigns the lowest free number, so that the last descriptor is the highest.
  */
 class Shortage {
   readonly #listeners = new Set<(reason: Error) => void>();
@@ -102,8 +104,9 @@ function isShortage({ code }: NodeJS.ErrnoException): boolean {
 // Keepalive is for connections that last: shorter ones are spared its four system calls per side.
 const KEEP_ALIVE_AFTER_MS = 1_000;
 
-// For a slow receiver, at most two reads of libuv of 64 KiB each are buffered: one being written, and one that came before reading paused.
-// With more, V8 moves the buffers to its old generation, which causes one full garbage collection after another.
+// For a slow receiver, at most two reads of libuv of 64 KiB each are buffered: one being written, and one that came
+// before reading paused. With more, V8 moves the buffers to its old generation, which causes one full garbage
+// collection after another.
 const HIGH_WATER_MARK_BYTES = 16 * 1024;
 
 /** {@link ListenOptions} with a mutable keepalive, for {@link Listening.keepAlive}. */
@@ -168,8 +171,8 @@ function boundAddress(server: Server, requested: Endpoint): Endpoint {
 const RELISTEN_AFTER_MS = 250;
 
 /**
- * Pauses accepts by closing the listening socket, since Node has no other way: clients are refused instead of being accepted and dropped,
- * and can tell that from a broken service; the port is bound again a little later.
+ * Pauses accepts by closing the listening socket, since Node has no other way: clients are refused instead of being
+ * accepted and dropped, and can tell that from a broken service; the port is bound again a little later.
  */
 function pausing(server: Server, address: Endpoint, options: OwnOptions, shortage: Shortage): Listening {
   let closed = false;

@@ -5,8 +5,8 @@ import type { Endpoint } from './endpoint.ts';
 import { socketFileAt } from './node-listening.ts';
 
 /**
- * Whether two listeners cannot have these addresses at once: they are equal, or one of them is a wildcard that includes the other. `::`
- * includes IPv4 (ipv6(7), IPV6_V6ONLY). Port 0 never overlaps. Pure.
+ * Whether two listeners cannot have these addresses at once: they are equal, or one of them is a wildcard that includes
+ * the other. `::` includes IPv4 (ipv6(7), IPV6_V6ONLY). Port 0 never overlaps. Pure.
  */
 export function overlap(one: Endpoint, other: Endpoint): boolean {
   const [a, b] = [plainHost(one.host), plainHost(other.host)];
@@ -25,14 +25,18 @@ export function leadsTo(to: Endpoint, bound: Endpoint, isLocal: (host: string) =
   if (to.port !== bound.port) return false;
   const [target, own] = [plainHost(to.host), plainHost(bound.host)];
   if (target.startsWith('unix:') || own.startsWith('unix:')) return target === own || isOneFile(to, bound);
-  // Dialling the wildcard address reaches this machine (ip(7)): loopback of the same family, and either family through `::`.
+  // Dialling the wildcard address reaches this machine (ip(7)): loopback of the same family, and either family through
+  // `::`.
   if (target === '0.0.0.0') return own === '0.0.0.0' || own === '::' || own.startsWith('127.');
   if (target === '::') return own === '::' || own === '::1' || own === '0.0.0.0' || own.startsWith('127.');
   if (target === own) return true;
   return takes(own, target) && isLocal(target);
 }
 
-/** Whether a dial to `to` loops back to a listener bound to `bound`, through any address of this machine or one of `advertised`. */
+/**
+ * Whether a dial to `to` loops back to a listener bound to `bound`, through any address of this machine or one of
+ * `advertised`.
+ */
 export function leadsBack(to: Endpoint, bound: Endpoint, advertised: readonly Endpoint[] = []): boolean {
   return leadsTo(to, bound) || advertised.some((one) => isOneAddress(one, to));
 }
@@ -43,8 +47,8 @@ function isOneAddress(one: Endpoint, other: Endpoint): boolean {
 }
 
 /**
- * Normalises a host: without brackets, IPv6 in its shortest form (RFC 5952), IPv4-mapped addresses as IPv4 (RFC 4291, section 2.5.5.2), and
- * `localhost` as 127.0.0.1.
+ * Normalises a host: without brackets, IPv6 in its shortest form (RFC 5952), IPv4-mapped addresses as IPv4 (RFC 4291,
+ * section 2.5.5.2), and `localhost` as 127.0.0.1.
  */
 export function plainHost(host: string): string {
   if (host.startsWith('unix:')) return host;

@@ -2,7 +2,8 @@ import { lstat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
 
 /**
- * Binds the unix socket at `path` with `bind`. Replaces a stale socket, left behind by a killed process; any other file is left alone.
+ * Binds the unix socket at `path` with `bind`. Replaces a stale socket, left behind by a killed process; any other file
+ * is left alone.
  *
  * Rejects with the system's error: `EADDRINUSE` if there is a listener or another file.
  */
@@ -16,8 +17,8 @@ export async function replacingStale<Bound>(path: string, bind: () => Promise<Bo
 }
 
 /**
- * Removes a stale socket. @returns whether there was one. The file must be the same before and after the check: another process may have
- * replaced it.
+ * Removes a stale socket. @returns whether there was one. The file must be the same before and after the check: another
+ * process may have replaced it.
  */
 async function removeStale(path: string): Promise<boolean> {
   const before = await lstat(path).catch(() => undefined);

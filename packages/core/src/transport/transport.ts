@@ -3,8 +3,8 @@ import type { ProxyError } from '../errors.ts';
 import type { KeepAlive } from '../routes/route.ts';
 
 /**
- * A byte stream, owned by exactly one stage at a time: its owner reads it, and destroys it or hands it on. Only one `read` and one `write`
- * at a time.
+ * A byte stream, owned by exactly one stage at a time: its owner reads it, and destroys it or hands it on. Only one
+ * `read` and one `write` at a time.
  */
 export interface Connection {
   /** Address of the peer. */
@@ -12,20 +12,25 @@ export interface Connection {
   /** Address of this side. */
   readonly local: Endpoint;
   /**
-   * Called once if the peer resets while no read or write is pending; set by the owner, cleared when the connection is handed on. A
-   * transport that cannot detect a reset without reading may omit the call: the next read or write then rejects.
+   * Called once if the peer resets while no read or write is pending; set by the owner, cleared when the connection is
+   * handed on. A transport that cannot detect a reset without reading may omit the call: the next read or write then
+   * rejects.
    */
   onReset: ((error: ProxyError) => void) | undefined;
   /**
-   * Resolves with the next bytes, which the caller owns; `undefined` when the peer has finished sending. Rejects with a `ProxyError` if the
-   * connection is lost, and with the reason given to {@link destroy}.
+   * Resolves with the next bytes, which the caller owns; `undefined` when the peer has finished sending. Rejects with a
+   * `ProxyError` if the connection is lost, and with the reason given to {@link destroy}.
    */
   read(): Promise<Uint8Array | undefined>;
-  /** Resolves when the kernel has taken all of `bytes`, or will without further help; the caller must not modify them afterwards. */
+  /**
+   * Resolves when the kernel has taken all of `bytes`, or will without further help; the caller must not modify them
+   * afterwards.
+   */
   write(bytes: Uint8Array): Promise<void>;
   /**
-   * Closes both directions at once; idempotent. A pending `read` or `write` rejects with `reason`; bytes that the kernel has taken are
-   * still sent. Passes a reset on: with the reason `UPSTREAM_RESET`, the peer of a downstream connection sees a reset, and vice versa.
+   * Closes both directions at once; idempotent. A pending `read` or `write` rejects with `reason`; bytes that the
+   * kernel has taken are still sent. Passes a reset on: with the reason `UPSTREAM_RESET`, the peer of a downstream
+   * connection sees a reset, and vice versa.
    */
   destroy(reason?: ProxyError): void;
 }
@@ -38,9 +43,15 @@ export interface ListenOptions {
   readonly keepAlive: KeepAlive;
   /** Several processes share the port, and the kernel distributes connections among them (`SO_REUSEPORT`). */
   readonly reusePort?: boolean;
-  /** File descriptor of an inherited socket that already listens: it is used instead of binding. The transport owns it from then on. */
+  /**
+   * File descriptor of an inherited socket that already listens: it is used instead of binding. The transport owns it
+   * from then on.
+   */
   readonly socket?: number;
-  /** Other processes accept on `socket` too: wake-ups must be spread so that no process gets all connections while the others sleep. */
+  /**
+   * Other processes accept on `socket` too: wake-ups must be spread so that no process gets all connections while the
+   * others sleep.
+   */
   readonly sharesSocket?: boolean;
   /** Called when accepting is paused (no file descriptor left) and when it is resumed; for nothing else. */
   onPause(paused: boolean, reason: Error): void;
@@ -58,17 +69,20 @@ export interface DialOptions {
 export interface SpliceOptions {
   /** Bytes already read from the downstream: written to the upstream first, and not kept afterwards. */
   readonly head: Uint8Array;
-  /** Maximum time without a byte from either side; both are then closed with `IDLE_TIMEOUT`. Milliseconds; `Infinity`: none. */
+  /**
+   * Maximum time without a byte from either side; both are then closed with `IDLE_TIMEOUT`. Milliseconds; `Infinity`:
+   * none.
+   */
   readonly idleTimeoutMs: number;
   /**
-   * The same once one side has finished sending, with `HALF_CLOSE_TIMEOUT`; counted from that moment, or from the last byte after it.
-   * Milliseconds; `idleTimeoutMs` applies when absent or longer.
+   * The same once one side has finished sending, with `HALF_CLOSE_TIMEOUT`; counted from that moment, or from the last
+   * byte after it. Milliseconds; `idleTimeoutMs` applies when absent or longer.
    */
   readonly halfCloseTimeoutMs?: number | undefined;
   /**
-   * Deadline for handing back, in milliseconds of the monotonic clock: if the upstream ends or is lost before it, and before a byte or an
-   * end from either side, the splice ends without closing the downstream; see {@link Transfer.handedBack}. Never when absent. A transport
-   * may ignore it.
+   * Deadline for handing back, in milliseconds of the monotonic clock: if the upstream ends or is lost before it, and
+   * before a byte or an end from either side, the splice ends without closing the downstream; see {@link
+   * Transfer.handedBack}. Never when absent. A transport may ignore it.
    */
   readonly handBackUntilMs?: number | undefined;
 }
@@ -84,8 +98,8 @@ export interface Transfer {
   /** Absent if both sides finished normally. */
   readonly error?: ProxyError | undefined;
   /**
-   * The upstream ended, or was lost with `error`, without sending a byte. The caller owns the downstream again: it is open, with every byte
-   * received in the meantime. Only if {@link SpliceOptions.handBackUntilMs} allows it.
+   * The upstream ended, or was lost with `error`, without sending a byte. The caller owns the downstream again: it is
+   * open, with every byte received in the meantime. Only if {@link SpliceOptions.handBackUntilMs} allows it.
    */
   readonly handedBack?: true;
 }
@@ -110,9 +124,15 @@ export interface Stall {
 
 /** A splice in progress. */
 export interface Splice extends Progress {
-  /** Resolves when both directions have ended and both connections are closed, except one that is handed back. Never rejects. */
+  /**
+   * Resolves when both directions have ended and both connections are closed, except one that is handed back. Never
+   * rejects.
+   */
   readonly done: Promise<Transfer>;
-  /** Returns the side that waits for its network, if the system can tell; otherwise `undefined`. Absent if the transport cannot tell. */
+  /**
+   * Returns the side that waits for its network, if the system can tell; otherwise `undefined`. Absent if the transport
+   * cannot tell.
+   */
   stalled?(): Stall | undefined;
   /** Ends the splice: both sides are closed, and `done` resolves with `reason` as its error. Idempotent. */
   cut(reason: ProxyError): void;
@@ -132,13 +152,16 @@ export interface Listening {
 
 /** Listening sockets that can be passed on. */
 export interface HeldSockets {
-  /** File descriptors for another process to inherit; they stay open, and the transport keeps their ownership. Usually one. */
+  /**
+   * File descriptors for another process to inherit; they stay open, and the transport keeps their ownership. Usually
+   * one.
+   */
   readonly fds: readonly number[];
   /** The handles to pass to `process.send`, one for each descriptor; absent if there are only descriptors. */
   readonly handles?: readonly unknown[];
   /**
-   * Like `close`, after another process has inherited the sockets: connections in the kernel's queue are left to that process, and the path
-   * of a unix socket stays.
+   * Like `close`, after another process has inherited the sockets: connections in the kernel's queue are left to that
+   * process, and the path of a unix socket stays.
    */
   release(): Promise<void>;
 }
@@ -146,8 +169,9 @@ export interface HeldSockets {
 /** A dial in progress. */
 export interface Dial {
   /**
-   * Resolves with the connection, which the caller owns. Rejects with `CONNECT_REFUSED`, `CONNECT_TIMEOUT`, `CONNECT_FAILED`,
-   * `LOCAL_RESOURCE`, or with the reason given to {@link cut}; nothing is left behind then. An error of the system is the `cause`.
+   * Resolves with the connection, which the caller owns. Rejects with `CONNECT_REFUSED`, `CONNECT_TIMEOUT`,
+   * `CONNECT_FAILED`, `LOCAL_RESOURCE`, or with the reason given to {@link cut}; nothing is left behind then. An error
+   * of the system is the `cause`.
    */
   readonly done: Promise<Connection>;
   /** Aborts the dial: `done` rejects with `reason`. No effect once `done` has settled. Idempotent. */
@@ -158,16 +182,17 @@ export interface Dial {
 export interface Transport {
   readonly name: string;
   /**
-   * Binds and accepts until closed. `onConnection` owns the connection, must not throw, and must handle it from the first tick on.
-   * `TCP_NODELAY` is set on every connection. Rejects with the system's error (`EADDRINUSE` …, with `address` and `port`) if it cannot
-   * bind.
+   * Binds and accepts until closed. `onConnection` owns the connection, must not throw, and must handle it from the
+   * first tick on. `TCP_NODELAY` is set on every connection. Rejects with the system's error (`EADDRINUSE` …, with
+   * `address` and `port`) if it cannot bind.
    */
   listen(at: Endpoint, options: ListenOptions, onConnection: (connection: Connection) => void): Promise<Listening>;
   /** Connects. `to.host` is an address or a unix socket, never a DNS name. Does not throw. */
   dial(to: Endpoint, options: DialOptions): Dial;
   /**
-   * Carries bytes in both directions until both have ended, with backpressure and half-close in each direction; a reset on one side is
-   * passed on to the other. Owns both connections from the call on, and closes those that it does not hand back.
+   * Carries bytes in both directions until both have ended, with backpressure and half-close in each direction; a reset
+   * on one side is passed on to the other. Owns both connections from the call on, and closes those that it does not
+   * hand back.
    */
   splice(down: Connection, up: Connection, options: SpliceOptions): Splice;
   /** Returns the pipe usage of this process; `undefined` before the transport is opened. Absent if it uses no pipes. */

@@ -1,8 +1,8 @@
 import type { Transport } from './transport.ts';
 
 /**
- * Returns `inner` with another `listen`. Works with class instances too: their methods are on the prototype, which an object spread does
- * not copy, and may depend on `this`.
+ * Returns `inner` with another `listen`. Works with class instances too: their methods are on the prototype, which an
+ * object spread does not copy, and may depend on `this`.
  *
  * @param wrap gets the `listen` of `inner` and returns the one to use
  */

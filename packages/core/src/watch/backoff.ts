@@ -10,8 +10,8 @@ export interface BackoffOptions {
 export const RETRY_PAUSES: BackoffOptions = { firstMs: 250, maxMs: 30_000 };
 
 /**
- * Generates pauses in milliseconds that double from `firstMs` to `maxMs`, each shortened at random by up to half, so that clients that
- * failed together do not retry together. Endless.
+ * Generates pauses in milliseconds that double from `firstMs` to `maxMs`, each shortened at random by up to half, so
+ * that clients that failed together do not retry together. Endless.
  */
 export function* backoff(
   { firstMs, maxMs }: BackoffOptions,

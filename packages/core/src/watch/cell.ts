@@ -1,8 +1,8 @@
 import { endsWithin } from './scope.ts';
 
 /**
- * The latest value of something: one writer, any number of readers. A value that is replaced before a reader gets to it is skipped, so that
- * a slow reader costs no memory.
+ * The latest value of something: one writer, any number of readers. A value that is replaced before a reader gets to it
+ * is skipped, so that a slow reader costs no memory.
  */
 export class Cell<T> {
   #value: T | undefined;
@@ -27,8 +27,8 @@ export class Cell<T> {
   }
 
   /**
-   * Resolves when the revision differs from `seen`, when `withinMs` milliseconds have passed, or when `signal` aborts; the caller checks
-   * which. Values set before the call are not missed. Leaves no timer behind.
+   * Resolves when the revision differs from `seen`, when `withinMs` milliseconds have passed, or when `signal` aborts;
+   * the caller checks which. Values set before the call are not missed. Leaves no timer behind.
    */
   async changed(seen: number, signal: AbortSignal, withinMs?: number): Promise<void> {
     if (seen !== this.#revision || signal.aborted) return;

@@ -18,8 +18,8 @@ export interface Follower<T> {
 export type FollowEnd = 'ended' | 'left-behind';
 
 /**
- * A sequence that has run this long after its first value resets the back-off. A value alone does not: an agent without servers responds
- * from its cache and fails a moment later. Longer than a blocking query and its timeout together.
+ * A sequence that has run this long after its first value resets the back-off. A value alone does not: an agent without
+ * servers responds from its cache and fails a moment later. Longer than a blocking query and its timeout together.
  */
 const LASTING_MS = 60_000;
 
@@ -30,8 +30,8 @@ const TURN_MS = 5;
 export const STOP_MS = 2_000;
 
 /**
- * Follows an endless sequence until `signal` aborts: restarts it, with back-off, whenever it throws or ends before that. Yields to the
- * event loop every 5 ms even if the sequence never waits.
+ * Follows an endless sequence until `signal` aborts: restarts it, with back-off, whenever it throws or ends before
+ * that. Yields to the event loop every 5 ms even if the sequence never waits.
  *
  * Resolves at most two seconds after the signal, whatever the sequence does. Never rejects.
  */

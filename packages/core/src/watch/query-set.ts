@@ -6,7 +6,10 @@ import type { Reading } from './reading.ts';
 
 /** One query of a {@link QuerySet}. */
 export interface Query<T> {
-  /** Identifies everything that the response depends on: the query is sent again when it changes. `undefined`: sent again at each `set`. */
+  /**
+   * Identifies everything that the response depends on: the query is sent again when it changes. `undefined`: sent
+   * again at each `set`.
+   */
   readonly stamp: string | undefined;
   /** Sends the query once. Rejects if there is no response. */
   send(signal: AbortSignal): Promise<T>;
@@ -18,16 +21,19 @@ export interface QuerySetOptions {
   readonly changed: () => void;
   /** Maximum number of queries in flight. */
   readonly atATime: number;
-  /** Whether a failure is due to a rate limit: all queries then pause, and this one is repeated as if it had not been sent. */
+  /**
+   * Whether a failure is due to a rate limit: all queries then pause, and this one is repeated as if it had not been
+   * sent.
+   */
   readonly isOverload: (error: Error) => boolean;
   /** Back-off of a failing query; 250 ms to 30 s when absent. */
   readonly pauses?: BackoffOptions;
 }
 
 /**
- * Queries by key, each sent once per stamp, with bounded concurrency: thousands converge over a handful of sockets, even if the server
- * limits their rate. A failing query does not affect the others: its last response stays in use, its reading has the error, and it is
- * retried with back-off.
+ * Queries by key, each sent once per stamp, with bounded concurrency: thousands converge over a handful of sockets,
+ * even if the server limits their rate. A failing query does not affect the others: its last response stays in use, its
+ * reading has the error, and it is retried with back-off.
  *
  * Queries are only sent during {@link run}; readings are kept between runs.
  */

@@ -1,13 +1,13 @@
 /**
- * State of the value in use. `waiting`: no response yet. `current`: the last response is in use. `restored`: no response since the process
- * started; a stored one is in use. `stale`: the last response is unusable; an earlier one is in use. `failing`: the last attempt failed;
- * the former value, if any, stays in use.
+ * State of the value in use. `waiting`: no response yet. `current`: the last response is in use. `restored`: no
+ * response since the process started; a stored one is in use. `stale`: the last response is unusable; an earlier one is
+ * in use. `failing`: the last attempt failed; the former value, if any, stays in use.
  */
 export type Freshness = 'waiting' | 'current' | 'restored' | 'stale' | 'failing';
 
 /**
- * The last response of something that is queried repeatedly. The policy is the same everywhere: a response replaces the one before; a
- * failure replaces nothing, and is reported next to the response in use.
+ * The last response of something that is queried repeatedly. The policy is the same everywhere: a response replaces the
+ * one before; a failure replaces nothing, and is reported next to the response in use.
  */
 export interface Reading<T> {
   /** State of `value`. */
@@ -18,7 +18,10 @@ export interface Reading<T> {
   readonly asOf?: Date;
   /** Why there is no newer response; present while `failing`. */
   readonly error?: Error;
-  /** Whether there has been a current response since the process started: an older one is then `stale` instead of `restored`. */
+  /**
+   * Whether there has been a current response since the process started: an older one is then `stale` instead of
+   * `restored`.
+   */
   readonly hasBeenCurrent: boolean;
 }
 

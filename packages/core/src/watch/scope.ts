@@ -17,8 +17,8 @@ export interface Scope {
 }
 
 /**
- * Opens a scope, within `outer` if it is given. A scope that has ended leaves no listener on `outer`, which may live as long as the
- * process.
+ * Opens a scope, within `outer` if it is given. A scope that has ended leaves no listener on `outer`, which may live as
+ * long as the process.
  */
 export function openScope(outer?: AbortSignal): Scope {
   const inner = new AbortController();
@@ -54,8 +54,8 @@ export function aborted(signal: AbortSignal): Promise<void> {
 }
 
 /**
- * Resolves with whether `work` settles within `ms`, resolved or rejected; await `work` for its value or error. Resolves with `false` early
- * if `signal` aborts. Leaves no timer behind.
+ * Resolves with whether `work` settles within `ms`, resolved or rejected; await `work` for its value or error. Resolves
+ * with `false` early if `signal` aborts. Leaves no timer behind.
  *
  * @param ms no limit if `undefined`
  */
@@ -71,13 +71,19 @@ export function settlesWithin(work: Promise<unknown>, ms: number | undefined, si
   );
 }
 
-/** Resolves with the result of `work`. Rejects with the reason of `signal` if it aborts first; a later result is dropped. */
+/**
+ * Resolves with the result of `work`. Rejects with the reason of `signal` if it aborts first; a later result is
+ * dropped.
+ */
 export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   if (await settlesWithin(work, undefined, signal)) return work;
   throw signal.reason;
 }
 
-/** Resolves with whether `work` settles within `ms`, if defined, or within `forcedMs` (not longer than `ms`) after `signal` has aborted. */
+/**
+ * Resolves with whether `work` settles within `ms`, if defined, or within `forcedMs` (not longer than `ms`) after
+ * `signal` has aborted.
+ */
 export async function settlesInTime(
   work: Promise<unknown>,
   ms: number | undefined,
@@ -86,15 +92,20 @@ export async function settlesInTime(
   return (await settlesWithin(work, ms, signal)) || (signal.aborted && settlesWithin(work, forcedMs));
 }
 
-/** Waits `ms` milliseconds, or until `signal` aborts: it then resolves early instead of rejecting. Leaves no timer behind. */
+/**
+ * Waits `ms` milliseconds, or until `signal` aborts: it then resolves early instead of rejecting. Leaves no timer
+ * behind.
+ */
 export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   if (!signal.aborted) await endsWithin(() => nothing, ms, signal);
 }
 
 /**
- * Resolves with whether the work started by `begin` ends within `ms` and before `signal` aborts. Leaves no timer behind.
+ * Resolves with whether the work started by `begin` ends within `ms` and before `signal` aborts. Leaves no timer
+ * behind.
  *
- * @param begin gets a callback to call at the end of the work, not before `begin` returns; returns a clean-up function, called in any case
+ * @param begin gets a callback to call at the end of the work, not before `begin` returns; returns a clean-up function,
+ * called in any case
  * @param ms no limit if `undefined`; at most 24.8 days
  */
 export function endsWithin(

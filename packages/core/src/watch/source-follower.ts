@@ -32,16 +32,16 @@ export interface SourceStatus {
   readonly warnings: readonly string[];
 }
 
-// More changes than an operator makes, and a bound for a source that changes constantly: each change builds a table, emits an event and
-// logs a line.
+// More changes than an operator makes, and a bound for a source that changes constantly: each change builds a table,
+// emits an event and logs a line.
 const PACE: PaceOptions = { burst: 20, perSecond: 5 };
 
 // Keeps the log entry on one line.
 const MAX_SHOWN = 10;
 
 /**
- * Follows one source: validates and indexes its newest snapshot, skipping older ones, and reports its state. If a snapshot is refused, the
- * last good one stays in use, as after a failure.
+ * Follows one source: validates and indexes its newest snapshot, skipping older ones, and reports its state. If a
+ * snapshot is refused, the last good one stays in use, as after a failure.
  */
 export class SourceFollower {
   readonly source: RouteSource;
@@ -116,7 +116,8 @@ export class SourceFollower {
 
   async #useSnapshots(signal: AbortSignal): Promise<void> {
     for await (const yielded of this.#latest.watch(signal)) {
-      // Sources may be plain JavaScript: any error in a snapshot, such as a getter that throws, only affects that snapshot.
+      // Sources may be plain JavaScript: any error in a snapshot, such as a getter that throws, only affects that
+      // snapshot.
       await this.#use(yielded).catch((reason: unknown) => this.#refuse(errorOf(reason)));
       await this.#pace.next(signal);
     }
@@ -154,8 +155,8 @@ interface Yielded {
 }
 
 /**
- * Validates a snapshot and adds the problems found to its warnings. A snapshot with the version in use is not checked: equal versions mean
- * equal routes.
+ * Validates a snapshot and adds the problems found to its warnings. A snapshot with the version in use is not checked:
+ * equal versions mean equal routes.
  *
  * @throws Error with the reason for refusing it
  */

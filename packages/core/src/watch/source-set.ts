@@ -11,8 +11,8 @@ export interface Replaced<Source> {
 }
 
 /**
- * Sources in order of precedence, replaceable while they are followed. The caller decides when new ones are started and when removed ones
- * are stopped.
+ * Sources in order of precedence, replaceable while they are followed. The caller decides when new ones are started and
+ * when removed ones are stopped.
  */
 export class SourceSet<Source> {
   readonly #follow: (source: Source, signal: AbortSignal) => Promise<unknown>;
@@ -21,7 +21,8 @@ export class SourceSet<Source> {
   #current: readonly Source[];
 
   /**
-   * @param follow follows one source until the signal aborts, and settles soon after; a rejection is passed on by `stop`
+   * @param follow follows one source until the signal aborts, and settles soon after; a rejection is passed on by
+   * `stop`
    * @param outer ends all sources when it aborts
    */
   constructor(
@@ -60,7 +61,10 @@ export class SourceSet<Source> {
     };
   }
 
-  /** Stops those of `sources` that are followed. Resolves or rejects after all have ended; rejects with the errors of those that failed. */
+  /**
+   * Stops those of `sources` that are followed. Resolves or rejects after all have ended; rejects with the errors of
+   * those that failed.
+   */
   async stop(sources: readonly Source[] = this.#current): Promise<void> {
     const followed = sources.flatMap((source) => this.#followed.get(source) ?? []);
     for (const { scope } of followed) scope.end(new Error('the source has been removed'));

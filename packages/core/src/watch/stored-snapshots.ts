@@ -22,8 +22,8 @@ export interface SnapshotStore {
   /** Replaces the stored snapshot, atomically. One call at a time per source. */
   save(source: string, snapshot: RouteSnapshot): Promise<void>;
   /**
-   * Whether the stored snapshot still exists: its folder may have been deleted. Never rejects. Omit it if stored snapshots cannot
-   * disappear.
+   * Whether the stored snapshot still exists: its folder may have been deleted. Never rejects. Omit it if stored
+   * snapshots cannot disappear.
    */
   isKept?(source: string): Promise<boolean>;
 }
@@ -52,8 +52,9 @@ export interface StoreTimes {
 }
 
 /**
- * Adds storage to `source`: if it fails or is silent at the start, the stored snapshot is used in the meantime, with a warning. Every new
- * valid snapshot is stored. While saving fails, a warning reports it; a failure to load is a failure of the source. Neither removes routes.
+ * Adds storage to `source`: if it fails or is silent at the start, the stored snapshot is used in the meantime, with a
+ * warning. Every new valid snapshot is stored. While saving fails, a warning reports it; a failure to load is a failure
+ * of the source. Neither removes routes.
  */
 export function lastKnownGood(source: RouteSource, store: SnapshotStore, times: StoreTimes = {}): RouteSource {
   return {
@@ -133,8 +134,8 @@ class SnapshotKeeper {
 }
 
 /**
- * Adds storage to a listener source: stored routes are useless without listeners. Errors of the store are reported by the route source;
- * here a list that cannot be saved or loaded counts as absent.
+ * Adds storage to a listener source: stored routes are useless without listeners. Errors of the store are reported by
+ * the route source; here a list that cannot be saved or loaded counts as absent.
  */
 export function lastKnownListeners(
   source: ListenerSource,
@@ -180,13 +181,15 @@ interface StoredCopy<T> {
   readonly reportsUnreadable?: true;
   /** Stores a value of the source. Yields it, and again if a failure to store it changes its warnings. */
   keep(value: T): AsyncIterable<T>;
-  /** Stores the last value again if that failed, or if the stored one has disappeared; yields it if its warnings change. */
+  /**
+   * Stores the last value again if that failed, or if the stored one has disappeared; yields it if its warnings change.
+   */
   keepAgain(): AsyncIterable<T>;
 }
 
 /**
- * Returns a `watch` with storage for `source`. The stored value is yielded once in the life of the process, before the first value of the
- * source, and never replaces one.
+ * Returns a `watch` with storage for `source`. The stored value is yielded once in the life of the process, before the
+ * first value of the source, and never replaces one.
  *
  * @param copy called for each watch
  */
@@ -230,8 +233,8 @@ function withStoredCopy<T>(
     }
 
     /**
-     * Loads again later if the store could not be read. The failure counts as one of the source only once, since the source is not
-     * restarted for it.
+     * Loads again later if the store could not be read. The failure counts as one of the source only once, since the
+     * source is not restarted for it.
      */
     async function* restored(): AsyncGenerator<T> {
       try {
@@ -270,7 +273,10 @@ async function responses(first: Promise<unknown>, patienceMs: number): Promise<b
   );
 }
 
-/** Whether a snapshot can be stored: sources may be plain JavaScript, and yield an invalid snapshot or one that throws when it is read. */
+/**
+ * Whether a snapshot can be stored: sources may be plain JavaScript, and yield an invalid snapshot or one that throws
+ * when it is read.
+ */
 async function isUsable(snapshot: unknown): Promise<boolean> {
   try {
     return (await inTurns(judgingSnapshot(snapshot))).every(({ severity }) => severity !== 'error');

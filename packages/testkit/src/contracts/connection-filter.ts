@@ -21,9 +21,9 @@ export interface FilterSample {
 }
 
 /**
- * Declares a suite that checks the contract of a connection filter: its decision does not depend on how the bytes are split, it leaves
- * later bytes alone, ends with the client and at its deadline, reports nothing for a client that closes without sending a byte, and serves
- * many connections with one object.
+ * Declares a suite that checks the contract of a connection filter: its decision does not depend on how the bytes are
+ * split, it leaves later bytes alone, ends with the client and at its deadline, reports nothing for a client that
+ * closes without sending a byte, and serves many connections with one object.
  *
  * @param create creates a filter for each test
  * @param samples at least one that the filter passes

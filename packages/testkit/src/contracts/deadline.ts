@@ -1,4 +1,7 @@
-/** Resolves with the result of `promise`; rejects with a message about what was `expected` if that takes longer than `timeoutMs`. */
+/**
+ * Resolves with the result of `promise`; rejects with a message about what was `expected` if that takes longer than
+ * `timeoutMs`.
+ */
 export async function within<T>(promise: Promise<T>, timeoutMs: number, expected: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const deadline = new Promise<never>((_, reject) => {
@@ -14,7 +17,9 @@ export async function within<T>(promise: Promise<T>, timeoutMs: number, expected
   }
 }
 
-/** Resolves once `holds`, which is polled; rejects with the message of `found` if that takes longer than `timeoutMs`. */
+/**
+ * Resolves once `holds`, which is polled; rejects with the message of `found` if that takes longer than `timeoutMs`.
+ */
 export async function eventually(holds: () => boolean, timeoutMs: number, found: () => string): Promise<void> {
   const giveUpAt = performance.now() + timeoutMs;
   while (!holds()) {

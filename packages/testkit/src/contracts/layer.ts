@@ -5,8 +5,9 @@ import { describe, expect, it } from '../runner.ts';
 import { within } from './deadline.ts';
 
 /**
- * Declares a suite that checks the contract of a connector layer: it returns the inner connector's connection, or releases it; rejects with
- * a `ProxyError`; serves many connections concurrently; and settles soon after its client has disconnected.
+ * Declares a suite that checks the contract of a connector layer: it returns the inner connector's connection, or
+ * releases it; rejects with a `ProxyError`; serves many connections concurrently; and settles soon after its client has
+ * disconnected.
  *
  * @param create creates a layer for each test, which must pass the route `api` and the client of `sampleAccepted()`
  */

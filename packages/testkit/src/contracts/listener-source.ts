@@ -5,8 +5,8 @@ import { sourceClaims, watchClaims } from './watching.ts';
 import type { SourceHarness } from './watching.ts';
 
 /**
- * Declares a suite that checks the contract of a listener source: that of a route source ({@link describeRouteSource}) without versions,
- * and that its addresses can be bound.
+ * Declares a suite that checks the contract of a listener source: that of a route source ({@link describeRouteSource})
+ * without versions, and that its addresses can be bound.
  */
 export function describeListenerSource(name: string, harness: SourceHarness<ListenerSource>): void {
   describe(`${name}, as a listener source,`, () => {

@@ -24,8 +24,9 @@ export interface ResolverHarness {
 }
 
 /**
- * Declares a suite that checks the contract of a resolver: it synchronously returns a route or `undefined`, returns equal results for equal
- * input, modifies none of its arguments, and no name from a client makes it throw or match by accident.
+ * Declares a suite that checks the contract of a resolver: it synchronously returns a route or `undefined`, returns
+ * equal results for equal input, modifies none of its arguments, and no name from a client makes it throw or match by
+ * accident.
  */
 export function describeResolver(name: string, harness: ResolverHarness): void {
   describe(`${name}, as a resolver,`, () => {

@@ -5,8 +5,8 @@ import { eventually } from './deadline.ts';
 type Resources = ReadonlyMap<string, number>;
 
 /**
- * Runs `round` once, so that per-process resources exist, and then several times: the number of resources that keep the process alive must
- * not grow, after everything has had time to close.
+ * Runs `round` once, so that per-process resources exist, and then several times: the number of resources that keep the
+ * process alive must not grow, after everything has had time to close.
  */
 export async function leavesNothingBehind(round: () => Promise<void>): Promise<void> {
   await round();

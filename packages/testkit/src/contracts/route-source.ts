@@ -6,9 +6,9 @@ import { sourceClaims, watchClaims } from './watching.ts';
 import type { SourceHarness } from './watching.ts';
 
 /**
- * Declares a suite that checks the contract of a route source: it yields the whole set as soon as it is known and at each change, loses no
- * change, never modifies what it has yielded, and its versions are equal exactly if the contents are; its routes are valid; it returns when
- * its signal aborts, leaves nothing behind, and can be watched again.
+ * Declares a suite that checks the contract of a route source: it yields the whole set as soon as it is known and at
+ * each change, loses no change, never modifies what it has yielded, and its versions are equal exactly if the contents
+ * are; its routes are valid; it returns when its signal aborts, leaves nothing behind, and can be watched again.
  */
 export function describeRouteSource(name: string, harness: SourceHarness<RouteSource>): void {
   describe(`${name}, as a route source,`, () => {
@@ -49,7 +49,9 @@ export function describeRouteSource(name: string, harness: SourceHarness<RouteSo
   });
 }
 
-/** The part of a snapshot that a version covers: the routes, and the warnings, whose changes would otherwise be missed. */
+/**
+ * The part of a snapshot that a version covers: the routes, and the warnings, whose changes would otherwise be missed.
+ */
 function content({ routes, warnings = [] }: RouteSnapshot): unknown {
   return { routes, warnings };
 }

@@ -4,7 +4,8 @@ import { within } from './deadline.ts';
 import { leavesNothingBehind } from './resources.ts';
 
 /**
- * Declares a suite that checks the contract of a service: it starts and stops, also when forced, drains in time, and leaves nothing behind.
+ * Declares a suite that checks the contract of a service: it starts and stops, also when forced, drains in time, and
+ * leaves nothing behind.
  *
  * @param create creates a service for each test, which must be able to start on this machine
  */

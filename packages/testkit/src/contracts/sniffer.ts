@@ -17,9 +17,9 @@ export interface SnifferSample {
 }
 
 /**
- * Declares a suite that checks the contract of a sniffer: it requests more bytes exactly until it can decide, its verdict depends neither
- * on later bytes nor on how the bytes were split, passing progress back only saves work, it neither modifies nor retains its input, and no
- * bytes make it throw.
+ * Declares a suite that checks the contract of a sniffer: it requests more bytes exactly until it can decide, its
+ * verdict depends neither on later bytes nor on how the bytes were split, passing progress back only saves work, it
+ * neither modifies nor retains its input, and no bytes make it throw.
  *
  * @param samples at least one of each kind of verdict, above all protocols that it recognises
  */

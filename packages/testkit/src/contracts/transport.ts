@@ -7,10 +7,10 @@ import { describeListening } from './transport/listening.ts';
 import { describeSplicing } from './transport/splicing.ts';
 
 /**
- * Declares a suite that checks the contract of a transport, against Node sockets on loopback: the errors of listening and dialling, and
- * their cleanup; that connections deliver every byte in order, apply backpressure, and report how they ended; that a splice carries both
- * directions, each until its own end, passes resets on, counts exactly, ends when idle, and can be cut at any moment; and all of that for
- * many connections concurrently.
+ * Declares a suite that checks the contract of a transport, against Node sockets on loopback: the errors of listening
+ * and dialling, and their cleanup; that connections deliver every byte in order, apply backpressure, and report how
+ * they ended; that a splice carries both directions, each until its own end, passes resets on, counts exactly, ends
+ * when idle, and can be cut at any moment; and all of that for many connections concurrently.
  *
  * @param create returns the transport: a new one for each test, or always the same
  */

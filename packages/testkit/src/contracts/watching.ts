@@ -86,7 +86,10 @@ class SourceReader<Value> {
     await new Promise((resolve) => setImmediate(resolve));
   }
 
-  /** Aborts the signal, and resolves when the source has returned. Values that were already available may still arrive, and are ignored. */
+  /**
+   * Aborts the signal, and resolves when the source has returned. Values that were already available may still arrive,
+   * and are ignored.
+   */
   async end(): Promise<void> {
     this.#abort.abort(new Error('the test stops the source'));
     await within(this.#drained(), RETURNS_WITHIN_MS, 'the source to return when its signal aborts');
@@ -204,7 +207,8 @@ function endingClaims<Value>(claim: DeclareClaim<Value>): void {
   });
 }
 
-// A source that queries a server may need a round trip and a pause between two; if it takes longer, a proxy starts without routes.
+// A source that queries a server may need a round trip and a pause between two; if it takes longer, a proxy starts
+// without routes.
 const YIELDS_WITHIN_MS = 5_000;
 // The source only has to stop, but on a busy machine a turn or two of the event loop may take long.
 const RETURNS_WITHIN_MS = 1_000;

@@ -22,7 +22,10 @@ export interface StandInMesh {
   readonly intentions?: readonly ConsulObject[];
   /** Default of `/v1/agent/connect/authorize` if no intention matches; `allow` when absent. */
   readonly intentionDefault?: 'allow' | 'deny';
-  /** Discovery chains by service, as in `Chain`; when absent, they are compiled from the entries: protocol, default subset, redirect. */
+  /**
+   * Discovery chains by service, as in `Chain`; when absent, they are compiled from the entries: protocol, default
+   * subset, redirect.
+   */
   readonly chains?: Readonly<Record<string, ConsulObject>>;
   /** Mesh gateways of other datacenters, by datacenter. */
   readonly remoteGateways?: Readonly<Record<string, readonly StandInService[]>>;

@@ -18,16 +18,19 @@ export interface StandInAgentOptions {
   /** Its data; a single server when absent. */
   readonly mesh?: StandInMesh;
   /**
-   * Prepared responses that override those generated from `mesh`, for example recorded ones: by `PATH?QUERY`, otherwise by `PATH`, both
-   * below `/v1/`.
+   * Prepared responses that override those generated from `mesh`, for example recorded ones: by `PATH?QUERY`, otherwise
+   * by `PATH`, both below `/v1/`.
    */
   readonly responses?: Readonly<Record<string, unknown>>;
   /**
-   * Endpoints that the token may not read: by path, or by a prefix that ends in `*`. A string is the missing permission, answered with 403;
-   * `filtered` is an empty list with status 200, as Consul returns for lists.
+   * Endpoints that the token may not read: by path, or by a prefix that ends in `*`. A string is the missing
+   * permission, answered with 403; `filtered` is an empty list with status 200, as Consul returns for lists.
    */
   readonly denied?: Readonly<Record<string, string>>;
-  /** A proxy in front of the agent, which ends queries that block for longer than this many milliseconds. None when absent. */
+  /**
+   * A proxy in front of the agent, which ends queries that block for longer than this many milliseconds. None when
+   * absent.
+   */
   readonly holdsAtMost?: { readonly ms: number; readonly fault: StandInFault };
 }
 
@@ -50,14 +53,18 @@ export interface StandInAgent extends AsyncDisposable {
   /** Replaces the permissions, see `StandInAgentOptions.denied`. */
   deny(denied: Readonly<Record<string, string>>): void;
   /**
-   * Applies a fault from now on, also to blocking queries; `undefined` ends it. Responses that an earlier fault keeps open are aborted.
+   * Applies a fault from now on, also to blocking queries; `undefined` ends it. Responses that an earlier fault keeps
+   * open are aborted.
    *
    * @param on selects the affected paths, below `/v1/` and without query; all when absent
    */
   misbehave(fault: StandInFault | undefined, on?: (path: string) => boolean): void;
 }
 
-/** Starts a stand-in for a Consul agent: blocking queries with indexes, permissions, missing endpoints, and faults on demand. */
+/**
+ * Starts a stand-in for a Consul agent: blocking queries with indexes, permissions, missing endpoints, and faults on
+ * demand.
+ */
 export async function standInAgent(options: StandInAgentOptions = {}): Promise<StandInAgent> {
   const agent = new PlayedAgent(options);
   await agent.start();
@@ -233,8 +240,8 @@ class PlayedAgent implements StandInAgent {
   }
 
   /**
-   * Sets the leader headers as Consul does: for responses from its cache or from a stream, an agent reports no leader although there is
-   * one.
+   * Sets the leader headers as Consul does: for responses from its cache or from a stream, an agent reports no leader
+   * although there is one.
    */
   #setLeader({ path, query }: StandInRequest, outgoing: ServerResponse, fault: StandInFault | undefined): void {
     const isCached = path.startsWith('agent/');

@@ -1,4 +1,6 @@
-/** The versions of Consul that can be played; each stands for the last release of its line that was recorded or checked. */
+/**
+ * The versions of Consul that can be played; each stands for the last release of its line that was recorded or checked.
+ */
 export type ConsulVersion = '1.8' | '1.13' | '1.15' | '1.16' | '1.17';
 
 /** Differences between the versions that matter to a proxy. */
@@ -17,7 +19,10 @@ export interface VersionTraits {
   readonly hasMeshEntries: boolean;
   /** Whether deregistering an unknown service is an error (1.14). */
   readonly refusesUnknownDeregistration: boolean;
-  /** Whether blocking health queries are served from the stream that servers send to the agent (1.10, on a client agent). */
+  /**
+   * Whether blocking health queries are served from the stream that servers send to the agent (1.10, on a client
+   * agent).
+   */
   readonly streamsHealth: boolean;
   /** Whether queries for intentions by destination can block (1.9). */
   readonly holdsIntentions: boolean;

@@ -50,7 +50,8 @@ export interface Stalled {
 /**
  * Writes until a write has to wait. Rejects if none does: something then buffers without bound.
  *
- * All other work in this thread, including the transport, runs between two writes: a real sender would not block it either.
+ * All other work in this thread, including the transport, runs between two writes: a real sender would not block it
+ * either.
  */
 export async function writeUntilStalled(to: Pick<Connection, 'write'> | Pick<Peer, 'send'>): Promise<Stalled> {
   const chunks: Uint8Array[] = [];

@@ -70,7 +70,8 @@ export function resetClaims(claim: TransportClaim): void {
 }
 
 /**
- * Claims about a side that closes its socket after it has finished and received everything it needs: later data is answered with a reset.
+ * Claims about a side that closes its socket after it has finished and received everything it needs: later data is
+ * answered with a reset.
  */
 export function closeAfterResponseClaims(claim: TransportClaim): void {
   for (const [first, second, code] of [
