@@ -78,16 +78,16 @@ describe('the dependency rules', () => {
 
   afterAll(() => rmSync(folder, { recursive: true }));
 
-  it('have an offender each', () => {
+  it('have a violation each', () => {
     const rules = (config.forbidden ?? []).map(({ name }) => name);
     expect(new Set(rules)).toEqual(new Set(Object.keys(OFFENDERS)));
   });
 
-  it.each(Object.entries(OFFENDERS))('%s catches who breaks it', (rule, [file]) => {
+  it.each(Object.entries(OFFENDERS))('%s detects a violation', (rule, [file]) => {
     expect(violations).toContainEqual({ rule, file });
   });
 
-  it('leave everybody else alone', () => {
+  it('accept everything else', () => {
     const files = BYSTANDERS.map(([file]) => file).filter(
       (file) => !file.includes('egg.ts') && !file.includes('/utils/'),
     );

@@ -22,14 +22,14 @@ describe('rows', () => {
     expect(down.cells.map(({ toBestPeer }) => toBestPeer)).toEqual([undefined]);
   });
 
-  it('leave out figures that nobody has', () => {
+  it('omit figures that nobody has', () => {
     const ids = rows(someResults()).map(({ figure }) => figure.id);
     expect(ids).toEqual(['rate.perSecond', 'down-8.gigabytesPerSecond']);
   });
 });
 
 describe('judgements', () => {
-  it('say of each goal whether it was met, with what, and of the others that they were not measured', () => {
+  it('report for each goal whether it was met, and by what, and otherwise that it was not measured', () => {
     const all = judgements(someResults());
     const measured = all.filter(({ ratio }) => ratio !== undefined);
     expect(measured.map(({ ours, against, ratio, met }) => [ours, against, ratio.median, met])).toEqual([
@@ -42,11 +42,11 @@ describe('judgements', () => {
     expect(new Set(rest)).toEqual(new Set(['not reached', 'not measured']));
   });
 
-  it('are none where nothing of them was measured', () => {
+  it('are omitted when nothing of them was measured', () => {
     expect(judgements({ ...someResults(), samples: {} })).toEqual([]);
   });
 
-  it('hold connections during reloads to those without', () => {
+  it('compare connections during reloads with those without', () => {
     const calm = (p99Ms) => ({ perSecond: 1, p99Ms, p999Ms: 1, maxMs: 1, failed: 0 });
     const reload = { 'gateway-uring': { reloads: 5, quiet: calm(4), reloading: calm(5) } };
     const found = judgements({ ...someResults(), reload }).find(({ against }) => against === 'itself without');
@@ -55,7 +55,7 @@ describe('judgements', () => {
 });
 
 describe('the ratio to the best peer', () => {
-  it('shows how far the rounds differ', () => {
+  it('shows the spread of the rounds', () => {
     const results = someResults();
     results.samples.rate['core-uring'][0] = { perSecond: 9_000, failed: 0 };
     const lines = cellsOf(rows(results), results.contestants);
@@ -64,7 +64,7 @@ describe('the ratio to the best peer', () => {
 });
 
 describe('several workers', () => {
-  it('are compared with one, and with what the cores have room for', () => {
+  it('are compared with one, and with the available cores', () => {
     const [sharing] = sharings(resultsWithWorkers({ two: 10_500, allCores: 1.9 }));
     expect([sharing.many.id, sharing.one.id, sharing.ratio.median]).toEqual([
       'gateway-uring-2w',
@@ -75,7 +75,7 @@ describe('several workers', () => {
     expect(sharing.otherCores).toBeCloseTo(0.9);
   });
 
-  it('have no room where others use the machine', () => {
+  it('have no ratio where others use the machine', () => {
     const [sharing] = sharings(resultsWithWorkers({ two: 10_500, allCores: 1, othersShare: 0.4 }));
     expect(sharing.atMost).toBeCloseTo(1.2);
   });
@@ -84,11 +84,11 @@ describe('several workers', () => {
     [10_500, 'that is what is missing'],
     [8_000, 'the rest goes into sharing them'],
     [15_000, 'each one takes less'],
-  ])('do %d a second: the reason is told', (two, reason) => {
+  ])('with %d a second: the reason is reported', (two, reason) => {
     expect(sharingLines(resultsWithWorkers({ two, allCores: 1.9 }))).toEqual([expect.stringContaining(reason)]);
   });
 
-  it('stand in no column beside those with one thread', () => {
+  it('are in no column beside those with one thread', () => {
     const [rate] = rows(resultsWithWorkers({ two: 15_000, allCores: 1.9 }));
     expect(rate.cells.map(({ contestant }) => contestant.id)).not.toContain('gateway-uring-2w');
   });
@@ -100,7 +100,7 @@ describe('several workers', () => {
 });
 
 describe('a way through the mesh', () => {
-  it('adds what it takes longer than the direct one, round by round', () => {
+  it('adds the extra time over the direct one, round by round', () => {
     const [pair] = added(resultsWithWays().sidecar);
     expect(pair.way.id).toBe('pair');
     expect([pair.p50Ms, pair.p99Ms]).toEqual([expect.closeTo(0.1), expect.closeTo(0.3)]);
@@ -167,12 +167,12 @@ describe('a chart', () => {
     expect(svg).toContain('Test CPU, 2 cores · Linux 6.0 · Node v20.19.0 · 2030-01-02');
   });
 
-  it('escapes what a label may hold', () => {
+  it('escapes labels', () => {
     expect(svg).toContain('nginx &lt;stream>');
     expect(svg).not.toContain('nginx <');
   });
 
-  it('has no number that is none', () => {
+  it('contains no invalid number', () => {
     expect(svg).not.toMatch(/NaN|Infinity|undefined/);
   });
 });
@@ -192,7 +192,7 @@ describe('the results of docs/performance.md', () => {
     expect(once.split('<!-- /results -->')[1]).toBe(page.split('<!-- /results -->')[1]);
   });
 
-  it('of another machine stand beside them, with what differs', () => {
+  it('of another machine are kept beside them, with the differences', () => {
     const page = readFileSync(new URL('../../docs/performance.md', import.meta.url), 'utf8');
     const other = { ...someResults(), machine: { ...someResults().machine, cpu: 'Other CPU' } };
     const both = withResults(page, someResults(), [other]);
@@ -202,13 +202,13 @@ describe('the results of docs/performance.md', () => {
     expect(withResults(both, someResults(), [other])).toBe(both);
   });
 
-  it('do not go into a page that has no place for them', () => {
+  it('are rejected by a page without a section for them', () => {
     expect(() => withResults('# other', someResults())).toThrow('found none');
   });
 });
 
 describe('a template', () => {
-  it('takes the values, and its block once for each backend', () => {
+  it('inserts the values, and its block once for each backend', () => {
     const template = 'listen {{port}}\n{{#backends}}\nto {{name}} {{port}}\n{{/backends}}\nend\n';
     const filled = fill(template, { port: 1 }, [
       { name: 'a', port: 2 },
@@ -217,13 +217,13 @@ describe('a template', () => {
     expect(filled).toBe('listen 1\nto a 2\nto b 3\nend\n');
   });
 
-  it('is refused when a value is missing', () => {
+  it('is rejected when a value is missing', () => {
     expect(() => fill('{{port}}', {}, [])).toThrow('{{port}}');
   });
 });
 
 describe('the options', () => {
-  it('choose loads by the beginnings of their names', () => {
+  it('select loads by the beginnings of their names', () => {
     expect(parseOptions(['--only', 'rate,up'])).toMatchObject({
       loads: ['rate', 'up-1', 'up-8', 'up-64'],
       micro: false,
@@ -237,11 +237,11 @@ describe('the options', () => {
     });
   });
 
-  it('are refused when a load is not known, with those that are', () => {
+  it('are rejected for an unknown load, with the known ones', () => {
     expect(() => parseOptions(['--only', 'speed'])).toThrow(/rate, .* found speed/);
   });
 
-  it.each(['0', '-1', 'many'])('refuse %j rounds', (rounds) => {
+  it.each(['0', '-1', 'many'])('reject %j rounds', (rounds) => {
     expect(() => parseOptions(['--rounds', rounds])).toThrow('--rounds');
   });
 

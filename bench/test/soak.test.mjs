@@ -17,15 +17,15 @@ const WAYS = [
 ];
 
 for (const { name, way, declare } of WAYS) {
-  declare(`many connections of every fate (${name})`, () => {
-    it('lose no byte, also while backends are killed, and leave nothing behind', { timeout: 60_000 }, async () => {
+  declare(`many connections of every kind (${name})`, () => {
+    it('lose no byte, even while backends are killed, and leave nothing behind', { timeout: 60_000 }, async () => {
       const { complaints, done, disturbed } = await soak({ ...way, connections: 600, deaths: 2, seed: 'short' });
       expect(complaints).toEqual([]);
       expect(done).toBe(FIRST_ROUND + 600);
       expect(disturbed).toBeGreaterThan(0);
     });
 
-    it('do so when there are too few file descriptors for all of them', { timeout: 60_000 }, async () => {
+    it('do so with too few file descriptors for all of them', { timeout: 60_000 }, async () => {
       const { complaints, starved, whole, after } = await soak({
         ...way,
         connections: 300,

@@ -11,7 +11,7 @@ describe('median', () => {
     expect(median(values)).toBe(expected);
   });
 
-  it('of nothing is an error that says so', () => {
+  it('of nothing is an error with a reason', () => {
     expect(() => median([])).toThrow('expected at least one value, found none');
   });
 });
@@ -21,17 +21,17 @@ describe('summary', () => {
     expect(summary([5, undefined, 1])).toEqual({ median: 3, min: 1, max: 5 });
   });
 
-  it('of failed rounds alone is absent', () => {
+  it('of failed rounds only is absent', () => {
     expect(summary([undefined])).toBeUndefined();
   });
 });
 
 describe('ratio', () => {
-  it('compares round with round, so that a machine that slows down does not show', () => {
+  it('compares round with round, so that a slowing machine has no effect', () => {
     expect(ratio([100, 50, 10], [50, 25, 5])).toEqual({ median: 2, min: 2, max: 2 });
   });
 
-  it('leaves out rounds that one of the two has failed', () => {
+  it('ignores rounds in which one of the two failed', () => {
     expect(ratio([2, undefined, 9], [1, 1, undefined])?.median).toBe(2);
   });
 
@@ -39,13 +39,13 @@ describe('ratio', () => {
     expect(ratio([1, undefined], [undefined, 1])).toBeUndefined();
   });
 
-  it('does not divide by nothing', () => {
+  it('does not divide by zero', () => {
     expect(ratio([1], [0])).toBeUndefined();
   });
 });
 
 describe('orderOfRound', () => {
-  it('turns round in every second round', () => {
+  it('is reversed in every second round', () => {
     const orders = [0, 1, 2].map((round) => orderOfRound(['a', 'b', 'c'], round).join(''));
     expect(orders).toEqual(['abc', 'cba', 'abc']);
   });
@@ -66,7 +66,7 @@ describe('best', () => {
     expect(best(samples, 'less')).toBe('slow');
   });
 
-  it('is nobody when nobody has a value', () => {
+  it('is absent when nobody has a value', () => {
     expect(best(new Map([['broken', [undefined]]]), 'more')).toBeUndefined();
   });
 });

@@ -8,7 +8,7 @@ import { startMesh } from '../sidecar/mesh.mjs';
 
 const START_MS = 60_000;
 
-describe('the mesh that is measured', () => {
+describe('the measured mesh', () => {
   const folder = mkdtempSync(join(tmpdir(), 'meshgate-ways-'));
   let mesh;
 
@@ -24,14 +24,17 @@ describe('the mesh that is measured', () => {
   it.each([
     ['pair', 0],
     ['gateways', 1],
-  ])('carries what two applications say by the way %s, past %d connection at each gateway', async (id, connections) => {
-    const before = await mesh.carried();
-    expect(await echo(mesh.ways.find((way) => way.id === id).port)).toBe('eight');
-    const after = await mesh.carried();
-    expect(after.map((count, gateway) => count - before[gateway])).toEqual([connections, connections]);
-  });
+  ])(
+    'carries data between two applications by the path %s, with %d connection at each gateway',
+    async (id, connections) => {
+      const before = await mesh.carried();
+      expect(await echo(mesh.ways.find((way) => way.id === id).port)).toBe('eight');
+      const after = await mesh.carried();
+      expect(after.map((count, gateway) => count - before[gateway])).toEqual([connections, connections]);
+    },
+  );
 
-  it('has a direct way that refuses whoever proves nothing', async () => {
+  it('has a direct path that refuses clients without an identity', async () => {
     await expect(echo(mesh.ways.find(({ id }) => id === 'direct').port)).rejects.toThrow('nothing came back');
   });
 });

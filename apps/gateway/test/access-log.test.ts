@@ -32,7 +32,7 @@ const whole: ClosedConnection = {
 };
 
 describe('an entry of the access log', () => {
-  it('has every fact of a connection that ended well, its times in milliseconds to the microsecond', () => {
+  it('has every fact of a connection that ended normally, with times in milliseconds to the microsecond', () => {
     expect(accessEntry(whole)).toEqual({
       id: '1z',
       listener: 'main',
@@ -51,7 +51,7 @@ describe('an entry of the access log', () => {
     });
   });
 
-  it('has no fact that the connection never reached, and a code with its reason when it failed', () => {
+  it('omits facts that the connection never reached, and has a code with its reason after a failure', () => {
     const error = new ProxyError('SNIFF_TIMEOUT', 'late');
     const closed = { connection, attempts: 0, transfer: { bytesUp: 0, bytesDown: 0, error }, closedAt: 11_000, error };
     expect(accessEntry(closed)).toEqual({
@@ -67,7 +67,7 @@ describe('an entry of the access log', () => {
     });
   });
 
-  it('is one sentence where people read the log', () => {
+  it('is one readable sentence in the format for people', () => {
     const logged: string[] = [];
     const logger = { isLevelEnabled: () => true, info: (text: string) => logged.push(text) } as never;
     accessLog({ logger, writeJson: undefined }).observe({ type: 'connection.closed', closed: whole });

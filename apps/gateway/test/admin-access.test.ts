@@ -11,7 +11,7 @@ import { gatewayFolder, meshgate, spawnGateway, startGateway } from './daemon.ts
 const API = { name: 'api.example.com', address: { host: '10.0.0.1', port: 8443 } };
 
 describe('an admin API on a unix socket', () => {
-  it('serves everything there, to owner and group only, and the commands can use it', async () => {
+  it('serves everything to owner and group only, and works with the commands', async () => {
     await using files = await gatewayFolder([API], { admin: { address: 'unix:/dev/null' } });
     const path = `${files.path}/admin.sock`;
     await files.write('meshgate.yaml', withAdmin({ address: `unix:${path}` }));
@@ -35,7 +35,7 @@ describe('an admin API on a unix socket', () => {
     expect(await adminClient({ socketPath: path }).get('/routes')).toEqual(routes);
   });
 
-  it('takes the place of a socket whose process was killed', async () => {
+  it('replaces the socket of a process that was killed', async () => {
     await using files = await gatewayFolder([API]);
     const path = `${files.path}/admin.sock`;
     await files.write('meshgate.yaml', withAdmin({ address: `unix:${path}` }));
@@ -47,7 +47,7 @@ describe('an admin API on a unix socket', () => {
     expect(gateway.admin).toBe(`unix:${path}`);
   });
 
-  it.each(['a listening socket', 'a file'])('does not take the place of %s', async (what) => {
+  it.each(['a listening socket', 'a file'])('does not replace %s', async (what) => {
     await using files = await gatewayFolder([API]);
     const path = `${files.path}/admin.sock`;
     const holder = createServer();
@@ -64,7 +64,7 @@ describe('an admin API on a unix socket', () => {
 });
 
 describe('a change', () => {
-  it('requires the token if there is one, and the current one of the file', async () => {
+  it('requires the current token of the file, if there is one', async () => {
     await using files = await gatewayFolder([API]);
     const tokenFile = await files.write('admin.token', 'first\n');
     await files.write('meshgate.yaml', withAdmin({ port: 0, tokenFile: 'admin.token' }));
@@ -109,8 +109,8 @@ describe('a change', () => {
   });
 });
 
-describe('a configuration that is checked', () => {
-  it('has a warning of an admin API beyond loopback without a token', async () => {
+describe('a checked configuration', () => {
+  it('has a warning about an admin API beyond loopback without a token', async () => {
     await using files = await gatewayFolder([API]);
     const file = await files.write('meshgate.yaml', withAdmin({ address: '0.0.0.0' }));
     expect((await checkConfig(file)).warnings).toEqual([
@@ -123,7 +123,7 @@ describe('a configuration that is checked', () => {
     [{ tokenFile: 'empty' }, /meshgate\.yaml:1:\d+: no token in .*empty$/],
     [{ address: 'unix:/a', port: 1 }, /meshgate\.yaml:1:\d+: a unix socket has no port$/],
     [[{ port: 1 }, { port: 1 }], /meshgate\.yaml:1:\d+: 127\.0\.0\.1:1 is already used above$/],
-  ])('is refused for %j', async (admin, words) => {
+  ])('is rejected for %j', async (admin, words) => {
     await using files = await gatewayFolder([API]);
     await files.write('empty', '');
     const file = await files.write('meshgate.yaml', withAdmin(admin));

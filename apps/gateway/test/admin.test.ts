@@ -16,7 +16,7 @@ describe('the admin API', () => {
     await files[Symbol.asyncDispose]();
   });
 
-  it('shows the routes and how their sources do', async () => {
+  it('shows the routes and the state of their sources', async () => {
     expect((await gateway.query('/routes')).json).toEqual({
       version: expect.stringMatching(/^[0-9a-f]{16}$/),
       routes: [
@@ -59,7 +59,7 @@ describe('the admin API', () => {
     });
   });
 
-  it('shows a live connection, and only while it lives', async () => {
+  it('shows a live connection until it closes', async () => {
     await using silent = await rawClient(gateway.address);
     await silent.send(Uint8Array.of(0x16));
     // That it has been accepted nobody tells from outside: the admin server may be asked earlier.
@@ -88,13 +88,13 @@ describe('the admin API', () => {
       'application/openmetrics-text; version=1.0.0; charset=utf-8',
       '# EOF',
     ],
-  ])('gives metrics to a scraper that accepts %s', async (accept, type, content) => {
+  ])('serves metrics to a scraper that accepts %s', async (accept, type, content) => {
     const response = await fetch(`${gateway.admin}/metrics`, { headers: { accept } });
     expect(response.headers.get('content-type')).toBe(type);
     expect(await response.text()).toContain(content);
   });
 
-  it('answers HEAD as GET, without a body', async () => {
+  it('responds to HEAD as to GET, without a body', async () => {
     const response = await fetch(`${gateway.admin}/ready`, { method: 'HEAD' });
     expect([response.status, await response.text()]).toEqual([200, '']);
   });
@@ -106,7 +106,7 @@ describe('the admin API', () => {
     ['PUT', '/ready', 405],
     ['POST', '/routes', 405],
     ['GET', '/%zz?%zz', 404],
-  ])('refuses %s %s with %i, as JSON', async (method, path, status) => {
+  ])('rejects %s %s with %i, as JSON', async (method, path, status) => {
     const response = await fetch(`${gateway.admin}${path}`, { method });
     expect(response.status).toBe(status);
     expect(await response.json()).toEqual({ error: expect.any(String) });
@@ -117,7 +117,7 @@ describe('the admin API', () => {
     expect(response.headers.get('allow')).toBe('GET, HEAD, POST');
   });
 
-  it('does not let a web page drain it', async () => {
+  it('cannot be drained by a web page', async () => {
     const headers = { origin: 'https://evil.example' };
     expect((await gateway.query('/drain', { method: 'POST', headers })).status).toBe(403);
     expect((await gateway.query('/ready')).status).toBe(200);
@@ -130,21 +130,24 @@ describe('the admin API', () => {
     ['meshgate.localhost:19000', 200],
     ['evil.example', 403],
     ['localhost.evil.example:19000', 403],
-  ])('answers a request for the host %s with %i: a name of a web page may lead to loopback', async (name, status) => {
-    const { hostname: host, port } = new URL(gateway.admin);
-    await using client = await rawClient({ host, port: Number(port) });
-    await client.send(`GET /live HTTP/1.1\r\nhost: ${name}\r\nconnection: close\r\n\r\n`);
-    expect((await client.receiveAll()).toString()).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
-  });
+  ])(
+    'responds to a request for the host %s with %i: a name of a web page may resolve to loopback',
+    async (name, status) => {
+      const { hostname: host, port } = new URL(gateway.admin);
+      await using client = await rawClient({ host, port: Number(port) });
+      await client.send(`GET /live HTTP/1.1\r\nhost: ${name}\r\nconnection: close\r\n\r\n`);
+      expect((await client.receiveAll()).toString()).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+    },
+  );
 
-  it('answers a probe while a hundred silent connections are held open', async () => {
+  it('responds to a probe while a hundred silent connections are open', async () => {
     const { hostname: host, port } = new URL(gateway.admin);
     const silent = await Promise.all(Array.from({ length: 100 }, () => rawClient({ host, port: Number(port) })));
     expect((await gateway.query('/live')).status).toBe(200);
     for (const client of silent) await client[Symbol.asyncDispose]();
   });
 
-  it('refuses a request line that is no URL, and lives on', async () => {
+  it('rejects a request line that is not a URL, and keeps running', async () => {
     const { hostname: host, port } = new URL(gateway.admin);
     await using client = await rawClient({ host, port: Number(port) });
     await client.send('GET // HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n');

@@ -52,7 +52,7 @@ describe('a token and a certificate that are written after the start', () => {
 });
 
 describe('credentials of a sidecar without Consul that are written after the start', () => {
-  it('are waited for in the same way', async () => {
+  it('delay the start in the same way', async () => {
     const trustDomain = '11111111-2222-3333-4444-555555555555.consul';
     const leaf = authority.issue({ uris: [`spiffe://${trustDomain}/ns/default/dc/dc1/svc/web`] });
     await using files = await folder({
@@ -98,7 +98,7 @@ const ODD: readonly (readonly [what: string, make: (path: string) => Promise<unk
 ];
 
 describe.runIf(process.platform === 'linux').each(ODD)('%s in the place of', (_what, make, words) => {
-  it('every file that a configuration names is refused by --check, in words, and at once', async () => {
+  it('every file that a configuration names is rejected by --check at once, with a reason', async () => {
     await using files = await folder();
     const locations = ['routes.yaml', 'mesh/dc1/db.hcl', 'deny.txt', 'mine.mjs'];
     await files.write('meshgate.yaml', {
@@ -153,7 +153,7 @@ describe.runIf(process.platform === 'linux')('a configuration', () => {
     ['out of a pipe', `printf '%s' '${CONFIG}' | "$0" "$1" gateway --check --config /dev/stdin`, 0, /OK/],
     ['without an end', '"$0" "$1" gateway --check --config /dev/zero', 2, /expected at most \d+ bytes/],
     ['in a folder', '"$0" "$1" gateway --check --config .', 2, /EISDIR/],
-  ])('%s is read, or refused in words', async (_claim, command, expected, words) => {
+  ])('%s is read, or rejected with a reason', async (_claim, command, expected, words) => {
     await using files = await folder();
     const { status, stdout, stderr } = await shell(command, files.path);
     expect([status, stdout + stderr]).toEqual([expected, expect.stringMatching(words)]);

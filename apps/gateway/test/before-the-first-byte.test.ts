@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { folder, meshgate, startGateway, TEST_CONFIG } from './daemon.ts';
 
 describe.each([1, 2])('a gateway with %d workers', (workers) => {
-  it('completes the handshake of a client whose first backend has reset it, and tells of it', async () => {
+  it('completes the handshake of a client whose first backend reset it, and reports the retry', async () => {
     await using broken = await peerListener();
     await using well = await tlsBackend('well.internal');
     const backends = [broken, well].map(({ address: { host, port } }, priority) => ({ address: host, port, priority }));

@@ -67,7 +67,7 @@ function untilExpiries(proxy: ReadyDaemon, expected: Readonly<Record<string, Dat
 const roots = (name: string, ...ends: readonly Date[]): readonly string[] =>
   ends.map((notAfter) => certificateAuthority(name, { notAfter }).certificate);
 
-it('a gateway reports when the certificates of the agent, its own and the roots of the mesh and of each peer expire', async () => {
+it('a gateway reports when the certificate of the agent, its own certificate, and the roots of the mesh and of each peer expire', async () => {
   const mesh: StandInMesh = { roots: roots('mesh', MESH_END) };
   const peerings = [
     { Name: 'beta', PeerCAPems: roots('beta', EARLIER, PEER_END) },
@@ -87,7 +87,7 @@ it('a gateway reports when the certificates of the agent, its own and the roots 
   await untilExpiries(gateway, { ...ofAgent, 'authority="mesh"': MESH_END });
 });
 
-it('roots of peers of an agent that a reload replaces by another are no longer reported', async () => {
+it('roots of peers are no longer reported once a reload has replaced their agent', async () => {
   const mesh = (peer: string): StandInMesh => ({
     roots: roots('mesh', MESH_END),
     peerings: [{ Name: peer, PeerCAPems: roots(peer, PEER_END) }],

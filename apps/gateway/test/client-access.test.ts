@@ -40,7 +40,7 @@ async function getsThrough(gateway: ReadyDaemon, host: string): Promise<boolean>
 }
 
 describe('access rules', () => {
-  it.each([1, 2])('of a route follow a file while it changes, with %i workers', async (workers) => {
+  it.each([1, 2])('of a route follow changes of a file, with %i workers', async (workers) => {
     await using backend = await tcpBackend('api');
     const rules = { access: { allowFile: 'lists/allowed.txt' } };
     await using at = await folder({
@@ -56,7 +56,7 @@ describe('access rules', () => {
     while (!(await getsThrough(gateway, '192.0.2.99'))) await gateway.query('/live');
   });
 
-  it('of a file with a mistake stay as they were, and the log has its position', async () => {
+  it('of an invalid file stay as they were, and the log has the position of the mistake', async () => {
     await using backend = await tcpBackend('api');
     const rules = { access: { allowFile: 'allowed.txt' } };
     await using at = await folder({ ...files(backend.address, BEHIND_BALANCER, rules), 'allowed.txt': '192.0.2.99\n' });
@@ -68,7 +68,7 @@ describe('access rules', () => {
     expect(await getsThrough(gateway, '192.0.2.99')).toBe(true);
   });
 
-  it('of a listener judge the client that the PROXY protocol names, IPv6 and IPv4 in it included', async () => {
+  it('of a listener apply to the client in the PROXY protocol header, including IPv6 and IPv4-mapped IPv6', async () => {
     await using backend = await tcpBackend('api');
     const listener = { ...BEHIND_BALANCER, access: { allow: ['2001:db8::/32', '192.0.2.0/24'], denyFile: 'deny.txt' } };
     await using at = await folder({
@@ -99,7 +99,7 @@ describe('access rules', () => {
     expect(metrics).toContain('meshgate_connections_refused_total{listener="edge",code="CLIENT_DENIED"} 1');
   });
 
-  it('with a file that is wrong or missing are problems of the configuration, with their places', async () => {
+  it('with an invalid or missing file are problems of the configuration, with their positions', async () => {
     const listener = { access: { allowFile: 'missing.txt' } };
     const rules = { access: { denyFile: 'deny.txt' } };
     await using at = await folder({
@@ -127,7 +127,7 @@ describe('access rules', () => {
 });
 
 describe('limits', () => {
-  it('of new connections of a client hold for each client by itself', async () => {
+  it('on new connections of a client apply to each client separately', async () => {
     await using backend = await tcpBackend('api');
     const limits = { perClient: { rate: '2/h' } };
     await using at = await folder(files(backend.address, BEHIND_BALANCER, {}, { limits }));

@@ -55,7 +55,7 @@ describe.each([1, 2])('live connections of a gateway with %i workers', (workers)
 });
 
 describe('with two workers', () => {
-  it('every filter, and any of them together, means the connections of all workers', { timeout: 60_000 }, async () => {
+  it('every filter, and any combination, matches the connections of all workers', { timeout: 60_000 }, async () => {
     await using backend = await tcpBackend('api');
     const { port } = backend.address;
     const route = (name: string, address: string) => ({ serverNames: [name], backends: [{ address, port }] });
@@ -114,7 +114,7 @@ function deletion(admin: string, id: string): Promise<number | undefined> {
 }
 
 describe('the selection of connections to close', () => {
-  it('is no connection by a hostile id', async () => {
+  it('ignores a hostile id', async () => {
     await using at = await folder(files({ host: '127.0.0.1', port: 1 }, 1));
     await using gateway = await startGateway(join(at.path, 'meshgate.yaml'));
     await using silent = await rawClient(gateway.address);
@@ -161,7 +161,7 @@ describe('the selection of connections to close', () => {
     expect(['route=db', 'client=192.0.2.0/24', 'backend=10.0.0.2:443', 'olderThan=2m'].filter(selected)).toEqual([]);
   });
 
-  it('is closed in turns with everything else, 50,000 of them', async () => {
+  it('closes 50,000 connections in turns with all other work', async () => {
     let cuts = 0;
     const connection = {
       id: '1',

@@ -5,7 +5,7 @@ const NAMES = 'api.example.com *.apps.example.com';
 const LONG = 'service.default.dc1.internal.11111111-2222-3333-4444-555555555555.consul';
 
 describe('columns', () => {
-  it('are as wide as their widest cells where nothing limits them', () => {
+  it('are as wide as their widest cells without a limit', () => {
     expect(
       columns([
         ['ROUTE', 'NAMES', 'END'],
@@ -14,7 +14,7 @@ describe('columns', () => {
     ).toEqual(['ROUTE  NAMES                               END', `api    ${NAMES}  x`]);
   });
 
-  it('fit a narrower terminal: the widest wrap, at spaces', () => {
+  it('fit a narrower terminal: the widest columns wrap, at spaces', () => {
     expect(
       columns(
         [
@@ -31,13 +31,13 @@ describe('columns', () => {
     ]);
   });
 
-  it('break what has no spaces, and lose nothing of it', () => {
+  it('wrap words that are too long, and lose nothing', () => {
     const lines = columns([['NAME'], [LONG]], { width: 40 });
     expect(lines.slice(1).join('')).toBe(LONG);
     expect(Math.max(...lines.map(({ length }) => length))).toBe(40);
   });
 
-  it('are never narrower than can be read', () => {
+  it('are never too narrow to read', () => {
     expect(
       columns(
         [

@@ -44,8 +44,8 @@ async function command(args: readonly string[], terminal: object = {}): Promise<
   return { status, ...written };
 }
 
-describe('commands for a gateway that runs', () => {
-  it('print its status, its traffic and its log level, set that, and drain it', async () => {
+describe('commands for a running gateway', () => {
+  it('print its status, traffic and log level, set the level, and drain it', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -96,7 +96,7 @@ describe('commands for a gateway that runs', () => {
 });
 
 describe('meshgate drain', () => {
-  it('exits with 1 when connections were cut, also where the process exits in the same moment', async () => {
+  it('exits with 1 when connections were cut, even if the process exits at the same moment', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api], { drain: { grace: '0s', spread: '0s' } });
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -110,7 +110,7 @@ describe('meshgate drain', () => {
     expect(await gateway.ended).toBe(1);
   });
 
-  it('reports that the outcome of a drain is unknown when the gateway has exited before, and exits with 1', async () => {
+  it('exits with 1 when the gateway exits before the outcome of the drain is known', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -165,7 +165,7 @@ describe('an admin address that is nearly right', () => {
 });
 
 describe('meshgate top on a terminal', () => {
-  it('is live, sorts and filters by keys, and leaves the terminal as it was', async () => {
+  it('is live, sorts and filters by keys, and restores the terminal', async () => {
     await using files = await gatewayFolder([]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     const stdin = new Keyboard();
@@ -317,7 +317,7 @@ const STATUS: StatusView = {
 const NOW = new Date('2026-01-02T03:00:00.000Z');
 
 describe('the output of status', () => {
-  it('is one thing a line, and no control character of anybody', () => {
+  it('has one fact a line, and no control character from outside', () => {
     expect(statusText(STATUS, NOW)).toBe(`\
 gateway gw: not ready, up 1 d 3 h (meshgate 1.0.0, pid 1, transport epoll, 2 workers)
   not ready: source a: no snapshot yet
@@ -360,7 +360,7 @@ describe('the screen of top', () => {
     expect(topRoutes(model, { sort, filter: '' })[0]?.route).toBe(first);
   });
 
-  it('filters, fits the terminal, and shows no control character of anybody', () => {
+  it('filters, fits the terminal, and shows no control character from outside', () => {
     expect(topRoutes(model, { sort: 'live', filter: 'BRO' }).map(({ route }) => route)).toEqual(['broken']);
     expect(topRoutes(model, { sort: 'live', filter: '(no' }).map(({ route }) => route)).toEqual(['']);
     for (const columns of [40, 80, 200]) {
@@ -391,7 +391,7 @@ describe('the screen of top', () => {
     }
   });
 
-  it('answers keys', () => {
+  it('responds to keys', () => {
     const after = (keys: readonly string[]): TopView | undefined =>
       keys.reduce<TopView | undefined>((now, key) => now && afterKey(now, key), view);
     expect(after(['b'])?.sort).toBe('bytes');
@@ -410,7 +410,7 @@ const PROGRAM = commandLine(
 
 describe('the help of a command', () => {
   it.each(PROGRAM.commands.map((one) => [one.name(), one] as const))(
-    '%s has examples, whose options it knows, and exit statuses',
+    '%s has examples with valid options, and exit statuses',
     async (name, one) => {
       const { stdout } = await command([name, '--help']);
       expect(stdout).toContain('\nExit status:\n  0  ');
@@ -448,7 +448,7 @@ COMP_WORDS=(meshgate top --s) COMP_CWORD=2; _meshgate; echo "\${COMPREPLY[@]}"`;
 });
 
 describe('docs/operate/commands.md', () => {
-  it('has every command with what it does, and no other', () => {
+  it('has every command with its description, and no other', () => {
     const rows = Array.from(
       pageText('docs/operate/commands.md').matchAll(/^\| `meshgate ([a-z-]+)[^`]*` *\| ([^|]+?) *\|/gm),
       ([, name, about]) => [name, about],
@@ -474,7 +474,7 @@ describe('docs/operate/commands.md', () => {
     expect(rows.map(([name]) => name).toSorted()).toEqual(PROGRAM.commands.map((one) => one.name()).toSorted());
   });
 
-  it('is right in that every command but these has --json', () => {
+  it('is right that every command but these has --json', () => {
     const without = PROGRAM.commands.filter(({ options }) => !options.some(({ long }) => long === '--json'));
     expect(without.map((one) => one.name()).toSorted()).toEqual(['completion', 'gateway', 'sidecar']);
   });

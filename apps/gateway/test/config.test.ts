@@ -23,12 +23,12 @@ function outcomeOf(text: string, name: string): unknown {
 }
 
 describe('a configuration file', () => {
-  it.each(readdirSync(FOLDER))('becomes the value of %s', (file) => {
+  it.each(readdirSync(FOLDER))('is parsed to the value of %s', (file) => {
     const { text, name, outcome } = golden(file);
     expect(outcomeOf(text, name)).toEqual(outcome.startsWith('{') ? JSON.parse(outcome) : outcome.trimEnd());
   });
 
-  it('may set no limit to silence', () => {
+  it('can disable idle timeouts', () => {
     const text = `
       limits: { idleTimeout: off, halfCloseTimeout: off }
       keepAlive: { userTimeout: off }`;
@@ -38,13 +38,13 @@ describe('a configuration file', () => {
     });
   });
 
-  it.each(['0s', '0', 'never', 'false', '9999h'])('may not write that as %s, and is told how', (written) => {
+  it.each(['0s', '0', 'never', 'false', '9999h'])('rejects %s in place of off, with the valid forms', (written) => {
     expect(outcomeOf(`listeners: []\nlimits: { idleTimeout: ${written} }`, 'meshgate.yaml')).toContain(
       'meshgate.yaml:2:11: expected a duration such as 500ms, 2s, 1m or 1h, from 1ms to 2147483647ms, or off, found ',
     );
   });
 
-  it('may name keys that every object of JavaScript has: they are keys of a plugin, and nothing else', () => {
+  it('may use keys that every JavaScript object has: as keys of a plugin, and nothing else', () => {
     const entry = '{ "use": "file", "path": "r", "constructor": 1, "__proto__": { "mesh": "polluted" } }';
     const text = `{ "sources": [ ${entry} ], "prefer": { "constructor": "a" } }`;
     const { config, uses } = draftConfig(text, 'meshgate.json');

@@ -104,11 +104,11 @@ describe('a flag, a variable and a key of the file', () => {
       { register: { address: 'of-the-file:1', service: 'edge' } },
       { register: { address: 'of-the-flag:1', service: 'edge' } },
     ],
-  ])('%j, %j and %j make %j', (flags, env, file, settings) => {
+  ])('%j, %j and %j result in %j', (flags, env, file, settings) => {
     expect(amended(flags, env, file)).toEqual({ settings, problems: [] });
   });
 
-  it('that are wrong are all reported, each under its own name', () => {
+  it('that are invalid are all reported, each under its own name', () => {
     const flags = {
       httpAddr: 'ftp://x',
       bindAddress: ['a', 'b=1.2.3.4:1', 'b=1.2.3.4:2'],
@@ -132,21 +132,24 @@ describe('a flag, a variable and a key of the file', () => {
 describe('a configuration file', () => {
   const CONFIG = { sources: [{ use: 'file', path: 'routes.yaml' }] };
 
-  it('without Consul gets a source of it behind its own when a flag requires one', () => {
+  it('without Consul gets a Consul source after its own when a flag requires one', () => {
     const { value } = amending(commandSettings({ register: true }, {}, CWD), true)(CONFIG);
     expect(value).toEqual({ sources: [CONFIG.sources[0], { use: 'consul', register: {} }] });
   });
 
-  it('without Consul is left alone by the environment', () => {
+  it('without Consul is not affected by the environment', () => {
     const settings = commandSettings({}, { CONSUL_HTTP_ADDR: 'h:1', CONSUL_HTTP_TOKEN: 'b' }, CWD);
     expect(amending(settings, settings.byFlag)(CONFIG).value).toEqual(CONFIG);
   });
 
-  it.each(['127.0.0.1:19001', 'localhost:19001'])('has its admin server moved to %s', (adminBind) => {
-    const settings = commandSettings({ adminBind }, {}, CWD);
-    const { value } = amending(settings, settings.byFlag)({ ...CONFIG, admin: false });
-    expect(value).toEqual({ ...CONFIG, admin: { address: '127.0.0.1', port: 19_001 } });
-  });
+  it.each(['127.0.0.1:19001', 'localhost:19001'])(
+    'has the address of its admin server overridden by %s',
+    (adminBind) => {
+      const settings = commandSettings({ adminBind }, {}, CWD);
+      const { value } = amending(settings, settings.byFlag)({ ...CONFIG, admin: false });
+      expect(value).toEqual({ ...CONFIG, admin: { address: '127.0.0.1', port: 19_001 } });
+    },
+  );
 
   it.each([{ sources: 'none' }, { sources: [{ use: 'consul', register: true }] }, 'text', null])(
     'keeps its problem: %j',
@@ -168,7 +171,7 @@ describe("Consul's own flag syntax", () => {
     ['-address', ['--address']],
     ['-unheard-of=1', ['-unheard-of=1']],
     ['gateway', ['gateway']],
-  ])('%s is read as %j', (arg, read) => {
+  ])('%s is parsed as %j', (arg, read) => {
     expect(withTwoDashes([arg])).toEqual(read);
   });
 });
@@ -183,7 +186,7 @@ describe('meshgate gateway', () => {
     });
   });
 
-  it('reports each mistake under its flag, whoever finds it, and has status 2', async () => {
+  it('reports each mistake under its flag, whichever part detects it, with status 2', async () => {
     await using files = await folder({
       'meshgate.yaml': 'listener: []\nsources: [ { use: consul, register: {} } ]\n',
     });
@@ -200,7 +203,7 @@ describe('meshgate gateway', () => {
     });
   });
 
-  it('says that a file of the current folder is read beside the flags, and only then', async () => {
+  it('reports that a file in the current folder is used besides the flags, and only then', async () => {
     const settings = { ...TEST_CONFIG, sources: [{ use: 'consul' }] };
     await using files = await folder({ 'meshgate.yaml': JSON.stringify(settings) });
     const flags = ['--http-addr', 'http://127.0.0.1:1'];

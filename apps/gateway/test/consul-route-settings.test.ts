@@ -79,7 +79,7 @@ describeWithConsul('a setting of the routes of Consul', () => {
     await events.until('connection.closed', ({ closed }) => closed.error?.code === code);
   }
 
-  it('access: clients by their address, all of them or those of one kind of routes', async () => {
+  it('access: clients by address, for all routes or one kind of them', async () => {
     await using backend = await tlsBackend('db');
     await register('guarded', backend.address.port);
     await using denying = await gateway('guarded', { access: { deny: ['127.0.0.0/8'] } });
@@ -91,7 +91,7 @@ describeWithConsul('a setting of the routes of Consul', () => {
     expect(client.serverCertificateName).toBe('db');
   });
 
-  it('limits: connections at a time', async () => {
+  it('limits: concurrent connections', async () => {
     await using backend = await tlsBackend('db');
     await register('limited', backend.address.port);
     await using one = await gateway('limited', { limits: { connections: 1 } });
@@ -112,7 +112,7 @@ describeWithConsul('a setting of the routes of Consul', () => {
     expect((await client.receive(header.length)).toString()).toBe(header);
   });
 
-  it('healthCheck: the gateway looks itself where Consul calls an instance healthy that is not', async () => {
+  it('healthCheck: detects an unhealthy instance that Consul reports as healthy', async () => {
     await using backend = await tlsBackend('db');
     await using dead = await refusingAddress();
     await register('checked', backend.address.port, dead.address.port);
@@ -122,7 +122,7 @@ describeWithConsul('a setting of the routes of Consul', () => {
     expect(checking.events.all('dial.failed')).toEqual([]);
   });
 
-  it('retryBeforeFirstByte: an instance that accepts and closes is not the last word', async () => {
+  it('retryBeforeFirstByte: another instance replaces one that accepts and closes', async () => {
     await using backend = await tlsBackend('db');
     await using closing = await closingServer();
     await register('retried', backend.address.port, closing.port);

@@ -59,7 +59,7 @@ async function served(gateway: ReadyDaemon): Promise<string> {
   return await client.echo('hello');
 }
 
-needs('netns', containersAvailable())('a gateway in a container that can write nothing', () => {
+needs('netns', containersAvailable())('a gateway in a read-only container', () => {
   it.each([{}, { workers: 2 }])('serves as process 1, and drains at SIGTERM: %j', async (settings) => {
     await using api = await tlsBackend('api.example.com');
     await using files = await folderFor(api, settings);
@@ -73,7 +73,7 @@ needs('netns', containersAvailable())('a gateway in a container that can write n
     expect(gateway.stderr).toBe('');
   });
 
-  it('reports at --check, and at run time, that its state cannot be stored, and why; and serves', async () => {
+  it('reports in --check and at run time that its state cannot be stored, with the reason, and serves', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await folderFor(api, { stateDir: 'state/of/this' });
     const config = join(files.path, 'meshgate.yaml');
@@ -92,7 +92,7 @@ needs('netns', containersAvailable())('a gateway in a container that can write n
     expect(await gateway.ended).toBe(0);
   });
 
-  it('continues through storms of signals, and after it was stopped and continued', async () => {
+  it('survives storms of signals, and SIGSTOP with SIGCONT', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await folderFor(api, {});
     await using gateway = await startContained(files);

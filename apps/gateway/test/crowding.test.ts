@@ -63,8 +63,8 @@ limits: ${limits}
 }
 
 // Linux alone has all of 127.0.0.0/8 on its loopback.
-describe.skipIf(process.platform !== 'linux')('one client that holds silent connections', () => {
-  it('does not block others: its own oldest are closed', async () => {
+describe.skipIf(process.platform !== 'linux')('one client with silent connections', () => {
+  it('does not block others: its own oldest ones are closed', async () => {
     await using one = await gatewayWith('{ pendingHellos: 16 }');
     using crowd = new SilentCrowd(one.gateway.address);
     await crowd.fill(16);
@@ -81,7 +81,7 @@ describe.skipIf(process.platform !== 'linux')('one client that holds silent conn
     });
   });
 
-  it('has its own share, and no more', async () => {
+  it('gets its own share, and no more', async () => {
     await using one = await gatewayWith('{ perClient: { connections: 4 } }');
     using crowd = new SilentCrowd(one.gateway.address);
     await crowd.fill(5);

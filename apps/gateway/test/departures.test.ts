@@ -18,7 +18,7 @@ async function connected(to: Endpoint): Promise<Peer> {
 }
 
 describe.each([1, 2])('a gateway with %d workers', (workers) => {
-  it('closes the connections of a backend that a route file no longer has, and tells of them', async () => {
+  it('closes the connections of a backend that is removed from a route file, and reports it', async () => {
     await using old = await tcpBackend('old');
     await using fresh = await tcpBackend('fresh');
     const routes = (...backends: readonly { readonly address: Endpoint }[]) => ({
@@ -60,7 +60,7 @@ describe.each([1, 2])('a gateway with %d workers', (workers) => {
     await kept.receive(1);
   });
 
-  it('closes the connections of a backend that health checks take down', async () => {
+  it('closes the connections of a backend that goes down by its health checks', async () => {
     // It stops listening while its connections go on.
     const server = createServer((socket) => socket.on('error', () => undefined).pipe(socket));
     server.listen(0, '127.0.0.1');

@@ -108,7 +108,7 @@ function rowsUnder(heading: string): readonly (readonly string[])[] {
 }
 
 describe('the causes of docs/troubleshooting.md', () => {
-  it('are those that are injected, with the alert that each sets off', () => {
+  it('are the injected ones, each with the alert that fires', () => {
     const section = pageText('docs/troubleshooting.md').split('## By cause')[1] ?? '';
     const rows = Array.from(section.matchAll(/^\| (.+?) +\|.*\| (\S+) +\|$/gm), ([, cause, alert]) => [cause, alert]);
     const injected = Object.values<Cause>(CAUSES).map(({ cause, alert }) => [
@@ -127,7 +127,7 @@ describe('the causes of docs/troubleshooting.md', () => {
 });
 
 describe('docs/consul.md', () => {
-  it('shows a configuration with Consul, which has the addresses to listen on', () => {
+  it('shows a configuration with Consul, which provides the listen addresses', () => {
     const [sample] = blocks('docs/consul.md', 'yaml');
     const { listeners, sources } = parseConfig(sample?.text ?? '', 'meshgate.yaml');
     expect({ listeners, sources }).toMatchObject({ listeners: [], sources: [{ use: 'consul' }] });
@@ -145,7 +145,7 @@ describe('the image of docs/operate/install.md', () => {
     readonly scripts: Readonly<Record<string, string>>;
   };
 
-  it('is built by commands that there are, with a Node that is new enough', () => {
+  it('is built by existing commands, with a recent enough Node', () => {
     expect(dockerfile).toContain('corepack enable && pnpm install --frozen-lockfile && pnpm build');
     expect(root.packageManager).toMatch(/^pnpm@/);
     expect(root.scripts['build']).toBeDefined();
@@ -153,7 +153,7 @@ describe('the image of docs/operate/install.md', () => {
     expect(major).toBeGreaterThanOrEqual(Number(/\d+/.exec(root.engines.node)?.[0]));
   });
 
-  it('runs the command as process 1, which gets its signals, as a user who is not root', () => {
+  it('runs the command as process 1, so that it receives signals, as a user other than root', () => {
     const entrypoint = JSON.parse(instruction('ENTRYPOINT')) as readonly string[];
     const [, inImage = ''] = entrypoint;
     expect(entrypoint).toEqual(['node', '/opt/meshgate/apps/gateway/dist/main.js']);
@@ -191,7 +191,7 @@ const configs = PAGES.flatMap((page) =>
 );
 
 describe('every page', () => {
-  it.each(configs)('shows configurations that are fine: $page', ({ text }) => {
+  it.each(configs)('shows valid configurations: $page', ({ text }) => {
     expect(parseConfig(text, 'meshgate.yaml').listeners.length).toBeGreaterThan(0);
   });
 
@@ -215,7 +215,7 @@ describe.each([
   ['README.md', 'api'],
   ['apps/gateway/README.md', 'api.example.com'],
 ])('%s', (page, name) => {
-  it('shows a route file that is fine', () => {
+  it('shows a valid route file', () => {
     const [routes] = blocks(page, 'yaml').filter(({ label }) => label === 'routes');
     expect(parseRouteFile(routes?.text ?? '', 'routes.yaml')).toMatchObject({ routes: [{ name }], problems: [] });
   });
@@ -290,7 +290,7 @@ describe('docs/operate/logs.md', () => {
     error,
   };
 
-  it('has every field of the access log, in its order', () => {
+  it('has every field of the access log, in order', () => {
     const fields = ['time', ...Object.keys(accessEntry(everything, 1))];
     const documented = firstColumn('docs/operate/logs.md').filter((cell) => fields.includes(cell));
     expect(documented).toEqual(fields);
@@ -298,7 +298,7 @@ describe('docs/operate/logs.md', () => {
     expect(Object.keys(JSON.parse(line?.text ?? '') as object)).toEqual(fields.slice(0, -3));
   });
 
-  it('has every code, with the side that is to blame', () => {
+  it('has every code, with the side at fault', () => {
     const page = pageText('docs/operate/logs.md');
     const documented = Array.from(page.matchAll(/^\| `([A-Z_]+)` +\| (\w+) /gm), ([, code, side]) => [code, side]);
     expect(Object.fromEntries(documented)).toEqual(SIDES);
@@ -334,12 +334,12 @@ describe('docs/operate/admin.md', () => {
   });
 
   const responses = ['docs/operate/admin.md', 'docs/operate/shutdown.md'].flatMap((page) => blocks(page, 'json'));
-  it.each(responses)('shows the answer to $label in its true shape', async ({ label, text }) => {
+  it.each(responses)('shows the response to $label in its real form', async ({ label, text }) => {
     const { json } = await gateway.query(label.replace('GET ', ''));
     expect(shapeOf(json)).toEqual(shapeOf(JSON.parse(text)));
   });
 
-  it('shows the log line ready as it really is', async () => {
+  it('shows the real log line ready', async () => {
     const line = blocks('docs/operate/logs.md', 'jsonl').find(({ label }) => label === 'ready');
     expect(shapeOf(await gateway.logged('ready'))).toEqual(shapeOf(JSON.parse(line?.text ?? '')));
   });
@@ -353,7 +353,7 @@ function shapeOf(value: unknown): unknown {
 }
 
 describe('docs/operate/shutdown.md', () => {
-  it('has every phase that a drain goes through, and a patience that is enough for its example', () => {
+  it('has every phase of a drain, and a sufficient timeout for its example', () => {
     const page = pageText('docs/operate/shutdown.md');
     const [example] = blocks('docs/operate/shutdown.md', 'yaml');
     const { delayMs, graceMs, spreadMs } = parseConfig(example?.text ?? '', 'meshgate.yaml').drain;
@@ -362,7 +362,7 @@ describe('docs/operate/shutdown.md', () => {
     expect(firstColumn('docs/operate/shutdown.md')).toEqual(['announcing', 'finishing', 'closing', 'drained']);
   });
 
-  it('is right in that all three ways to begin are one', async () => {
+  it('is right that all three ways to start a drain are the same', async () => {
     await using api = await tlsBackend('api.example.com');
     await using drained = await gatewayFolder([api]);
     await using one = await startGateway(`${drained.path}/meshgate.yaml`);

@@ -60,7 +60,7 @@ const linesOf = (all: readonly Finding[], check: RegExp): readonly string[] =>
   all.filter((one) => check.test(one.check)).map(({ check: what, outcome, found }) => `${outcome} ${what}: ${found}`);
 
 describe('meshgate doctor reports for each peer', () => {
-  it('its state, what is exchanged, and the expiry of its roots; and reaches it through its gateways', async () => {
+  it('its state, what is replicated, and the expiry of its roots; and reaches it through its gateways', async () => {
     await using gateway = await tlsBackend(IMPORTED);
     const all = await findings({ peerings: [BETA], services: refundsAt(gateway.address.port) });
     expect(linesOf(all, /peer|imported/)).toEqual([
@@ -104,7 +104,7 @@ describe('meshgate doctor reports for each peer', () => {
     expect(linesOf(all, /^peers$/)).toEqual(['warning peers: unknown']);
   });
 
-  it('nothing where a name leads elsewhere, and all of them where a name of peers leads nowhere', async () => {
+  it('nothing for a name that leads elsewhere, and all peers for a name of peers without a route', async () => {
     await using db = await tlsBackend('db');
     const mesh = { peerings: [{ ...BETA, State: 'FAILING' }], services: dbAt(db.address.port) };
     const local = await findings(mesh, `db.default.dc1.internal.${OWN}`);
@@ -114,7 +114,7 @@ describe('meshgate doctor reports for each peer', () => {
 });
 
 describe('the intentions that meshgate doctor shows for a name', () => {
-  it('are those about callers of the peer, where it is exported', async () => {
+  it('are those about callers of the peer, for an exported service', async () => {
     await using db = await tlsBackend('db');
     const rule = (SourceName: string, Action: string, SourcePeer = ''): Readonly<Record<string, string>> => ({
       SourceName,
@@ -134,7 +134,7 @@ describe('the intentions that meshgate doctor shows for a name', () => {
     ]);
   });
 
-  it('are those of the peer, where it is imported', async () => {
+  it('are those of the peer, for an imported service', async () => {
     await using gateway = await tlsBackend(IMPORTED);
     const all = await findings({ peerings: [BETA], services: refundsAt(gateway.address.port) }, IMPORTED);
     expect(linesOf(all, /^intentions/)).toEqual([

@@ -232,7 +232,8 @@ const FAULTS: readonly Fault[] = [
   {
     cause: 'no gateway runs, and there is no configuration to look at',
     scene: () => ({ files: {} }),
-    expected: /^running gateway: no gateway at .*ECONNREFUSED.*; start it: meshgate gateway, .*name that with --admin/,
+    expected:
+      /^running gateway: no gateway at .*ECONNREFUSED.*; start it: meshgate gateway, .*give that address with --admin/,
   },
   {
     cause: 'no gateway runs, and nothing is wrong with its configuration',
@@ -246,7 +247,7 @@ const FAULTS: readonly Fault[] = [
   },
 ];
 
-describe('the first failure that meshgate doctor tells of is the cause', () => {
+describe('the first failure that meshgate doctor reports is the cause', () => {
   it.each(FAULTS)('when $cause', async ({ scene, expected: message }) => {
     const findings = await findingsAt(await scene());
     expect(firstFailure(findings)).toMatch(message);
@@ -254,7 +255,7 @@ describe('the first failure that meshgate doctor tells of is the cause', () => {
 });
 
 describe('meshgate doctor', () => {
-  it('has nothing to complain of where a name leads to a backend that answers', async () => {
+  it('reports no problem for a name with a working backend', async () => {
     await using api = await tlsBackend(NAME);
     await using files = await gatewayFolder([api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -379,7 +380,7 @@ describe('what meshgate doctor prints', () => {
 });
 
 describe('meshgate doctor of a sidecar', () => {
-  it('checks its configuration when it is named, and takes it for no gateway that is broken when it is not', async () => {
+  it('checks its configuration when it is named, and otherwise does not report it as a broken gateway', async () => {
     const root = certificateAuthority('root');
     const domain = '11111111-2222-3333-4444-555555555555.consul';
     const leaf = root.issue({ uris: [`spiffe://${domain}/ns/default/dc/dc1/svc/web`] });
@@ -466,13 +467,13 @@ describe('meshgate doctor warns', () => {
     ],
     ['process_open_fds 20\nprocess_max_fds 300', /20 of 300 descriptors/, 'LimitNOFILE'],
     ['process_resident_memory_bytes 1e9\nmeshgate_memory_limit_bytes 1.1e9', /953 of 1049 MiB/, 'more memory'],
-  ])('of a limit that is near: %s', async (metrics, found, advice) => {
+  ])('about a limit that is nearly reached: %s', async (metrics, found, advice) => {
     expect(await usage(metrics)).toMatchObject([
       { outcome: 'warning', found: expect.stringMatching(found), advice: expect.stringContaining(advice) },
     ]);
   });
 
-  it('of a limit that is reached, which is a failure', async () => {
+  it('about a limit that is reached, which is a failure', async () => {
     const metrics =
       'meshgate_connections_active 10\nmeshgate_connections_limit 10\nprocess_open_fds 20\nprocess_max_fds 5000';
     const found = 'no connections left, new clients are refused: 10 of 10 connections, 20 of 5000 descriptors';
@@ -482,7 +483,7 @@ describe('meshgate doctor warns', () => {
   it.each([
     ['reasons', 'draining: announcing', 'failed', /started it.*start it again/],
     ['warnings', 'log lines cannot be written: ENOSPC', 'warning', /traffic is not affected/],
-  ])('of %s with what they mean for traffic: %s', (list, found, outcome, advice) => {
+  ])('about %s, with their effect on traffic: %s', (list, found, outcome, advice) => {
     const status = { role: 'gateway', reasons: [], warnings: [], [list]: [found] };
     expect(gatewayFindings({ kind: 'running', status } as never, 'meshgate gateway')[1]).toMatchObject({
       outcome,
@@ -491,7 +492,7 @@ describe('meshgate doctor warns', () => {
     });
   });
 
-  it('counts connections refused here, but not those of scanners', async () => {
+  it('counts connections refused by this gateway, but not those of scanners', async () => {
     const closed = (code: string, side: string, count: number): string =>
       `meshgate_connections_closed_total{listener="a",route="",code="${code}",side="${side}"} ${count}`;
     const metrics = [closed('SNIFF_MALFORMED', 'downstream', 7), closed('OK', 'none', 5)];
@@ -502,7 +503,7 @@ describe('meshgate doctor warns', () => {
     ]);
   });
 
-  it('of a backend whose certificate is for others', async () => {
+  it('about a backend whose certificate is for other names', async () => {
     await using other = await tlsBackend('shop.example.com');
     const findings = await findingsAt({ ...withBackend(other.address.port), serverName: NAME });
     expect(findings.filter(({ outcome }) => outcome !== 'ok').map(({ found }) => found)).toContainEqual(
@@ -517,7 +518,7 @@ describe('the clocks of machine and agent', () => {
     [10_000, 9_000, 10_900, 'ok', "in sync with the agent's"],
     [10_000, 41_000, 10_500, 'warning', "31 s behind the agent's"],
     [100_000, 20_000, 100_010, 'failed', "79 s ahead of the agent's"],
-  ])('asked at %i, by the agent at %i, answered at %i: %s', (queriedAt, agentAt, answeredAt, outcome, found) => {
+  ])('queried at %i, by the agent at %i, response at %i: %s', (queriedAt, agentAt, answeredAt, outcome, found) => {
     expect(clockFinding(queriedAt, agentAt, answeredAt)).toMatchObject({ check: 'clock', outcome, found });
   });
 });

@@ -5,7 +5,7 @@ import { gatewayFolder, spawnGateway, startGateway } from './daemon.ts';
 const lingering = { conduct: { kind: 'linger' } } as const;
 
 describe('a drain', () => {
-  it('lets connections finish, takes no new ones, and ends with status 0', async () => {
+  it('lets connections finish, accepts no new ones, and exits with status 0', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -19,7 +19,7 @@ describe('a drain', () => {
     expect(await gateway.logged('drain finished')).toMatchObject({ finished: 1, cut: 0 });
   });
 
-  it('shows itself: not ready with the reason, how many are left, how many have finished', async () => {
+  it('is visible: not ready with the reason, and the numbers of remaining and finished connections', async () => {
     await using api = await tlsBackend('api.example.com', lingering);
     await using files = await gatewayFolder([api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -41,7 +41,7 @@ describe('a drain', () => {
     expect(await gateway.ended).toBe(0);
   });
 
-  it('begins with POST /drain as with SIGTERM, answers with the progress, and ends the process', async () => {
+  it('starts with POST /drain as with SIGTERM, responds with the progress, and ends the process', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -51,14 +51,14 @@ describe('a drain', () => {
     expect(await gateway.ended).toBe(0);
   });
 
-  it('answers POST /drain also when there is nothing to wait for', async () => {
+  it('responds to POST /drain even if there is nothing to wait for', async () => {
     await using files = await gatewayFolder([]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     expect(await gateway.query('/drain', { method: 'POST' })).toMatchObject({ status: 202, json: { remaining: 0 } });
     expect(await gateway.ended).toBe(0);
   });
 
-  it('is over at once when the signal comes a second time', async () => {
+  it('ends at once at the second signal', async () => {
     await using api = await tlsBackend('api.example.com', lingering);
     await using files = await gatewayFolder([api], { drain: { delay: '1h', grace: '1h', spread: '1h' } });
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -71,7 +71,7 @@ describe('a drain', () => {
     expect(await gateway.logged('drain finished')).toMatchObject({ finished: 0, cut: 1 });
   });
 
-  it('does not wait for a plugin that does not stop, once the signal has come a second time', async () => {
+  it('does not wait for a plugin that does not stop after the second signal', async () => {
     await using files = await gatewayFolder([], { plugins: ['./stuck.mjs'] });
     await files.write('stuck.mjs', STUCK_SERVICE);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -82,7 +82,7 @@ describe('a drain', () => {
     expect(gateway.lines.at(-1)).toMatchObject({ msg: 'shutdown incomplete: a service is still stopping' });
   });
 
-  it('ends also when the log has no reader any more', async () => {
+  it('ends even if the reader of the log is gone', async () => {
     await using files = await gatewayFolder([]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     gateway.stopReading();
@@ -90,7 +90,7 @@ describe('a drain', () => {
     expect(await gateway.ended).toBe(0);
   });
 
-  it('has begun when the admin API answers', async () => {
+  it('has started when the admin API responds', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -104,7 +104,7 @@ describe('a drain', () => {
     expect(await gateway.ended).toBe(0);
   });
 
-  it('begins also while the gateway still waits for a source, and ends with status 0', async () => {
+  it('starts even while the gateway waits for a source, and exits with status 0', async () => {
     await using files = await gatewayFolder([], { sources: [{ use: './silent.mjs' }] });
     await files.write('silent.mjs', SILENT_SOURCE);
     await using gateway = spawnGateway(`${files.path}/meshgate.yaml`);

@@ -18,7 +18,7 @@ async function refusal(gateway: ReadyDaemon, serverName: string): Promise<unknow
 }
 
 describe('a gateway with egress', () => {
-  it('leads to the server name itself, where the route allows its addresses', async () => {
+  it('forwards to the server name itself, if the route allows its addresses', async () => {
     await using service = await tlsBackend('api.localhost');
     await using files = await filesWith({ port: service.address.port, allowAddresses: LOOPBACK });
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -30,7 +30,7 @@ describe('a gateway with egress', () => {
     expect(stdout).toContain(`to the server name itself, port ${service.address.port}`);
   });
 
-  it('is not otherwise an address of this machine', async () => {
+  it('never dials an address of this machine unless it is allowed', async () => {
     await using service = await tlsBackend('api.localhost');
     await using files = await filesWith({ port: service.address.port });
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -40,7 +40,7 @@ describe('a gateway with egress', () => {
     expect(metrics).toMatch(/meshgate_dial_failures_total\{route="out",code="REFUSED_BY_POLICY"\} [1-9]/);
   });
 
-  it('does not lead back to itself', async () => {
+  it('does not loop', async () => {
     await using files = await filesWith({ port: 1, allowAddresses: LOOPBACK });
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     const route = {
@@ -58,7 +58,7 @@ describe('a gateway with egress', () => {
   });
 });
 
-it('an egress route for any name is refused by the check', async () => {
+it('an egress route for any name is rejected by --check', async () => {
   const route = { name: 'out', serverNames: ['*'], egress: {} };
   await using files = await folder({ 'meshgate.yaml': TEST_CONFIG, 'routes.yaml': { routes: [route] } });
   const { status, stderr } = await meshgate(['gateway', '--check', '--config', `${files.path}/meshgate.yaml`]);

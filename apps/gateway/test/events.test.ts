@@ -38,7 +38,7 @@ async function firstOf(messages: AsyncGenerator<Message>, matches: (message: Mes
 }
 
 describe('GET /events', () => {
-  it('tells status, traffic and changes of routes while they happen, and the log names these as well', async () => {
+  it('streams status, traffic and route changes, and the log has the same changes', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -67,7 +67,7 @@ describe('GET /events', () => {
     await expect(messages.next()).rejects.toThrow();
   });
 
-  it('does not hold up the end of the gateway', async () => {
+  it('does not delay the end of the gateway', async () => {
     await using files = await gatewayFolder([]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     const messages = messagesOf(adminClient(new URL(gateway.admin)).stream('/events', new AbortController().signal));
@@ -81,7 +81,7 @@ describe('GET /events', () => {
 const STATUS = { ready: true } as StatusView;
 const NO_TRAFFIC: Traffic = { accepted: 0, refused: 0, routes: {} };
 
-describe('streams of events', () => {
+describe('event streams', () => {
   const failures: string[] = [];
   const streams = (slowMs?: number): EventStreams =>
     new EventStreams({
@@ -92,7 +92,7 @@ describe('streams of events', () => {
       ...(slowMs !== undefined && { slowMs }),
     });
 
-  it('are bounded in number, and one that is left makes room', async () => {
+  it('are bounded in number, and a closed one makes room', async () => {
     const all = streams();
     const controllers = Array.from({ length: MAX_STREAMS }, () => new AbortController());
     const open = controllers.map(({ signal }) => all.open(signal));
@@ -108,7 +108,7 @@ describe('streams of events', () => {
     for (const controller of controllers) controller.abort();
   });
 
-  it('drop a reader that does not read, and keep one that does', async () => {
+  it('disconnect a reader that does not read, and keep one that does', async () => {
     const all = streams(20);
     const over = new AbortController();
     const [slow, quick] = [all.open(over.signal), all.open(over.signal)];
@@ -123,7 +123,7 @@ describe('streams of events', () => {
     expect(failures).toEqual([]);
   });
 
-  it('tell a slow reader the last numbers, and the first changes with the number of the rest', async () => {
+  it('send a slow reader the latest numbers, and the first changes with the number of the others', async () => {
     const all = streams();
     const over = new AbortController();
     const stream = all.open(over.signal) as Readable;
@@ -202,7 +202,7 @@ function snapshotOf(names: readonly string[], version: string, healthy = 1): Rou
 }
 
 describe('the changes of a snapshot', () => {
-  it('is which routes appeared, vanished and changed health, each with a bound', () => {
+  it('are the routes that appeared, vanished or changed health, each with a bound', () => {
     const many = Array.from({ length: 100 }, (_, index) => `r${index}`);
     const before = snapshotOf(['a', 'b'], '1');
     const changes = routeChanges(before, {
@@ -217,7 +217,7 @@ describe('the changes of a snapshot', () => {
     });
   });
 
-  it('is nothing for equal routes', () => {
+  it('are none for equal routes', () => {
     const none = { count: 0, first: [] };
     const equal = routeChanges(snapshotOf(['a'], '1'), snapshotOf(['a'], '2'));
     expect(equal).toEqual({ appeared: none, vanished: none, health: none });

@@ -28,7 +28,7 @@ describe('examples/custom-source', () => {
 });
 
 describe.each(['quickstart', 'custom-source'])('the configuration of examples/%s', (example) => {
-  it('has nothing wrong with it', async () => {
+  it('has no problems', async () => {
     const { status, stderr } = await meshgate([
       'gateway',
       '--check',

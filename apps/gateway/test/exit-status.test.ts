@@ -49,7 +49,7 @@ describe('exit status 2', () => {
     expect({ status, stdout, stderr }).toEqual({ status: 2, stdout: '', stderr: why });
   });
 
-  it('is that of a gateway without a configuration, which is shown the smallest that would do', async () => {
+  it('is that of a gateway without a configuration, with a minimal example', async () => {
     await using empty = await folder();
     const { status, stderr } = await meshgate(['gateway'], empty.path);
     expect(status).toBe(2);
@@ -111,7 +111,7 @@ describe('exit status 2', () => {
     expect(stderr).toMatch(/^\/nowhere\/meshgate.yaml:1:1: cannot be read: ENOENT/);
   });
 
-  it('is that of a route file that is not there', async () => {
+  it('is that of a missing route file', async () => {
     await using files = await folder({ 'meshgate.yaml': TEST_CONFIG });
     const { status, stderr } = await meshgate(['gateway', '--check'], files.path);
     expect({ status, stderr }).toEqual({
@@ -120,7 +120,7 @@ describe('exit status 2', () => {
     });
   });
 
-  it('is that of a plugin that throws while it is loaded, which is named with its reason', async () => {
+  it('is that of a plugin that throws when it is loaded, with its name and reason', async () => {
     await using files = await pluginFolder(`throw new Error('no licence');`);
     const { status, stderr } = await meshgate(['gateway', '--check'], files.path);
     expect(status).toBe(2);
@@ -129,7 +129,7 @@ describe('exit status 2', () => {
 });
 
 describe('exit status 1', () => {
-  it('is that of a port in use, with the listener, the address and who may hold it', async () => {
+  it('is that of a port in use, with the listener, the address and a hint at the owner', async () => {
     const holder = createServer().listen(0, '127.0.0.1');
     await once(holder, 'listening');
     const { port } = holder.address() as { port: number };
@@ -142,7 +142,7 @@ describe('exit status 1', () => {
     holder.close();
   });
 
-  it('is that of a question to a gateway that does not answer', async () => {
+  it('is that of a query to a gateway that does not respond', async () => {
     const { status, stderr } = await meshgate(['routes', '--admin', 'http://127.0.0.1:1']);
     expect({ status, stderr }).toEqual({
       status: 1,
@@ -182,7 +182,7 @@ describe('exit status 1', () => {
 });
 
 describe('exit status 0', () => {
-  it('is that of a configuration in which nothing is wrong', async () => {
+  it('is that of a valid configuration', async () => {
     await using files = await folder({ 'meshgate.yaml': TEST_CONFIG, 'routes.yaml': ROUTES });
     const { status, stdout, stderr } = await meshgate(['gateway', '--check'], files.path);
     expect({ status, stdout, stderr }).toEqual({
@@ -275,7 +275,7 @@ describe('signals', () => {
 });
 
 describe.runIf(process.platform === 'linux')('secrets in memory', () => {
-  it('are in no core dump: whatever the limit is at the start, the process and its workers write none', async () => {
+  it('are in no core dump: whatever the limit at the start, the process and its workers write none', async () => {
     await using files = await gatewayFolder([], { workers: 2, transport: 'node' });
     const config = `${files.path}/meshgate.yaml`;
     const command = 'ulimit -S -c "$(ulimit -H -c)" && exec "$0" "$@"';
@@ -290,7 +290,7 @@ describe.runIf(process.platform === 'linux')('secrets in memory', () => {
   });
 });
 
-describe('an environment that turns off the verification of certificates', () => {
+describe('an environment that disables certificate verification', () => {
   it('is ignored, with a warning', async () => {
     const authority = certificateAuthority('nobody trusts it');
     const { chain: cert, privateKey: key } = authority.issue({ addresses: ['127.0.0.1'] });
@@ -310,7 +310,7 @@ describe('an environment that turns off the verification of certificates', () =>
 });
 
 describe('a limit of too few open files', () => {
-  it.each([20, 64, 128])('of %i is answered in words', async (limit) => {
+  it.each([20, 64, 128])('of %i is reported in words', async (limit) => {
     await using files = await gatewayFolder([]);
     const main = fileURLToPath(new URL('../dist/main.js', import.meta.url));
     const command = `ulimit -n ${limit} && exec "$0" "$1" gateway --config "$2"`;

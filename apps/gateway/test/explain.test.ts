@@ -32,7 +32,7 @@ const TABLE = new RouteTable([
 ]);
 
 describe('a requested name', () => {
-  it('is looked up as it would arrive', () => {
+  it('is normalised as in a ClientHello', () => {
     expect(requestedName('API.example.com.')).toEqual({ kind: 'name', serverName: 'api.example.com' });
   });
 
@@ -90,7 +90,7 @@ describe('an explanation', () => {
     expect(explain(name, TABLE)).toMatchObject({ route: found, why });
   });
 
-  it('of a short name lists the full names that it may stand for', () => {
+  it('of a short name lists the full names that it may abbreviate', () => {
     const names = ['api.default.dc2.internal.example', 'api.default.dc1.internal.example', 'apix.example'];
     const routes = names.map((name) => route(name, [name]));
     expect(explain('api', new RouteTable([indexRoutes('one', { version: '1', routes })]))).toMatchObject({
@@ -99,7 +99,7 @@ describe('an explanation', () => {
     });
   });
 
-  it('of a name without a route has the names that look like it, the likeliest first', () => {
+  it('of a name without a route has similar names, the most similar first', () => {
     const table = new RouteTable([
       indexRoutes('s', {
         version: '1',
@@ -115,8 +115,8 @@ describe('an explanation', () => {
   });
 });
 
-describe('for people', () => {
-  it('an explanation is a few lines', () => {
+describe('in the format for people', () => {
+  it('an explanation has a few lines', () => {
     expect(explanationText(explain('api.example.com', TABLE))).toBe(`\
 api.example.com: route api, exact match; source first takes precedence over second
   source   first
@@ -135,7 +135,7 @@ api.example.com: route api, exact match; source first takes precedence over seco
     );
   });
 
-  it('the routes are a table, with the troubles of the sources below', () => {
+  it('the routes are a table, followed by the problems of the sources', () => {
     const statuses = [
       { name: 'first', state: 'current', routes: 2, warnings: ['old'] },
       { name: 'second', state: 'failing', routes: 3, warnings: [], error: new Error('agent is gone') },
@@ -194,7 +194,7 @@ describe('control characters in a catalog, a route or a name', () => {
   });
 });
 
-describe('an explanation of a name that listeners take differently', () => {
+describe('an explanation of a name that depends on the listener', () => {
   const backend = { address: { host: '10.0.0.1', port: 443 }, weight: 1, healthy: true };
   const backup = { address: { host: '10.0.0.9', port: 443 }, weight: 1, healthy: true, priority: 1 };
   const table = new RouteTable([
@@ -331,7 +331,7 @@ describe('a route with every setting', () => {
     listeners: [{ name: 'main', access: { allow: ['10.0.0.0/8'] } }],
   };
 
-  it('has no problem, and all of it is in the responses, as their schemas define', () => {
+  it('has no problems, and is complete in the responses, as their schemas define', () => {
     expect(problems).toEqual([]);
     const shown = { ...routesView({ table, sources: [] }, { connectTimeoutMs: 5_000, ...known }) };
     const response: unknown = JSON.parse(JSON.stringify({ ...shown, routes: [...shown.routes] }));

@@ -9,7 +9,7 @@ function failureLog() {
 }
 
 describe('repeated failures', () => {
-  it('has a line at once, then one a minute that counts the rest', () => {
+  it('have a line at once, then one a minute with the number of the others', () => {
     const { log, at } = failureLog();
     expect(log.failed('agent', 'refused')).toEqual({ kind: 'line', failingForMs: 0, repeats: 0 });
     for (const ms of [1_000, 30_000, 59_999]) {
@@ -51,7 +51,7 @@ describe('repeated failures', () => {
     expect(lines).toBe(4);
   });
 
-  it('costs no more memory than a thousand things do', () => {
+  it('do not use more memory for any number of subjects than for a thousand', () => {
     const { log } = failureLog();
     for (let index = 0; index < 5_000; index += 1) log.failed(`backend ${index}`, 'refused');
     expect(log.failed('backend 4999', 'refused').kind).toBe('silent');

@@ -40,26 +40,23 @@ ${more}
 }
 
 describe('filters of a listener', () => {
-  it.each([1, 2])(
-    'work in the real process, with %i workers: the client that the header names counts',
-    async (workers) => {
-      await using backend = await tcpBackend('api');
-      await using folder = await folderWith(
-        backend.address,
-        'proxyProtocol: { from: [ 127.0.0.0/8 ] }',
-        `workers: ${workers}`,
-      );
-      await using gateway = await startGateway(`${folder.path}/meshgate.yaml`);
-      await using client = await rawClient(gateway.address);
-      await client.send(Buffer.concat([Buffer.from('PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n'), HELLO]));
-      expect((await client.receive(HELLO.length)).equals(HELLO)).toBe(true);
-      const { json } = await gateway.query('/connections');
-      expect(JSON.stringify(json)).toContain('192.0.2.7');
-      client.end();
-      const line = await gateway.line(({ remote }) => remote === '192.0.2.7:4711');
-      expect(line).toMatchObject({ peer: expect.stringMatching(/^127\.0\.0\.1:/), listener: 'edge' });
-    },
-  );
+  it.each([1, 2])('work in the real process, with %i workers: the client in the header counts', async (workers) => {
+    await using backend = await tcpBackend('api');
+    await using folder = await folderWith(
+      backend.address,
+      'proxyProtocol: { from: [ 127.0.0.0/8 ] }',
+      `workers: ${workers}`,
+    );
+    await using gateway = await startGateway(`${folder.path}/meshgate.yaml`);
+    await using client = await rawClient(gateway.address);
+    await client.send(Buffer.concat([Buffer.from('PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n'), HELLO]));
+    expect((await client.receive(HELLO.length)).equals(HELLO)).toBe(true);
+    const { json } = await gateway.query('/connections');
+    expect(JSON.stringify(json)).toContain('192.0.2.7');
+    client.end();
+    const line = await gateway.line(({ remote }) => remote === '192.0.2.7:4711');
+    expect(line).toMatchObject({ peer: expect.stringMatching(/^127\.0\.0\.1:/), listener: 'edge' });
+  });
 
   it('that no plugin has added are a problem of the configuration, with its position', async () => {
     await using folder = await folderWith({ host: '127.0.0.1', port: 1 }, 'filters: [ postgres, mysql ]');
@@ -70,7 +67,7 @@ describe('filters of a listener', () => {
     );
   });
 
-  it('may be those of a plugin, by their names', async () => {
+  it('may be those of a plugin, by name', async () => {
     await using backend = await tcpBackend('api');
     await using folder = await folderWith(backend.address, 'filters: [ greeting ]', 'plugins: [ ./greeting.mjs ]');
     const plugin = `export default { name: 'greeting', install(host) { host.addFilter({ name: 'greeting', async filter(client) {
@@ -83,7 +80,7 @@ describe('filters of a listener', () => {
     expect(received.subarray(0, 2).toString()).toBe('OK');
   });
 
-  it('refuse everybody but the load balancer', async () => {
+  it('refuse all peers but the load balancer', async () => {
     await using backend = await tcpBackend('api');
     await using folder = await folderWith(backend.address, 'proxyProtocol: { from: [ 10.0.0.0/8 ] }');
     await using gateway = await startGateway(`${folder.path}/meshgate.yaml`);
@@ -230,7 +227,7 @@ const balanced = 'proxyProtocol: { from: [ 127.0.0.1 ] }';
 
 needs('haproxy', found('haproxy') !== undefined || 'no binary found')('HAProxy in front', () => {
   it.each<LoadBalancer['version']>(['send-proxy', 'send-proxy-v2', 'send-proxy-v2 crc32c'])(
-    'names its clients by %s',
+    "passes its clients' addresses by %s",
     async (version) => {
       await using backend = await tlsBackend('api.example.com');
       await using folder = await folderWith(backend.address, balanced);
@@ -246,7 +243,7 @@ needs('haproxy', found('haproxy') !== undefined || 'no binary found')('HAProxy i
 });
 
 needs('nginx', found('nginx') !== undefined || 'no binary found')('nginx in front', () => {
-  it('names its clients', async () => {
+  it("passes its clients' addresses", async () => {
     await using backend = await tlsBackend('api.example.com');
     await using folder = await folderWith(backend.address, balanced);
     await using gateway = await startGateway(`${folder.path}/meshgate.yaml`);
@@ -290,11 +287,11 @@ async function postgresServer() {
 const hasPostgres = ['psql', 'postgres', 'initdb'].every((command) => found(command) !== undefined);
 
 needs('postgres', (hasPostgres && found('haproxy') !== undefined) || 'no psql, postgres, initdb and haproxy found')(
-  'psql, with HAProxy before the server,',
+  'psql, with HAProxy in front of the server,',
   () => {
     const transports = process.platform === 'linux' ? ['node', 'epoll', 'auto'] : ['node'];
 
-    it(`reaches it as the client that it is: ${transports.join(', ')}`, { timeout: 90_000 }, async () => {
+    it(`connects with its own address: ${transports.join(', ')}`, { timeout: 90_000 }, async () => {
       await using server = await postgresServer();
       // Whoever does not come by the PROXY protocol with the server name is turned away.
       const wanted = '{ fc_pp_authority -m str db.example.com } { src 127.0.0.1 }';
@@ -320,7 +317,7 @@ needs('postgres', (hasPostgres && found('haproxy') !== undefined) || 'no psql, p
 );
 
 needs('postgres', hasPostgres || 'no psql, postgres and initdb found')('psql', () => {
-  it('reaches a real server, which it verifies, by its name', { timeout: 60_000 }, async () => {
+  it('connects to a real server by its name, and verifies it', { timeout: 60_000 }, async () => {
     await using server = await postgresServer();
     const folder = await gatewayFolder([{ name: 'db.example.com', address: server.address }]);
     await using files = folder;

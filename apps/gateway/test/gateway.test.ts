@@ -52,7 +52,7 @@ needs('openssl', await isThere('openssl', 'version'))('openssl s_client through 
 });
 
 describe('a gateway', () => {
-  it('writes one access line for each connection, with everything that became known of it', async () => {
+  it('writes one access line per connection, with all known facts', async () => {
     await using api = await tlsBackend('api.example.com', { alpn: ['http/1.1'] });
     await using files = await gatewayFolder([api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -101,7 +101,7 @@ describe('a gateway', () => {
     expect(await gateway.line(({ code }) => code === 'SNIFF_UNRECOGNIZED')).not.toHaveProperty('serverName');
   });
 
-  it('keeps health checks that connect and leave out of the log', async () => {
+  it('does not log health checks that connect and close', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -194,7 +194,7 @@ describe('a gateway', () => {
     expect(await gateway.line(({ observer }) => observer === 'mine')).toMatchObject({ msg: 'observer failed: oops' });
   });
 
-  it('hands the backend every byte of the hello, however it was cut', async () => {
+  it('sends the backend every byte of the hello, however it was split', async () => {
     await using echo = await tcpBackend('api.example.com');
     await using files = await gatewayFolder([echo]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);

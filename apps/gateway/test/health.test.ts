@@ -31,7 +31,7 @@ async function patient() {
 }
 
 describe.each([1, 2])('a gateway with %d workers', (workers) => {
-  it('shows which backends it holds back after a failover, and how they are checked', async () => {
+  it('shows which backends are held back after a failover, and how they are checked', async () => {
     await using primary = await patient();
     await using backup = await patient();
     const route = {
@@ -69,7 +69,7 @@ describe.each([1, 2])('a gateway with %d workers', (workers) => {
     expect((await gateway.query('/routes')).json).toMatchObject({ routes: [shown] });
   });
 
-  it('keeps clients from a backend that is down, and shows why', async () => {
+  it('sends no clients to a backend that is down, and shows why', async () => {
     await using up = await tlsBackend('up.internal');
     await using down = await refusingAddress();
     const route = {

@@ -215,7 +215,7 @@ async function goodOnEach(gateway: ReadyDaemon, workers: ReadonlySet<string>): P
 const WORKERS = [1, 2];
 
 describe.each(WORKERS)('with workers: %d,', (workers) => {
-  it.each(PARTS)('$part that fails harms that connection alone, and the drain is clean', async (one) => {
+  it.each(PARTS)('$part that fails affects only that connection, and the drain is clean', async (one) => {
     await using backend = await tlsBackend(GOOD);
     const listeners = [{ ...TEST_CONFIG.listeners[0], ...(one.part === 'a filter' && { filters: ['hostile'] }) }];
     await using files = await folderOf(backend.address, one.install, { workers, listeners });
@@ -240,7 +240,7 @@ describe.each(WORKERS)('with workers: %d,', (workers) => {
     expect(gateway.lines.filter(({ level }) => level === 'fatal')).toEqual([]);
   });
 
-  it('drain hooks that throw, reject, hang or answer nonsense are named, and keep no connection from finishing', async () => {
+  it('drain hooks that throw, reject, hang or return nonsense are named, and every connection finishes', async () => {
     await using backend = await tlsBackend(GOOD);
     // Shorter than the hooks may take: that time is not taken from the connections.
     const drain = { grace: '2s', spread: '100ms' };

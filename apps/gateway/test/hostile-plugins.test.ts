@@ -193,7 +193,7 @@ describe('a plugin', () => {
     expect(line).toMatchObject({ plugin: 'mine' });
   });
 
-  it('is found as a package that only ES modules may import, beside the configuration', async () => {
+  it('is found as an ESM-only package next to the configuration', async () => {
     await using files = await folderWith(install(''));
     const home = join(files.path, 'node_modules', 'mine');
     await mkdir(home, { recursive: true });
@@ -232,7 +232,7 @@ describe('a plugin', () => {
     expect(metrics).toContain('meshgate_plugin_mine_depth{of="queue"} 3');
   });
 
-  it('has services in the primary and where connections are carried, and knows which process it is in', async () => {
+  it('runs services in the primary and where connections are carried, and knows the role of its process', async () => {
     await using backend = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([backend], { workers: 2, transport: 'node', plugins: ['./mine.mjs'] });
     const service = (name: string): string =>

@@ -46,8 +46,8 @@ async function statusOf(url: string, request: string): Promise<string> {
   return /^HTTP\/1\.1 (\d+)/.exec(received)?.[1] ?? 'closed';
 }
 
-describe('the admin API, asked by somebody who means no good', () => {
-  it('answers or closes, each within its time, and changes nothing', { timeout: 60_000 }, async () => {
+describe('the admin API, with hostile requests', () => {
+  it('responds or closes, each within its time, and changes nothing', { timeout: 60_000 }, async () => {
     await using files = await gatewayFolder([]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     const found = await Promise.all(

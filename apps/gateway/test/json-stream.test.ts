@@ -13,14 +13,14 @@ describe('a JSON stream', () => {
     expect(JSON.parse(await text(jsonStream(value)))).toEqual(value);
   });
 
-  it('has no control character, not even those that JSON leaves', async () => {
+  it('has no control character, not even those that JSON allows', async () => {
     const value = { '\u009b2J': ['\u007f', '\u001b[2J', '\u202e'], list: new Set(['\u0085']) };
     const written = await text(jsonStream(value));
     expect(written).toMatch(/^[ -~]*\n$/);
     expect(JSON.parse(written)).toEqual({ ...value, list: ['\u0085'] });
   });
 
-  it('goes through an iterable only as it is read, with turns for others in between', async () => {
+  it('iterates only as it is read, with turns for other work in between', async () => {
     let made = 0;
     const items = (function* () {
       for (; made < 100_000; made += 1) yield made;

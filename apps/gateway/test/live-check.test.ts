@@ -65,7 +65,7 @@ describe('meshgate gateway --check --live, of a Consul agent', () => {
       (agent) => agent[Symbol.asyncDispose](),
       /FAILED {2}Consul agent at http:\/\/127\.0\.0\.1:\d+: connect ECONNREFUSED 127\.0\.0\.1:\d+; start the agent, or correct/,
     ],
-  ])('fails with words when it %s', async (_, spoil, words) => {
+  ])('fails with a reason when it %s', async (_, spoil, words) => {
     await using agent = await standInAgent();
     const { address } = agent;
     await spoil(agent);
@@ -76,7 +76,7 @@ describe('meshgate gateway --check --live, of a Consul agent', () => {
 });
 
 describe('meshgate gateway --check --live, of addresses to listen on', () => {
-  it('takes those of the gateway that runs for free', async () => {
+  it('treats those of the running gateway as free', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -97,7 +97,7 @@ describe('meshgate gateway --check --live, of addresses to listen on', () => {
     expect(status).toBe(0);
   });
 
-  it('fails when another process listens, and says how to find it', async () => {
+  it('fails when another process listens, and shows how to find it', async () => {
     await using api = await tlsBackend('api.example.com');
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
@@ -111,7 +111,7 @@ describe('meshgate gateway --check --live, of addresses to listen on', () => {
     expect(status).toBe(1);
   });
 
-  it('tells of an address that this machine does not have', async () => {
+  it('reports an address that is not assigned to this machine', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api], { listeners: [{ name: 'main', address: '192.0.2.1', port: 0 }] });
     const { status, stdout } = await meshgate(['gateway', '--check', '--live'], files.path);

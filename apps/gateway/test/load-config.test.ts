@@ -33,7 +33,7 @@ interface Loaded {
 const plugin = (install: string): string => `export default { name: 'mine', install(host, config) { ${install} } };`;
 const addsSource = plugin(`host.addSource({ name: config.called ?? 'mine', async *watch() {} });`);
 
-describe('a configuration that is loaded', () => {
+describe('a loaded configuration', () => {
   it('has the sources of its plugins, in the order of the file', async () => {
     const sources = `sources: [ ${FILE}, { use: ./mine.mjs, called: second }, { use: ./mine.mjs } ]`;
     const { loaded, problems } = await load([LISTENERS, sources], { 'mine.mjs': addsSource });
@@ -41,7 +41,7 @@ describe('a configuration that is loaded', () => {
     expect(loaded?.parts.sources.map(({ name }) => name)).toEqual(['file:routes.yaml', 'second', 'mine']);
   });
 
-  it('has the parts of plugins that are no sources, and hands each its settings and the folder of the file', async () => {
+  it('has the parts of plugins other than sources, and passes each its settings and the folder of the file', async () => {
     const observing = plugin(`host.addObserver({ name: config.as + ' in ' + host.baseDir, observe() {} });`);
     const plugins = 'plugins: [ { use: ./mine.mjs, as: seen } ]';
     const { loaded, folder: beside } = await load([LISTENERS, `sources: [ ${FILE} ]`, plugins], {
@@ -83,11 +83,11 @@ describe('a route that uses a layer', () => {
     ],
     ['[ { name: hedge } ]', 'routes.yaml:3:14: after: expected a duration'],
     ['[ { after: 5ms } ]', 'routes.yaml:3:14: expected the key "name", found none'],
-  ])('is refused where it is written: %s', async (use, problem) => {
+  ])('is rejected with the position: %s', async (use, problem) => {
     expect((await loadUsing(use)).problems).toEqual([problem]);
   });
 
-  it('is refused when no plugin offers any', async () => {
+  it('is rejected when no plugin offers any', async () => {
     expect((await loadUsing('[ { name: hedge } ]', plugin(''))).problems).toEqual([
       'routes.yaml:3:14: expected a layer or resolver that a plugin offers, found "hedge"; no plugin offers one',
     ]);
@@ -111,7 +111,7 @@ describe('a route that names the balance of a plugin', () => {
     ['{ name: tenant }', ['routes.yaml:3:16: label: expected a label']],
     ['{ label: shard }', ['routes.yaml:3:16: expected the key "name", found none']],
     ['least_conn', [expect.stringContaining('routes.yaml:3:16: expected one of round_robin, least_connections')]],
-  ])('is judged where it is written: %s', async (balance, problems) => {
+  ])('is validated with the position: %s', async (balance, problems) => {
     const files = { 'mine.mjs': offering, 'routes.yaml': balanced(balance) };
     expect((await load(lines, files)).problems).toEqual(problems);
   });
@@ -138,7 +138,7 @@ describe('a listener that uses parts', () => {
     'filters: [ postgres, { name: knock, line: sesame }, plain ]',
     'filters: [ { name: postgres } ]',
     'use: [ { name: mine } ]',
-  ])('is fine when they are offered and take their settings: %s', async (parts) =>
+  ])('is valid when they are offered and accept their settings: %s', async (parts) =>
     expect((await loadUsing(parts)).problems).toEqual([]),
   );
 
@@ -158,7 +158,7 @@ describe('a listener that uses parts', () => {
       'use: [ { name: mien } ]',
       'expected a layer or resolver that a plugin offers, found "mien": did you mean "mine"?',
     ],
-  ])('is refused where it is written: %s', async (parts, problem) => {
+  ])('is rejected with the position: %s', async (parts, problem) => {
     const { problems } = await loadUsing(parts);
     expect(problems).toEqual([expect.stringContaining(problem)]);
     expect(problems[0]).toMatch(/^meshgate\.yaml:1:\d+: /);
@@ -177,7 +177,7 @@ describe('a listener that uses parts', () => {
       `host.offerLayer('one', () => (inner) => inner); host.offerFilter('one', () => ({ filter() {} }));`,
       'offerFilter: expected a name that no other layer has, found "one"',
     ],
-  ])('never gets another part than it names, since names are unique: %s', async (install, problem) => {
+  ])('never gets another part than the named one, since names are unique: %s', async (install, problem) => {
     expect((await loadUsing('', plugin(install))).problems).toEqual([expect.stringContaining(problem)]);
   });
 });
@@ -327,7 +327,7 @@ describe('mesh files of a gateway', () => {
     'sources: [ { use: file, mesh: mesh, datacenter: dc1, trustDomain: 11111111-2222-3333-4444-555555555555.consul } ]';
   const gateway = (id: string): string => `service { kind = "mesh-gateway", name = "gw", id = "${id}", port = 8443 }\n`;
 
-  it('must define it where the configuration has no listener', async () => {
+  it('must define it when the configuration has no listener', async () => {
     const files = { 'mesh/dc1/web.hcl': 'service { name = "web" }' };
     expect((await load([MESH], files)).problems).toEqual([
       'meshgate.yaml:1:1: expected at least one listener, found none: no mesh-gateway is defined in datacenter dc1',
@@ -336,7 +336,7 @@ describe('mesh files of a gateway', () => {
     expect((await load([MESH], { 'mesh/dc1/gw.hcl': gateway('gw-1') })).problems).toEqual([]);
   });
 
-  it('may not define several without a choice', async () => {
+  it('may not define several unless one is selected', async () => {
     const files = { 'mesh/dc1/gw.hcl': gateway('gw-1') + gateway('gw-2') };
     expect((await load([MESH], files)).problems).toEqual([
       'meshgate.yaml:1:12: expected one mesh-gateway in datacenter dc1, found gw-1, gw-2: select one with the setting "gateway"',

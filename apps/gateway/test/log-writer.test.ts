@@ -152,7 +152,7 @@ describe('a log writer', () => {
     expect(writer.health).toEqual({ dropped });
   });
 
-  it('writes its buffer to a reader that comes after the first one has closed', async () => {
+  it('writes its buffer to a reader that opens the FIFO after the first one has closed', async () => {
     const pipe = await fifo();
     const first = pipe.openReader();
     const { writer, failed } = writerTo(pipe.writeEnd());

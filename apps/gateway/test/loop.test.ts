@@ -18,7 +18,7 @@ async function listenersOf(gateway: ReadyDaemon): Promise<Readonly<Record<string
   return Object.fromEntries(listeners.map(({ name, host, port }) => [name, { host, port }]));
 }
 
-describe('a dial that would come back', () => {
+describe('a dial that would loop', () => {
   it(
     'is refused by any address of the listener, its other listeners, and the admin API',
     { timeout: 80_000 },
@@ -74,7 +74,7 @@ describe('a dial that would come back', () => {
   );
 });
 
-it('a loop through another gateway ends at the limit of a client, and is seen in the metrics', async () => {
+it('a loop through another gateway ends at the limit of a client, and is visible in the metrics', async () => {
   const limits = { perClient: { connections: LIMIT } };
   await using files = await folder({ 'meshgate.yaml': { ...TEST_CONFIG, limits }, 'routes.yaml': { routes: [] } });
   await using one = await startGateway(`${files.path}/meshgate.yaml`);

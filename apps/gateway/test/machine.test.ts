@@ -6,7 +6,7 @@ import { workerCount } from '../src/workers/shares.ts';
 const GIB = 2 ** 30;
 const auto = { ...DEFAULT_LIMITS, connections: 'auto', pendingHellos: 'auto' } as const;
 
-describe('limits that are left to the machine', () => {
+describe('limits that are set to auto', () => {
   it.each([
     {
       descriptors: 20_128,
@@ -28,7 +28,7 @@ describe('limits that are left to the machine', () => {
     expect(limitsFor(auto, { descriptors, memoryBytes })).toMatchObject({ connections, pendingHellos });
   });
 
-  it('yield to those that are set, and hellos are never more than connections', () => {
+  it('are overridden by configured ones, and there are never more hellos than connections', () => {
     const machine = { descriptors: 1_024, memoryBytes: GIB };
     expect(limitsFor({ ...auto, connections: 5_000 }, machine)).toMatchObject({
       connections: 5_000,

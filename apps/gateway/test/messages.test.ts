@@ -57,7 +57,7 @@ describe('messages of the log', () => {
     for (const { text } of Object.values(MESSAGES)) expect(text).toMatch(/^[a-z{][^A-Z]*[^.]$/);
   });
 
-  it('have their values in the places of the braces', () => {
+  it('have their values in place of the braces', () => {
     const { level, message, facts } = lineOf(
       'cannotListen',
       { address: '[::1]:443', reason: 'in {use}' },

@@ -60,7 +60,7 @@ describe('the metrics of all processes', () => {
     expect(names(await shown(aggregator, own, 'application/openmetrics-text'))).toEqual(names(ofOne));
   });
 
-  it('never go down by the rounding of a sum when workers end, in whichever order', async () => {
+  it('never decrease through the rounding of a sum when workers exit, in any order', async () => {
     const aggregator = new MetricsAggregator<string>();
     const seconds = { '1': 0.1, '2': 0.000_244_474, '3': 1_234_567.7, '4': 0.3 };
     for (const [worker, d_seconds] of Object.entries(seconds))
@@ -99,7 +99,7 @@ describe('the metrics of all processes', () => {
     expect(await shown(aggregator, new Registry())).toEqual([]);
   });
 
-  it('lose them also when a worker exits just then, before it was queried again', async () => {
+  it('lose them also when a worker exits at that moment, before it was queried again', async () => {
     for (const order of ['removed first', 'departed first']) {
       const aggregator = new MetricsAggregator<string>();
       aggregator.update('1', await process({ c_total: 2 }).getMetricsAsJSON());

@@ -120,11 +120,11 @@ describe('the OpenAPI document', () => {
     for (const one of open) await one[Symbol.asyncDispose]();
   });
 
-  it('is served, and is that of the table of endpoints', async () => {
+  it('is served, and matches the table of endpoints', async () => {
     expect((await gateway.query('/openapi.json')).json).toEqual(DOCUMENT);
   });
 
-  it('refers only to schemas that it has', () => {
+  it('refers only to existing schemas', () => {
     const references = JSON.stringify(DOCUMENT.paths).matchAll(/#\/components\/schemas\/(\w+)/g);
     for (const [, name = ''] of references) expect(DOCUMENT.components.schemas).toHaveProperty(name);
   });
@@ -147,7 +147,7 @@ describe('the OpenAPI document', () => {
   }
 
   it.each(Object.keys(DOCUMENT.paths))(
-    'is all that %s answers: other methods are refused, and named',
+    'is complete for %s: other methods are rejected, and named',
     async (template) => {
       const known = new Set(Object.keys(DOCUMENT.paths[template] ?? {}).map((method) => method.toUpperCase()));
       if (known.has('GET')) known.add('HEAD');

@@ -34,7 +34,7 @@ describe('a route whose backend is a listener of the gateway', () => {
     ]);
   });
 
-  it('is none elsewhere, and of thousands of such routes a few are named', () => {
+  it('has no warning otherwise, and of thousands of such routes a few are named', () => {
     expect(warningsOf(routeTo('dc2', '192.0.2.1', '127.0.0.2'))).toEqual([]);
     const all = Array.from({ length: 1_000 }, (_, index) => routeTo(`r${index}`, '127.0.0.1'));
     const warnings = warningsOf(...all);

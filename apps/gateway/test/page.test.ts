@@ -176,7 +176,7 @@ needs('chromium', findChromium())('the page in a browser', () => {
     await page.getByText('1 of 1 connections').waitFor();
   });
 
-  it('tells routes that change, and how far a drain is', async () => {
+  it('shows route changes, and the progress of a drain', async () => {
     await using gateway = new StagedGateway({ ...SCENE, routes: [routeAt(1)] });
     const url = await gateway.start();
     const page = await open();
@@ -204,7 +204,7 @@ needs('chromium', findChromium())('the page in a browser', () => {
     expect(troubles).toEqual([]);
   });
 
-  it('is that of the gateway itself', async () => {
+  it('is served by the gateway itself', async () => {
     await using files = await gatewayFolder([{ name: 'api.example.com', address: { host: '10.0.0.1', port: 8443 } }]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     const page = await open();
@@ -216,7 +216,7 @@ needs('chromium', findChromium())('the page in a browser', () => {
     expect(troubles).toEqual([]);
   });
 
-  it('shows and operates a gateway that runs: every view, a connection that it closes, and the loss of the gateway', async () => {
+  it('shows and operates a running gateway: every view, a connection that it closes, and the loss of the gateway', async () => {
     await using api = await tlsBackend('api.example.com');
     const [admin = 0] = await freePorts(1);
     await using files = await gatewayFolder([api], { admin: { port: admin } });
@@ -259,7 +259,7 @@ needs('chromium', findChromium())('the page in a browser', () => {
     expect(troubles.filter((trouble) => !/ERR_CONNECTION|Failed to load resource/.test(trouble))).toEqual([]);
   });
 
-  it.each(THEMES)('has no trouble with access, and no colour of too little contrast, in %s', async (colorScheme) => {
+  it.each(THEMES)('has no accessibility problems, and sufficient contrast, in %s', async (colorScheme) => {
     await using gateway = new StagedGateway({ ...SCENE, connections: SCENE.connections.slice(0, 30) });
     const url = await gateway.start();
     const page = await open({ colorScheme, bypassCSP: true });
@@ -280,7 +280,7 @@ needs('chromium', findChromium())('the page in a browser', () => {
     }
   });
 
-  it.each([320, 1_200, 2_560])('is as wide as the window, %i pixels, and no wider', async (width) => {
+  it.each([320, 1_200, 2_560])('is exactly as wide as the window, %i pixels', async (width) => {
     await using gateway = new StagedGateway({ ...SCENE, connections: SCENE.connections.slice(0, 30) });
     const url = await gateway.start();
     const page = await open({ viewport: { width, height: 700 } });
@@ -335,7 +335,7 @@ interface Violation {
 }
 
 describe('the headers of the page', () => {
-  it('let nothing run but its own script, and no text become HTML', async () => {
+  it('let only its own script run, and no text become HTML', async () => {
     await using gateway = new StagedGateway(SCENE);
     const url = await gateway.start();
     const response = await fetch(url);

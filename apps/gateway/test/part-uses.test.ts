@@ -39,7 +39,7 @@ async function lineOf(gateway: ReadyDaemon, listener: string, serverName = 'api.
 }
 
 describe.each([1, 2])('with %d workers, parts of plugins', (workers) => {
-  it('apply to the listeners and the routes that name them, each with its own settings', async () => {
+  it('apply to the listeners and routes that use them, each with its own settings', async () => {
     await using api = await tlsBackend('api.example.com');
     const [route] = (
       routesTo({ name: 'api.example.com', address: api.address }) as { readonly routes: readonly object[] }
@@ -71,7 +71,7 @@ describe.each([1, 2])('with %d workers, parts of plugins', (workers) => {
   });
 });
 
-describe('a route that names a listener which does not exist', () => {
+describe('a route for a listener that does not exist', () => {
   const WARNING = 'route inner names listener "internl", which does not exist';
   const files = () =>
     folder({
@@ -81,7 +81,7 @@ describe('a route that names a listener which does not exist', () => {
       'meshgate.yaml': TEST_CONFIG,
     });
 
-  it('is a warning of --check, with its place', async () => {
+  it('is a warning of --check, with its position', async () => {
     await using dir = await files();
     const { stdout, status } = await meshgate(['gateway', '--config', 'meshgate.yaml', '--check'], dir.path);
     expect({ stdout, status }).toMatchObject({
@@ -90,7 +90,7 @@ describe('a route that names a listener which does not exist', () => {
     });
   });
 
-  it('is a warning of a gateway that runs, at /ready, /routes and /explain', async () => {
+  it('is a warning of a running gateway, at /ready, /routes and /explain', async () => {
     await using dir = await files();
     await using gateway = await startGateway(`${dir.path}/meshgate.yaml`);
     expect(await gateway.query('/ready')).toMatchObject({
@@ -102,7 +102,7 @@ describe('a route that names a listener which does not exist', () => {
     });
   });
 
-  it('is shown by explain, as is the requested listener', async () => {
+  it('is shown by explain, like the requested listener', async () => {
     await using dir = await files();
     const { explain } = queriesOf(`${dir.path}/meshgate.yaml`, asWritten);
     expect(explanationText(await explain('api.example.com', 'main'))).toMatch(

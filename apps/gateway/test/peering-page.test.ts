@@ -239,7 +239,7 @@ describe('docs/peering.md', () => {
     ['beta', BETA, IN_BETA],
     ['alpha', ALPHA, IN_ALPHA],
   ] as const)(
-    'shows what explain prints in %s, and is right about what is seen there of each fault',
+    'shows what explain prints in %s, and the effect of each fault',
     async (cluster, mesh, faults) => {
       await using gateway = await PageGateway.of(mesh);
       const stdout = await gateway.explained((text) => text.includes('healthy'));
@@ -250,12 +250,12 @@ describe('docs/peering.md', () => {
   );
 
   it.each(Object.entries(AT_SIDECARS))(
-    'is right about what is seen: %s',
+    'is right about the effect: %s',
     (what, inject) => inject(seenIn(what)),
     TEST_MS,
   );
 
-  it('shows settings that are read, a policy of one rule, and an upstream that is one of mesh files, too', async () => {
+  it('shows valid settings, a policy of one rule, and an upstream that is also valid in mesh files', async () => {
     const [settings] = blocksIn(PAGE, 'yaml');
     const { sources } = parseConfig(settings?.text ?? '', 'meshgate.yaml');
     expect(parseSettings(sources[0]?.settings)).toEqual({ trustBundles: { alpha: '/etc/meshgate/alpha-roots.pem' } });

@@ -21,8 +21,8 @@ async function seriesOf(registry: Registry): Promise<readonly string[]> {
   return Array.from((await registry.metrics()).matchAll(/^meshgate_plugin_source_ends(.*)$/gm), ([, one = '']) => one);
 }
 
-describe('what plugins can use', () => {
-  it('ends with the use of the plugin: its warning is cleared, that of another use stays', async () => {
+describe('the services of plugins', () => {
+  it('end with the use of the plugin: its warning is cleared, that of another use remains', async () => {
     const { services } = await lending();
     const [gone, stays] = [services.lend('source'), services.lend('source')];
     gone.services.reportWarning('the token expires today');
@@ -34,7 +34,7 @@ describe('what plugins can use', () => {
     expect(services.warnings).toEqual(['plugin source: the licence ends']);
   });
 
-  it('includes metrics, which several uses share, and which go with the last of them', async () => {
+  it('include metrics, which several uses share, and which are removed with the last of them', async () => {
     const { services, registry } = await lending();
     const [one, other] = [services.lend('source'), services.lend('source')];
     for (const { services: lent } of [one, other]) lent.metrics.counter(HITS).add();
@@ -45,7 +45,7 @@ describe('what plugins can use', () => {
     expect(await registry.metrics()).not.toContain('hits_total');
   });
 
-  it('includes gauges, of which the series of a use end with it, and shared ones have the value of the other', async () => {
+  it('include gauges: the series of a use end with it, and shared ones have the value of the other use', async () => {
     const { services, registry } = await lending();
     const [gone, stays] = [services.lend('source'), services.lend('source')];
     const [ofGone, ofOther] = [gone, stays].map(({ services: lent }) => lent.metrics.gauge(ENDS));
@@ -62,7 +62,7 @@ describe('what plugins can use', () => {
     expect(await seriesOf(registry)).toEqual(['{of="peer a"} 1']);
   });
 
-  it('is lent anew after a use that never came to be, also with other labels', async () => {
+  it('are created anew after a failed use, also with other labels', async () => {
     const { services, registry } = await lending();
     services.lend('source').services.metrics.counter(HITS);
     services.keepOnly(new Set());
@@ -73,7 +73,7 @@ describe('what plugins can use', () => {
     expect(await registry.metrics()).toContain('meshgate_plugin_source_hits_total{of="a"} 1');
   });
 
-  it('refuses a metric of another kind or with other labels under the same name', async () => {
+  it('reject a metric of another kind or with other labels under the same name', async () => {
     const { metrics } = (await lending()).services.lend('source').services;
     metrics.counter(HITS);
     expect(() => metrics.counter({ ...HITS, labels: ['of'] })).toThrow('found another');

@@ -41,13 +41,13 @@ describe('text from outside', () => {
     ['a separator of lines', '\u2028'],
     ['an annotation', '\ufff9'],
     ['a tag', '\u{e0041}'],
-  ])('shows %s, and a program reads it again', (_what, character) => {
+  ])('shows %s, and a program reads the original', (_what, character) => {
     const shown = printable(`a${character}b`);
     expect(shown).toMatch(/^a(?:\\u[0-9a-f]{4})+(?:31m)?b$/);
     expect(JSON.parse(`"${shown}"`)).toBe(`a${character}b`);
   });
 
-  it('is the same text again when a program reads a line of JSON, which has no control character itself', async () => {
+  it('is unchanged when a program reads a line of JSON, which itself has no control character', async () => {
     const text = await logged('json');
     const [line = '', access = ''] = text.split('\n');
     expect(JSON.parse(line)).toMatchObject({ msg: HOSTILE, serverName: HOSTILE });
@@ -55,7 +55,7 @@ describe('text from outside', () => {
     expect(text).not.toMatch(/[^\n\u0020-\u007e]/);
   });
 
-  it('stays on its line in a log for people, and cannot write to the terminal', async () => {
+  it('stays on its line in a log for people, and cannot control the terminal', async () => {
     const text = await logged('pretty');
     expect(text.trimEnd().split('\n')).toHaveLength(1);
     expect(text).not.toMatch(/[^\n\u0020-\u007e]/);
@@ -77,7 +77,7 @@ describe('the output of a command', () => {
     ['explain --json', ['explain', 'a.example', '--json'], 0],
     ['explain, of a name that no client can send', ['explain', HOSTILE], 2],
     ['gateway --check', ['gateway', '--check'], 0],
-  ])('holds no control character of a catalog or of a name: %s', async (_name, args, status) => {
+  ])('has no control character from a catalog or a name: %s', async (_name, args, status) => {
     await using files = await folder({
       'catalog.mjs': HOSTILE_SOURCE,
       'meshgate.yaml': { ...TEST_CONFIG, sources: [{ use: './catalog.mjs' }] },

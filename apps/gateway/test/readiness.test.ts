@@ -12,7 +12,7 @@ const certificate = { identity: 'spiffe://x/svc/web', validUntil: new Date(0) };
 const fine: Vitals = { sources: [reported], listeners: [bound], drain: 'serving' };
 
 describe('ready', () => {
-  it('is a gateway that listens, knows its routes, and does not drain', () => {
+  it('is ready when it listens, knows its routes, and does not drain', () => {
     expect(readinessOf(fine)).toEqual({ ready: true, reasons: [], warnings: [] });
   });
 
@@ -38,7 +38,7 @@ describe('ready', () => {
         'certificate of spiffe://x/svc/web expired at 1970-01-01T00:00:00.000Z and has not been renewed; peers reject it',
       ],
     ],
-  ])('is no gateway when %s', (_claim, vitals, reasons) => {
+  ])('is not ready when %s', (_claim, vitals, reasons) => {
     expect(readinessOf({ ...fine, ...vitals })).toMatchObject({ ready: false, reasons });
   });
 
@@ -72,7 +72,7 @@ describe('ready', () => {
         'source ca: failing, keeping last certificate: No cluster leader',
       ],
     ],
-  ])('is a gateway also when %s, which is a warning', (_claim, vitals, warnings) => {
+  ])('is ready with a warning when %s', (_claim, vitals, warnings) => {
     expect(readinessOf({ ...fine, ...vitals })).toEqual({ ready: true, reasons: [], warnings });
   });
 });

@@ -25,6 +25,6 @@ it.each([
   ['nothing is registered', given({})],
   ['another URL is set', given({ register: { readyUrl: 'http://10.0.0.5/up' } })],
   ['it is another source', given({ register: {} }, 'file')],
-])('nothing is changed where %s', (_case, uses) => {
+])('nothing changes where %s', (_case, uses) => {
   expect(withReadyCheck(uses, admin('127.0.0.1:19000'))).toEqual(uses);
 });

@@ -12,8 +12,8 @@ function closed(host: string, code: ProxyErrorCode = 'NO_SERVER_NAME', message =
   return { connection, attempts: 0, transfer: { bytesUp: 0, bytesDown: 0, error }, closedAt: 1, error };
 }
 
-describe('clients that are turned away', () => {
-  it('have a line a minute each, with how many were left out', () => {
+describe('refused clients', () => {
+  it('have a line a minute each, with the number of suppressed ones', () => {
     let now = 0;
     const throttle = new RefusalThrottle(() => now);
     const checks = Array.from({ length: 6 }, () => throttle.repeatsOf(closed('10.0.0.1')));
@@ -32,7 +32,7 @@ describe('clients that are turned away', () => {
     expect(throttle.repeatsOf(closed('10.0.0.1', 'SNIFF_UNRECOGNIZED', 'GET /'))).toBe(0);
   });
 
-  it('write a bounded number of lines a minute however many they are, and none is lost', () => {
+  it('write a bounded number of lines a minute however many they are, and every line is counted', () => {
     let now = 0;
     const throttle = new RefusalThrottle(() => now);
     const scan = Array.from({ length: 5_000 }, (_, index) =>
@@ -64,11 +64,11 @@ describe('the access log', () => {
     expect(written({}, thrice)).toEqual(['info']);
   });
 
-  it('is quiet about configured health checkers only', () => {
+  it('suppresses configured health checkers only', () => {
     expect(written({ quiet: ['10.0.0.0/8'] }, [closed('10.1.2.3'), closed('192.0.2.1')])).toEqual(['debug', 'info']);
   });
 
-  it('never leaves out a connection that reached out to a backend', () => {
+  it('never suppresses a connection that dialled a backend', () => {
     const failed = { ...closed('10.1.2.3', 'DOWNSTREAM_RESET', 'lost'), attempts: 1 };
     expect(written({ quiet: ['10.0.0.0/8'] }, [failed, failed])).toEqual(['info', 'info']);
   });

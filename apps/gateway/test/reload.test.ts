@@ -49,7 +49,7 @@ const WARNING_SOURCE = `export default { name: 'warns', install(host, { name, la
 } };`;
 
 describe('a source of a plugin', () => {
-  it('takes its warning and its metrics with it, whether a reload has removed it or was refused', async () => {
+  it('loses its warning and its metrics, whether a reload has removed it or was refused', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api], { transport: 'node' });
     await files.write('warns.mjs', WARNING_SOURCE);
@@ -158,7 +158,7 @@ describe('the plan of a reload', () => {
     [FEWER, EVERYTHING],
     [{}, FEWER],
     [FEWER, {}],
-  ])('is what a reload does: only changes that need a restart remain (%j, %j)', (before, wanted) => {
+  ])('matches the reload: only changes that need a restart remain (%j, %j)', (before, wanted) => {
     const plan = planReload(settings(before), settings(wanted));
     const after = flat(reloaded(parsedConfig(before), parsedConfig(wanted)));
     const left = plan.filter(({ effect }) => effect === 'restart');
@@ -166,7 +166,7 @@ describe('the plan of a reload', () => {
     expect(plan.some(({ effect }) => effect !== 'restart')).toBe(true);
   });
 
-  it('shows no settings of plugins, in which there may be secrets', () => {
+  it('shows no settings of plugins, which may contain secrets', () => {
     const all = settings({ sources: [{ use: 'consul', token: 'a-secret' }] });
     expect(JSON.stringify(all)).not.toContain('a-secret');
   });
@@ -346,7 +346,7 @@ for (const { transport, workers, declare } of [
       await gateway.line(({ serverName, durationMs }) => serverName === 'api.example.com' && durationMs !== undefined);
     });
 
-    it('prefers other backends, and keeps the connections to those that were preferred', async () => {
+    it('prefers other backends, and keeps the connections to the previously preferred ones', async () => {
       await using near = await tlsBackend('api.example.com');
       await using far = await tlsBackend('api.example.com');
       const zone = (name: string, { address: { host, port } }: typeof near): object => {
@@ -378,7 +378,7 @@ for (const { transport, workers, declare } of [
     });
 
     needs('linux', process.platform === 'linux' || 'no /proc/net/tcp')('on Linux', () => {
-      it('has another keepalive for new connections, of clients and to backends', async () => {
+      it('applies another keepalive to new connections, of clients and to backends', async () => {
         await using api = await tlsBackend('api.example.com');
         await using files = await gatewayFolder([api], { ...own, keepAlive: { idle: '1m' } });
         await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -400,7 +400,7 @@ for (const { transport, workers, declare } of [
       });
     });
 
-    it('puts a rate into use for each client, and takes it away when it is not set any more', async () => {
+    it('applies a rate per client, and removes it when it is no longer set', async () => {
       await using api = await tlsBackend('api.example.com');
       await using files = await gatewayFolder([api], own);
       await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -419,7 +419,7 @@ for (const { transport, workers, declare } of [
       expect(await refused()).toBe(0);
     });
 
-    it('changes nothing when the configuration is invalid, or cannot be used, and reports why', async () => {
+    it('changes nothing when the configuration is invalid, or cannot be applied, and reports why', async () => {
       await using api = await tlsBackend('api.example.com');
       await using files = await gatewayFolder([api], own);
       await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -456,7 +456,7 @@ for (const { transport, workers, declare } of [
 }
 
 describe('a change of several parts', () => {
-  it('puts the others into use when one of them throws', async () => {
+  it('applies the others when one of them throws', async () => {
     let isInUse = false;
     const throwing = atOnce(() => {
       throw new Error('broke');
@@ -467,7 +467,7 @@ describe('a change of several parts', () => {
   });
 });
 
-describe('a gateway that drains', () => {
+describe('a draining gateway', () => {
   it('refuses a reload: it opens nothing any more', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api]);

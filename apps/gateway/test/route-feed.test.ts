@@ -34,7 +34,7 @@ function slowWorker() {
 }
 
 describe('snapshots in transit to a worker', () => {
-  it('arrive as they were, also without a route', async () => {
+  it('arrive unchanged, also without a route', async () => {
     const { feed, got, takeAll } = slowWorker();
     const logged = [snapshot('large', 1_000), snapshot('empty', 0)];
     for (const [index, one] of logged.entries()) feed.offer(`source ${index}`, one);
@@ -50,7 +50,7 @@ describe('snapshots in transit to a worker', () => {
     await takeAll();
   });
 
-  it('of a source that keeps changing are the one in transit and the newest; those between are dropped', async () => {
+  it('of a source that keeps changing are the one in transit and the newest; intermediate ones are dropped', async () => {
     const { feed, got, takeAll } = slowWorker();
     for (const version of ['1', '2', '3', '4']) feed.offer('a', snapshot(version, 300));
     feed.offer('b', snapshot('of b', 1));

@@ -18,7 +18,7 @@ const snapshot: RouteSnapshot = {
   ],
 };
 
-describe('an archive on files', () => {
+describe('a snapshot store on files', () => {
   it('returns what was stored last', async () => {
     await using files = await folder();
     const snapshots = fileSnapshotStore(join(files.path, 'state', 'deep'));
@@ -30,7 +30,7 @@ describe('an archive on files', () => {
     expect((await readdir(join(files.path, 'state', 'deep'))).length).toBe(2);
   });
 
-  it('gives back limits that are off, which JSON does not know', async () => {
+  it('preserves limits that are off, which JSON cannot represent', async () => {
     await using files = await folder();
     const snapshots = fileSnapshotStore(files.path);
     const limits = { idleTimeoutMs: Infinity, halfCloseTimeoutMs: Infinity, maxAgeMs: 1_000, connections: 5 };
@@ -54,7 +54,7 @@ describe('an archive on files', () => {
     expect(await snapshots.load('consul')).toEqual(listeners);
   });
 
-  it('knows nothing of a source that was never saved', async () => {
+  it('has nothing for a source that was never stored', async () => {
     await using files = await folder();
     expect(await fileSnapshotStore(files.path).load('consul')).toBeUndefined();
   });
@@ -73,7 +73,7 @@ describe('an archive on files', () => {
     ['is of another format', (text: string) => text.replace('"format":1', '"format":2')],
     ['lacks an address', (text: string) => text.replace('"host":"10.0.0.1",', '')],
     ['is empty', () => ''],
-  ])('refuses a file that %s, by name', async (_claim, damage) => {
+  ])('rejects a file that %s, by name', async (_claim, damage) => {
     await using files = await folder();
     const snapshots = fileSnapshotStore(files.path);
     await snapshots.save('consul', snapshot);

@@ -7,7 +7,7 @@ import type { Ended } from './daemon.ts';
 
 const NOBODY = { capabilities: '0000000000000000', firstFreePort: 1_024 };
 
-describe('a port that not everybody may listen on', () => {
+describe('a privileged port', () => {
   it.each([
     [443, NOBODY, 'port 443 requires root or CAP_NET_BIND_SERVICE: this user may listen on ports from 1024'],
     [1_024, NOBODY, undefined],
@@ -78,7 +78,7 @@ describe('meshgate gateway --check', () => {
       `address = "${LISTEN}"`,
       undefined,
     ],
-  ])('looks at the listeners that mesh files define: %s', async (_what, settings, gateway, words) => {
+  ])('checks the listeners that mesh files define: %s', async (_what, settings, gateway, words) => {
     await using files = await folder({ 'mesh/dc1/gw.hcl': `${GATEWAY}${gateway}\n}\n` });
     await files.write('meshgate.yaml', {
       admin: { port: 0 },
@@ -96,7 +96,7 @@ describe('meshgate gateway --check', () => {
     ],
     [['--address', '127.0.0.1:8443', '--wan-address', '0.0.0.0:443'], /other datacenters can dial, found 0\.0\.0\.0/],
     [['--bind-address', 'a=0.0.0.0:8443', '--bind-address', 'b=[::]:8443'], /listener a listens on 0\.0\.0\.0:8443/],
-  ])('looks at the listeners that a registration defines: %j', async (flags, words) => {
+  ])('checks the listeners that a registration defines: %j', async (flags, words) => {
     const { status, stderr } = await checked(['--register', ...flags]);
     expect([status, stderr]).toEqual([2, expect.stringMatching(words)]);
   });
@@ -140,7 +140,7 @@ describe('meshgate gateway --check', () => {
   it.each([
     [{ tokenFile: 'none' }, /sources\.0\.tokenFile|tokenFile: .*ENOENT|ENOENT/],
     [{ token: 'a', tokenFile: 'b' }, /expected token or tokenFile, found both/],
-  ])('rejects what no start could use: %j', async (settings, words) => {
+  ])('rejects a configuration that could never start: %j', async (settings, words) => {
     await using files = await folder({});
     await files.write('meshgate.yaml', { sources: [{ use: 'consul', ...settings }] });
     const { status, stderr } = await meshgate(['gateway', '--check'], files.path);

@@ -40,7 +40,7 @@ async function bound(gateway: ReadyDaemon): Promise<readonly Bound[]> {
 }
 
 describe('a gateway with a state folder', () => {
-  it('routes at once by the last good routes when its source is silent at the start, and reports it', async () => {
+  it('uses the last good routes at once when its source is unresponsive at the start, and reports it', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([], { sources: [{ use: './remote.mjs' }], stateDir: 'state' });
     await files.write('remote.mjs', SOURCE);
@@ -60,7 +60,7 @@ describe('a gateway with a state folder', () => {
     });
   });
 
-  it('listens where it did when the source of its listeners is silent at the start', async () => {
+  it('uses the last listeners when their source is unresponsive at the start', async () => {
     await using files = await gatewayFolder([], { listeners: [], plugins: ['./places.mjs'], stateDir: 'state' });
     await files.write('places.mjs', LOCATIONS);
     const first = await startGateway(`${files.path}/meshgate.yaml`);
@@ -73,7 +73,7 @@ describe('a gateway with a state folder', () => {
     expect(await bound(second)).toMatchObject([{ name: 'place', host: '127.0.0.1', bound: true }]);
   });
 
-  it('starts without them when they are damaged, and names the file', async () => {
+  it('starts without stored snapshots when they are damaged, and names the file', async () => {
     await using files = await gatewayFolder([], { sources: [{ use: './remote.mjs' }], stateDir: '.' });
     await files.write('remote.mjs', SOURCE);
     await files.write('silent', '');

@@ -58,9 +58,9 @@ needs('epoll', typeof libc !== 'string' || libc)('a notification', () => {
   });
 });
 
-needs('epoll', typeof libc !== 'string' || libc)('a gateway that systemd starts', () => {
+needs('epoll', typeof libc !== 'string' || libc)('a gateway started by systemd', () => {
   it(
-    'accepts on the socket that systemd has opened, notifies when it is ready, and names its successor',
+    'accepts on the socket that systemd opened, notifies when it is ready, and names its successor',
     { timeout: 60_000 },
     async () => {
       if (typeof libc === 'string') throw new Error(libc);
@@ -101,9 +101,9 @@ needs('epoll', typeof libc !== 'string' || libc)('a gateway that systemd starts'
   );
 });
 
-needs('epoll', typeof libc !== 'string' || libc)('a gateway whose sockets systemd keeps', () => {
+needs('epoll', typeof libc !== 'string' || libc)('a gateway whose sockets systemd stores', () => {
   it(
-    'stores them by name, gets them back after a crash, in which clients wait, and removes those it no longer listens on',
+    'stores them by name, inherits them after a crash, while clients wait, and removes those it no longer listens on',
     { timeout: 60_000 },
     async () => {
       if (typeof libc === 'string') throw new Error(libc);
@@ -219,7 +219,7 @@ needs('systemd', analyzeFails())('the units', () => {
     expect(execFileSync('systemd-analyze', ['verify', ...units], { encoding: 'utf8', stdio: 'pipe' })).toBe('');
   });
 
-  it('expose as little as systemd calls OK', () => {
+  it('expose as little as systemd rates OK', () => {
     const service = join(folder, 'meshgate.service');
     const args = ['security', '--offline=true', '--threshold=20', service];
     const report = execFileSync('systemd-analyze', args, { encoding: 'utf8', stdio: 'pipe' });

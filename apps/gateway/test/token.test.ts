@@ -5,7 +5,7 @@ const NUMBER = token<number>('number');
 const TEXT = token<string>('text');
 
 describe('a container', () => {
-  it('makes a part once, on first use, from whatever is bound by then', () => {
+  it('creates a part once, on first use, from what is bound by then', () => {
     const c = newContainer();
     let made = 0;
     bind(c, TEXT, () => `${one(c, NUMBER)}, made ${(made += 1)} times`);

@@ -17,7 +17,7 @@ function line(fields: object): string {
   return JSON.stringify({ ...closed, trace: TRACE, ...fields });
 }
 
-describe('a line of a log', () => {
+describe('a log line', () => {
   const others: readonly [claim: string, text: string][] = [
     ['that is no JSON', '"trace" "durationMs"'],
     ['that is cut', line({}).slice(0, -5)],
@@ -29,11 +29,11 @@ describe('a line of a log', () => {
     ['whose duration is none', line({ durationMs: '5' })],
     ['that is empty', ''],
   ];
-  it.each(others)('%s tells of no hop', (_claim, text) => {
+  it.each(others)('%s contains no hop', (_claim, text) => {
     expect(hopOfLine(text, 'a.log')).toBeUndefined();
   });
 
-  it('of a closed connection tells of a hop, from when it was accepted', () => {
+  it('of a closed connection is a hop, with its accept time', () => {
     const hop = hopOfLine(
       line({ code: 'CONNECT_REFUSED', reason: 'dial', route: 'web', bytesUp: 3, bytesDown: 0 }),
       'a',
@@ -61,7 +61,7 @@ it('a live connection is a hop, too', () => {
 });
 
 describe('traces', () => {
-  it('keep the newest ten thousand of a log without end', () => {
+  it('keep the newest ten thousand of an endless log', () => {
     const traces = new Traces({});
     for (let number = 0; number < 10_500; number += 1) {
       const hop = hopOfLine(line({ trace: number.toString(16).padStart(13, '0') }), 'a');

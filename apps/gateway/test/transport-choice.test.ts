@@ -7,7 +7,7 @@ const works = (name: string) => ({ name, open: () => Promise.resolve(named(name)
 const fails = { name: 'fast', open: () => Promise.reject(new Error('the kernel is too old')) };
 
 describe('the choice of a transport', () => {
-  it('is the first that works, and reports why those before it are unavailable', async () => {
+  it('is the first that works, with the reasons why those before it are unavailable', async () => {
     expect(await chooseTransport('auto', [], [fails, works('node')])).toMatchObject({
       kind: 'chosen',
       transport: { name: 'node' },
@@ -19,12 +19,12 @@ describe('the choice of a transport', () => {
     expect(builtInTransports('auto').map(({ name }) => name)).toEqual(['uring', 'epoll', 'node']);
   });
 
-  it('never opens another than the one that was named', async () => {
+  it('never opens another than the named one', async () => {
     expect(await chooseTransport('node', [], [fails, works('node')])).toMatchObject({ declined: [] });
     expect(await chooseTransport('mine', [named('mine')], [fails])).toMatchObject({ transport: { name: 'mine' } });
   });
 
-  it('does not put up with another when the one that was named cannot be used', async () => {
+  it('fails when the named one is unavailable', async () => {
     expect(await chooseTransport('fast', [], [fails, works('node')])).toEqual({
       kind: 'none',
       reason: 'the transport fast cannot be used here: the kernel is too old',

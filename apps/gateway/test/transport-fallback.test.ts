@@ -32,7 +32,7 @@ needs('epoll', epoll.ok || epoll.reason)('where io_uring is forbidden', () => {
     expect(client.serverCertificateName).toBe('a.example');
   });
 
-  it('by its name it ends the start with the reason, and serves over nothing else', async () => {
+  it('by its name it ends the start with the reason, without a fallback', async () => {
     await using files = await gatewayFolder([], { transport: 'uring' });
     await using gateway = spawnMeshgate(
       ['gateway', '--config', join(files.path, 'meshgate.yaml')],

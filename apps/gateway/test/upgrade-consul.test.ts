@@ -114,10 +114,10 @@ async function scene(consul: ConsulAgent, settings: object) {
 
 for (const workers of [1, 2]) {
   describeWithConsul(
-    `an upgrade of a gateway that Consul knows, with ${workers === 1 ? 'one process' : 'two workers'}`,
+    `an upgrade of a gateway registered in Consul, with ${workers === 1 ? 'one process' : 'two workers'}`,
     () => {
       it(
-        'drops no connection, new or live, and the catalog never misses the registration, nor shows it critical or in maintenance',
+        'drops no connection, new or live, and the registration is never missing, critical or in maintenance',
         async () => {
           await using consul = await startConsul();
           await using location = await scene(consul, { workers });
@@ -157,7 +157,7 @@ for (const workers of [1, 2]) {
   );
 }
 
-describeWithConsul('an upgrade while the agent is away', () => {
+describeWithConsul('an upgrade while the agent is unavailable', () => {
   it(
     'continues with the routes stored in stateDir',
     async () => {

@@ -109,7 +109,7 @@ describe('an upgrade', () => {
     await expect(access(`${files.path}/admin.sock`)).rejects.toThrow('ENOENT');
   });
 
-  it('takes the configuration and the arguments as they are now', { timeout: 60_000 }, async () => {
+  it('uses the current configuration and arguments', { timeout: 60_000 }, async () => {
     await using files = await gatewayFolder([]);
     await using gateway = await upgradable(`${files.path}/meshgate.yaml`);
     await files.write('meshgate.yaml', { ...TEST_CONFIG, workers: 2, transport: 'node' });
@@ -143,7 +143,7 @@ describe('sockets', () => {
   const socket = (name: string, port: number, fd: number) =>
     ({ kind: 'listener', name, endpoint: { host: '127.0.0.1', port }, fd }) as const;
 
-  it('of one endpoint are dealt out to workers, and shared when there are fewer', () => {
+  it('of one endpoint are assigned to workers, and shared when there are fewer', () => {
     const all = [socket('a', 1, 3), socket('a', 1, 4), socket('a', 1, 5), socket('b', 2, 6)];
     expect([0, 1].map((slot) => socketsFor(slot, 2, all).map(({ fd }) => fd))).toEqual([
       [3, 5, 6],
@@ -151,7 +151,7 @@ describe('sockets', () => {
     ]);
   });
 
-  it('of a service manager are those of the listeners that they are named after', () => {
+  it('of a service manager belong to the listeners that they are named after', () => {
     const listeners = [
       { name: 'edge', endpoint: { host: '0.0.0.0', port: 443 } },
       { name: 'inner', endpoint: { host: '127.0.0.1', port: 8443 } },

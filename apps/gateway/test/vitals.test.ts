@@ -13,7 +13,7 @@ async function scrape(gateway: ReadyDaemon): Promise<ReadonlyMap<string, number>
 }
 
 describe.each([1, 2])('the metrics of a gateway with workers: %i', (workers) => {
-  it('tell of readiness, healthy backends, and how near each limit is', async () => {
+  it('include readiness, healthy backends, and the usage of each limit', async () => {
     await using api = await tlsBackend('api.example.com');
     const settings = { workers, limits: { connections: 100, pendingHellos: 10 } };
     await using files = await gatewayFolder([api], settings);

@@ -93,7 +93,7 @@ function replacementsListen(daemon: Daemon, count: number): Promise<LogLine> {
 
 for (const { name: transport, declare } of TRANSPORTS) {
   declare(`two workers with the transport ${transport}`, () => {
-    it('count the bytes of connections while these live', async () => {
+    it('count the bytes of live connections', async () => {
       await using api = await tlsBackend('api.example.com');
       await using files = await workersFolder(transport, [api]);
       await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -105,7 +105,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
       expect(await scraped(gateway, up)).toBeGreaterThan(before);
     });
 
-    it('serve on one port, and their metrics and connections are one answer', async () => {
+    it('serve on one port, and their metrics and connections are combined', async () => {
       await using api = await tlsBackend('api.example.com');
       await using files = await workersFolder(transport, [api]);
       await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -123,7 +123,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
       expect(await scraped(gateway, 'meshgate_source_server_names{source="file:routes.yaml"}')).toBe(1);
     });
 
-    it('accept on one unix socket, whichever of them has died, and on one that a reload adds', async () => {
+    it('accept on one unix socket, even after one of them has died, and on one that a reload adds', async () => {
       await using api = await tlsBackend('api.example.com');
       await using files = await workersFolder(transport, [api]);
       const at = (name: string) => ({ name, address: `unix:${files.path}/${name}.sock` });
@@ -159,7 +159,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
       await expect(access(`${files.path}/second.sock`)).rejects.toThrow('ENOENT');
     });
 
-    it('are one gateway to the page and to top, and have one level of the log', async () => {
+    it('are one gateway to the page and to top, and have one log level', async () => {
       await using api = await tlsBackend('api.example.com');
       await using files = await workersFolder(transport, [api]);
       await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -198,7 +198,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
       }
     });
 
-    it('are two again when one is killed; the other continues, and no counter decreases', async () => {
+    it('are two again after one is killed; the other continues, and no counter decreases', async () => {
       await using api = await tlsBackend('api.example.com');
       await using files = await workersFolder(transport, [api]);
       await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -222,7 +222,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
     });
 
     it(
-      'know every route before they listen, also in the place of one that was killed',
+      'know every route before they listen, also a replacement for one that was killed',
       { timeout: 80_000 },
       async () => {
         await using api = await tlsBackend('api.example.com');
@@ -239,7 +239,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
       },
     );
 
-    it('both let their connections finish, and the gateway ends with status 0', async () => {
+    it('both let their connections finish, and the gateway exits with status 0', async () => {
       await using api = await tlsBackend('api.example.com');
       await using files = await workersFolder(transport, [api]);
       await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -257,7 +257,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
       expect(await gateway.logged('drain finished')).toMatchObject({ finished: length, cut: 0 });
     });
 
-    it('start to listen all or none, and the process that holds the port is reported once', async () => {
+    it('start to listen all or none, and the process that has the port is reported once', async () => {
       await using api = await tlsBackend('api.example.com');
       const { host: address, port } = api.address;
       await using files = await workersFolder(transport, [], { listeners: [{ name: 'main', address, port }] });
@@ -271,7 +271,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
 const ofEpoll = TRANSPORTS.find(({ name }) => name === 'epoll')?.declare ?? describe;
 
 ofEpoll('workers that bind by themselves', () => {
-  it('open no listener of a plugin that they cannot share, say why, and serve its others', async () => {
+  it('open no listener of a plugin that they cannot share, report why, and serve its others', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await workersFolder('epoll', [api], { plugins: ['./lister.mjs'] });
     await files.write('lister.mjs', LISTER);
@@ -355,7 +355,7 @@ describe('workers', () => {
     expect(await scraped(gateway, 'meshgate_worker_losses_total')).toBe(0);
   });
 
-  it('that stop answering do not hold up a scrape, nor a drain', async () => {
+  it('that stop responding delay neither a scrape nor a drain', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await workersFolder('node', [api], { drain: { grace: '100ms', spread: '0ms' } });
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -377,7 +377,7 @@ describe('workers', () => {
       await gateway.line(({ msg }) => new RegExp(`^closed ${worker}-1: known$`).test(String(msg)));
   });
 
-  it('that start while the level of the log is set have it', async () => {
+  it('that start after the log level was set use it', async () => {
     await using files = await workersFolder('node', [], { plugins: ['./held.mjs'] });
     await files.write('held.mjs', HELD_IN_WORKERS);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -402,7 +402,7 @@ describe('workers', () => {
     expect(await gateway.ended).toBe(1);
   });
 
-  it('that hang when a reload prepares them leave everything as it was', { timeout: 60_000 }, async () => {
+  it('that hang while a reload prepares them leave everything as it was', { timeout: 60_000 }, async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await workersFolder('node', [api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -425,7 +425,7 @@ describe('workers', () => {
     expect(await client.echo('as before')).toBe('as before');
   });
 
-  it('drain by themselves when the primary has exited', async () => {
+  it('drain when the primary has exited', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await workersFolder('node', [api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -439,7 +439,7 @@ describe('workers', () => {
     await gateway.ended;
   });
 
-  it('are replaced while they drain when a plugin of theirs throws', async () => {
+  it('are replaced during their drain after an uncaught exception of a plugin', async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await workersFolder('node', [api], { plugins: ['./thrower.mjs'] });
     await files.write('thrower.mjs', THROWER);
@@ -453,7 +453,7 @@ describe('workers', () => {
     await gateway.ended;
   });
 
-  it('say when the path of a unix socket leaves no room to share it', async () => {
+  it('report a unix socket whose path is too long to share it', async () => {
     const address = `unix:/tmp/${'long'.repeat(23)}/a`;
     await using files = await workersFolder('node', [], { listeners: [{ name: 'main', address }] });
     const { status, stderr } = await meshgate(['gateway', '--check', '--config', `${files.path}/meshgate.yaml`]);
@@ -538,7 +538,7 @@ describe('docs/operate/workers.md', () => {
   const page = readFileSync(fileURLToPath(new URL('../../../docs/operate/workers.md', import.meta.url)), 'utf8');
   const block = (opening: string): string => page.split(`\`\`\`${opening}\n`)[1]?.split('```')[0] ?? '';
 
-  it('shows a gateway that runs, connections as they are shown, and the loss of a worker as it is logged', async () => {
+  it('shows a running gateway, the format of connections, and the loss of a worker as it is logged', async () => {
     await using files = await gatewayFolder([]);
     await files.write('meshgate.yaml', `${block('yaml config').replace('8443', '0')}admin: { port: 0 }\n`);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);

@@ -4,7 +4,7 @@ import { Registry } from 'prom-client';
 import { expect, it } from 'vitest';
 import { startCountedProxy } from '../src/counted-proxy.ts';
 
-it('two proxies in one process count in one registry, and take their series with them when they stop', async () => {
+it('two proxies in one process share one registry, and remove their series when they stop', async () => {
   await using api = await tlsBackend('api.example.com');
   const backends = [{ address: api.address, weight: 1, healthy: true }];
   const routes = [{ name: 'api', serverNames: ['api.example.com'], backends }];

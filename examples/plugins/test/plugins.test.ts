@@ -51,16 +51,16 @@ it('the resolver of nearby backends recognizes clients by address, and validates
   );
 });
 
-describeLayer('the layer that tries again', () => tryAgain(1));
+describeLayer('the layer that retries', () => tryAgain(1));
 
-describe('the layer that tries again', () => {
+describe('the layer that retries', () => {
   it('is offered with validated settings', async () => {
     const layer = (await fakeHost().install(again)).offered.get('again');
     expect(() => layer?.make({ afterMs: 'soon' })).toThrow('afterMs: expected a number of milliseconds above 0');
     expect(layer?.make({ afterMs: 500 })).toBeTypeOf('function');
   });
 
-  it('reaches a backend that starts a little later', async () => {
+  it('connects to a backend that starts a little later', async () => {
     let calls = 0;
     const refused = new ProxyError('CONNECT_REFUSED', 'not yet');
     const upstream = {} as never;
@@ -140,7 +140,7 @@ describe('the service that announces', () => {
   });
 });
 
-it('the slow transport carries what Node carries', async () => {
+it("the slow transport carries what Node's carries", async () => {
   await using api = await tlsBackend('api.example.com');
   const backends = [{ address: api.address, weight: 1, healthy: true }];
   const proxy = createProxy({

@@ -32,7 +32,7 @@ describe('npm run demo:peers', () => {
   );
 });
 
-it('the files have no port that the demonstration does not know, and none twice', () => {
+it('the files have only ports that the demo knows, and none twice', () => {
   const ports = LOCATIONS.map(({ port }) => port);
   expect(new Set(ports).size).toBe(ports.length);
   const written = ['mesh', 'config']

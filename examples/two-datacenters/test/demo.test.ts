@@ -54,7 +54,7 @@ function expectProof({ requests }: Findings): void {
 
 describe('npm run demo, with mesh files', () => {
   it(
-    'sends requests in every mode, set in every place, and proves that each took its path',
+    'sends requests in every mode, set in every place, and proves that each used its path',
     async () => {
       const demo = startDemo(['--once', '--json', '--mesh-files']);
       const { status, stdout, stderr } = await demo.ended;

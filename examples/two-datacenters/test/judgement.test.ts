@@ -19,7 +19,7 @@ const RIGHT: Outcome = {
 const BOTH: readonly Datacenter[] = ['primary', 'secondary'];
 
 describe('the deviations of a request', () => {
-  it('is nothing when it is as expected', () => {
+  it('are none when it is as expected', () => {
     expect(problemsOf(RIGHT, BOTH)).toEqual([]);
   });
 

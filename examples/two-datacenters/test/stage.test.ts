@@ -25,7 +25,7 @@ function portsIn(text: string): readonly number[] {
 }
 
 describe('the files of the example', () => {
-  it('have the addresses of the picture, each port only once', () => {
+  it('have the addresses of the diagram, each port only once', () => {
     const locations = [
       ...GATEWAYS.flatMap(({ lan, wan, admin }) => [lan, wan, admin]),
       ...SERVICES.flatMap(({ application, sidecar, admin }) => [application, sidecar, admin]),
@@ -39,7 +39,7 @@ describe('the files of the example', () => {
   });
 });
 
-describe('the folder of a demonstration', () => {
+describe('the folder of a demo', () => {
   it.each(['mesh-files', 'consul'] as const)(
     'has other addresses where requested, and only there: %s',
     async (form) => {

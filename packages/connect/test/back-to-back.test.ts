@@ -21,7 +21,7 @@ async function webSidecar(dbSidecar: TestSidecar): Promise<TestSidecar> {
 }
 
 describe('two sidecars back to back', () => {
-  it('carry data between two applications, completely and counted in plain text bytes', async () => {
+  it('carry data between two applications, complete and counted in plain text bytes', async () => {
     await using application = await tcpBackend('db');
     await using two = await startSidecar({
       credentials: db,
@@ -55,7 +55,7 @@ describe('two sidecars back to back', () => {
     expect((await client.receive(5)).toString()).toBe('hello');
   });
 
-  it('name on each side who is on the other', async () => {
+  it("report the peer's identity on each side", async () => {
     await using application = await tcpBackend('db');
     await using two = await startSidecar({
       credentials: db,
@@ -135,7 +135,7 @@ describe('two sidecars back to back', () => {
     expect(await two.endings('public')).toEqual(['DOWNSTREAM_RESET']);
   });
 
-  it('reach an application, and are reached, on unix sockets', async () => {
+  it('connect to an application, and accept connections, on unix sockets', async () => {
     await using at = await unixAddress();
     await using bind = await unixAddress();
     await using application = await tcpBackend('db', { at: at.address });
@@ -154,7 +154,7 @@ describe('two sidecars back to back', () => {
   it.each([
     ['0600', 0o600],
     ['777', 0o777],
-  ])('listen on unix sockets with the permissions %s, when configured', async (socketMode, expected) => {
+  ])('listen on unix sockets with the configured permissions %s', async (socketMode, expected) => {
     await using bind = await unixAddress();
     const upstream = upstreamOf('db', [targetOf({ service: 'db' })], bind.address);
     const upstreams = [{ ...upstream, definition: { ...upstream.definition, socketMode } }];
@@ -164,7 +164,7 @@ describe('two sidecars back to back', () => {
     expect(mode & 0o777).toBe(expected);
   });
 
-  it('an application that is not there is known on both sides as a connection cut short', async () => {
+  it('an application that is down is visible on both sides as a truncated connection', async () => {
     await using two = await startSidecar({ credentials: db, view: viewOf({ service: 'db' }) });
     await using one = await webSidecar(two);
     await using client = await rawClient(await one.address('upstream:db'));

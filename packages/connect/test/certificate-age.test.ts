@@ -21,17 +21,17 @@ describe('a certificate', () => {
     ['2030-01-01T21:36:00Z', 'overdue'],
     ['2030-01-01T23:59:59Z', 'overdue'],
     ['2030-01-02T00:00:00Z', 'expired'],
-  ] as const)('of the first of January is, at %s, %s: the last tenth of its life is late', (now, state) => {
+  ] as const)('of the first of January is, at %s, %s: the last tenth of its lifetime is overdue', (now, state) => {
     expect(certificateState(identityOf(credentialsOf(leafOf(root, 'web', DAY), root)), new Date(now))).toBe(state);
   });
 
-  it('ends when the first certificate ends that leads to its root', () => {
+  it('expires with the first certificate on its path to the root', () => {
     const intermediate = root.intermediate('secondary', { ...DAY, notAfter: new Date('2030-01-01T12:00:00Z') });
     const { validUntil } = identityOf(credentialsOf(leafOf(intermediate, 'web', DAY), root));
     expect(validUntil).toEqual(new Date('2030-01-01T12:00:00Z'));
   });
 
-  it('does not end with one that only those need who do not know its root yet', () => {
+  it('does not expire with one that only peers without the current root need', () => {
     const leaf = leafOf(root, 'web', DAY);
     const cross = certificateAuthority('older root').intermediate('cross', {
       notAfter: new Date('2030-01-01T12:00:00Z'),
@@ -42,7 +42,7 @@ describe('a certificate', () => {
 });
 
 describe('an identity store', () => {
-  it('tells of each certificate that it takes, and of nothing else while that is good', async () => {
+  it('reports each certificate that it installs, and nothing else while that is valid', async () => {
     const observer = recorder();
     const credentials = new Observed('ca', credentialsOf(leafOf(root, 'web'), root));
     const store = new IdentityStore({ source: credentials, observer });
@@ -56,7 +56,7 @@ describe('an identity store', () => {
     expect(observer.all('certificate.aged')).toEqual([]);
   });
 
-  it('tells of its age by the clock as it is now, also when that was set forward, back, and passes the end again', async () => {
+  it('reports its age by the current clock, even if that was set forward or back, or passes the expiry again', async () => {
     vi.useFakeTimers({ toFake: ['Date', 'setTimeout', 'clearTimeout'] });
     onTestFinished(() => void vi.useRealTimers());
     const observer = recorder();
@@ -76,7 +76,7 @@ describe('an identity store', () => {
     await store.stop();
   });
 
-  it('says until when its own cluster and each peer that it trusts are believed: to the end of the last root', async () => {
+  it('reports when the last root of its own cluster and of each trusted peer expires', async () => {
     const observer = recorder();
     const peer = 'spiffe://beta.consul';
     const ends = ['2040-01-01T00:00:00Z', '2039-01-01T00:00:00Z'].map((end) => new Date(end));
@@ -98,7 +98,7 @@ describe('an identity store', () => {
     await store.stop();
   });
 
-  it('takes a certificate once, however often its source repeats it', async () => {
+  it('installs a certificate once, however often its source repeats it', async () => {
     const observer = recorder();
     const first = credentialsOf(leafOf(root, 'web'), root);
     const credentials = new Observed('ca', first);
@@ -113,7 +113,7 @@ describe('an identity store', () => {
     await store.stop();
   });
 
-  it('tells when the certificate should have been renewed and when it has expired, each once, and of its successor', async () => {
+  it('reports when the certificate should have been renewed and when it has expired, each once, and its successor', async () => {
     const observer = recorder();
     const credentials = new Observed('ca', credentialsOf(leafOf(root, 'web', leaving(60)), root));
     const store = new IdentityStore({ source: credentials, observer });

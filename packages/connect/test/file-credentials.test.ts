@@ -91,12 +91,12 @@ describe('credentials in files', () => {
       'key',
       `expected the key of ${uriOf('web')}, found that of another certificate`,
     ],
-  ])('are refused: %s', async (_claim, texts, file, message) => {
+  ])('are rejected: %s', async (_claim, texts, file, message) => {
     const files = await filesWith(texts);
     await expect(readCredentials(files)).rejects.toThrow(`${files[file]}:1:1: ${message}`);
   });
 
-  it('are refused where a file cannot be read, by its name', async () => {
+  it('are rejected with the name of an unreadable file', async () => {
     const files = await filesWith({});
     await rm(files.key);
     await expect(readCredentials(files)).rejects.toThrow(`${files.key}:1:1: cannot be read: ENOENT`);
@@ -129,7 +129,7 @@ describe('credentials in files', () => {
     );
   });
 
-  it('that do not match are waited for, and reported when they stay so', async () => {
+  it('that do not match are waited for, and reported when that does not change', async () => {
     const files = await filesWith({});
     const abort = new AbortController();
     const seen = fileCredentials(files).watch(abort.signal)[Symbol.asyncIterator]();

@@ -19,7 +19,7 @@ const cases: readonly [claim: string, version: SecureVersion, groups: string][] 
 
 describe('the trace of a handshake', () => {
   it.each(cases)(
-    '%s is the same at both ends, and for who sees the ClientHello pass',
+    '%s is the same at both ends, and for an observer of the ClientHello',
     async (_claim, version, groups) => {
       const server = createServer().listen(0, '127.0.0.1');
       await once(server, 'listening');

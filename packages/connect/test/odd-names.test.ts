@@ -44,12 +44,12 @@ describe('a handshake of mutual TLS', () => {
     ['a+b', 'team$db'],
     ['__proto__', 'constructor'],
     ['toString', '__proto__'],
-  ])('is made from a service named %s to one named %s, by identity and intention', async (caller, called) => {
+  ])('between a service named %s and one named %s works, by identity and intention', async (caller, called) => {
     const of = (service: string): Credentials => credentialsOf(leafOf(root, service), root);
     expect(await exchange([caller, of(caller)], [called, of(called)])).toEqual(WELL);
   });
 
-  it('is refused to a service whose name only begins in the same way', async () => {
+  it('is refused to a service whose name only has the same prefix', async () => {
     const of = (service: string): Credentials => credentialsOf(leafOf(root, service), root);
     expect((await exchange(['web', of('web')], ['db@v2', of('db')])).client).toEqual(['UPSTREAM_UNTRUSTED']);
   });
@@ -66,12 +66,12 @@ describe('a bundle of roots in which the root that is needed is the last', () =>
     ['with prose on the lines between them', `roots:\n${texts.join('\n# issuer=CN = root-2\n')}\nthe end`],
     ['with prose on the lines of the roots', `roots: ${texts.join(' and ')} the end`],
     ['with a byte order mark', `\u{FEFF}${texts.join('\n')}`],
-  ])('is trusted whole, by the client and by the server: %s', async (_case, text) => {
+  ])('is trusted completely, by the client and by the server: %s', async (_case, text) => {
     const of = (service: string): Credentials => ({ ...credentialsOf(leafOf(root, service)), roots: [text] });
     expect(await exchange(['web', of('web')], ['db', of('db')])).toEqual(WELL);
   });
 
-  it('is used with a chain and a key that are glued together as well', async () => {
+  it('works with a chain and a key that are concatenated in the same way', async () => {
     const leaf = leafOf(root.intermediate('secondary'), 'web');
     const glued = leaf.chain.replaceAll('-----\n-----', '----------');
     const web = credentialsOf({ ...leaf, chain: glued, privateKey: `${glued.trim()}${leaf.privateKey}` }, root);

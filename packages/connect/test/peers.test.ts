@@ -29,7 +29,7 @@ function webWith(at: Endpoint, identities: readonly string[], peers: readonly Pe
 }
 
 describe('a service of a peer', () => {
-  it('is reached by the name that the peer gives, with its roots, its identity, and the own leaf', async () => {
+  it('is dialled by the name from the peer, with its roots, its identity, and our own leaf', async () => {
     const identity = leafOf(cloud, 'db', { uris: [ofCloud('db')] });
     await using far = await tlsBackend('far', { identity, clientCa: root.certificate });
     await using one = await webWith(far.address, [ofCloud('db')]);
@@ -43,7 +43,7 @@ describe('a service of a peer', () => {
     ['of the own authority in the name of the peer', root, ofCloud('db')],
     ['of the peer, for another service', cloud, ofCloud('mail')],
     ['of the peer, for a service of this cluster', cloud, uriOf('db')],
-  ])('is not reached with a certificate %s', async (_claim, authority, uri) => {
+  ])('is rejected with a certificate %s', async (_claim, authority, uri) => {
     const identity = leafOf(authority, 'db', { uris: [uri] });
     await using far = await tlsBackend('far', { identity, clientCa: root.certificate });
     await using one = await webWith(far.address, [ofCloud('db')]);
@@ -113,7 +113,7 @@ describe('a caller of a peer', () => {
     expect(await ending(leafOf(cloud, 'web', { uris: [ofCloud('web')] }), intentions)).toBe(expected);
   });
 
-  it('is not known where its peer is not trusted', async () => {
+  it('is unknown when its peer is not trusted', async () => {
     const leaf = leafOf(cloud, 'web', { uris: [ofCloud('web')] });
     expect(await ending(leaf, [allowCloud], { peers: [] })).toBe('DOWNSTREAM_UNTRUSTED');
   });
@@ -122,7 +122,7 @@ describe('a caller of a peer', () => {
     [['cloud'], 'echoed'],
     [['elsewhere'], 'DENIED'],
     [[], 'DENIED'],
-  ])('is allowed only where the service is exported to its peer: %j', async (importers, expected) => {
+  ])('is allowed only if the service is exported to its peer: %j', async (importers, expected) => {
     const leaf = leafOf(cloud, 'web', { uris: [ofCloud('web')] });
     expect(await ending(leaf, [allowCloud], { importers })).toBe(expected);
   });
@@ -135,7 +135,7 @@ describe('a caller of a peer', () => {
     expect(await ending(leafOf(authority, 'web', { uris: [uri] }), all)).toBe('DOWNSTREAM_UNTRUSTED');
   });
 
-  it('may show intermediates of its own cluster', async () => {
+  it('may send intermediates of its own cluster', async () => {
     const leaf = leafOf(cloud.intermediate('cloud-dc'), 'web', { uris: [ofCloud('web')] });
     expect(await ending(leaf, [allowCloud])).toBe('echoed');
   });
@@ -168,7 +168,7 @@ function dialMutually({ host, port }: Endpoint, { certificate, privateKey, roots
 }
 
 describe('the trust domain of a peer', () => {
-  it('that is our own one, or that of another peer, is not trusted', () => {
+  it('that equals ours, or that of another peer, is not trusted', () => {
     const twin = certificateAuthority('twin', { uris: [`spiffe://${CLOUD_DOMAIN}`] });
     const own = certificateAuthority('own', {
       uris: [`spiffe://${credentialsOf(leafOf(root, 'web'), root).trustDomain}`],
@@ -183,7 +183,7 @@ describe('the trust domain of a peer', () => {
     ]);
   });
 
-  it('is the configured one if its roots have none, and that of the roots otherwise', () => {
+  it('is the configured one if its roots have none, and otherwise that of the roots', () => {
     const vault = certificateAuthority('vault').certificate;
     const domainOf = (trust: Omit<PeerTrust, 'peer'>): string | undefined => {
       const peer = identityOf(trusting('web', { peer: 'vault', ...trust })).peers.get('vault');

@@ -62,7 +62,7 @@ async function permissive(over: Partial<ViewOptions> = {}) {
 }
 
 describe('a permissive public listener', () => {
-  it('hands plain text to the application, from its first byte on, and marks the connection', async () => {
+  it('passes plain text to the application, from its first byte on, and marks the connection', async () => {
     await using one = await permissive(DENIED);
     await using client = await rawClient(await one.sidecar.address());
     for (const word of ['h', 'ello']) await client.send(word);
@@ -73,7 +73,7 @@ describe('a permissive public listener', () => {
     expect(PLAIN_TEXT.of(closed.connection)).toBe(true);
   });
 
-  it('terminates mutual TLS as always, and checks intentions then', async () => {
+  it('terminates mutual TLS as always, and then checks intentions', async () => {
     await using one = await permissive();
     const upstreams = [upstreamOf('db', [targetOf({ service: 'db', at: [await one.sidecar.address()] })])];
     const view = viewOf({ service: 'web', upstreams });
@@ -90,7 +90,7 @@ describe('a permissive public listener', () => {
     expect(await one.sidecar.endings('public')).toEqual(['DENIED']);
   });
 
-  it.each([1, 5, 60])('sees a ClientHello that comes in pieces of %i bytes', async (size) => {
+  it.each([1, 5, 60])('recognises a ClientHello that arrives in pieces of %i bytes', async (size) => {
     await using one = await permissive();
     const { host, port } = await one.sidecar.address();
     const { chain: cert, privateKey: key } = leafOf(root, 'web');
@@ -115,7 +115,7 @@ describe('a permissive public listener', () => {
     expect(one.application.accepted).toBe(0);
   });
 
-  it('refuses a silent client after its deadline, since its protocol is unknown', async () => {
+  it('refuses a silent client at the deadline, since its protocol is unknown', async () => {
     const view = viewOf({ service: 'db', mutualTls: 'permissive' });
     await using one = await startSidecar({ credentials: db, view, limits: { helloTimeoutMs: 50 } });
     await using client = await rawClient(await one.address());
@@ -123,7 +123,7 @@ describe('a permissive public listener', () => {
     expect(await one.endings('public')).toEqual(['SNIFF_TIMEOUT']);
   });
 
-  it('takes a client that leaves without a byte for a health check', async () => {
+  it('treats a client that closes without a byte as a health check', async () => {
     await using one = await permissive();
     await using client = await rawClient(await one.sidecar.address());
     await one.sidecar.events.until('connection.accepted');
@@ -132,7 +132,7 @@ describe('a permissive public listener', () => {
     expect(one.application.accepted).toBe(0);
   });
 
-  it('that becomes strict again refuses plain text from then on', async () => {
+  it('refuses plain text once it is strict again', async () => {
     await using one = await permissive();
     one.views.notify(viewOf({ service: 'db', application: one.application.address }));
     await one.sidecar.events.until('routes.replaced', () => one.sidecar.events.all('routes.replaced').length === 2);
@@ -143,7 +143,7 @@ describe('a permissive public listener', () => {
   });
 });
 
-describe('the limits of TLS in the entry mesh', () => {
+describe('TLS limits in the entry mesh', () => {
   const newest = { tls: { incoming: { minVersion: 'TLSv1_3' } } };
 
   it.each([

@@ -117,7 +117,7 @@ describe('a client is refused at the public listener, before the application is 
     ['without authentication of what is encrypted', 'ECDHE-ECDSA-AES128-SHA'],
     ['without authentication, though with a newer hash', 'ECDHE-ECDSA-AES128-SHA256'],
     ['that Consul never offers', 'ECDHE-ECDSA-AES128-CCM'],
-  ])('that offers, of TLS 1.2, a cipher %s', async (_claim, ciphers) => {
+  ])('that offers, for TLS 1.2, a cipher %s', async (_claim, ciphers) => {
     await using two = await dbSidecar();
     const { host, port } = await two.sidecar.address();
     const { chain: cert, privateKey: key } = leafOf(root, 'web');
@@ -143,7 +143,7 @@ describe('a client is refused at the public listener, before the application is 
     },
   );
 
-  it('that goes away in the middle of its handshake, which is no refusal', async () => {
+  it('that disconnects in the middle of its handshake, which is not a refusal', async () => {
     await using two = await dbSidecar();
     await using client = await rawClient(await two.sidecar.address());
     await client.send(Uint8Array.of(22, 3, 1, 2, 0));
@@ -151,7 +151,7 @@ describe('a client is refused at the public listener, before the application is 
     expect((await two.sidecar.failure('public')).code).toBe('DOWNSTREAM_RESET');
   });
 
-  it.each(['end', 'reset'] as const)('unless it leaves without a byte, as health checks do (%s)', async (how) => {
+  it.each(['end', 'reset'] as const)('unless it closes without a byte, as health checks do (%s)', async (how) => {
     await using one = await dbSidecar();
     await using client = await rawClient(await one.sidecar.address());
     await one.sidecar.events.until('connection.accepted');
@@ -281,7 +281,7 @@ describe('a refusal has a reason on both sides', () => {
     expect(one.events.last('connection.closed')?.closed.transfer.bytesUp).toBe(0);
   });
 
-  it('a server of the mesh that is refused learns that its certificate may be why', async () => {
+  it('a server of the mesh that is refused learns that its certificate may be the reason', async () => {
     const impostor = credentialsOf(leafOf(root, 'db', { uris: [uriOf('mail')] }), root);
     await using two = await dbSidecar({}, impostor);
     await using one = await webSidecar(leafOf(root, 'web'), two.sidecar);

@@ -67,7 +67,7 @@ async function taken(sidecar: TestSidecar, notify: () => void): Promise<void> {
 }
 
 describe('rotation', () => {
-  it('of authorities and leafs under load cuts nothing, and every moment has handshakes that succeed', async () => {
+  it('of authorities and leaves under load cuts nothing, and handshakes succeed all the time', async () => {
     const one = new Observed('ca', credentialsOf(leafOf(oldRoot, 'web'), oldRoot));
     const two = new Observed('ca', credentialsOf(leafOf(oldRoot, 'db'), oldRoot));
     await using sidecars = await pair(one, two);
@@ -119,7 +119,7 @@ describe('rotation', () => {
     expect(web.identity.current).toBe(before);
   });
 
-  it('the chain of a secondary datacenter is shown whole, and each certificate of it once', async () => {
+  it('the complete chain of a secondary datacenter is sent, each certificate once', async () => {
     const intermediate = oldRoot.intermediate('secondary');
     const leaf = leafOf(intermediate, 'db');
     const twice = { ...leaf, chain: leaf.chain + intermediate.certificate };

@@ -13,7 +13,7 @@ const root = certificateAuthority('root');
 const credentials = credentialsOf(leafOf(root, 'web'), root);
 
 describe('the unix socket of an upstream', () => {
-  it('takes the place of one that a killed process has left', async () => {
+  it('replaces a stale one of a killed process', async () => {
     await using bind = await unixAddress();
     await leaveBehind(pathOf(bind.address));
     await using db = await tlsBackend('db', { identity: leafOf(root, 'db'), clientCa: root.certificate });
@@ -37,7 +37,7 @@ describe('the unix socket of an upstream', () => {
     expect((await client.receiveAll()).toString()).toBe('other');
   });
 
-  it('leaves a file alone that is no socket', async () => {
+  it('does not touch a file that is not a socket', async () => {
     await using bind = await unixAddress();
     await writeFile(pathOf(bind.address), 'a file');
     await using one = await sidecarAt(bind.address);

@@ -42,7 +42,7 @@ async function webWith(...targets: readonly [TargetOptions, ...TargetOptions[]])
 }
 
 describe('an upstream is dialled', () => {
-  it('at the first target that has a healthy backend, each with a name and an identity of its own', async () => {
+  it('at the first target with a healthy backend, each with its own name and identity', async () => {
     await using near = await server('near', 'db');
     await using far = await server('far', 'db', 'dc2');
     await using one = await webWith(
@@ -55,7 +55,7 @@ describe('an upstream is dialled', () => {
     expect(closed.upstream?.route.origin).toMatchObject({ path: 'remote-gateway', identity: uriOf('db', 'dc2') });
   });
 
-  it('at the next gateway when a dial fails, and at the next target when all have', async () => {
+  it('at the next gateway when a dial fails, and at the next target when all have failed', async () => {
     await using refusing = await refusingAddress();
     await using resetting = await tcpBackend('gateway', { conduct: { kind: 'reset', afterBytes: 1 } });
     await using far = await server('far', 'db', 'dc2');
@@ -71,7 +71,7 @@ describe('an upstream is dialled', () => {
     );
   });
 
-  it('at the next address when a server is not who it should be', async () => {
+  it('at the next address when a server has the wrong identity', async () => {
     await using impostor = await server('impostor', 'mail');
     await using right = await server('right', 'db');
     await using one = await webWith({ service: 'db', at: [impostor.address, right.address] });
@@ -86,7 +86,7 @@ describe('an upstream is dialled', () => {
     ['db@v2', 'db%40v2'],
     ['db v2', 'db%20v2'],
     ['dbé', 'db%C3%A9'],
-  ])('at a server whose identity is that of service %s, written as %s', async (service, written) => {
+  ])('at a server with the identity of service %s, written as %s', async (service, written) => {
     const uri = uriOf('NAME').replace('NAME', written);
     const identity = leafOf(root, 'db', { uris: [uri] });
     await using right = await tlsBackend('right', { identity, clientCa: root.certificate });
@@ -94,7 +94,7 @@ describe('an upstream is dialled', () => {
     expect(await responseAt(await one.address('upstream:db'))).toBe('right');
   });
 
-  it('at the gateway of a peer that ends TLS for its services, where its identity is among those expected', async () => {
+  it('at the gateway of a peer that terminates TLS for its services, if its identity is expected', async () => {
     const gateway = `spiffe://${TRUST_DOMAIN}/gateway/mesh/dc/dc2`;
     const identity = leafOf(root, 'db', { uris: [gateway] });
     await using right = await tlsBackend('right', { identity, clientCa: root.certificate });
@@ -102,7 +102,7 @@ describe('an upstream is dialled', () => {
     expect(await responseAt(await one.address('upstream:db'))).toBe('right');
   });
 
-  it('no longer than its connect timeout, the handshake included', async () => {
+  it('within its connect timeout, including the handshake', async () => {
     await using silent = await silentAddress();
     await using hanging = await tcpBackend('gateway', { conduct: { kind: 'hang' } });
     await using one = await webWith(
@@ -116,7 +116,7 @@ describe('an upstream is dialled', () => {
     expect(failure.message).toMatch(/TLS handshake with .* for db\.default\.dc2.*no response.*before that .*dial/);
   });
 
-  it('within one deadline, however many targets there are, and leaves time for each', async () => {
+  it('within one deadline, however many targets there are, with time for each', async () => {
     await using silent = await silentAddress();
     await using far = await server('far', 'db', 'dc3');
     const hangs = { service: 'db', at: [silent.address], connectTimeoutMs: 1_600 };
@@ -134,7 +134,7 @@ describe('an upstream is dialled', () => {
     expect(second).toBeLessThanOrEqual((1_600 - first) / 2 + 1);
   });
 
-  it('never without a gateway where one is needed: that has its own code', async () => {
+  it('never without a required gateway: that has its own code', async () => {
     await using one = await webWith({
       service: 'db',
       datacenter: 'dc2',
@@ -147,7 +147,7 @@ describe('an upstream is dialled', () => {
     expect(one.routes.table.indexes[0]?.routes.get('upstream:db')).toMatchObject({ withoutBackend: 'NO_GATEWAY' });
   });
 
-  it('never, when the application goes away first', async () => {
+  it('never after the application has disconnected', async () => {
     await using hanging = await tcpBackend('gateway', { conduct: { kind: 'hang' } });
     await using one = await webWith({ service: 'db', at: [hanging.address] });
     await using client = await rawClient(await one.address('upstream:db'));
@@ -188,7 +188,7 @@ describe('an upstream is dialled', () => {
     });
   });
 
-  it('never without a target that can be dialled: the reason is reported', async () => {
+  it('never without a dialable target: the reason is reported', async () => {
     const refused = {
       kind: 'refused',
       definition: { name: 'db', kind: 'service', bind: { host: '127.0.0.1', port: 0 } },
@@ -206,7 +206,7 @@ describe('an upstream is dialled', () => {
   });
 });
 
-it('an upstream with a limit of connections takes no more at a time', async () => {
+it('an upstream with a limit refuses further connections', async () => {
   await using far = await server('far', 'db');
   const db = { ...upstreamOf('db', [targetOf({ service: 'db', at: [far.address] })]), maxConnections: 1 } as const;
   await using one = await startSidecar({ credentials: web, view: viewOf({ service: 'web', upstreams: [db] }) });
@@ -220,8 +220,8 @@ it('an upstream with a limit of connections takes no more at a time', async () =
   expect(await one.failure('upstream:db')).toMatchObject({ code: 'LIMIT_REACHED' });
 });
 
-describe('an upstream with a passive health check of its own', () => {
-  it('ejects an address after its own number of failures, and the other upstreams by their own rule', async () => {
+describe('an upstream with its own passive health check', () => {
+  it('ejects an address after its own number of failures, and the other upstreams after theirs', async () => {
     await using refusing = await refusingAddress();
     await using far = await server('far', 'db');
     const target = targetOf({ service: 'db', at: [refusing.address, far.address] });
@@ -254,7 +254,7 @@ describe('an upstream with a passive health check of its own', () => {
 });
 
 describe('while a sidecar runs', () => {
-  it('upstreams come and go, and what is connected stays', async () => {
+  it('upstreams come and go, and established connections stay', async () => {
     await using far = await server('far', 'db');
     const db = upstreamOf('db', [targetOf({ service: 'db', at: [far.address] })]);
     const view = new Observed('proxy', viewOf({ service: 'web', upstreams: [db] }));
@@ -282,7 +282,7 @@ describe('while a sidecar runs', () => {
     expect(one.events.all('backend.ejected')).toEqual([]);
   });
 
-  it('two upstreams of one name have names of their own', async () => {
+  it('two upstreams of one name have different names', async () => {
     await using far = await server('far', 'db');
     const target = targetOf({ service: 'db', at: [far.address] });
     const upstreams = [upstreamOf('db', [target]), upstreamOf('db', [target], { host: '127.0.0.2', port: 0 })];

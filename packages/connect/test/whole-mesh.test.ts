@@ -170,7 +170,7 @@ describe('application, sidecar, gateways, sidecar, application: with mesh files 
     }
   });
 
-  it('a mode that changes while it runs moves the next connection', async () => {
+  it('a mode change at run time affects the next connection', async () => {
     const mesh = await wholeMesh({});
     expect(await mesh.query()).toBe('hello');
     expect(passed(mesh)).toEqual([0, 0]);

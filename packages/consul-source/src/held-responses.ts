@@ -84,7 +84,7 @@ export class HeldResponses<T> {
    */
   warnings(what: string): readonly string[] {
     const count = [...this.#last.values()].filter(({ isHeld }) => isHeld).length;
-    return count === 0 ? [] : [`${this.#reason}: ${what} of ${count} now empty responses are held back`];
+    return count === 0 ? [] : [`${this.#reason}: ${what} of ${count} responses held back, now empty`];
   }
 
   #isBelieved(last: LastResponse<T>, { hold, isChecked, now }: HoldTime): boolean {

@@ -33,7 +33,7 @@ node_prefix "" { policy = "read" }
 const AGENT_READ = 'agent_prefix "" { policy = "read" }';
 
 describeWithConsul('with ACLs that deny by default', () => {
-  it('the policy in the manual is enough: to register, to route, to drain, to leave', async () => {
+  it('the policy in the manual is sufficient to register, to route, to drain, and to deregister', async () => {
     await using consul = await Consul.start(DENY, MASTER);
     await register(consul, 'db', {});
     const token = await tokenFor(consul, 'least', LEAST);
@@ -52,7 +52,7 @@ describeWithConsul('with ACLs that deny by default', () => {
     expect(await consul.get('agent/services')).toEqual({});
   });
 
-  it('a token that may read no node is found out, although every answer is a success', async () => {
+  it('a token that cannot read nodes is detected, although every response is a success', async () => {
     await using consul = await Consul.start(DENY, MASTER);
     await register(consul, 'db', {});
     const token = await tokenFor(consul, 'no-nodes', 'service_prefix "" { policy = "read" }');
@@ -106,7 +106,7 @@ describeWithConsul('with ACLs that deny by default', () => {
     expect(warnings).toEqual([expect.stringContaining('is registered without kind')]);
   });
 
-  it('a token that may see no node any more takes nothing away, from a gateway or from a sidecar, and this is said', async () => {
+  it('a token that loses read access to nodes removes nothing, from a gateway or from a sidecar, and this is reported', async () => {
     await using consul = await Consul.start(DENY, MASTER);
     await register(consul, 'db', {});
     await consul.put('agent/service/register', {

@@ -38,7 +38,7 @@ describe('the address of an agent', () => {
     ['https://fc00::2:8501', /an IPv6 address needs brackets, https:\/\/\[fc00::2\]:8501$/],
     ['http://u:s3cret/w@h:1', /found http:\/\/…@h:1$/],
     ['ftp://u:s3@cret@h:1', /found ftp:\/\/…@h:1$/],
-  ])('%s is refused, and no secret is shown', (written, words) => {
+  ])('%s is rejected, and no secret is shown', (written, words) => {
     const parsed = parseAgentAddress(written);
     expect(parsed).toMatchObject({ kind: 'invalid', reason: expect.stringMatching(words) as string });
     expect(JSON.stringify(parsed)).not.toMatch(/s3|cret/);

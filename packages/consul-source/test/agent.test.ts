@@ -127,7 +127,7 @@ describe('an agent', () => {
     await Promise.all([byAddress.close(), bySetting.close()]);
   });
 
-  it('whose token cannot be read is reported so', async () => {
+  it('with an unreadable token reports that', async () => {
     const agent = openAgent({ address: '127.0.0.1:1', tokenFile: '/nonexistent/token' }, 1);
     await expect(agent.request({ path: 'x' }, signal)).rejects.toThrow(
       /^the ACL token cannot be read from \/nonexistent\/token: ENOENT/,
@@ -138,7 +138,7 @@ describe('an agent', () => {
   it.each([
     ['https://fc00::2:8501', 'an IPv6 address needs brackets, https://[fc00::2]:8501'],
     ['http://127.0.0.1:8500/?x=1', 'which must not have a query'],
-  ])('is not opened at %s, with the probable intention', (address, hint) => {
+  ])('is not opened at %s, with a hint', (address, hint) => {
     expect(() => openAgent({ address }, 1)).toThrow(hint);
   });
 

@@ -53,7 +53,7 @@ declare('for any catalog', () => {
   });
 
   it.each(Array.from({ length: TURNS }, (_, turn) => turn))(
-    `routes and listeners are those that Consul tells Envoy (seed ${SEED}, catalog %i)`,
+    `routes and listeners are those that Consul configures in Envoy (seed ${SEED}, catalog %i)`,
     async (turn) => {
       const [catalog] = fc.sample(anyCatalog(turn), { seed: SEED + turn, numRuns: 1 });
       if (catalog === undefined) throw new Error('expected a catalog, found none');

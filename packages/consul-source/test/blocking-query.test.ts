@@ -30,7 +30,7 @@ describe('a blocking query', () => {
     expect(queried).toEqual(['/v1/x', '/v1/x?index=500&wait=30s', '/v1/x', '/v1/x']);
   });
 
-  it('passes over an answer that is older than the one before, and is followed by a newer one', async () => {
+  it('ignores a response that is older than the previous one, and followed by a newer one', async () => {
     const { logged } = await run(
       [at('500', 'a'), at('3', 'older'), at('501', 'b')],
       (agent, signal) => blockingQuery(agent, { path: 'x' }, signal),
@@ -60,7 +60,7 @@ describe('a blocking query', () => {
     await expect(found).rejects.toThrow('/v1/x of no: expected status 200, found 500: No path to datacenter');
   });
 
-  it('can follow what does not exist yet', async () => {
+  it('can follow something that does not exist yet', async () => {
     const { logged } = await run(
       [{ status: 404, index: '8', body: 'not found' }, at('9', 'there')],
       (agent, signal) => blockingQuery(agent, { path: 'x', mayBeMissing: true }, signal),

@@ -137,7 +137,7 @@ const ONE_BAD_RESPONSE: readonly (readonly [string, StandInFault])[] = FAULTS.fi
   ['cut', 'status', 'older', 'empty', 'garbage'].includes(kind),
 );
 
-describe.concurrent('one bad answer takes no healthy route away', () => {
+describe.concurrent('one bad response removes no healthy route', () => {
   it.each(ENDPOINTS.flatMap((path) => ONE_BAD_RESPONSE.map(([name, fault]) => [path, name, fault] as const)))(
     'of %s: the agent %s',
     async (path, _name, fault) => {

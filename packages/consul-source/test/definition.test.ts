@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { definitionOf } from '../src/definition.ts';
 
-it('a registration is read as a mesh gateway’s definition, whatever else a later Consul says in it', () => {
+it('a registration is parsed as a mesh gateway’s definition, whatever fields a later Consul adds', () => {
   const registration = {
     Service: 'gw',
     ID: 'gw-1',
@@ -25,7 +25,7 @@ it('a registration is read as a mesh gateway’s definition, whatever else a lat
   });
 });
 
-it('a registration of which Go writes the empty parts as null listens everywhere', () => {
+it('a registration with null in place of empty parts, as Go writes them, listens everywhere', () => {
   const bare = { Service: 'gw', Port: 443, Address: '', TaggedAddresses: null, Meta: null, Proxy: { Config: null } };
   expect(definitionOf(bare)).toEqual({
     listeners: [{ name: 'default', endpoint: { host: '0.0.0.0', port: 443 } }],
@@ -34,6 +34,6 @@ it('a registration of which Go writes the empty parts as null listens everywhere
   });
 });
 
-it.each([undefined, null, [], 'text', {}, { Service: 5 }])('%j is no definition', (json) => {
+it.each([undefined, null, [], 'text', {}, { Service: 5 }])('%j is not a definition', (json) => {
   expect(definitionOf(json)).toBeUndefined();
 });

@@ -17,7 +17,7 @@ it.each<readonly [choice: ProxyChoice, hint: string]>([
     'found web-1-sidecar-proxy: did you mean "web-1-sidecar-proxy"? Ids differ by case; waiting',
   ],
   [{ sidecarFor: 'shop' }, 'found proxies for web-1; waiting'],
-])('a proxy that is awaited by an id in another case is told to be there: %j', async (choice, hint) => {
+])('a proxy that is requested by an id in another case is suggested: %j', async (choice, hint) => {
   await using agent = await standInAgent({ responses: { 'agent/services': { [PROXY.ID]: PROXY } } });
   await using views = new Watched(consulProxySource({ address: agent.address }, choice));
   const { message } = await views.failure('expected');

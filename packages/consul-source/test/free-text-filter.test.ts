@@ -27,7 +27,7 @@ const HARD = [
 ];
 
 describe('free text in JSON', () => {
-  it.each(HARD)('is left out, whatever it is: %j', (output) => {
+  it.each(HARD)('is removed, whatever it is: %j', (output) => {
     const value = { Status: output, Output: output, Notes: output, List: [output, { Output: output }], Last: 1 };
     const expected = { ...value, Output: '', Notes: '', List: [output, { Output: '' }] };
     for (const indent of [undefined, 2]) {
@@ -44,13 +44,13 @@ describe('free text in JSON', () => {
     }
   });
 
-  it('is left alone where the field is something else, or another', () => {
+  it('is kept in another field, or when it is not text', () => {
     const value = { Output: null, Notes: [1, 'two'], Outputs: 'a', putput: 'b', 'Output ': 'c', list: ['Output', 'd'] };
     expect(JSON.parse(filtered(JSON.stringify(value)))).toEqual(value);
   });
 
   it.each(['', '"', '{"Output":', '{"Output":"never ends', '<html>"Output":"x"'])(
-    'that is no JSON stays none: %j',
+    'that is not JSON is passed through: %j',
     (json) => {
       expect(() => JSON.parse(filtered(json)) as unknown).toThrow();
     },
@@ -59,7 +59,7 @@ describe('free text in JSON', () => {
 
 describe('the elements of a list', () => {
   it.each([[[]], [[{ a: 1 }]], [[{ a: '}]"\\' }, { b: [{}, []] }, [1]]], [HARD.map((text) => ({ text }))]])(
-    'are those that parsing the whole gives: %j',
+    'are those that parsing the complete list gives: %j',
     (list) => {
       for (const indent of [undefined, 2])
         expect(
@@ -68,7 +68,7 @@ describe('the elements of a list', () => {
     },
   );
 
-  it('of a list that breaks off are refused', () => {
+  it('of a truncated list are an error', () => {
     expect(() => [...elementsOf('[{"a":1},{"b"')]).toThrow('found the end of the response');
   });
 });

@@ -72,7 +72,7 @@ describe('the gateways that a sidecar dials', () => {
     },
   );
 
-  it('are none when their datacenter has none any more, and that is queried once', async () => {
+  it('are none when their datacenter has none any more, which is queried once', async () => {
     await using agent = await standInAgent({ responses: mesh('remote', { 'health/service/far': [] }) });
     await using views = new Watched<ProxyView>(consulProxySource({ address: agent.address }, { proxyId: PROXY }));
     const view = await views.until(({ upstreams }) => upstreams[0]?.kind === 'reachable');
@@ -80,7 +80,7 @@ describe('the gateways that a sidecar dials', () => {
     expect(healthQueried(agent)).toEqual(['GET health/service/far?dc=dc2']);
   });
 
-  it('are those of federation states while their datacenter does not answer', async () => {
+  it('are those of federation states while their datacenter does not respond', async () => {
     await using agent = await standInAgent({ responses: mesh('remote', {}) });
     agent.misbehave({ kind: 'status', status: 404 }, (path) => path.startsWith('health/service/'));
     await using views = new Watched<ProxyView>(consulProxySource({ address: agent.address }, { proxyId: PROXY }));

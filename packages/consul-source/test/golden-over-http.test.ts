@@ -163,7 +163,7 @@ const CASES: Readonly<Record<string, StandInAgentOptions>> = {
   },
 };
 
-describe.concurrent('routes from HTTP are those that Consul 1.16.4 tells Envoy in its golden case', () => {
+describe.concurrent('routes from HTTP are those that Consul 1.16.4 configures in Envoy in its golden case', () => {
   it.each(Object.entries(CASES))('%s', async (name, options) => {
     await using agent = await standInAgent({ version: '1.16', ...options });
     await using routes = new Watched(consulSource({ address: agent.address }));

@@ -19,7 +19,7 @@ function known() {
   return { responses, look };
 }
 
-describe('an answer that has become empty', () => {
+describe('a response that has become empty', () => {
   it.each([[[]], ['missing']] as const)('is accepted within a second without signs of a loss: %j', (empty) => {
     const { responses, look } = known();
     expect(look(1_000, undefined, empty)).toEqual(['10.0.0.1']);
@@ -29,7 +29,7 @@ describe('an answer that has become empty', () => {
     expect(responses.warnings('instances')).toEqual([]);
   });
 
-  it('is not believed before it has been looked for a loss', () => {
+  it('is not accepted before a check for a loss', () => {
     const { look } = known();
     look(1_000, undefined);
     expect(look(9_000, undefined, [], false)).toEqual(['10.0.0.1']);
@@ -40,14 +40,14 @@ describe('an answer that has become empty', () => {
     const { responses, look } = known();
     look(1_000, hold(900, true));
     expect(responses.warnings('instances')).toEqual([
-      'the servers do not show this proxy: instances of 1 now empty responses are held back',
+      'the servers do not show this proxy: instances of 1 responses held back, now empty',
     ]);
     expect(look(900 + 10 * MINUTE_MS - 1, hold(900, false))).toEqual(['10.0.0.1']);
     expect(look(900 + 10 * MINUTE_MS, undefined)).toEqual([]);
     expect(responses.warnings('instances')).toEqual([]);
   });
 
-  it('is held when the sign of the loss comes a moment after it', () => {
+  it('is held when the sign of the loss follows a moment later', () => {
     const { look } = known();
     look(1_000, undefined);
     look(1_500, hold(1_500, true));
@@ -57,7 +57,7 @@ describe('an answer that has become empty', () => {
   it.each([
     [false, 'is believed'],
     [true, 'is held'],
-  ])('that had come back goes right after the loss: with a doubt of now (%j) it %s', (isDoubted) => {
+  ])('that had returned disappears right after the loss: with a current sign (%j) it %s', (isDoubted) => {
     const { look } = known();
     look(1_000, hold(900, true));
     look(2_000, hold(900, true), ['10.0.0.1']);
@@ -66,7 +66,7 @@ describe('an answer that has become empty', () => {
     expect(look(2_700, after)).toEqual(isDoubted ? ['10.0.0.1'] : []);
   });
 
-  it('is believed when it had come again since the loss', () => {
+  it('is accepted when it had returned since the loss', () => {
     const { responses, look } = known();
     look(1_000, hold(900, true));
     const again = ['10.0.0.2'];

@@ -53,7 +53,7 @@ async function failureOf(agent: Agent, query: Partial<AgentRequest> = {}): Promi
 }
 
 describe('an agent that is not there', () => {
-  it('is queried for its addresses with back-off: the addresses of the registration are reported once', async () => {
+  it('is queried with back-off: the addresses of the registration are reported once', async () => {
     // Port 1 of loopback refuses.
     const { listeners } = consulParts({ address: '127.0.0.1:1', register: { address: '127.0.0.1:8443' } });
     const again = () => listeners.watch(never)[Symbol.asyncIterator]();
@@ -65,7 +65,7 @@ describe('an agent that is not there', () => {
 });
 
 describe('a server that is not an agent', () => {
-  it('and whose answer never ends is read up to the limit, and left', async () => {
+  it('with an endless response is read up to the limit, and abandoned', async () => {
     const sent = { bytes: 0 };
     await using hostile = await before((outgoing) => flood(outgoing.writeHead(200), sent));
     expect(await failureOf(hostile.agent)).toMatch(
@@ -75,7 +75,7 @@ describe('a server that is not an agent', () => {
     expect(sent.bytes / MIB).toBeLessThan(80);
   });
 
-  it('and whose answers never end fills no more memory with eight of them than with two', async () => {
+  it('with endless responses uses no more memory for eight of them than for two', async () => {
     await using hostile = await before((outgoing) => flood(outgoing.writeHead(200), { bytes: 0 }));
     const failures = await Promise.all(Array.from({ length: 8 }, () => failureOf(hostile.agent)));
     for (const failure of failures)
@@ -87,7 +87,7 @@ describe('a server that is not an agent', () => {
     await hostile.allClosed();
   });
 
-  it('and whose error never ends is read for as long as an error of an agent is', async () => {
+  it('with an endless error response is read as far as an error of an agent', async () => {
     const sent = { bytes: 0 };
     await using hostile = await before((outgoing) => flood(outgoing.writeHead(500), sent));
     const complaint = 'a'.repeat(300);
@@ -96,7 +96,7 @@ describe('a server that is not an agent', () => {
     expect(sent.bytes / MIB).toBeLessThan(16);
   });
 
-  it('and whose answer trickles for ever is left when its time is over', async () => {
+  it('with an endlessly slow response is abandoned at the deadline', async () => {
     await using hostile = await before((outgoing) => {
       outgoing.writeHead(200).write('[');
       const trickle = setInterval(() => outgoing.write(' '), 5);
@@ -108,7 +108,7 @@ describe('a server that is not an agent', () => {
     await hostile.allClosed();
   });
 
-  it('and that redirects is not followed, and the target is reported', async () => {
+  it('with a redirect is not followed, and the target is reported', async () => {
     let queried = 0;
     await using elsewhere = await onLoopback(
       createServer((_incoming, outgoing) => {
@@ -124,14 +124,14 @@ describe('a server that is not an agent', () => {
     expect(queried).toBe(0);
   });
 
-  it('and that lacks TLS where it should have it is reported', async () => {
+  it('without the expected TLS is reported', async () => {
     await using plain = await onLoopback(createServer((_incoming, outgoing) => void outgoing.end('[]')));
     const agent = openAgent({ address: plain.address.replace('http:', 'https:') }, 1);
     expect(await failureOf(agent)).toMatch(/: \/v1\/x: expected TLS, found another protocol: try http:\/\/$/);
     await agent.close();
   });
 
-  it('and that aborts in the middle of a response has given none', async () => {
+  it('that aborts in the middle of a response has given none', async () => {
     await using hostile = await before((outgoing) => {
       outgoing.writeHead(200, { 'content-length': 100 });
       outgoing.write('["half"', () => outgoing.destroy());

@@ -45,12 +45,12 @@ describe('the inventory', () => {
     ['the node’s address', { Address: '10.0.0.2' }, ['default/db', 'default/legacy']],
     ['the node’s wan address', { TaggedAddresses: { wan: '198.18.0.2' } }, ['default/db', 'default/legacy']],
     ['the health of the node', { Checks: [CHECK] }, ['default/db', 'default/legacy']],
-  ])('shows by its digests which services a change of %s concerns', (_what, after, changed) => {
+  ])('shows by its digests which services are affected by a change of %s', (_what, after, changed) => {
     const [before, now] = [digestsOf(inventory([NODE]), LINKS), digestsOf(inventory([{ ...NODE, ...after }]), LINKS)];
     expect([...now].filter(([key, digest]) => before.get(key) !== digest).map(([key]) => key)).toEqual(changed);
   });
 
-  it('queries a service again when one changes whose name differs in case only: to Consul they are one', () => {
+  it('queries a service again when one changes whose name differs in case only: to Consul they are the same', () => {
     const upper = [
       { ...APP, Service: 'DB' },
       { ...LEGACY, Service: 'Legacy' },
@@ -77,7 +77,7 @@ describe('the inventory', () => {
     expect(claimed(digests)).toEqual(['default/db-sidecar-proxy', 'default/outer']);
   });
 
-  it('takes a wildcard link for every name, and not for the same as a link by name', () => {
+  it('applies a wildcard link to every name, and distinguishes it from a link by name', () => {
     const wild = digestsOf(inventory([NODE]), new Map([['default/tgw', ['default/*']]]));
     expect(claimed(wild)).toEqual([...wild.keys()]);
     expect(wild.get('default/legacy')).not.toBe(digestsOf(inventory([NODE]), LINKS).get('default/legacy'));
@@ -89,7 +89,7 @@ describe('the inventory', () => {
     expect(inventory([{ ...NODE, Services: [{ ID: 'consul', Service: 'consul' }] }])).toMatchObject({ partial: false });
   });
 
-  it('made of names alone knows nothing of what is behind them', () => {
+  it('made of names only has no details', () => {
     const named = inventoryOfNames({ consul: [], db: ['tag'] });
     expect([...(named?.services.values() ?? [])].map(({ name, digest }) => [name, digest])).toEqual([
       ['consul', undefined],
@@ -97,7 +97,7 @@ describe('the inventory', () => {
     ]);
   });
 
-  it.each([null, {}, 'text'])('is not read from %j', (json) => {
+  it.each([null, {}, 'text'])('is rejected for %j', (json) => {
     expect(inventoryOfNodes(json)).toBeUndefined();
   });
 });

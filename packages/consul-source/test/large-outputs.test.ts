@@ -60,7 +60,7 @@ function responsesWith(critical: number): Readonly<Record<string, unknown>> {
 }
 
 it(
-  'five thousand services with 4 KiB of output in each check are routed, and a change among them is seen',
+  'five thousand services with 4 KiB of output in each check are routed, and a change among them is detected',
   async () => {
     const before = responsesWith(-1);
     expect(String(before['internal/ui/nodes']).length).toBeGreaterThan(LIMIT_BYTES);

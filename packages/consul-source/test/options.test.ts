@@ -11,7 +11,7 @@ import { durationMs } from '../src/records.ts';
 import { withRouteDefaults } from '../src/route-defaults.ts';
 
 describe('the settings of the Consul source', () => {
-  it('are all reported at once when they are wrong, with the most similar key', () => {
+  it('are all reported at once when they are invalid, with the most similar key', () => {
     const config = {
       adress: 'x',
       token: 5,
@@ -28,7 +28,7 @@ describe('the settings of the Consul source', () => {
     ]);
   });
 
-  it('can set for all routes what Consul does not have', async () => {
+  it('can set for all routes what Consul cannot configure', async () => {
     const { routes } = parseSettings({
       routes: {
         healthCheck: { interval: '10s' },
@@ -58,7 +58,7 @@ describe('the settings of the Consul source', () => {
     expect(withRouteDefaults(inner, {})).toBe(inner);
   });
 
-  it('may give some routes other settings, by their kind, with files of addresses relative to the configuration', async () => {
+  it('can have different settings by kind of route, with files of addresses relative to the configuration', async () => {
     const settings = parseSettings({
       routes: {
         access: { deny: ['10.0.0.0/8'], denyFile: 'deny.txt' },
@@ -106,12 +106,12 @@ describe('the settings of the Consul source', () => {
     [{ token: 'tökén' }, 'token: expected one line of printable ASCII, found other characters'],
     [{ certFile: 'a' }, 'certFile: expected keyFile beside certFile, found none'],
     [{ keyFile: 'a' }, 'keyFile: expected certFile beside keyFile, found none'],
-  ])('that contradict each other are wrong: %j', (settings, problem) => {
+  ])('that contradict each other are invalid: %j', (settings, problem) => {
     expect(problemsOf(() => parseSettings(settings))).toEqual([problem]);
   });
 });
 
-describe('files that cannot be used as they are', () => {
+describe('unusable files', () => {
   const authority = certificateAuthority('agents');
   const [leaf, other] = [authority.issue({ commonName: 'a' }), authority.issue({ commonName: 'b' })];
   const TEXTS = {
@@ -194,7 +194,7 @@ describe('the plugin', () => {
     expect(names).toEqual(['consul', 'consul', 'consul-registration']);
   });
 
-  it('refuses a registration that cannot be', () => {
+  it('rejects an invalid registration', () => {
     const { host } = fakeHost();
     const install = (): unknown => consulPlugin.install(host, { register: { address: 'nonsense' } });
     expect(problemsOf(install)).toEqual([expect.stringContaining('register.address: expected an address')]);

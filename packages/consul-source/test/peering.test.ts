@@ -47,7 +47,7 @@ describe.each<ConsulVersion>(['1.13', '1.15', '1.16', '1.17'])('peering with an 
     expect(warningsOf(first)).toEqual([]);
   });
 
-  it('takes all names of a peering away at once when its deletion begins', { timeout: 30_000 }, async () => {
+  it('removes all names of a peering at once when its deletion begins', { timeout: 30_000 }, async () => {
     await using agent = await standInAgent({ version, mesh: MESH });
     await using routes = new Watched(consulSource({ address: agent.address }));
     await routes.until((at) => at.routes.length === 6);
@@ -66,7 +66,7 @@ it('an agent of 1.8 has no peering, without a warning', async () => {
 });
 
 describe('peering', () => {
-  it('that the token may not read gives no names of peers, and one warning with the missing rule', async () => {
+  it('that the token cannot read gives no names of peers, and one warning with the missing rule', async () => {
     await using agent = await standInAgent({ mesh: MESH, denied: { 'peering*': 'peering:read' } });
     await using routes = new Watched(consulSource({ address: agent.address }));
     const first = await routes.until(() => true);
@@ -74,7 +74,7 @@ describe('peering', () => {
     expect(warningsOf(first)).toEqual([expect.stringContaining('the token needs peering = "read"')]);
   });
 
-  it('that is off is none, without a warning', async () => {
+  it('that is disabled has no names, without a warning', async () => {
     await using agent = await standInAgent({ mesh: { services: [...APPLICATIONS, DB] } });
     const body = 'peering must be enabled to use this endpoint';
     agent.misbehave({ kind: 'status', status: 500, body }, (path) => path === 'peerings');
@@ -111,7 +111,7 @@ describe('peering', () => {
     expect(byName(await routes.until(() => true))).toEqual(ROUTES);
   });
 
-  it('passes http on where that is opted into', async () => {
+  it('forwards http where that is enabled', async () => {
     const entries = [{ Kind: 'proxy-defaults', Name: 'global', Config: { protocol: 'http' } }];
     await using agent = await standInAgent({ mesh: { ...MESH, entries } });
     await using routes = new Watched(consulSource({ address: agent.address, httpExports: 'passthrough' }));
@@ -180,7 +180,7 @@ describe('peering', () => {
   });
 
   it.each([`db.default.dc1.internal.${TD}`, `*.default.external.${PTD}`, '*', `db.default.default.x.external.${TD}`])(
-    'takes no name that is not the peer’s to give: %s',
+    'rejects a name that is not the peer’s own: %s',
     async (name) => {
       const { peerMeta } = REFUNDS;
       const stolen = { ...REFUNDS, peerMeta: { ...peerMeta, SNI: [name], SpiffeID: [], Protocol: 'tcp' } };
@@ -193,7 +193,7 @@ describe('peering', () => {
     },
   );
 
-  it('that sends proxies of a service and no instance of it has no route of it, as in Consul, and a warning says so', async () => {
+  it('that sends proxies of a service without an instance has no route to it, as in Consul, and a warning', async () => {
     await using agent = await standInAgent({ mesh: { ...MESH, services: [...APPLICATIONS, DB, API, REFUNDS] } });
     await using routes = new Watched(consulSource({ address: agent.address }));
     const first = await routes.until(() => true);

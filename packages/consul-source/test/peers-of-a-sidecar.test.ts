@@ -52,7 +52,7 @@ function isLetIn({ local, ofPeer, byDefault }: (typeof COMBINATIONS)[number]): b
 const EXPORTED = { peerings: [{ Name: 'cloud' }], exports: { cloud: ['db'] } };
 
 describe('a caller of a peer', () => {
-  it('is judged by the intentions for that peer or by the default, and by no local one, in every combination', async () => {
+  it('is checked by the intentions for that peer or by the default, and by no local one, in every combination', async () => {
     await using agent = await standInAgent();
     const authorizer = consulAuthorizer({ address: agent.address });
     const web = { ...caller('cloud.consul', 'web'), sourcePeer: 'cloud' };
@@ -73,7 +73,7 @@ describe('a caller of a peer', () => {
     ['to another peer', { other: ['db'] }, false],
     ['to nobody', {}, false],
   ] as const)(
-    'is allowed by intentions where the service is exported %s, or not at all',
+    'is allowed by intentions if the service is exported %s, or not at all',
     async (_whom, exports, allowed) => {
       const entries = [{ Kind: 'service-resolver', Name: 'sql', Redirect: { Service: 'db' } }];
       const mesh = { ...EXPORTED, exports, entries, intentions: [intention('web', 'allow', 'cloud')] };
@@ -192,7 +192,7 @@ describe('roots of a peer', () => {
   const MESH = { roots: ['root'], peerings: [{ Name: 'cloud', PeerCAPems: [PEM] }] };
   const trusted = ({ peers = [] }: Credentials): readonly string[] => peers.map(({ peer }) => peer);
 
-  it('are those that the agent shows, followed', async () => {
+  it('are those of the agent, followed', async () => {
     await using agent = await standInAgent({ mesh: MESH, responses: OF_CLOUD });
     const { credentials } = consulProxyParts({ address: agent.address }, { proxyId: ID });
     await using watched = new Watched<Credentials>(credentials);
@@ -212,7 +212,7 @@ describe('roots of a peer', () => {
     ['the token may not read them', '1.16', 'the token needs peering = "read"'],
     ['the agent does not show them', '1.13', 'Consul before 1.14 never does'],
   ] as const)(
-    'are missed with the reason where %s, and taken from a file that is followed',
+    'are missing with the reason where %s, and read from a file that is followed',
     async (_case, version, why) => {
       const denied = version === '1.16' ? { 'peering*': 'peering:read' } : {};
       await using agent = await standInAgent({ version, mesh: MESH, responses: OF_CLOUD, denied });
@@ -244,7 +244,7 @@ describe('roots of a peer', () => {
     },
   );
 
-  it('are no reason to ask for entries by name that mostly do not exist, which the agent logs as errors', async () => {
+  it('do not cause queries by name for entries that mostly do not exist, which the agent logs as errors', async () => {
     await using agent = await standInAgent({ mesh: MESH, responses: proxy([]) });
     const parts = consulProxyParts({ address: agent.address }, { proxyId: ID });
     await using views = new Watched<ProxyView>(parts.proxy);
@@ -257,7 +257,7 @@ describe('roots of a peer', () => {
     ]);
   });
 
-  it('are missed where an intention names the peer, and by nobody else', async () => {
+  it('are required where an intention names the peer, and nowhere else', async () => {
     const denied = { 'peering*': 'peering:read' };
     const intentions = [{ ...intention('shop', 'allow', 'cloud'), DestinationName: 'web' }];
     await using agent = await standInAgent({ mesh: { ...MESH, intentions }, responses: proxy([]), denied });
@@ -294,7 +294,7 @@ it('the TLS settings of the mesh entry are part of the credentials, and followed
   await credentials.until((at) => at.tls === undefined);
 });
 
-it('the end of a registration that the agent has forgotten already is no failure', async () => {
+it('the end of a registration that the agent has already lost is not a failure', async () => {
   await using agent = await standInAgent({ version: '1.16' });
   const { registration } = consulParts({ address: agent.address, register: { address: '127.0.0.1:8443' } });
   await registration.start(signal);
@@ -353,7 +353,7 @@ describe('the defaults of a sidecar', () => {
     expect(warnings).toBeUndefined();
   });
 
-  it('lets callers without TLS in only as long as the mesh entry allows it', async () => {
+  it('accepts callers without TLS only as long as the mesh entry allows it', async () => {
     const entries = [{ Kind: 'service-defaults', Name: 'web', MutualTLSMode: 'permissive' }];
     await using agent = await standInAgent({ mesh: { entries }, responses: responsesFor([]) });
     await using views = viewsOf(agent.address);
@@ -368,7 +368,7 @@ describe('the defaults of a sidecar', () => {
     await views.until(({ mutualTls }) => mutualTls === undefined);
   });
 
-  it('shows the intentions for it, each permission in words; none where the token may not read them', async () => {
+  it('shows the intentions for it, each permission in words; none if the token cannot read them', async () => {
     const HTTP = { PathPrefix: '/admin', Methods: ['GET'], Header: [{ Name: 'x-user', Present: true }] };
     const intentions = [{ SourceName: 'shop', DestinationName: 'web', Permissions: [{ Action: 'allow', HTTP }] }];
     await using agent = await standInAgent({ mesh: { intentions }, responses: responsesFor([]) });

@@ -57,28 +57,32 @@ describeWithConsul('with a real agent', () => {
     await becomes(undefined);
   });
 
-  it('odd names and addresses cost their own service only: the others still change', { timeout: 60_000 }, async () => {
-    const odd = ['..', '.', '/a', 'a//b', '*', 'a\u0007b', 'team/web', 'x'.repeat(70)];
-    const native = (Name: string, ID: string, Address?: string): object => {
-      return { Name, ID, Port: 80, Connect: { Native: true }, ...(Address === undefined ? {} : { Address }) };
-    };
-    try {
-      for (const [at, name] of odd.entries()) await consul.put('agent/service/register', native(name, `odd-${at}`));
-      await consul.put('agent/service/register', native('socket', 'odd-socket', 'unix:/run/docker.sock'));
-      await consul.put('agent/service/register', native('even', 'even', '10.0.7.1'));
-      const { routes: found, warnings } = await routes.until((at) => shown(at, 'service:even') === '10.0.7.1:80');
-      expect(found.flatMap(({ serverNames }) => serverNames.filter((name) => name.startsWith('*')))).toEqual([]);
-      expect(found.find(({ name }) => name === 'service:socket')?.backends).toEqual([]);
-      const text = (warnings ?? []).join('\n');
-      for (const named of ['service "..', 'odd-socket', 'service:*', 'service:team/web', `service:${'x'.repeat(70)}`])
-        expect(text).toContain(named);
-    } finally {
-      for (const at of odd.keys()) await consul.put(`agent/service/deregister/odd-${at}`);
-      for (const id of ['odd-socket', 'even']) await consul.put(`agent/service/deregister/${id}`);
-    }
-  });
+  it(
+    'odd names and addresses affect their own service only: the others still change',
+    { timeout: 60_000 },
+    async () => {
+      const odd = ['..', '.', '/a', 'a//b', '*', 'a\u0007b', 'team/web', 'x'.repeat(70)];
+      const native = (Name: string, ID: string, Address?: string): object => {
+        return { Name, ID, Port: 80, Connect: { Native: true }, ...(Address === undefined ? {} : { Address }) };
+      };
+      try {
+        for (const [at, name] of odd.entries()) await consul.put('agent/service/register', native(name, `odd-${at}`));
+        await consul.put('agent/service/register', native('socket', 'odd-socket', 'unix:/run/docker.sock'));
+        await consul.put('agent/service/register', native('even', 'even', '10.0.7.1'));
+        const { routes: found, warnings } = await routes.until((at) => shown(at, 'service:even') === '10.0.7.1:80');
+        expect(found.flatMap(({ serverNames }) => serverNames.filter((name) => name.startsWith('*')))).toEqual([]);
+        expect(found.find(({ name }) => name === 'service:socket')?.backends).toEqual([]);
+        const text = (warnings ?? []).join('\n');
+        for (const named of ['service "..', 'odd-socket', 'service:*', 'service:team/web', `service:${'x'.repeat(70)}`])
+          expect(text).toContain(named);
+      } finally {
+        for (const at of odd.keys()) await consul.put(`agent/service/deregister/odd-${at}`);
+        for (const id of ['odd-socket', 'even']) await consul.put(`agent/service/deregister/${id}`);
+      }
+    },
+  );
 
-  it('connect-native services have routes, plain ones and proxies without their service have none', async () => {
+  it('connect-native services have routes, ordinary ones and proxies without their service have none', async () => {
     await consul.put('catalog/register', node('plain', { Service: 'plain', Port: 80 }));
     await consul.put('catalog/register', node('lonely', { ...proxyOf('lonely'), Address: '10.0.0.1' }));
     const native = { Service: 'native', Port: 443, Address: '10.0.0.5', Connect: { Native: true } };
@@ -87,7 +91,7 @@ describeWithConsul('with a real agent', () => {
     expect(summary(snapshot).filter((route) => /plain|lonely/.test(route))).toEqual([]);
   });
 
-  it('what a terminating gateway fronts is routed to the gateway, as long as it is linked', async () => {
+  it('services behind a terminating gateway are routed to the gateway, as long as they are linked', async () => {
     await consul.put('catalog/register', node('legacy', { Service: 'legacy', Port: 80 }));
     const gateway = { ID: 'tgw-1', Service: 'tgw', Kind: 'terminating-gateway', Port: 8500, Address: '10.0.3.9' };
     await consul.put('catalog/register', node('tgw', gateway));
@@ -127,7 +131,7 @@ describeWithConsul('with a real agent', () => {
       expect(shown(snapshot, 'service:split')?.split(', ')).toHaveLength(4);
     });
 
-    it('with OnlyPassing and a default subset changes what the unnamed name means', async () => {
+    it('with OnlyPassing and a default subset changes the meaning of the unnamed name', async () => {
       const Subsets = { strict: { Filter: 'Service.ID == "split-4-proxy"', OnlyPassing: true } };
       const entry = { Kind: 'service-resolver', Name: 'split', DefaultSubset: 'strict', Subsets, ConnectTimeout: '2s' };
       await consul.put('config', entry);
@@ -143,7 +147,7 @@ describeWithConsul('with a real agent', () => {
       expect(snapshot.warnings?.join()).toContain('Selector "Service.Nope" is not valid');
     });
 
-    it('that is deleted takes its subsets along', async () => {
+    it('that is deleted removes its subsets as well', async () => {
       await consul.delete('config/service-resolver/split');
       const snapshot = await routes.until((at) => shown(at, 'subset:good.split') === undefined);
       expect(snapshot.warnings ?? []).not.toContainEqual(expect.stringContaining('Nope'));

@@ -20,13 +20,13 @@ import { shown, Watched } from './watched.ts';
 const body = (number: number): unknown => recorded(number).body;
 const onlyPeer = (number: number): ClusterPeer | undefined => peersOf(body(number))?.[0];
 
-describe('a recorded answer about', () => {
+describe('a recorded response about', () => {
   it.each([
     [15, { name: 'beta', state: 'PENDING', isDeleted: false, serverAddresses: [] }],
     [25, { name: 'alpha', state: 'ACTIVE', serverName: `server.alpha.peering.${ALPHA}` }],
     [33, { name: 'alpha', serverAddresses: ['127.0.71.1:8503'] }],
     [79, { name: 'alpha', state: 'ACTIVE', serverAddresses: ['127.0.71.1:8443'] }],
-  ])('peerings (%i) is read', (number, expected) => {
+  ])('peerings (%i) is parsed', (number, expected) => {
     expect(onlyPeer(number)).toMatchObject(expected);
   });
 
@@ -36,7 +36,7 @@ describe('a recorded answer about', () => {
     [85, { state: 'ACTIVE', isDeleted: true, roots: [] }],
     [88, { state: 'TERMINATED', isDeleted: false }],
     [96, { state: 'TERMINATED', serverAddresses: ['127.0.71.1:8443'] }],
-  ])('one peering (%i) is read', (number, expected) => {
+  ])('one peering (%i) is parsed', (number, expected) => {
     expect(peerOf(body(number))).toMatchObject(expected);
   });
 
@@ -46,7 +46,7 @@ describe('a recorded answer about', () => {
     for (const root of roots) expect(new X509Certificate(root).subjectAltName).toBe(`URI:spiffe://${ALPHA}`);
   });
 
-  it('exports is read, by the entry and by the names for one peer', () => {
+  it('exports is parsed, by the entry and by the names for one peer', () => {
     const names = ['api', 'cache', 'db', 'ghost'];
     expect(exportedNamesOf(body(39))?.map(({ name }) => name)).toEqual(names);
     expect(
@@ -62,7 +62,7 @@ describe('a recorded answer about', () => {
     [40, { protocol: 'tcp', target: { service: 'db', datacenter: 'alpha' } }],
     [41, { protocol: 'http', target: { service: 'api', datacenter: 'alpha' } }],
     [61, { protocol: 'tcp', target: { service: 'db', subset: 'v1', datacenter: 'alpha' } }],
-  ])('the discovery chain of an export (%i) is read', (number, expected) => {
+  ])('the discovery chain of an export (%i) is parsed', (number, expected) => {
     expect(exportChainOf(body(number))).toMatchObject(expected);
   });
 
@@ -74,7 +74,7 @@ describe('a recorded answer about', () => {
     [72, 1, { serverNames: [`db.default.default.beta.external.${ALPHA}`] }],
     [73, 2, { serverNames: [`db.default.default.beta.external.${ALPHA}`] }],
     [83, 1, {}],
-  ])('instances (%i) is read', (number, count, peerMeta) => {
+  ])('instances (%i) is parsed', (number, count, peerMeta) => {
     const instances = instancesOf(body(number)) ?? [];
     expect(instances).toHaveLength(count);
     if (Object.keys(peerMeta).length > 0) expect(instances[0]?.peerMeta).toMatchObject(peerMeta);
@@ -92,7 +92,7 @@ describe('a recorded answer about', () => {
     expect(inventory?.imports.map(({ name, peer }) => `${peer}/${name}`).toSorted()).toEqual(['alpha/api', 'alpha/db']);
   });
 
-  it('a sidecar with an upstream of a peer is read', () => {
+  it('a sidecar with an upstream of a peer is parsed', () => {
     expect(proxyDefinitionOf(body(55))).toMatchObject({ service: 'web', upstreams: [{ name: 'db', peer: 'alpha' }] });
   });
 });
@@ -106,7 +106,7 @@ function identityOfAlpha(name: string): string {
 const namesAndBackends = (snapshot: RouteSnapshot): Readonly<Record<string, string | undefined>> =>
   Object.fromEntries(snapshot.routes.map(({ name, serverNames }) => [serverNames[0] ?? '', shown(snapshot, name)]));
 
-describe('from recorded answers', () => {
+describe('from recorded responses', () => {
   it('the gateway of the exporting cluster has the names that the importer was given', async () => {
     const responses = responsesOf(10, 30, 31, 39, 40, 41, 43, 76, 83);
     await using agent = await standInAgent({
@@ -122,7 +122,7 @@ describe('from recorded answers', () => {
     });
   });
 
-  it('the gateway of the importing cluster has the names of what it imports, and of the servers that it dials, but for what has no instance of its own', async () => {
+  it('the gateway of the importing cluster has the names of its imports, and of the servers that it dials, except for services without an instance', async () => {
     const responses = { ...responsesOf(35, 76, 77, 79), 'health/service/consul': body(83) };
     await using agent = await standInAgent({ mesh: { datacenter: 'beta', trustDomain: BETA }, responses });
     await using routes = new Watched(consulSource({ address: agent.address, datacenter: 'beta' }));
@@ -135,7 +135,7 @@ describe('from recorded answers', () => {
     });
   });
 
-  it('a peering whose deletion has begun has no name any more, whatever its state', async () => {
+  it('a peering under deletion has no names any more, whatever its state', async () => {
     const responses = { ...responsesOf(35, 76, 83), peerings: [body(85)], 'peering/alpha': body(85) };
     await using agent = await standInAgent({ mesh: { datacenter: 'beta', trustDomain: BETA }, responses });
     await using routes = new Watched(consulSource({ address: agent.address, datacenter: 'beta' }));

@@ -89,13 +89,13 @@ describe('a registration', () => {
     [{ bindAddresses: { one: ':8443' } }, ['bindAddresses', 'one'], '":8443"'],
     [{ bindAddresses: { one: 'gw' } }, ['bindAddresses', 'one'], '"gw"'],
     [{ deregisterAfterCritical: 'soon' }, ['deregisterAfterCritical'], '"soon"'],
-  ])('is refused with %j', (options, path, found) => {
+  ])('is rejected for %j', (options, path, found) => {
     const registration = registrationOf(options, isLocal);
     const message = expect.stringContaining(found) as string;
     expect(registration).toEqual({ kind: 'invalid', problems: [{ path, message }] });
   });
 
-  it('has port 443 where an address has none, and the agent’s own address where there is only a port', () => {
+  it('has port 443 for an address without a port, and the agent’s own address for a port alone', () => {
     expect(bodyOf({ address: '10.0.0.5', wanAddress: '198.18.0.1' })).toMatchObject({
       Address: '10.0.0.5',
       Port: 443,
@@ -122,7 +122,7 @@ const CHECKED = { timeout: 18_000, interval: 200 };
 describeWithConsul('a registered gateway', () => {
   const forced = new AbortController().signal;
 
-  it('exists after the start, again when the agent has lost it, in maintenance while it drains, removed at the end', async () => {
+  it('exists after the start, again when the agent has lost it, in maintenance during the drain, removed at the end', async () => {
     await using consul = await Consul.start();
     const { registration, routes } = consulParts({ address: consul.address, register: REGISTER });
     await registration.start(forced);
@@ -138,7 +138,7 @@ describeWithConsul('a registered gateway', () => {
     expect(watched.latest?.warnings ?? []).toEqual([]);
   });
 
-  it('stays in maintenance while it drains, also when the agent has lost it meanwhile', async () => {
+  it('stays in maintenance during the drain, even if the agent has lost it meanwhile', async () => {
     await using consul = await Consul.start();
     const { registration } = consulParts({ address: consul.address, register: REGISTER });
     await registration.start(forced);
@@ -150,7 +150,7 @@ describeWithConsul('a registered gateway', () => {
     expect(await consul.get('agent/services')).toEqual({});
   });
 
-  it('of another owner is in maintenance while it drains, and restored', async () => {
+  it('of another owner is in maintenance during the drain, and restored', async () => {
     await using consul = await Consul.start();
     await consul.put('agent/service/register', {
       Name: 'edge',
@@ -167,7 +167,7 @@ describeWithConsul('a registered gateway', () => {
     expect(await consul.get('agent/services')).toHaveProperty('edge');
   });
 
-  it('that is an ordinary service is refused, and not touched', async () => {
+  it('that is an ordinary service is rejected, and not touched', async () => {
     await using consul = await Consul.start();
     await consul.put('agent/service/register', { Name: 'web', Port: 8080 });
     const { registration, listeners } = consulParts({ address: consul.address, proxyId: 'web' });
@@ -192,7 +192,7 @@ describeWithConsul('a registered gateway', () => {
     expect(await consul.get('agent/services')).toEqual({});
   });
 
-  it('is not made where another gateway has the id and is alive, and this is reported', async () => {
+  it('is not made if another live gateway has the id, and this is reported', async () => {
     await using consul = await Consul.start();
     await using listening = await onLoopback(createServer());
     const port = Number(new URL(listening.address).port);
@@ -210,7 +210,7 @@ describeWithConsul('a registered gateway', () => {
     await first.registration.stop(forced);
   }, 60_000);
 
-  it('is checked by whether it is ready where a URL for that is set', () => {
+  it('is checked for readiness if a URL for that is set', () => {
     const check = bodyOf({ address: '127.0.0.1:8443', readyUrl: 'http://127.0.0.1:19000/ready' })['Check'];
     expect(check).toMatchObject({ HTTP: 'http://127.0.0.1:19000/ready', Interval: '10s' });
     expect(check).not.toHaveProperty('TCP');
@@ -233,7 +233,7 @@ describeWithConsul('a registered gateway', () => {
     await registration.stop(forced);
   }, 80_000);
 
-  it('comes back from a drain that was cut short without its own maintenance, but with an operator’s', async () => {
+  it('recovers from an aborted drain without its own maintenance, but with an operator’s', async () => {
     await using consul = await Consul.start();
     const first = consulParts({ address: consul.address, register: REGISTER }).registration;
     await first.start(forced);
@@ -248,7 +248,7 @@ describeWithConsul('a registered gateway', () => {
     for (const service of [first, second, third]) await service.stop(forced);
   });
 
-  it('starts and leaves although the agent is away', async () => {
+  it('starts and stops although the agent is unavailable', async () => {
     const parts = consulParts({ address: 'http://127.0.0.1:1', register: REGISTER });
     await parts.registration.start(forced);
     await using listeners = new Watched(parts.listeners);
@@ -294,7 +294,7 @@ function bodyOf(options: RegisterOptions): RegistrationBody {
 
 const NO_CHECKS = { responses: { 'agent/checks': {} } };
 
-it('a gateway whose agent is several behind one address leaves nothing at any of them', async () => {
+it('a gateway with several agents behind one address leaves nothing at any of them', async () => {
   const { signal } = new AbortController();
   await using one = await standInAgent(NO_CHECKS);
   await using two = await standInAgent(NO_CHECKS);
@@ -331,7 +331,7 @@ it('a gateway whose agent is several behind one address leaves nothing at any of
   expect(agents.map(({ registered }) => registered.size)).toEqual([0, 0, 0]);
 });
 
-it('a registration that disappears repeatedly is not made for ever: the probable cause is reported', async () => {
+it('a registration that disappears repeatedly is not repeated forever: the probable cause is reported', async () => {
   const { signal } = new AbortController();
   await using agent = await standInAgent(NO_CHECKS);
   const problems: (string | undefined)[] = [];

@@ -37,7 +37,7 @@ describe('the gateways of a datacenter', () => {
     await routes.until((at) => shown(at, 'datacenter:dc2') === '198.18.0.2:443');
   });
 
-  it('are queried directly where the token may not read federation states', async () => {
+  it('are queried directly if the token cannot read federation states', async () => {
     await using agent = await standInAgent({ mesh: MESH, denied: { [STATES]: 'operator:read' } });
     await using routes = new Watched(consulSource({ address: agent.address }));
     const found = await routes.until((at) => shown(at, 'datacenter:dc2') !== undefined);
@@ -51,7 +51,7 @@ describe('the gateways of a datacenter', () => {
     expect(shown(found, 'datacenter:dc2')).toBe('198.18.0.9:443');
   });
 
-  it('are those of the state where the datacenter does not answer', async () => {
+  it('are those of the state when the datacenter does not respond', async () => {
     await using agent = await standInAgent({ mesh: MESH });
     agent.misbehave(
       { kind: 'status', status: 500, body: 'No path to datacenter' },
@@ -62,7 +62,7 @@ describe('the gateways of a datacenter', () => {
     expect(shown(found, 'datacenter:dc2')).toBe('198.18.0.2:443');
   });
 
-  it('go at once when the last one is deregistered, and its names stay with the reason', async () => {
+  it('disappear at once when the last one is deregistered, and its names stay with the reason', async () => {
     await using agent = await standInAgent({ mesh: MESH });
     await using routes = new Watched(consulSource({ address: agent.address }));
     await routes.until((at) => shown(at, 'datacenter:dc2') === '198.18.0.2:443');
@@ -106,7 +106,7 @@ describe('the gateways of a datacenter', () => {
     expect(lost.filter((one) => one !== '198.18.0.2:443 unhealthy')).toEqual([]);
   }, 60_000);
 
-  it('that is silent keep no local route waiting: they are missing with a warning, and come when it answers', async () => {
+  it('that do not respond delay no local route: they are missing with a warning, and added when there is a response', async () => {
     const services = [
       { name: 'db', port: 80 },
       { name: 'db-proxy', kind: 'connect-proxy', destination: 'db', address: '10.0.0.9', port: 20_000 },
@@ -126,7 +126,7 @@ describe('the gateways of a datacenter', () => {
     await routes.until((at) => shown(at, 'datacenter:dc2') === '198.18.0.2:443');
   });
 
-  it('that nobody can tell of are a warning with the reason, and a route without a backend', async () => {
+  it('that are unknown are a warning with the reason, and a route without a backend', async () => {
     await using agent = await standInAgent({ mesh: MESH, responses: { [STATES]: {} } });
     agent.misbehave(
       { kind: 'status', status: 500, body: 'No path to datacenter' },

@@ -108,7 +108,7 @@ it('a response as old as the inventory is queried once', async () => {
 });
 
 it.each([500, 403, 404])(
-  'a service whose query answers %i keeps its last answer; the others change',
+  'a service whose query fails with %i keeps its last response; the others change',
   async (status) => {
     let broken: string | undefined;
     let suffix = '';

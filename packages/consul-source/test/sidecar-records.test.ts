@@ -23,7 +23,7 @@ describe('the registration of a proxy', () => {
     ['that has no proxy part', { ID: 'web', Service: 'web' }],
     ['that names no destination', { ID: 'x', Service: 'x', Proxy: {} }],
     ['that is no object', 'registration'],
-  ])('%s is none', (_claim, json) => {
+  ])('%s is not valid', (_claim, json) => {
     expect(proxyDefinitionOf(json)).toBeUndefined();
   });
 
@@ -83,7 +83,7 @@ describe('the registration of a proxy', () => {
   });
 });
 
-describe('who decided a mode, told from what an agent shows', () => {
+describe("the origin of a mode, from an agent's response", () => {
   const mode = (value: string | undefined, object: string) => (value === undefined ? {} : { mode: { value, object } });
   const entry = (value: string | undefined, over: JsonObject = {}): JsonObject =>
     value === undefined ? over : { MeshGateway: { Mode: value }, ...over };
@@ -173,7 +173,7 @@ describe('who decided a mode, told from what an agent shows', () => {
     expect(explainMode(attributedMode(definition, registered, entries))).toMatch(new RegExp(`^${reported}`));
   });
 
-  it('an override for a service of a peer is for that one, and not for the local service of its name', () => {
+  it('an override for a service of a peer applies to that one, and not to the local service of the same name', () => {
     const overrides = { UpstreamConfig: { Overrides: [{ Name: 'db', Peer: 'cloud', ...entry('local') }] } };
     const given = { mesh: undefined, proxyDefaults: undefined, serviceDefaults: entry(undefined, overrides) };
     const entries = ownEntriesOf(given, 'web');
@@ -185,7 +185,7 @@ describe('who decided a mode, told from what an agent shows', () => {
     expect(attributedMode(local, PROXY, entries)).toEqual({ kind: 'unset' });
   });
 
-  it('without entries that can be read, the registration decides', () => {
+  it('without readable entries, the registration decides', () => {
     const definition: UpstreamDefinition = { name: 'db', kind: 'service', bind: BIND };
     const decision = attributedMode(definition, { ...PROXY, ...mode('local', 'web-proxy') }, NO_ENTRIES);
     expect(explainMode(decision)).toBe('local by the service instance (web-proxy)');
@@ -272,14 +272,14 @@ describe('a compiled discovery chain', () => {
     expect(chain?.kind === 'compiled' && chain.chain.targets[0].connectTimeoutMs).toBe(expected);
   });
 
-  it('has no name for a service of a peer, whatever it says: that comes with the instances', () => {
+  it('has no name for a service of a peer, whatever it contains: that comes with the instances', () => {
     const json = compiled({ Target: 'x' }, { x: target({ Datacenter: '', Peer: 'cloud', SNI: 'not.on.the.wire' }) });
     expect(chainOf(json, context)).toMatchObject({
       chain: { targets: [{ peer: 'cloud', serverName: '', identities: [] }] },
     });
   });
 
-  it('that begins with a router is refused', () => {
+  it('that begins with a router is rejected', () => {
     const json = { Chain: { StartNode: 'r', Nodes: { r: { Type: 'router' } }, Targets: {} } };
     expect(chainOf(json, context)).toMatchObject({
       kind: 'refused',
@@ -292,7 +292,7 @@ describe('a compiled discovery chain', () => {
     ['has no start', { Chain: { Nodes: {}, Targets: {} } }],
     ['names a target that it does not have', compiled({ Target: 'x' }, {})],
     ['has a target without a name to send', compiled({ Target: 'x' }, { x: target({ SNI: '' }) })],
-  ])('that %s is none', (_claim, json) => {
+  ])('that %s is not valid', (_claim, json) => {
     expect(chainOf(json, context)).toBeUndefined();
   });
 });

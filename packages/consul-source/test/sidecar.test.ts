@@ -158,7 +158,7 @@ describeWithConsul('a sidecar in Consul', () => {
   );
 
   it(
-    'follows subsets, failover and health, and reaches upstreams that come',
+    'follows subsets, failover and health, and connects to new upstreams',
     async () => {
       await one.put('catalog/register', instance('api', '10.1.0.1'));
       await two.put('catalog/register', instance('api', '10.2.0.2', 'passing', '198.18.2.2'));
@@ -255,7 +255,7 @@ describeWithConsul('a sidecar in Consul', () => {
     await one.put('agent/service/deregister/nobody');
   });
 
-  it('that lacks its kind is served by what the catalog has of it, and the lack is told until there is a kind', async () => {
+  it('that lacks its kind uses its catalog entry, and reports this until there is a kind', async () => {
     const kindless = (mode: string) => ({
       ID: 'shop-proxy',
       Name: 'shop-proxy',
@@ -298,7 +298,7 @@ describeWithConsul('a sidecar in Consul', () => {
   it.each<readonly [claim: string, over: object, found: string]>([
     ['is an ordinary service', {}, 'found an ordinary service, without that'],
     ['is a gateway', { Kind: 'mesh-gateway' }, 'found a mesh-gateway'],
-  ])('that %s is none, and the requirement is reported', async (_claim, over, found) => {
+  ])('that %s is not a proxy, and the requirement is reported', async (_claim, over, found) => {
     await one.put('agent/service/register', { ID: 'plain', Name: 'plain', Port: 8181, ...over });
     await using views = new Watched<ProxyView>(consulProxySource({ address: one.address }, { proxyId: 'plain' }));
     const { message } = await views.failure(found);

@@ -11,7 +11,7 @@ const SILENCE_MS = 40_000;
 // Roots, inventory, resolvers, servers, gateways, links: the gateway itself is not registered here.
 const WATCHES = 6;
 
-describeWithConsul('when the agent fails, the last routes stay and recovery comes by itself', () => {
+describeWithConsul('when the agent fails, the last routes stay, and it recovers by itself', () => {
   it.each<readonly [fault: Fault, message: string]>([
     ['status 500', 'No cluster leader'],
     ['garbage', 'found <html>not Consul</html>'],
@@ -37,7 +37,7 @@ describeWithConsul('when the agent fails, the last routes stay and recovery come
     SILENCE_MS,
   );
 
-  it('with its death, and a restart with all it knew: nothing is held', async () => {
+  it('with its death, and a restart with all of its state: nothing is held', async () => {
     await using consul = await Consul.start();
     await register(consul, 'db', {});
     await using routes = new Watched(consulSource({ address: consul.address }));
@@ -51,7 +51,7 @@ describeWithConsul('when the agent fails, the last routes stay and recovery come
     expect(held(snapshot)).toEqual([]);
   });
 
-  it('with its death, and a restart with nothing: what it has forgotten is held until it is confirmed', async () => {
+  it('with its death, and a restart without its state: lost routes are held until they are confirmed', async () => {
     await using consul = await Consul.start();
     await Promise.all(['db', 'web'].map((service) => register(consul, service, {})));
     await using routes = new Watched(consulSource({ address: consul.address }));

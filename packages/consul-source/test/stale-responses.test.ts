@@ -26,7 +26,7 @@ const FAULTS = (['older', 'empty'] as const).flatMap((kind) =>
 
 describe.concurrent('a server without a leader, or without contact to it for long, removes nothing', () => {
   it.each(FAULTS)(
-    'from a gateway: its answers are %s, its leader %s',
+    'from a gateway: its responses are %s, its leader %s',
     async (_kind, _leader, fault) => {
       await using agent = await standInAgent({ mesh: mesh(DB) });
       await using routes = new Watched(consulSource({ address: agent.address }));
@@ -96,7 +96,7 @@ describe.concurrent('a server without a leader, or without contact to it for lon
   }, 60_000);
 });
 
-it('what a server has forgotten takes nothing away either when it is believed a moment after Consul’s own servers are back', async () => {
+it('what a server has lost is not removed either when its response is accepted a moment after Consul’s own servers are back', async () => {
   const resolver = { Kind: 'service-resolver', Name: 'db', Subsets: { v1: { Filter: '' } } };
   const whole = { ...mesh(DB), entries: [resolver] };
   await using agent = await standInAgent({ mesh: whole });

@@ -36,7 +36,7 @@ describe('what Consul knew', () => {
     expect(apply(guard, observed([], { index: 3 }), 10 * MINUTE_MS)).toEqual({ routes: [] });
   });
 
-  it('survives that the state is lost twice', () => {
+  it('survives a second loss of state', () => {
     const guard = new StateLossGuard();
     apply(guard, observed(['db'], { index: 10 }), 0);
     apply(guard, observed(['web'], { index: 5 }), 0);
@@ -51,7 +51,7 @@ describe('what Consul knew', () => {
     expect(names(apply(guard, observed(['web'], { index: 3 }), 3))).toEqual(['web']);
   });
 
-  it('is not held because of a incompleteReason that has always been there', () => {
+  it('is not held for an incompleteReason that has always been there', () => {
     const guard = new StateLossGuard();
     const incompleteReason = { incompleteReason: 'the token may see less than there is' };
     apply(guard, observed(['db', 'web'], { index: 10, ...incompleteReason }), 0);
@@ -68,7 +68,7 @@ describe('what Consul knew', () => {
   });
 });
 
-it('what vanishes while something still speaks for a loss is held, too, also when it was there at first', () => {
+it('what vanishes during any sign of a loss is held, too, even if it was there at first', () => {
   const guard = new StateLossGuard();
   const seen = { trustDomain: 'td', index: 5, registered: true };
   const [one, two] = ['one', 'two'].map((name) => ({ name, serverNames: [name], backends: [] }));

@@ -28,7 +28,7 @@ describe('TLS files towards the agent', () => {
     expect(await whoAmI(agent)).toBe('after');
   });
 
-  it('say when the certificates of both sides expire, at each new connection', async () => {
+  it('report when the certificates of both sides expire, at each new connection', async () => {
     const folder = newFolder();
     const authority = certificateAuthority('agents');
     const expiry = new Date('2099-01-02T03:04:05Z');
@@ -43,7 +43,7 @@ describe('TLS files towards the agent', () => {
     expect(observed.get('agent')?.getTime()).toBeGreaterThan(new Date().getTime());
   });
 
-  it('may name an authority that another one has issued', async () => {
+  it('may contain an authority that another one has issued', async () => {
     const folder = newFolder();
     const issuing = certificateAuthority('offline').intermediate('issuing');
     const client = issuing.issue({ commonName: 'client' });
@@ -56,7 +56,7 @@ describe('TLS files towards the agent', () => {
     ['one behind the other without a line break', ''],
     ['with a carriage return at the end of each line', '\r\n'],
     ['with prose between them', '\n# the next one\n'],
-  ])('may hold several certificates %s', async (_case, between) => {
+  ])('may contain several certificates %s', async (_case, between) => {
     const folder = newFolder();
     const authority = certificateAuthority('agents');
     const issuing = authority.intermediate('issuing');
@@ -74,7 +74,7 @@ describe('TLS files towards the agent', () => {
     expect(await whoAmI(open(server.port, { caPath: folder }))).toBe('nobody');
   });
 
-  it('of which only half has been replaced are used as they were', async () => {
+  it('of which only half has been replaced stay in use as they were', async () => {
     const folder = newFolder();
     const authority = certificateAuthority('agents');
     const client = authority.issue({ commonName: 'before' });
@@ -94,7 +94,7 @@ describe('TLS files towards the agent', () => {
     expect(await whoAmI(agent)).toBe('after');
   });
 
-  it('may be a folder of authorities as Kubernetes mounts one, with whatever else there is in it', async () => {
+  it('may be a folder of authorities as Kubernetes mounts one, with any other files in it', async () => {
     const folder = newFolder();
     const authority = certificateAuthority('agents');
     mkdirSync(join(folder, '..2026_01_01'));

@@ -44,7 +44,7 @@ async function leaves(backend: PeerListener, how: 'end' | 'reset'): Promise<void
 
 describe('a route with retryBeforeFirstByte', () => {
   it.each(['end', 'reset'] as const)(
-    'gives the hello to another backend when one has had it, and ends without a byte: %s',
+    'sends the hello to another backend when one ends without a byte after receiving it: %s',
     async (how) => {
       await using first = await peerListener();
       await using second = await peerListener();
@@ -68,7 +68,7 @@ describe('a route with retryBeforeFirstByte', () => {
     },
   );
 
-  it('lets the client see how the last backend ends', async () => {
+  it('passes the end of the last backend on to the client', async () => {
     await using first = await peerListener();
     await using second = await peerListener();
     await using proxy = await proxyTo([first, second]);
@@ -123,7 +123,7 @@ describe('a route with retryBeforeFirstByte', () => {
     expect(await proxy.events.until('connection.closed')).toMatchObject({ closed: { attempts: 1, retries: 0 } });
   });
 
-  it('makes no more dials than a connection may', async () => {
+  it('respects the maximum number of dials of a connection', async () => {
     const backends = await Promise.all(Array.from({ length: 4 }, () => peerListener()));
     await using proxy = await proxyTo(backends, {}, { limits: { dials: 2 } });
     await using client = await rawClient(proxy.address);
@@ -135,7 +135,7 @@ describe('a route with retryBeforeFirstByte', () => {
     for (const backend of backends) await backend[Symbol.asyncDispose]();
   });
 
-  it('keeps to the connect timeout of the connection: a later end is passed on', async () => {
+  it('respects the connect timeout of the connection: a later end is passed on', async () => {
     await using first = await peerListener();
     await using second = await peerListener();
     await using proxy = await proxyTo([first, second], { connectTimeoutMs: 40 });
@@ -150,7 +150,7 @@ describe('a route with retryBeforeFirstByte', () => {
     expect(await proxy.events.until('connection.closed')).toMatchObject({ closed: { attempts: 1, retries: 0 } });
   });
 
-  it('forgets a client that leaves while another backend is dialled', async () => {
+  it('ends with a client that disconnects while another backend is dialled', async () => {
     await using first = await peerListener();
     await using proxy = await proxyTo([first, { address: UNREACHABLE }], { connectTimeoutMs: 30_000 });
     await using client = await rawClient(proxy.address);
@@ -163,7 +163,7 @@ describe('a route with retryBeforeFirstByte', () => {
     expect(closed.error?.side).not.toBe('proxy');
   });
 
-  it('gives every place back, and counts one connection of the route', async () => {
+  it('releases every slot, and counts one connection of the route', async () => {
     await using first = await peerListener();
     await using second = await peerListener();
     const limits = { connections: 1, perBackend: 1, rate: { count: 2, perMs: 3_600_000 } };

@@ -84,7 +84,7 @@ describe('access rules of a listener', () => {
     }
   });
 
-  it('check the client that a filter has found, not the TCP peer', async () => {
+  it('check the client set by a filter, not the TCP peer', async () => {
     await using backend = await tcpBackend('api');
     const access = { allow: ['192.0.2.0/24'] };
     await using inside = await proxyWith({
@@ -120,7 +120,7 @@ describe('access rules of a route', () => {
 });
 
 describe('limits of a route', () => {
-  it('refuse one connection more than may be, and let another in when one has ended', async () => {
+  it('refuse a connection above the limit, and accept one again when another has ended', async () => {
     await using backend = await tcpBackend('api');
     await using proxy = await proxyWith({ route: routeTo([backend.address], { limits: { connections: 1 } }) });
     {
@@ -139,7 +139,7 @@ describe('limits of a route', () => {
     expect((await third.receive(HELLO.length)).equals(HELLO)).toBe(true);
   });
 
-  it('count a connection that reaches no backend no longer than it lasts', async () => {
+  it('count a connection that reaches no backend only while it lasts', async () => {
     const nobody = { host: '127.0.0.1', port: 1 };
     await using proxy = await proxyWith({ route: routeTo([nobody], { limits: { connections: 1, perBackend: 1 } }) });
     for (let index = 0; index < 3; index += 1) {
@@ -151,7 +151,7 @@ describe('limits of a route', () => {
     expect(codes).toEqual(['CONNECT_REFUSED', 'CONNECT_REFUSED', 'CONNECT_REFUSED']);
   });
 
-  it('refuse new connections that come too fast', async () => {
+  it('refuse new connections above the rate', async () => {
     await using backend = await tcpBackend('api');
     const limits = { rate: { count: 2, perMs: 3_600_000 } };
     await using proxy = await proxyWith({ route: routeTo([backend.address], { limits }) });
@@ -167,7 +167,7 @@ describe('limits of a route', () => {
     expect(limited.closed.error?.message).toBe('route api: limits.rate: more than 2/h');
   });
 
-  it('keep what is used over a reload that changes them', async () => {
+  it('keep usage over a reload that changes them', async () => {
     await using backend = await tcpBackend('api');
     const limited = (count: number, connections: number): Route =>
       routeTo([backend.address], { limits: { rate: { count, perMs: 3_600_000 }, connections } });
@@ -203,7 +203,7 @@ describe('limits of a route', () => {
     await proxy.stop();
   });
 
-  it('fill one backend, then the next, then the next priority, and refuse then', async () => {
+  it('fill one backend, then the next, then the next priority, and then refuse', async () => {
     await using first = await tcpBackend('first');
     await using second = await tcpBackend('second');
     await using backup = await tcpBackend('backup');

@@ -23,17 +23,17 @@ describeObserver('several observers as one', () =>
   observers([{ observe: () => undefined }, { observe: () => undefined }]),
 );
 
-it('an observer that throws is reported to the others, and the contract applies to them again', () => {
+it('an observer that throws is reported to the others, and satisfies the contract again', () => {
   const events = recorder();
   const broken = { name: 'broken', observe: () => fail('observers break') };
   observers([broken, events]).observe({ type: 'listener.closed', listener: 'default' });
   expect(events.events.map(({ type }) => type)).toEqual(['observer.threw', 'listener.closed']);
 });
 
-describeRouteSource('a source with a memory, whose archive works,', {
+describeRouteSource('a source with a store, which works,', {
   create: () => Promise.resolve(remembering(inMemory())),
 });
-describeRouteSource('a source with a memory, whose archive fails,', {
+describeRouteSource('a source with a store, which fails,', {
   create: () => Promise.resolve(remembering({ load: () => failing('unreadable'), save: () => failing('disk full') })),
 });
 

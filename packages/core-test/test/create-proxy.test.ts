@@ -35,7 +35,7 @@ function service(name: string, log: string[], start = async (): Promise<void> =>
 }
 
 describe('a proxy made by createProxy', () => {
-  it('carries TLS to the backend of the route that takes the name', async () => {
+  it('carries TLS to the backend of the matching route', async () => {
     await using api = await tlsBackend('api.example.com');
     const proxy = createProxy(options({ routes: [routeTo(api)] }));
     await proxy.start();
@@ -45,7 +45,7 @@ describe('a proxy made by createProxy', () => {
     await proxy.stop();
   });
 
-  it('asks resolvers before routes, and reaches backends through its layers, the first outermost', async () => {
+  it('calls resolvers before routes, and connects to backends through its layers, the first outermost', async () => {
     await using api = await tlsBackend('api.example.com');
     const order: string[] = [];
     const proxy = createProxy(
@@ -67,7 +67,7 @@ describe('a proxy made by createProxy', () => {
     await proxy.stop();
   });
 
-  it('wraps the connector of routes that use layers, made once a route, and fails closed without', async () => {
+  it('wraps the connector of routes that use layers, created once per route, and fails closed for unknown ones', async () => {
     await using api = await tlsBackend('api.example.com');
     const made: unknown[] = [];
     const events = recorder();
@@ -256,7 +256,7 @@ describe('a proxy made by createProxy', () => {
     await proxy.stop();
   });
 
-  it('is refused with every problem at once when it could never carry anything', () => {
+  it('is rejected with every problem at once when it could never carry anything', () => {
     expect(() => createProxy({ listen: [], sniffers: [] })).toThrow(
       [
         'listen: expected at least one address, found none',

@@ -90,7 +90,7 @@ describe('connections whose backend is removed from its route', () => {
     expect(proxy.events.all('connection.closed')).toHaveLength(1);
   });
 
-  it('live on where the route keeps them, the default', async () => {
+  it('continue if the route keeps them, the default', async () => {
     await using first = await peerListener();
     await using second = await peerListener();
     await using proxy = await proxyOf(routeTo([first]));
@@ -112,7 +112,7 @@ describe('connections whose backend is removed from its route', () => {
     await client.closed;
   });
 
-  it('continue for the grace, and stay when the backend is back within it', async () => {
+  it('continue during the grace period, and stay when the backend returns within it', async () => {
     await using backend = await peerListener();
     await using other = await peerListener();
     const drain = { onBackendRemoved: { graceMs: 150, spreadMs: 0 } };
@@ -133,7 +133,7 @@ describe('connections whose backend is removed from its route', () => {
     expect(proxy.events.all('connection.closed')).toHaveLength(1);
   });
 
-  it('are closed as soon as they have reached it, when they were on their way to it', async () => {
+  it('are closed as soon as they are established, when the backend was removed during the dial', async () => {
     await using backend = await peerListener();
     const { transport, dialled, letThrough } = heldUp();
     await using proxy = await proxyOn(transport, routeTo([backend], { onBackendRemoved: AT_ONCE }));
@@ -148,7 +148,7 @@ describe('connections whose backend is removed from its route', () => {
     await client.closed;
   });
 
-  it('continue when it is back before they have reached it', async () => {
+  it('continue when the backend returns during the dial', async () => {
     await using backend = await peerListener();
     const { transport, dialled, letThrough } = heldUp();
     const route = routeTo([backend], { onBackendRemoved: AT_ONCE });
@@ -167,7 +167,7 @@ describe('connections whose backend is removed from its route', () => {
     expect((await client.receive(1)).toString()).toBe('.');
   });
 
-  it('are closed when one takes them that was removed while another had not answered', async () => {
+  it('are closed when a retry leads to a backend that was removed while another one did not respond', async () => {
     await using silent = await peerListener();
     await using removed = await peerListener();
     const drain = { onBackendRemoved: AT_ONCE, retryBeforeFirstByte: true };
@@ -186,7 +186,7 @@ describe('connections whose backend is removed from its route', () => {
     await client.closed;
   });
 
-  it('are closed when their route with egress is gone, or leads to their name no more', async () => {
+  it('are closed when their route with egress is gone, or no longer covers their name', async () => {
     await using service = await peerListener();
     const route = (...serverNames: readonly string[]): Route => ({
       name: 'out',
@@ -214,7 +214,7 @@ describe('connections whose backend is removed from its route', () => {
     await gone.closed;
   });
 
-  it('are spread over the time that the route gives', async () => {
+  it('are closed over the spread of the route', async () => {
     await using backend = await peerListener();
     await using proxy = await proxyOf(routeTo([backend], { onBackendRemoved: { graceMs: 0, spreadMs: 200 } }));
     const clients = await Promise.all(Array.from({ length: 5 }, () => through(proxy.address, backend)));
@@ -227,7 +227,7 @@ describe('connections whose backend is removed from its route', () => {
 });
 
 describe('50,000 connections', () => {
-  it('are looked through, and closed, in turns with everything else', async () => {
+  it('are scanned and closed in turns with all other work', async () => {
     const backends = Array.from({ length: 1_000 }, (_, index): Backend => {
       return { address: { host: `10.0.${index >> 8}.${index & 255}`, port: 443 }, weight: 1, healthy: true };
     });
@@ -277,7 +277,7 @@ describe('connections whose backend is down', () => {
     await stopped;
   });
 
-  it('are closed when their source calls it unhealthy, those that are made after that are not, nor any by default', async () => {
+  it('are closed when their source reports it as unhealthy; later connections are not, nor any by default', async () => {
     await using backend = await peerListener();
     const sick = (more: Partial<Route>): Route => {
       const { backends, ...rest } = routeTo([backend], more);

@@ -43,7 +43,7 @@ describe('a fallback route', () => {
     expect(await proxy.ending()).toBe(ending);
   });
 
-  it('takes no client whose name no route has', async () => {
+  it('accepts no client whose name has no route', async () => {
     await using backend = await tcpBackend('backend');
     const route = { ...routeTo(backend.address), serverNames: ['other.example'], fallback: true };
     await using proxy = await startProxy({ routes: [route] });
@@ -52,7 +52,7 @@ describe('a fallback route', () => {
     expect(await proxy.ending()).toBe('ROUTE_NOT_FOUND');
   });
 
-  it('that is missing leaves a client of an unknown protocol without a hello', async () => {
+  it('that is missing ends a client of an unknown protocol without a hello', async () => {
     await using backend = await tcpBackend('backend');
     await using proxy = await startProxy({ routes: [routeTo(backend.address)] });
     await using client = await rawClient(proxy.address);
@@ -103,8 +103,8 @@ function lateSource(): RouteSource & { yields(route: Route): void } {
   };
 }
 
-describe('a client that leaves', () => {
-  it('while a backend does not answer: the reason says what it was waiting for', async () => {
+describe('a client that disconnects', () => {
+  it('while a backend does not respond: the reason says what it was waiting for', async () => {
     await using silent = await silentAddress();
     await using proxy = await startProxy({ routes: [routeTo(silent.address)], limits: { connectTimeoutMs: 60_000 } });
     await using client = await rawClient(proxy.address);
@@ -119,7 +119,7 @@ describe('a client that leaves', () => {
   });
 });
 
-needs('netns', namespaces())('local ports that are used up', () => {
+needs('netns', namespaces())('exhausted local ports', () => {
   it('are our own shortage: no backend is ejected, and the limit is named', async () => {
     const script = fileURLToPath(new URL('fixtures/port-shortage.mjs', import.meta.url));
     const setUp = 'ip link set lo up && echo "50000 50015" > /proc/sys/net/ipv4/ip_local_port_range && exec "$@"';

@@ -52,7 +52,7 @@ async function egress(zone: Zone, port: number, allowAddresses: readonly string[
 }
 
 describe('egress by a name server', () => {
-  it('does not follow canonical names to an address of this network', async () => {
+  it('does not follow canonical names to an address of a local network', async () => {
     await using listener = await peerListener();
     const zone: Zone = {
       'x.example.com': { A: { addresses: ['127.0.0.1'], via: ['cdn.example.net', 'edge.evil.net', 'localhost'] } },
@@ -76,7 +76,7 @@ describe('egress by a name server', () => {
     upstream.connection.destroy();
   });
 
-  it('is refused when the name is rebound to an address of this network', async () => {
+  it('is refused when the name is rebound to an address of a local network', async () => {
     await using listener = await peerListener();
     const rebound = (address: string): Zone => ({ 'r.example.com': { A: { addresses: [address], ttl: 1 } } });
     await using out = await egress(rebound('127.0.0.1'), listener.address.port, ['127.0.0.1']);

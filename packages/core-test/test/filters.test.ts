@@ -73,7 +73,7 @@ describe('a connection filter', () => {
     expect(backend.accepted).toBe(0);
   });
 
-  it('that waits for bytes which do not come is over with the hello timeout', async () => {
+  it('that waits for missing bytes ends at the hello timeout', async () => {
     await using backend = await tcpBackend('b');
     await using one = await proxy([filter((client) => client.peek(1).then(() => undefined))], backend.address, 30);
     await using client = await rawClient(one.at);
@@ -99,7 +99,7 @@ describe('a connection filter', () => {
     expect(closed).toMatchObject({ hello: { serverName: 'byte-35' }, transfer: { bytesUp: 5 } });
   });
 
-  it('sees its bytes in whatever pieces they come', async () => {
+  it('works for any split of its bytes', async () => {
     await using backend = await tcpBackend('b');
     const greeting = filter(async (client) => {
       for (let line = 0; line < 2; line += 1) {
@@ -114,7 +114,7 @@ describe('a connection filter', () => {
     expect((await client.receive(1)).toString()).toBe('#');
   });
 
-  it('runs after the one before it, and sees what that one has left and learned', async () => {
+  it('runs after the previous one, with the remaining bytes and known facts', async () => {
     await using backend = await tcpBackend('b');
     const NAME = fact<string>('test.name', (name) => name.toUpperCase());
     const first = filter(async (client) => {
@@ -143,7 +143,7 @@ describe('a connection filter', () => {
     expect(closed.connection).toBe((await one.observer.until('connection.accepted')).connection);
   });
 
-  it('of a client that leaves without a byte has nothing to report', async () => {
+  it('of a client that closes without a byte reports nothing', async () => {
     await using backend = await tcpBackend('b');
     await using one = await proxy([filter((client) => client.peek(9).then(() => undefined))], backend.address);
     await using client = await rawClient(one.at);
@@ -151,7 +151,7 @@ describe('a connection filter', () => {
     expect((await one.observer.until('connection.closed')).closed.error).toBeUndefined();
   });
 
-  it('of a client that leaves in the middle says how far it came', async () => {
+  it('of a client that closes in the middle reports the number of bytes', async () => {
     await using backend = await tcpBackend('b');
     await using one = await proxy([filter((client) => client.peek(9).then(() => undefined))], backend.address);
     await using client = await rawClient(one.at);
@@ -163,7 +163,7 @@ describe('a connection filter', () => {
     });
   });
 
-  it('can continue with another connection, once it has consumed what it peeked at', async () => {
+  it('can replace the connection, once it has consumed the peeked bytes', async () => {
     await using backend = await tcpBackend('b');
     const replacing = filter(async (client) => {
       await client.peek(1);
@@ -198,7 +198,7 @@ describe('a connection filter', () => {
       (client) => Promise.all([client.peek(1), client.peek(1)]),
       'filter one: expected one peek at a time',
     ],
-  ])('that %s ends its connection alone, with INTERNAL and its name', async (_what, run, message) => {
+  ])('that %s ends only its own connection, with INTERNAL and its name', async (_what, run, message) => {
     await using backend = await tcpBackend('b');
     let calls = 0;
     const broken = filter((client) => (calls++ === 0 ? run(client) : Promise.resolve(undefined)) as Promise<undefined>);
@@ -213,7 +213,7 @@ describe('a connection filter', () => {
     expect((await other.receive(1)).toString()).toBe('#');
   });
 
-  it('that never settles is over with the hello timeout, and what it holds is of no use any more', async () => {
+  it('that never settles ends at the hello timeout, and its client object becomes unusable', async () => {
     await using backend = await tcpBackend('b');
     let held: FilterContext | undefined;
     const hanging = filter((client) => ((held = client), new Promise(() => undefined)));
@@ -224,7 +224,7 @@ describe('a connection filter', () => {
     await expect(held?.peek(1)).rejects.toThrow();
   });
 
-  it('that has settled cannot touch the connection any more', async () => {
+  it('that has settled cannot use the connection any more', async () => {
     await using backend = await tcpBackend('b');
     let held: FilterContext | undefined;
     await using one = await proxy([filter((client) => ((held = client), Promise.resolve(undefined)))], backend.address);
@@ -250,12 +250,12 @@ function fail(): never {
   throw new Error('no');
 }
 
-describe('a connection that another socket is put over', () => {
+describe('an upgraded connection', () => {
   function dial(to: Endpoint): Promise<Connection> {
     return nodeTransport().dial(to, { keepAlive: KEEP_ALIVE, timeoutMs: 1_000 }).done;
   }
 
-  it('loses nothing of what had come, and keeps its addresses', async () => {
+  it('loses no received bytes, and keeps its addresses', async () => {
     await using backend = await tcpBackend('b', { conduct: { kind: 'source', bytes: 3 } });
     const connection = await dial(backend.address);
     // Something has come, and nobody has read it.
@@ -275,7 +275,7 @@ describe('a connection that another socket is put over', () => {
     expect(await peer.closed).toEqual({ kind: 'finished' });
   });
 
-  it('is closed when that fails', async () => {
+  it('is closed when the upgrade fails', async () => {
     await using listener = await peerListener();
     const connection = await dial(listener.address);
     const peer = await listener.accept();

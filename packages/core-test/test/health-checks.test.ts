@@ -55,7 +55,7 @@ describe('a backend that is down by its checks', () => {
     expect([await reached(all.proxy), await reached(all.proxy)]).toContain(back.name);
   });
 
-  it('is dialled all the same when all are down', async () => {
+  it('is dialled nevertheless when all are down', async () => {
     await using down = await refusingAddress();
     await using all = await checking({ healthCheck: OFTEN, backends: [at(down)] });
     await all.events.until('backend.down');
@@ -63,7 +63,7 @@ describe('a backend that is down by its checks', () => {
     expect((await all.events.until('connection.closed')).closed).toMatchObject({ error: { code: 'CONNECT_REFUSED' } });
   });
 
-  it('is not dialled where the route refuses that', async () => {
+  it('is not dialled if the route refuses that', async () => {
     await using down = await refusingAddress();
     await using all = await checking({ healthCheck: { ...OFTEN, whenAllDown: 'refuse' }, backends: [at(down)] });
     await all.events.until('backend.down');
@@ -84,18 +84,18 @@ describe('a check of kind tls', () => {
     return passed ? 'passed' : (await all.events.until('backend.down')).reason;
   }
 
-  it.each(['TLSv1.2', 'TLSv1.3'] as const)('passes where a server answers with %s', async (version) => {
+  it.each(['TLSv1.2', 'TLSv1.3'] as const)('passes when a server responds with %s', async (version) => {
     await using server = await tlsBackend('api.example.com', { minVersion: version, maxVersion: version });
     expect(await firstResult(server.address)).toBe('passed');
   });
 
-  it('passes without a server name, and where a client certificate is demanded', async () => {
+  it('passes without a server name, and if a client certificate is required', async () => {
     const { certificate: ca } = certificateAuthority('clients');
     await using server = await tlsBackend('api.example.com', { clientCa: ca });
     expect(await firstResult(server.address, { ...OFTEN, kind: 'tls' })).toBe('passed');
   });
 
-  it('fails where something else listens, or nothing comes back in time', async () => {
+  it('fails for another protocol, or without a response in time', async () => {
     await using echo = await tcpBackend('echo');
     expect(await firstResult(echo.address)).toBe('expected a ServerHello, found message 1');
     await using silent = await tcpBackend('silent', { conduct: { kind: 'hang' } });

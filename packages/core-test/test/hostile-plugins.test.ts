@@ -465,7 +465,7 @@ async function proxyWith(one: Case, backend: { readonly host: string; readonly p
 }
 
 describe('a plugin with', () => {
-  it.each(CASES)('$name harms its own connection at most', async (one) => {
+  it.each(CASES)('$name affects at most its own connection', async (one) => {
     await using backend = await tcpBackend('b');
     const proxy = await proxyWith(one, backend.address);
     await using client = await rawClient(proxy.at);

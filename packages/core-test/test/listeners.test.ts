@@ -91,7 +91,7 @@ function reportsOf({ events }: Awaited<ReturnType<typeof listening>>, name: stri
 }
 
 describe('listeners', () => {
-  it('follow a source: new ones open, those that are gone close, the rest stay', async () => {
+  it('follow a source: new ones open, removed ones close, the others stay', async () => {
     const list = new ListenerList({ name: 'one', endpoint: ANY_PORT }, { name: 'two', endpoint: ANY_PORT });
     await using proxy = await listening([], list);
     const [first] = await proxy.events.untilCount('listener.opened', 2);
@@ -160,7 +160,7 @@ describe('listeners', () => {
     });
   });
 
-  it('that a source lists are tried again until their address is free', async () => {
+  it('of a source are retried until their address is free', async () => {
     const held = await heldPort();
     const list = new ListenerList({ name: 'late', endpoint: { host: '127.0.0.1', port: held.port } });
     await using proxy = await listening([], list);
@@ -172,7 +172,7 @@ describe('listeners', () => {
     await proxy.events.until('listener.opened');
   });
 
-  it('of a source leave an address alone that configuration has bound', async () => {
+  it('of a source do not use an address that the configuration has bound', async () => {
     await using held = await heldPort();
     const endpoint = { host: '127.0.0.1', port: held.port };
     await held[Symbol.asyncDispose]();
@@ -183,7 +183,7 @@ describe('listeners', () => {
     expect(proxy.events.all('listener.failed')).toEqual([]);
   });
 
-  it('of a source that change their name keep accepting, and are reported under the new one', async () => {
+  it('of a source that are renamed keep accepting, and are reported under the new name', async () => {
     await using held = await heldPort();
     const endpoint = { host: '127.0.0.1', port: held.port };
     await held[Symbol.asyncDispose]();
@@ -199,7 +199,7 @@ describe('listeners', () => {
     expect(proxy.accepted).toEqual(['new']);
   });
 
-  it('of a source that move a name to another address, or hand it on, report the new owner as open last', async () => {
+  it('of a source that move a name to another address, or exchange names, report the new owner as open last', async () => {
     const [one, two, three] = [await free(), await free(), await free()];
     const list = new ListenerList({ name: 'moved', endpoint: one }, { name: 'stays', endpoint: two });
     await using proxy = await listening([], list);
@@ -213,7 +213,7 @@ describe('listeners', () => {
     expect(reportsOf(proxy, 'moved').at(-1)).toBe('listener.opened');
   });
 
-  it('of a source that take the place of another on the same port wait for it to close', async () => {
+  it('of a source that replace others on the same port wait for them to close', async () => {
     await using held = await heldPort();
     const { port } = held;
     await held[Symbol.asyncDispose]();
@@ -225,7 +225,7 @@ describe('listeners', () => {
     expect(proxy.events.all('listener.failed')).toEqual([]);
   });
 
-  it('of a source that clash with another listener say with which', async () => {
+  it('of a source that conflict with another listener report which one', async () => {
     await using held = await heldPort();
     const { port } = held;
     await held[Symbol.asyncDispose]();
@@ -238,7 +238,7 @@ describe('listeners', () => {
   });
 
   describe.skipIf(process.platform === 'win32')('on a unix socket', () => {
-    it('take the place of one whose process was killed, and leave nothing behind', async () => {
+    it('replace one whose process was killed, and leave nothing behind', async () => {
       await using files = await folder();
       const path = join(files.path, 'edge.sock');
       // The file stays when the server removes the name by which it was bound.
@@ -254,7 +254,7 @@ describe('listeners', () => {
       expect(existsSync(path)).toBe(false);
     });
 
-    it.each(['a listening socket', 'a file'])('do not take the place of %s', async (what) => {
+    it.each(['a listening socket', 'a file'])('do not replace %s', async (what) => {
       await using files = await folder();
       const path = join(files.path, 'edge.sock');
       const holder = createServer();
@@ -273,7 +273,7 @@ describe('listeners', () => {
     expect(['127.0.0.1', '::1']).toContain(address.host);
   });
 
-  it.each([-1, 65_536, 1.5, NaN])('of a source are refused for the port %s', async (port) => {
+  it.each([-1, 65_536, 1.5, NaN])('of a source are rejected for the port %s', async (port) => {
     const list = new ListenerList({ name: 'odd', endpoint: { host: '127.0.0.1', port } });
     await using proxy = await listening([], list);
     expect(await proxy.events.until('listener.failed')).toMatchObject({
@@ -281,7 +281,7 @@ describe('listeners', () => {
     });
   });
 
-  it('know a dial that would come back to them', async () => {
+  it('detect a dial that would loop', async () => {
     await using proxy = await listening([{ name: 'all', endpoint: { host: '0.0.0.0', port: 0 } }]);
     const port = proxy.listeners.status[0]?.address?.port ?? 0;
     expect(['127.0.0.1', '127.9.9.9', '0.0.0.0'].map((host) => proxy.listeners.owns({ host, port }))).toEqual([
@@ -293,7 +293,7 @@ describe('listeners', () => {
     expect(proxy.listeners.owns({ host: '192.0.2.1', port })).toBe(false);
   });
 
-  it('know the addresses by which others reach them', async () => {
+  it('know their advertised addresses', async () => {
     const advertised = [{ host: '203.0.113.5', port: 443 }];
     const list = new ListenerList({ name: 'edge', endpoint: { host: '127.0.0.1', port: 0 }, advertised });
     await using proxy = await listening([], list);
@@ -304,7 +304,7 @@ describe('listeners', () => {
 });
 
 describe('a change of the fixed listeners', () => {
-  it('opens what is new, renames what stays at its address, and closes what is gone', async () => {
+  it('opens new ones, renames those that stay at their address, and closes removed ones', async () => {
     const [one, two] = [await free(), await free()];
     await using proxy = await listening([
       { name: 'one', endpoint: one },
@@ -324,7 +324,7 @@ describe('a change of the fixed listeners', () => {
     expect(proxy.events.all('listener.closed').map(({ listener }) => listener)).toEqual(['one', 'gone']);
   });
 
-  it('that swaps names, or gives one to the listener that stays, reports the new owner as open last', async () => {
+  it('that exchanges names, or reuses one, reports the new owner as open last', async () => {
     const [one, two, three] = [await free(), await free(), await free()];
     await using proxy = await listening([
       { name: 'a', endpoint: one },
@@ -356,7 +356,7 @@ describe('a change of the fixed listeners', () => {
     expect(reportsOf(proxy, 'moved')).toEqual(['listener.opened', 'listener.closed', 'listener.opened']);
   });
 
-  it('that is given up reports nothing of what it would have opened', async () => {
+  it('that is discarded does not report what it would have opened', async () => {
     await using proxy = await listening([]);
     const change = await proxy.listeners.prepare([{ name: 'never', endpoint: await free() }]);
     await change.discard();
@@ -376,7 +376,7 @@ describe('a change of the fixed listeners', () => {
     await expect(rawClient(other)).rejects.toThrow('ECONNREFUSED');
   });
 
-  it('opens an address that overlaps with one that closes once that is free', async () => {
+  it('opens an address that overlaps with a closing one once that is free', async () => {
     const one = await free();
     await using proxy = await listening([{ name: 'narrow', endpoint: one }]);
     const change = await proxy.listeners.prepare([{ name: 'wide', endpoint: { host: '0.0.0.0', port: one.port } }]);

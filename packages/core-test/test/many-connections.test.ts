@@ -84,7 +84,7 @@ describe('very many connections', () => {
     },
   );
 
-  it('a drain of 1,000 live streams cuts none that finishes within the grace', { timeout: 60_000 }, async () => {
+  it('a drain of 1,000 live streams cuts none that finishes within the grace period', { timeout: 60_000 }, async () => {
     const proxy = await proxied(4_096);
     const sockets = await holdMany(proxy.port, 1_000);
     const drained = proxy.drain(30_000, 1_000);
@@ -97,7 +97,7 @@ describe('very many connections', () => {
     expect(await drained).toMatchObject({ state: 'drained', remaining: 0, finished: 1_000, cut: 0 });
   });
 
-  it('a drain at the end of its grace closes the remaining connections gradually, those idle for longest first', async () => {
+  it('a drain at the end of its grace period closes the remaining connections gradually, the longest idle first', async () => {
     const proxy = await proxied(4_096);
     const sockets = await holdMany(proxy.port, 20);
     const closedAt: number[] = [];

@@ -29,7 +29,7 @@ describe('a connection', () => {
   it.each([
     ['of the proxy', { maxAgeMs: 60 }, undefined],
     ['of its route, whatever the proxy says', { maxAgeMs: 3_600_000 }, { maxAgeMs: 60 }],
-  ])('ends at the maximum age %s, also when bytes flow', async (_whose, limits, ofRoute) => {
+  ])('ends at the maximum age %s, even with traffic', async (_whose, limits, ofRoute) => {
     await using backend = await tcpBackend('api');
     await using proxy = await proxyTo(backend, limits, ofRoute);
     await using client = await rawClient(proxy.address);
@@ -56,7 +56,7 @@ describe('a connection', () => {
     expect((await client.receive(HELLO.length)).equals(HELLO)).toBe(true);
   });
 
-  it('of a route ends after the silence that the route allows', async () => {
+  it('of a route ends after the idle timeout of the route', async () => {
     await using backend = await tcpBackend('api');
     await using proxy = await proxyTo(backend, {}, { idleTimeoutMs: 40 });
     await using client = await rawClient(proxy.address);
@@ -65,7 +65,7 @@ describe('a connection', () => {
     expect(closed.error?.code).toBe('IDLE_TIMEOUT');
   });
 
-  it('of a route ends after the silence that the route allows once one side has finished', async () => {
+  it('of a route ends after the half-close timeout of the route', async () => {
     await using backend = await tcpBackend('api', { conduct: { kind: 'linger' } });
     await using proxy = await proxyTo(backend, { halfCloseTimeoutMs: 3_600_000 }, { halfCloseTimeoutMs: 40 });
     await using client = await rawClient(proxy.address);

@@ -18,7 +18,7 @@ needs('posix', process.platform !== 'win32' || 'it has no limit of descriptors')
     expect((await promisify(execFile)('sh', command)).stdout).toBe('ECONNREFUSED');
   });
 
-  it('reports that descriptors have run out without any dial, and accepts again when there are some', async () => {
+  it('reports exhausted descriptors without any dial, and accepts again when there are some', async () => {
     const fixture = fileURLToPath(new URL('fixtures/silent-until-exhausted.mjs', import.meta.url));
     const child = spawn('sh', ['-c', 'ulimit -n 96; exec "$0" "$@"', process.execPath, fixture], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],

@@ -19,7 +19,7 @@ function echoServer() {
 }
 
 describe('a connection that is carried', () => {
-  it('arrives at the backend from its first byte on, and ends well', async () => {
+  it('arrives at the backend from its first byte on, and ends normally', async () => {
     await using backend = await echoServer();
     await using proxy = await startProxy({ routes: [routeTo(backend.address)] });
     await using client = await rawClient(proxy.address);
@@ -33,7 +33,7 @@ describe('a connection that is carried', () => {
     expect(closed.error).toBeUndefined();
   });
 
-  it('tells its life in order, and its end once', async () => {
+  it('reports its events in order, and its end once', async () => {
     await using backend = await echoServer();
     await using proxy = await startProxy({ routes: [routeTo(backend.address)] });
     await using client = await rawClient(proxy.address);
@@ -55,7 +55,7 @@ describe('a connection that is carried', () => {
     expect((await client.receive(hello.length)).equals(hello)).toBe(true);
   });
 
-  it('has its hello read from segments of one byte, and the following bytes are not lost', async () => {
+  it('has its hello read from segments of one byte, and loses no following bytes', async () => {
     await using backend = await echoServer();
     await using proxy = await startProxy({ routes: [routeTo(backend.address)] });
     await using client = await rawClient(proxy.address);
@@ -64,7 +64,7 @@ describe('a connection that is carried', () => {
     expect((await client.receive(sent.length)).equals(sent)).toBe(true);
   });
 
-  it('may be half-closed by the client: the backend still answers', async () => {
+  it('may be half-closed by the client: the backend still responds', async () => {
     await using backend = await tcpBackend('backend', { conduct: { kind: 'answer-last' } });
     await using proxy = await startProxy({ routes: [routeTo(backend.address)] });
     await using client = await rawClient(proxy.address);
@@ -195,7 +195,7 @@ describe('a client that does not behave', () => {
   it.each([
     ['in part', 2_000],
     ['whole', 5_000],
-  ])('is closed when its hello is larger than the limit, of which it sends at once %s', async (_what, bytes) => {
+  ])('is closed when its hello exceeds the limit, of which it sends at once %s', async (_what, bytes) => {
     await using proxy = await startProxy({ routes: [], limits: { helloMaxBytes: 1_000 } });
     await using client = await rawClient(proxy.address);
     const hello = inRecords(clientHello({ serverName: 'backend.example', padToBytes: 4_000 }));
@@ -204,7 +204,7 @@ describe('a client that does not behave', () => {
     expect(await proxy.ending()).toBe('SNIFF_TOO_LONG');
   });
 
-  it('is noted when it leaves before its hello is whole', async () => {
+  it('is reported when it closes before its hello is complete', async () => {
     await using proxy = await startProxy({ routes: [] });
     await using client = await rawClient(proxy.address);
     await client.send(HELLO.subarray(0, 20));
@@ -213,7 +213,7 @@ describe('a client that does not behave', () => {
   });
 
   it.each(['end', 'reset'] as const)(
-    'has ended well when it leaves without a byte, as health checks do (%s)',
+    'has ended normally when it closes without a byte, as health checks do (%s)',
     async (how) => {
       await using proxy = await startProxy({ routes: [] });
       await using client = await rawClient(proxy.address);
@@ -247,10 +247,10 @@ describe('a client that does not behave', () => {
   });
 });
 
-describe('a reset on a route whose protocol ends in that way', () => {
+describe('a reset on a route whose protocol ends with resets', () => {
   const SIDES = ['client', 'backend'] as const;
 
-  it.each(SIDES)('ends the connection well after an answer, and is passed on: by the %s', async (side) => {
+  it.each(SIDES)('ends the connection normally after a response, and is passed on: by the %s', async (side) => {
     await using listener = await peerListener();
     await using proxy = await startProxy({ routes: [{ ...routeTo(listener.address), resetsEndWell: true }] });
     await using client = await rawClient(proxy.address);
@@ -265,7 +265,7 @@ describe('a reset on a route whose protocol ends in that way', () => {
     expect(await proxy.ending()).toBe('OK');
   });
 
-  it.each(SIDES)('is a failure all the same before an answer: by the %s', async (side) => {
+  it.each(SIDES)('is still a failure before a response: by the %s', async (side) => {
     await using listener = await peerListener();
     await using proxy = await startProxy({ routes: [{ ...routeTo(listener.address), resetsEndWell: true }] });
     await using client = await rawClient(proxy.address);
@@ -278,7 +278,7 @@ describe('a reset on a route whose protocol ends in that way', () => {
 });
 
 describe('a backend that does not behave', () => {
-  it('and refuses is passed over for the next', async () => {
+  it('and refuses is skipped', async () => {
     await using backend = await echoServer();
     await using one = await refusingAddress();
     await using other = await refusingAddress();
@@ -291,7 +291,7 @@ describe('a backend that does not behave', () => {
     expect(proxy.events.all('dial.failed').length).toBeGreaterThan(0);
   });
 
-  it('and hangs is passed over for the next, within the one deadline', async () => {
+  it('and hangs is skipped, within the one deadline', async () => {
     await using backend = await echoServer();
     await using silent = await silentAddress();
     await using proxy = await startProxy({
@@ -314,7 +314,7 @@ describe('a backend that does not behave', () => {
     expect(closed).toMatchObject({ attempts: 1, error: { code: 'CONNECT_REFUSED', side: 'upstream' } });
   });
 
-  it('and resets after it was reached is passed on to the client as a reset', async () => {
+  it('and resets after the connect is passed on to the client as a reset', async () => {
     await using backend = await tcpBackend('backend', { conduct: { kind: 'reset', afterBytes: HELLO.length } });
     await using proxy = await startProxy({ routes: [routeTo(backend.address)] });
     await using client = await rawClient(proxy.address);
@@ -323,7 +323,7 @@ describe('a backend that does not behave', () => {
     expect(await proxy.ending()).toBe('UPSTREAM_RESET');
   });
 
-  it('and resets on accept is blamed, whether the dial had succeeded by then or not', async () => {
+  it('and resets on accept is at fault, whether or not the dial had succeeded by then', async () => {
     await using backend = await tcpBackend('backend', { conduct: { kind: 'reset', afterBytes: 0 } });
     await using proxy = await startProxy({ routes: [routeTo(backend.address)] });
     await using client = await rawClient(proxy.address);
@@ -340,7 +340,7 @@ describe('a backend that does not behave', () => {
     expect(await proxy.ending()).toBe('NO_BACKEND');
   });
 
-  it('is dialled all the same when all are unhealthy', async () => {
+  it('is dialled nevertheless when all are unhealthy', async () => {
     await using backend = await echoServer();
     await using proxy = await startProxy({ routes: [routeTo({ ...backend.address, healthy: false })] });
     await using client = await rawClient(proxy.address);
@@ -350,7 +350,7 @@ describe('a backend that does not behave', () => {
 });
 
 describe('limits', () => {
-  it('refuse a connection too many, and count it', async () => {
+  it('refuse a connection above the limit, and count it', async () => {
     await using backend = await echoServer();
     await using proxy = await startProxy({ routes: [routeTo(backend.address)], limits: { connections: 1 } });
     await using first = await rawClient(proxy.address);
@@ -362,7 +362,7 @@ describe('limits', () => {
     expect(refused).toMatchObject({ listener: 'test', error: { code: 'LIMIT_REACHED' } });
   });
 
-  it('for silent clients leave active ones alone, and accept a new one in place of the oldest', async () => {
+  it('for silent clients do not affect active ones, and accept a new one in place of the oldest', async () => {
     await using backend = await echoServer();
     await using proxy = await startProxy({ routes: [routeTo(backend.address)], limits: { pendingHellos: 2 } });
     await using speaking = await rawClient(proxy.address);
@@ -388,7 +388,7 @@ describe('limits', () => {
   it.each([
     ['that change nothing of it', {}],
     ['with another time for hellos', { helloTimeoutMs: 9_000 }],
-  ])('for silent clients close the oldest, also of those that came before a reload %s', async (_claim, changed) => {
+  ])('for silent clients close the oldest, including those from before a reload %s', async (_claim, changed) => {
     await using backend = await echoServer();
     await using proxy = await startProxy({ routes: [routeTo(backend.address)], limits: { pendingHellos: 1 } });
     await using before = await rawClient(proxy.address);
@@ -402,7 +402,7 @@ describe('limits', () => {
   });
 });
 
-it('an observer that throws harms no connection', async () => {
+it('an observer that throws affects no connection', async () => {
   const broken = {
     name: 'broken',
     observe: () => {
@@ -417,7 +417,7 @@ it('an observer that throws harms no connection', async () => {
   expect(proxy.events.all('observer.threw')).toMatchObject([{ observer: 'broken', error: { message: 'no disk' } }]);
 });
 
-it('a live connection can be seen, and cut', async () => {
+it('a live connection is listed, and can be cut', async () => {
   await using backend = await echoServer();
   await using proxy = await startProxy({ routes: [routeTo(backend.address)] });
   await using client = await rawClient(proxy.address);

@@ -91,7 +91,7 @@ afterAll(async () => {
 });
 
 describe.each(Object.entries(CLIENTS))('a hello of %s', (program, query) => {
-  it.for(CUTS)('%s reaches the service that it names', async ([_how, cut], { skip }) => {
+  it.for(CUTS)('%s reaches the service that it requests', async ([_how, cut], { skip }) => {
     skip(!isThere(program), `needs ${program}, which is not installed`);
     for (const name of NAMES) {
       await using relay = await fragmentingRelay(proxy.address, cut);
@@ -100,7 +100,7 @@ describe.each(Object.entries(CLIENTS))('a hello of %s', (program, query) => {
   });
 });
 
-it('a hello as large as a browser sends, with a post-quantum key share, arrives whole however it is cut', async () => {
+it("a hello as large as a browser's, with a post-quantum key share, arrives complete for any split", async () => {
   const message = clientHello({
     serverName: NAMES[0],
     grease: true,

@@ -32,7 +32,7 @@ describe.skipIf(process.platform !== 'linux')('where io_uring is forbidden or to
     });
   });
 
-  it('works also where no memory may be locked, or names the limit', async ({ skip }) => {
+  it('works even if no memory may be locked, or names the limit', async ({ skip }) => {
     // Without the privilege that lifts the limit: in a user namespace of its own.
     const limited = ['-c', 'ulimit -l 0 && exec unshare --user "$0" "$@"', process.execPath];
     const run = promisify(execFile)('sh', [...limited, fixture('self-test.mjs'), 'uring'], { timeout: 10_000 });

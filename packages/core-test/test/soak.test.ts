@@ -67,7 +67,7 @@ function draw(number: number, random: () => number): Fate {
   return { number, plan, upBytes, downBytes, breaksAt: Math.floor(random() * Math.min(upBytes, downBytes)) };
 }
 
-describe('many connections of every fate', () => {
+describe('many connections of every kind', () => {
   for (const [variant, create] of variantsUnderTest())
     it(`lose no byte, and leave nothing behind (${variant})`, { timeout: TIMEOUT_MS }, () => soak(create()));
 });

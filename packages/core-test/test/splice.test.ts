@@ -26,7 +26,7 @@ describe('a splice', () => {
       expect({ bytesUp, bytesDown, error }).toEqual({ bytesUp: up.length, bytesDown: down.length, error: undefined });
     });
 
-    it(`lets the sender wait for a receiver that does not read, and then loses nothing (${variant})`, async () => {
+    it(`blocks the sender while a receiver does not read, and loses nothing (${variant})`, async () => {
       await using backend = await peerListener();
       await using proxy = await relay(create(), backend.address);
       await using client = await rawClient(proxy.address);
@@ -49,7 +49,7 @@ describe('a splice', () => {
     });
   }
 
-  it.each(['client', 'server'] as const)('shows the other side a reset when the %s resets', async (from) => {
+  it.each(['client', 'server'] as const)('passes a reset of the %s on to the other side', async (from) => {
     await using backend = await peerListener();
     await using proxy = await relay(transportUnderTest(), backend.address);
     await using client = await rawClient(proxy.address);
@@ -61,7 +61,7 @@ describe('a splice', () => {
     expect(await other.closed).toMatchObject({ kind: 'lost', error: { code: 'ECONNRESET' } });
   });
 
-  it('needs about as many pipes as there are slow receivers, not two for each connection', async () => {
+  it('needs about as many pipes as there are slow receivers, not two per connection', async () => {
     await loopsIdle();
     const before = descriptorsByKind()['pipe'] ?? 0;
     await using backend = await peerListener();
@@ -76,7 +76,7 @@ describe('a splice', () => {
     await Promise.all(clients.map(({ closed }) => closed));
   });
 
-  it('keeps both directions apart: a response after the client has finished, and vice versa', async () => {
+  it('keeps both directions separate: a response after the client has finished, and the reverse', async () => {
     await using backend = await peerListener({ halfOpen: true });
     await using proxy = await relay(transportUnderTest(), backend.address);
     for (const first of ['client', 'server'] as const) {
@@ -93,7 +93,7 @@ describe('a splice', () => {
     }
   });
 
-  it.each([['::1'], ['unix']])('goes over %s as over IPv4', async (kind) => {
+  it.each([['::1'], ['unix']])('works over %s as over IPv4', async (kind) => {
     await using front = await unixAddress();
     await using back = await unixAddress();
     const at = kind === 'unix' ? front.address : { host: kind, port: 0 };
@@ -108,7 +108,7 @@ describe('a splice', () => {
     expect((await proxy.transfer(0)).bytesUp).toBe(bytes.length);
   });
 
-  it('takes urgent data for what it is: no byte behind it is missed', async () => {
+  it('handles urgent data: no byte after it is missed', async () => {
     await using backend = await peerListener();
     await using proxy = await relay(transportUnderTest(), backend.address);
     await using client = await rawClient(proxy.address);
@@ -118,7 +118,7 @@ describe('a splice', () => {
     expect((await server.receiveAll()).toString()).toBe(Array.from({ length: 50 }, (_, index) => `${index};`).join(''));
   });
 
-  it('ends a silent connection when its time is over, and not before', async () => {
+  it('ends an idle connection at its timeout, and not before', async () => {
     await using backend = await peerListener();
     await using proxy = await relay(transportUnderTest(), backend.address, { idleTimeoutMs: 150 });
     await using client = await rawClient(proxy.address);

@@ -64,7 +64,7 @@ describe('the order of the system', () => {
     expect(await at.resolve('file.internal')).toEqual(['127.0.0.3']);
   });
 
-  it('stops where nsswitch.conf makes not found final', async () => {
+  it('stops where nsswitch.conf makes "not found" final', async () => {
     await using at = await system([{ 'db.internal': { A: A('127.0.0.2') } }], {
       nsswitch: 'hosts: files [NOTFOUND=return] dns',
     });
@@ -72,7 +72,7 @@ describe('the order of the system', () => {
     expect(at.server.queries).toEqual([]);
   });
 
-  it('queries name servers also when an unknown service is listed', async () => {
+  it('queries name servers even if an unknown service is listed', async () => {
     await using at = await system([{ 'db.internal': { A: A('127.0.0.2') } }], {
       nsswitch: 'hosts: mymachines resolve [!UNAVAIL=return] files myhostname dns',
     });
@@ -85,7 +85,7 @@ describe('the order of the system', () => {
     expect(at.server.queries).toEqual([]);
   });
 
-  it('finds every one of twenty names of the hosts file at once while no name server answers', async () => {
+  it('finds every one of twenty names of the hosts file at once while no name server responds', async () => {
     const lines = Array.from({ length: 20 }, (_, index) => `127.0.0.${index + 1} host-${index}.internal`);
     await using at = await system([{}], { hosts: lines.join('\n') });
     const found = await Promise.all(lines.map((_, index) => at.resolve(`host-${index}.internal`)));
@@ -157,7 +157,7 @@ describe('search domains', () => {
 });
 
 describe('two families', () => {
-  it('give all their addresses and the shorter time to live', async () => {
+  it('give all their addresses and the shorter TTL', async () => {
     await using at = await system([
       { 'db.example': { A: { addresses: ['192.0.2.7'], ttl: 90 }, AAAA: { addresses: ['2001:db8::7'], ttl: 45 } } },
     ]);
@@ -167,7 +167,7 @@ describe('two families', () => {
   it.each([
     ['AAAA', { A: A('127.0.0.1'), AAAA: 'drop' }, ['127.0.0.1']],
     ['A', { A: 'drop', AAAA: A('::1') }, ['::1']],
-  ] as const)('do not wait for one another: %s is dropped', async (_family, answers, expected) => {
+  ] as const)('do not wait for each other: %s is dropped', async (_family, answers, expected) => {
     await using at = await system([{ 'db.internal': answers }]);
     const start = performance.now();
     expect(await at.resolve('db.internal')).toEqual(expected);
@@ -175,10 +175,13 @@ describe('two families', () => {
     expect(performance.now() - start).toBeLessThan(2_000);
   });
 
-  it.each(['none', 'NXDOMAIN', 'SERVFAIL', 'REFUSED'] as const)('are one when the other answers %s', async (AAAA) => {
-    await using at = await system([{ 'db.internal': { A: A('127.0.0.1'), AAAA } }]);
-    expect(await at.resolve('db.internal')).toEqual(['127.0.0.1']);
-  });
+  it.each(['none', 'NXDOMAIN', 'SERVFAIL', 'REFUSED'] as const)(
+    'give those of one when the other returns %s',
+    async (AAAA) => {
+      await using at = await system([{ 'db.internal': { A: A('127.0.0.1'), AAAA } }]);
+      expect(await at.resolve('db.internal')).toEqual(['127.0.0.1']);
+    },
+  );
 
   it('may be a thousand, which keep their time to live', async () => {
     const addresses = Array.from({ length: 1_000 }, (_, index) => `127.0.${index >> 8}.${index % 256}`);
@@ -186,7 +189,7 @@ describe('two families', () => {
     expect(await at.names.resolve('db.internal')).toMatchObject({ hosts: addresses, ttlSeconds: 90 });
   });
 
-  it('give addresses that fit into no packet, over TCP', async () => {
+  it('give addresses that exceed a packet, over TCP', async () => {
     const addresses = Array.from({ length: 200 }, (_, index) => `10.0.1.${index}`);
     await using at = await system([{ 'db.internal': { A: { addresses, truncated: true } } }]);
     expect(await at.resolve('db.internal')).toEqual(addresses);
@@ -200,12 +203,12 @@ describe('a name without an address', () => {
     ['SERVFAIL', 'SERVFAIL', 'unavailable'],
     ['none', 'SERVFAIL', 'unavailable'],
     ['REFUSED', 'REFUSED', 'unavailable'],
-  ] as const)('of which the servers say %s and %s is %s', async (a, aaaa, kind) => {
+  ] as const)('with the responses %s and %s is %s', async (a, aaaa, kind) => {
     await using at = await system([{ 'db.internal': { A: a, AAAA: aaaa } }]);
     await expect(at.resolve('db.internal')).rejects.toMatchObject({ kind });
   });
 
-  it('is unavailable when no server answers, and says which were queried', async () => {
+  it('is unavailable when no server responds, with the queried servers in the reason', async () => {
     await using at = await system([{ 'db.internal': { A: 'drop', AAAA: 'drop' } }], {
       resolv: 'options timeout:1 attempts:1',
     });
@@ -231,7 +234,7 @@ describe('a name without an address', () => {
 });
 
 describe('the files of the system', () => {
-  it('are followed: a hosts file that is written to', async () => {
+  it('are followed: a hosts file that is written', async () => {
     await using at = await system([{}], { hosts: '127.0.0.1 db.internal' });
     expect(await at.names.hasChanged?.()).toBe(false);
     await writeFile(at.hostsFile, '127.0.0.9 db.internal');
@@ -240,7 +243,7 @@ describe('the files of the system', () => {
     expect(await at.resolve('db.internal')).toEqual(['127.0.0.9']);
   });
 
-  it('are followed: a resolv.conf that is replaced, while the old server is silent', async () => {
+  it('are followed: a resolv.conf that is replaced, while the old server does not respond', async () => {
     await using at = await system([{ 'db.internal': { A: 'drop', AAAA: 'drop' } }], {
       resolv: 'options timeout:1 attempts:1',
     });
@@ -264,7 +267,7 @@ describe('the files of the system', () => {
 });
 
 describe('an address book over the system', () => {
-  it('has the new addresses soon after the hosts file has changed, long before the old ones are out of date', async () => {
+  it('has the new addresses soon after a change of the hosts file, long before the old ones expire', async () => {
     await using at = await system([{ 'db.internal': { A: A('10.0.0.1') } }]);
     const book = new AddressBook(recorder(), at.names);
     const find = async () => (await book.find({ host: 'db.internal', port: 1 })).map(({ host }) => host);

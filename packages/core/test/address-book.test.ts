@@ -25,7 +25,7 @@ describe('an address book', () => {
     }
   });
 
-  it('answers with all addresses, beginning with another each time', async () => {
+  it('returns all addresses, each time beginning with another one', async () => {
     const book = bookOf(() => Promise.resolve({ hosts: ['10.0.0.1', '10.0.0.2', '::1'], ttlSeconds: 60 }));
     expect(hosts(await book.find(endpoint))).toEqual(['10.0.0.1', '10.0.0.2', '::1']);
     expect(hosts(await book.find(endpoint))).toEqual(['10.0.0.2', '::1', '10.0.0.1']);
@@ -41,7 +41,7 @@ describe('an address book', () => {
     expect(hosts(await book.find(endpoint))).toEqual([...all.slice(2_999), ...all.slice(0, 255)]);
   });
 
-  it('resolves once for many waiters, and again after the time to live', async () => {
+  it('resolves once for many waiters, and again after the TTL', async () => {
     vi.useFakeTimers();
     let queried = 0;
     const book = bookOf(() => Promise.resolve({ hosts: [`10.0.0.${(queried += 1)}`], ttlSeconds: 30 }));
@@ -70,7 +70,7 @@ describe('an address book', () => {
     expect(events).toHaveLength(1);
   });
 
-  it('does not wait for a slow name system while it has an answer', async () => {
+  it('does not wait for a slow resolver while it has addresses', async () => {
     vi.useFakeTimers();
     const answers = [Promise.resolve({ hosts: ['10.0.0.1'], ttlSeconds: 1 }), new Promise<Resolution>(() => undefined)];
     const book = bookOf(() => answers.shift() ?? Promise.reject(new Error('asked too often')));
@@ -89,12 +89,12 @@ describe('an address book', () => {
     });
   });
 
-  it('takes an IPv6 address in brackets for the address', () => {
+  it('treats an IPv6 address in brackets as the address', () => {
     const book = bookOf(() => Promise.reject(new Error('asked')));
     expect(book.find({ host: '[::1]', port: 1 })).toEqual([{ host: '::1', port: 1 }]);
   });
 
-  it('adds the addresses of the slower family when they come', async () => {
+  it('adds the addresses of the slower family when they arrive', async () => {
     const all = { hosts: ['10.0.0.1', '::1'], ttlSeconds: 60 };
     let come: () => void = () => undefined;
     const rest = new Promise<Resolution>((resolve) => (come = () => resolve(all)));
@@ -105,7 +105,7 @@ describe('an address book', () => {
     expect(hosts(await book.find(endpoint))).toEqual(['::1', '10.0.0.1']);
   });
 
-  it('keeps the last good answer for as long as resolution fails', async () => {
+  it('keeps the last good addresses as long as resolution fails', async () => {
     const { book, fail } = await failingBook('unavailable');
     fail();
     for (let second = 0; second < 3_000; second += 50) {
@@ -114,7 +114,7 @@ describe('an address book', () => {
     }
   });
 
-  it('keeps the addresses of a name that does not exist any more for half a minute, and no longer', async () => {
+  it('keeps the addresses of a name that no longer exists for half a minute, and no longer', async () => {
     const { book, fail, events } = await failingBook('absent');
     fail();
     for (let second = 0; second < 25; second += 1) {
@@ -148,7 +148,7 @@ describe('an address book', () => {
     expect(queried).toBe(1);
   });
 
-  it('forgets names that nothing leads to any more', async () => {
+  it('drops unused names', async () => {
     vi.useFakeTimers();
     const book = bookOf(() => Promise.resolve({ hosts: ['10.0.0.1'], ttlSeconds: 60 }));
     for (let i = 0; i < 100; i += 1) await book.find({ host: `gone-${i}.example`, port: 1 });

@@ -29,17 +29,17 @@ describe('a set of addresses', () => {
     [['10.0.0.0/8'], 'unix:/run/app.sock', false],
     [[], '192.0.2.1', false],
     [['192.0.2.0/25', '192.0.2.128/25', '192.0.2.3'], '192.0.2.200', true],
-  ])('%j has %s: %s', (entries, host, isIn) => {
+  ])('%j contains %s: %s', (entries, host, isIn) => {
     expect(addressSet(entries).has(host)).toBe(isIn);
   });
 
-  it('is one range where blocks overlap or touch each other', () => {
+  it('is one range where blocks overlap or touch', () => {
     expect(addressSet(['192.0.2.0/25', '192.0.2.128/25', '192.0.2.3', '192.0.3.0']).size).toBe(1);
     expect(addressSet(['255.255.255.255', '255.255.255.254', '0.0.0.0']).size).toBe(2);
     expect(addressSet(['::', '::1', '::3', 'ffff::/16', 'ffff:ffff::/32']).size).toBe(3);
   });
 
-  it('agrees with net.BlockList, whatever is in it', () => {
+  it('agrees with net.BlockList, for any contents', () => {
     const random = numbers(7);
     const v4 = (): string => [10, random(2), random(4), random(256)].join('.');
     const v6 = (): string => `2001:db8:${random(3)}::${random(65_536).toString(16)}:${random(9)}`;
@@ -123,7 +123,7 @@ describe('an IP address', () => {
     '::ffff:1.2.3.256',
     'fe80::1%eth0',
     '2001:DB8::A',
-  ])('%s is one where the system says so', (text) => {
+  ])('%s is valid if the system says so', (text) => {
     expect(readAddress(text, new Uint32Array(4)) !== 0).toBe(isIP(text) !== 0);
   });
 });

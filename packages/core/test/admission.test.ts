@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { Admission } from '../src/pipeline/admission.ts';
 
 describe('admission', () => {
-  it('refuses connections beyond the limit and admits again when one has closed', () => {
+  it('refuses connections above the limit, and admits one again after another has closed', () => {
     const admission = new Admission({ connections: 2, pendingHellos: 2 });
     expect([admission.admit(), admission.admit()]).toEqual([undefined, undefined]);
     admission.helloComplete();
@@ -14,7 +14,7 @@ describe('admission', () => {
     expect(admission.admit()).toBeUndefined();
   });
 
-  it('keeps those whose hello is incomplete in a pool of their own, and admits the newcomer when it overflows', () => {
+  it('has a separate pool for incomplete hellos, and admits the newcomer when it is full', () => {
     const admission = new Admission({ connections: 10, pendingHellos: 1 });
     expect(admission.admit()).toBeUndefined();
     expect(admission.hasTooManyPending).toBe(false);
@@ -27,7 +27,7 @@ describe('admission', () => {
     expect(admission.hasTooManyPending).toBe(false);
   });
 
-  it('refuses a client that has reached the limit per client, and no other', () => {
+  it('refuses a client at its limit, and no other', () => {
     const admission = new Admission({ connections: 10, pendingHellos: 10, perClient: { connections: 1 } });
     expect(admission.admitClient('192.0.2.1')).toBeUndefined();
     expect(admission.admitClient('192.0.2.1')).toMatchObject({
@@ -39,7 +39,7 @@ describe('admission', () => {
     expect(admission.admitClient('192.0.2.1')).toBeUndefined();
   });
 
-  it('takes a network of IPv6 for one client', () => {
+  it('treats an IPv6 network as one client', () => {
     const admission = new Admission({ connections: 10, pendingHellos: 10, perClient: { connections: 1 } });
     expect(admission.admitClient('2001:db8::1')).toBeUndefined();
     expect(admission.admitClient('2001:db8:0:0:ffff::2')?.code).toBe('LIMIT_REACHED');

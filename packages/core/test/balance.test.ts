@@ -37,14 +37,14 @@ describe('round robin', () => {
     expect(counts(picks)).toEqual({ a: 50, b: 10, c: 20 });
   });
 
-  it('does not give a heavy backend its share in one go', () => {
+  it('spreads the share of a heavy backend over the round', () => {
     const from = [backend('a', 4), backend('b', 4)];
     const { pick } = picker('round_robin', idle);
     const hosts = Array.from({ length: 20 }, () => pick(from, CLIENT).address.host).join('');
     expect(hosts).toMatch(/^(ab)+$|^(ba)+$/);
   });
 
-  it('begins anywhere, so that many gateways do not favour the first', () => {
+  it('starts at a random index, so that many gateways do not favour the first backend', () => {
     const from = [backend('a'), backend('b'), backend('c')];
     const random = seeded();
     const firsts = Array.from({ length: 300 }, () =>
@@ -61,7 +61,7 @@ describe('round robin', () => {
 });
 
 describe('least connections', () => {
-  it('takes the less busy of two, by weight', () => {
+  it('uses the less busy of two, by weight', () => {
     const loads: Record<string, number> = { a: 9, b: 5 };
     const { pick } = picker('least_connections', { load: ({ address }) => loads[address.host] ?? 0, random: seeded() });
     const from = [backend('a', 3), backend('b', 1)];
@@ -70,7 +70,7 @@ describe('least connections', () => {
     expect(counts(picks)['b'] ?? 0).toBeLessThan(40);
   });
 
-  it('never takes the busiest when others are drawn with it', () => {
+  it('never uses the busiest when others are drawn with it', () => {
     const { pick } = picker('least_connections', {
       load: ({ address }) => (address.host === 'a' ? 100 : 0),
       random: seeded(),
@@ -89,7 +89,7 @@ it('random follows the weights', () => {
   expect(a / 4_000).toBeLessThan(0.78);
 });
 
-it('choosing from nothing is a bug and says so', () => {
+it('choosing from nothing is a bug with a message', () => {
   for (const balance of ['round_robin', 'random'] as const) {
     expect(() => picker(balance, idle).pick([], CLIENT)).toThrow('expected at least one backend');
   }
@@ -119,7 +119,7 @@ describe('client hash', () => {
     expect(share).toBeLessThan(0.77);
   });
 
-  it('moves only the clients of a backend that goes, and spreads them over the others', () => {
+  it('moves only the clients of a removed backend, and spreads them over the others', () => {
     const hosts = addresses(5_000);
     const before = hosts.map((host) => pick(ten, client(host)));
     const after = hosts.map((host) => pick(ten.slice(1), client(host)));
@@ -130,14 +130,14 @@ describe('client hash', () => {
       expect(count / moved.length).toBeLessThan(0.2);
   });
 
-  it('moves to a backend that comes no more than its share', () => {
+  it('moves no more than its share to a new backend', () => {
     const hosts = addresses(5_000);
     const moved = hosts.filter((host) => pick(ten, client(host)) !== pick(ten.slice(0, 9), client(host)));
     expect(moved.every((host) => pick(ten, client(host)) === ten[9])).toBe(true);
     expect(moved.length / 5_000).toBeLessThan(0.13);
   });
 
-  it('moves clients to a backend that becomes heavier, and away from one that becomes lighter, and no others', () => {
+  it('moves clients to a backend with an increased weight, and away from one with a decreased weight, and no others', () => {
     const hosts = addresses(5_000);
     const heavier = ten.map((one) => (one === ten[3] ? { ...one, weight: 3 } : one));
     const chosen = (from: readonly Backend[]): readonly string[] =>
@@ -150,7 +150,7 @@ describe('client hash', () => {
     expect(moved.length / 5_000).toBeLessThan(0.18);
   });
 
-  it('gives each client back to its backend after any coming and going of others', () => {
+  it('returns each client to its backend after others were added and removed', () => {
     const hosts = addresses(500);
     const before = hosts.map((host) => pick(ten, client(host)));
     const random = seeded();
@@ -165,7 +165,7 @@ describe('client hash', () => {
     expect(hosts.map((host) => pick(ten, client(host)))).toEqual(before);
   });
 
-  it('takes a /64 of IPv6 for one client, and IPv4 in IPv6 for IPv4', () => {
+  it('treats a /64 of IPv6 as one client, and IPv4-mapped IPv6 as IPv4', () => {
     const privacy = Array.from({ length: 50 }, (_, index) => `2001:db8:1:2:${index.toString(16)}::1`);
     expect(new Set(privacy.map((host) => pick(ten, client(host)))).size).toBe(1);
     const networks = Array.from({ length: 50 }, (_, index) => `2001:db8:${index.toString(16)}::1`);
@@ -173,7 +173,7 @@ describe('client hash', () => {
     for (const host of addresses(20)) expect(pick(ten, client(`::ffff:${host}`))).toBe(pick(ten, client(host)));
   });
 
-  it('keeps the load of one client within a quarter more than the share of each backend', () => {
+  it('keeps the load of a backend within a quarter more than its share', () => {
     const loads = new Map<Backend, number>();
     const load = (one: Backend): number => loads.get(one) ?? 0;
     const bounded = picker('client_hash', { load, random: seeded() });

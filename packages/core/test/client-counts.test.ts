@@ -23,7 +23,7 @@ describe('counts by client address', () => {
     expect(counts.of(other)).toBe(isOne ? 1 : 0);
   });
 
-  it('agree with a map, whatever comes and goes', () => {
+  it('agree with a map, for any sequence', () => {
     const counts = new ClientCounts(EACH);
     const expected = new Map<string, number>();
     const live: string[] = [];
@@ -53,7 +53,7 @@ describe('counts by client address', () => {
     expect(counts.size).toBe(0);
   });
 
-  it('are given back by clients that a filter has called something other than an address', () => {
+  it('are decremented for clients that a filter has given something other than an address', () => {
     const counts = new ClientCounts(EACH);
     counts.add('192.0.2.1');
     counts.add('somebody');

@@ -12,7 +12,7 @@ function taken(rates: ClientRates, host: string, tries: number, nowMs: number): 
 }
 
 describe('a token bucket', () => {
-  it('gives all its tokens at once, and then as many as have come back', () => {
+  it('gives all its tokens at once, and then as many as have been refilled', () => {
     const pace = new TokenBucket(TEN_A_SECOND);
     let fullAt = 0;
     const take = (nowMs: number): boolean => {
@@ -25,7 +25,7 @@ describe('a token bucket', () => {
     expect(Array.from({ length: 12 }, () => take(60_000)).filter(Boolean)).toHaveLength(10);
   });
 
-  it('of another rate in its place has what was spent, and no more than everything, spent', () => {
+  it('that replaces one of another rate keeps what was spent, at most everything', () => {
     const slow = new TokenBucket({ count: 3, perMs: 3_600_000 });
     const fast = new TokenBucket({ count: 100, perMs: 1_000 });
     // Three tokens are spent: an hour by the one, 30 ms by the other.
@@ -35,7 +35,7 @@ describe('a token bucket', () => {
     expect(fast.fullAtAfter(slow, 0, 500)).toBe(500);
   });
 
-  it('of less than one token in its time gives one at a time', () => {
+  it('of less than one token per period gives one at a time', () => {
     const pace = new TokenBucket({ count: 0.25, perMs: 1_000 });
     const fullAt = pace.fullAtAfterTake(0, 10_000);
     expect(fullAt).toBe(14_000);
@@ -53,7 +53,7 @@ describe('a token bucket', () => {
 });
 
 describe('rates of clients', () => {
-  it('are of each client by itself', () => {
+  it('apply to each client separately', () => {
     const rates = new ClientRates(TEN_A_SECOND, { v4: 32, v6: 64 });
     expect(taken(rates, '192.0.2.1', 20, 1)).toBe(10);
     expect(taken(rates, '192.0.2.2', 20, 1)).toBe(10);
@@ -62,7 +62,7 @@ describe('rates of clients', () => {
     expect(taken(rates, '192.0.2.1', 20, 501)).toBe(5);
   });
 
-  it('need no more memory for 200,000 addresses than for one, and remember who spends most', () => {
+  it('use no more memory for 200,000 addresses than for one, and remember the heaviest users', () => {
     const rates = new ClientRates(TEN_A_SECOND, EACH);
     expect(taken(rates, '192.0.2.1', 10, 1)).toBe(10);
     const before = process.memoryUsage();
@@ -90,7 +90,7 @@ describe('rates of clients', () => {
     expect([admitted('192.0.2.1'), admitted('192.0.2.2'), admitted('192.0.2.2')]).toEqual([false, true, false]);
   });
 
-  it('refuse beyond the limit, and name it', () => {
+  it('refuse above the limit, and name it', () => {
     const admission = new Admission({
       connections: 1e6,
       pendingHellos: 10,

@@ -119,7 +119,7 @@ describe('connecting', () => {
     expect(seen()).toEqual(['10.0.0.1:1']);
   });
 
-  it('tries the next backend when one refuses, and tells of the dial that failed', async () => {
+  it('tries the next backend when one refuses, and reports the failed dial', async () => {
     const { connect, attempts, events } = harness({ '10.0.0.1:1': 'refuses', '10.0.0.2:1': 'accepts' });
     const upstream = await connect(route([backend('10.0.0.1'), backend('10.0.0.2')]));
     expect(upstream).toMatchObject({ address: { host: '10.0.0.2' } });
@@ -169,7 +169,7 @@ describe('connecting', () => {
     expect(seen()).toEqual(['10.0.0.9:1']);
   });
 
-  it('gives one that hangs half of the time that is left, and the last one all of it', async () => {
+  it('gives one that hangs half of the remaining time, and the last one all of it', async () => {
     vi.useFakeTimers();
     const { connect, dialled } = harness({ '10.0.0.1:1': 'hangs', '10.0.0.2:1': 'hangs' });
     const both = route([backend('10.0.0.1'), backend('10.0.0.2')], { connectTimeoutMs: 40 });
@@ -193,7 +193,7 @@ describe('connecting', () => {
     });
   });
 
-  it('tries every address of a name before it gives the name up', async () => {
+  it('tries every address of a name before the next backend', async () => {
     const names = { db: ['10.0.0.1', '::9'] };
     const { connect, attempts, seen } = harness({ '10.0.0.1:1': 'refuses', '[::9]:1': 'accepts' }, names);
     await connect(route([backend('db')]));
@@ -236,7 +236,7 @@ describe('connecting', () => {
 describe('a name with addresses of two families', () => {
   const names = { db: ['::9', '10.0.0.1'] };
 
-  it('is dialled at no address that is down by its checks, whether its name was just resolved or is known', async () => {
+  it('is dialled at no address that is down by its checks, whether its name was just resolved or is cached', async () => {
     const healthCheck = { kind: 'tcp', intervalMs: 1_000, timeoutMs: 500, rise: 1, fall: 1 } as const;
     const health = new BackendHealth();
     health.mark({ key: healthKey(healthCheck, { host: '10.0.0.1', port: 1 }), state: 'down', forMs: 0 });
@@ -246,7 +246,7 @@ describe('a name with addresses of two families', () => {
     expect(seen()).toEqual(Array.from({ length: 4 }, () => '10.0.0.2:1'));
   });
 
-  it('has its second address dialled after a quarter of a second, and the loser cut', async () => {
+  it('has its second address dialled after a quarter of a second, and the slower dial cancelled', async () => {
     vi.useFakeTimers();
     const { connect, seen, outliers } = harness({ '[::9]:1': 'hangs', '10.0.0.1:1': 'accepts' }, names);
     const connecting = connect(route([backend('db')]));
@@ -258,7 +258,7 @@ describe('a name with addresses of two families', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it('has the family that let a connection wait tried second from then on', async () => {
+  it('has the unresponsive family tried second from then on', async () => {
     vi.useFakeTimers();
     const { connect, seen, dialled } = harness({ '[::9]:1': 'hangs', '10.0.0.1:1': 'accepts' }, names);
     const db = route([backend('db')]);
@@ -270,7 +270,7 @@ describe('a name with addresses of two families', () => {
     expect(new Set(seen())).toEqual(new Set(['10.0.0.1:1']));
   });
 
-  it('has the family that lets connections wait reported, once', async () => {
+  it('has the unresponsive family reported once', async () => {
     vi.useFakeTimers();
     const { connect, events } = harness({ '[::9]:1': 'hangs', '10.0.0.1:1': 'accepts' }, names);
     const db = route([backend('db')]);
@@ -305,7 +305,7 @@ describe('a name with addresses of two families', () => {
     expect(attempts()).toBe(2);
   });
 
-  it('leaves no dial behind when the client goes', async () => {
+  it('leaves no dial behind when the client disconnects', async () => {
     vi.useFakeTimers();
     const { connect, abandon, outliers } = harness({ '[::9]:1': 'hangs', '10.0.0.1:1': 'hangs' }, names);
     const failing = expect(connect(route([backend('db')]))).rejects.toMatchObject({ code: 'DOWNSTREAM_RESET' });
@@ -348,7 +348,7 @@ describe('the work for one connection', () => {
     expect(dialled).toHaveLength(1);
   });
 
-  it('is waited for no longer than a backend may take, when another connection with more time dials it', async () => {
+  it('is waited for no longer than a backend may take, even if another connection has more time to dial it', async () => {
     vi.useFakeTimers();
     const { connect, outliers, abandon } = harness({ '10.0.0.1:1': 'hangs', '10.0.0.2:1': 'accepts' });
     for (const host of ['10.0.0.1', '10.0.0.2']) outliers.failed({ host, port: 1 });
@@ -362,7 +362,7 @@ describe('the work for one connection', () => {
     outliers.clear();
   });
 
-  it('serves all who wait once an ejected backend is back', async () => {
+  it('serves all waiting clients once an ejected backend is back', async () => {
     const responses: Record<string, Conduct> = { '10.0.0.1:1': 'refuses' };
     const { connect, outliers } = harness(responses);
     const one = route([backend('10.0.0.1')]);
@@ -373,7 +373,7 @@ describe('the work for one connection', () => {
     expect(outliers.ejected).toBe(0);
   });
 
-  it('keeps dialling an ejected backend for the waiting clients when the client that started the dial leaves', async () => {
+  it('keeps dialling an ejected backend for the waiting clients when the client that started the dial disconnects', async () => {
     const responses: Record<string, Conduct> = { '10.0.0.1:1': 'refuses' };
     const { connect, latest } = harness(responses);
     const one = route([backend('10.0.0.1')]);
@@ -389,7 +389,7 @@ describe('the work for one connection', () => {
   });
 });
 
-describe("a failure that is not the address's", () => {
+describe('a failure that does not count against the address', () => {
   it.each(['EMFILE', 'ENFILE', 'EADDRNOTAVAIL', 'ENOBUFS', 'ENOMEM', 'EPERM', 'EACCES'] as const)(
     'is local when the system reports %s: no backend is ejected',
     async (code) => {
@@ -416,7 +416,7 @@ describe("a failure that is not the address's", () => {
   });
 });
 
-describe('a client that leaves while a backend is dialled', () => {
+describe('a client that disconnects while a backend is dialled', () => {
   it.each([
     [249, 0],
     [251, 1],
@@ -434,7 +434,7 @@ describe('a client that leaves while a backend is dialled', () => {
       expect(failed[0]?.message).toBe('dial 10.0.0.1:1: no response for 251 ms, then the client disconnected');
   });
 
-  it('is not held against it when the proxy itself ended the connection', async () => {
+  it('does not count as a failure of the backend when the proxy itself ended the connection', async () => {
     vi.useFakeTimers();
     const { connect, abandon, outliers } = harness({ '10.0.0.1:1': 'hangs' });
     const failing = expect(connect(route([backend('10.0.0.1')]))).rejects.toMatchObject({ code: 'CLOSED_BY_DRAIN' });
@@ -451,7 +451,7 @@ describe('backends with labels', () => {
   };
   const prefer = { region: 'eu', zone: 'a' };
 
-  it('are used first when they have those that are preferred, the first label before the second', async () => {
+  it('are used first when they have the preferred ones, the first label before the second', async () => {
     const all = [at('10.0.0.1', { zone: 'a', region: 'us' }), at('10.0.0.2', { region: 'eu' })];
     const net = harness({ '10.0.0.1:1': 'refuses', '10.0.0.2:1': 'refuses', '10.0.0.3:1': 'refuses' }, {}, { prefer });
     const nearest = at('10.0.0.3', { region: 'eu', zone: 'a' });
@@ -459,7 +459,7 @@ describe('backends with labels', () => {
     expect(net.seen()).toEqual(['10.0.0.3:1', '10.0.0.2:1', '10.0.0.1:1']);
   });
 
-  it('come after a lower priority and after health', async () => {
+  it('rank after a lower priority and after health', async () => {
     const all = [
       at('10.0.0.1', { region: 'eu' }, { healthy: false }),
       at('10.0.0.2', { region: 'eu' }, { priority: 1 }),
@@ -469,7 +469,7 @@ describe('backends with labels', () => {
     expect(net.seen()).toEqual(['10.0.0.3:1', '10.0.0.2:1', '10.0.0.1:1']);
   });
 
-  it('are all alike to a gateway that prefers none', async () => {
+  it('are all equal to a gateway without preferences', async () => {
     const net = harness({ '10.0.0.1:1': 'accepts', '10.0.0.2:1': 'accepts' });
     const balanced = route([at('10.0.0.1', { zone: 'a' }), at('10.0.0.2', { zone: 'b' })]);
     for (let turn = 0; turn < 4; turn += 1) await net.connect(balanced);
@@ -506,7 +506,7 @@ describe('the balance of a plugin', () => {
     );
   });
 
-  it('knows of connections that are being dialled, and drops those that have failed', async () => {
+  it('sees connections that are being dialled, and no longer those that have failed', async () => {
     vi.useFakeTimers();
     const seen: unknown[] = [];
     const make: BalanceFactory = (_settings, { load }) => ({
@@ -531,7 +531,7 @@ describe('the balance of a plugin', () => {
     ]);
   });
 
-  it('may do with the list of backends what it likes', async () => {
+  it('may modify its list of backends', async () => {
     const make: BalanceFactory = () => ({
       pick: (from) => (from as Backend[]).toReversed().concat((from as Backend[]).splice(0))[0] as Backend,
     });
@@ -562,7 +562,7 @@ describe('the balance of a plugin', () => {
     ['answers later', () => ({ pick: () => Promise.resolve(both[0]) as never })],
     ['is no picker', () => undefined as never],
     ['is not there', undefined],
-  ])('that %s costs no connection', async (_, make) => {
+  ])('that %s fails no connection', async (_, make) => {
     const balances = new Map(make === undefined ? [] : [['last', make]]);
     const net = harness(responses, {}, { balances });
     const upstream = await net.connect(route(both, { balance: use }));
@@ -627,13 +627,13 @@ describe('failover', () => {
     expect(groups.held).toEqual([]);
   });
 
-  it('uses what is left of the first group when the next one cannot be reached', async () => {
+  it('uses the rest of the first group when the next one cannot be reached', async () => {
     const net = harness({ ...accepting, '10.0.0.8:1': 'refuses' });
     expect((await net.connect(withHealthy(1))).address.host).toBe('10.0.0.1');
     expect(net.seen()).toEqual(['10.0.0.8:1', '10.0.0.1:1']);
   });
 
-  it('begins with the lowest group when none has enough', async () => {
+  it('starts with the lowest group when none has enough', async () => {
     const net = harness(accepting);
     const few = [
       backend('10.0.0.1'),
@@ -657,7 +657,7 @@ describe('failover', () => {
     expect((await net.connect(withHealthy(3))).address.host).toBe('10.0.0.8');
   });
 
-  it('keeps each route apart', async () => {
+  it('keeps each route separate', async () => {
     const net = harness(accepting);
     await net.connect(withHealthy(1));
     expect((await net.connect(withHealthy(3, { name: 'other' }))).address.host).toMatch(/^10\.0\.0\.[123]$/);
@@ -677,7 +677,7 @@ describe('a limit of connections to one backend', () => {
     [3, 0.25, 1],
     [1, 0.25, 1],
   ])(
-    'of %i is by a share of %d one of %i in this process, then come backups, then the refusal',
+    'of %i is, with a share of %d, one of %i in this process, then come backups, then the refusal',
     async (perBackend, share, each) => {
       const net = harness(accepting, {}, { share });
       for (let index = 0; index < 3 * each; index += 1) await net.connect(limited(perBackend));
@@ -690,7 +690,7 @@ describe('a limit of connections to one backend', () => {
     },
   );
 
-  it('counts those of before when a snapshot changes it, and for each route by itself', async () => {
+  it('counts existing connections when a snapshot changes it, and each route separately', async () => {
     const net = harness(accepting);
     for (const _ of backends) await net.connect(limited(1));
     await expect(net.connect(limited(1))).rejects.toMatchObject({ code: 'LIMIT_REACHED' });
@@ -704,7 +704,7 @@ describe('a route with retryBeforeFirstByte', () => {
   const SILENT = { bytesUp: 100, bytesDown: 0 };
   const retrying = (backends: readonly Backend[]): Route => route(backends, { retryBeforeFirstByte: true });
 
-  it('gives an upstream with the way to the next one, until nothing is left to try', async () => {
+  it('returns an upstream with a retry, until nothing is left to try', async () => {
     const { connect, seen } = harness({ '10.0.0.1:1': 'accepts', '10.0.0.2:1': 'accepts' });
     const first = await connect(retrying([backend('10.0.0.1'), backend('10.0.0.2')]));
     const second = await first.retry?.reach(SILENT);
@@ -737,7 +737,7 @@ describe('a route with retryBeforeFirstByte', () => {
     });
   });
 
-  it('does not make an upstream of another route heavier', async () => {
+  it('does not increase the size of an upstream of another route', async () => {
     const { connect } = harness({ '10.0.0.1:1': 'accepts' });
     expect(Object.keys(await connect(route([backend('10.0.0.1'), backend('10.0.0.2')])))).not.toContain('retry');
   });

@@ -63,7 +63,7 @@ describe('a dial of a session', () => {
     expect(context).toMatchObject({ attempts: 2, dialled: { port: 2 } });
   });
 
-  it('gives the connection that the transport reached', async () => {
+  it('returns the connection of the transport', async () => {
     const network = new Network();
     const { dial, events } = connecting(network);
     const { done } = dial(1);
@@ -94,7 +94,7 @@ describe('a dial of a session', () => {
     expect(events).toEqual([]);
   });
 
-  it('closes what it reaches after it was cut', async () => {
+  it('closes a connection that is established after it was cut', async () => {
     const network = new Network();
     const { dial } = connecting({ dial: (to) => ({ ...network.dial(to), cut: () => undefined }) });
     const { done, cut } = connectorsView(dial(1));
@@ -105,7 +105,7 @@ describe('a dial of a session', () => {
     expect(late.closedBy).toBe(gone);
   });
 
-  it('is given up also when the transport throws at that', async () => {
+  it('is cancelled even if the transport throws', async () => {
     const network = new Network();
     const cut = (): never => {
       throw new TypeError('no');
@@ -139,7 +139,7 @@ describe('a session that ends', () => {
     expect(events).toEqual([]);
   });
 
-  it('closes every connection that was reached, also those that the connector forgot', async () => {
+  it('closes every dialled connection, including those that the connector lost', async () => {
     const network = new Network();
     const { context, dial } = connecting(network);
     const all = [dial(1).done, dial(2).done];
@@ -160,8 +160,8 @@ describe('a session that ends', () => {
   });
 });
 
-describe('a client that leaves', () => {
-  it('is said to have left before any dial, or after one that failed', async () => {
+describe('a client that disconnects', () => {
+  it('is reported as disconnected before any dial, or after a failed one', async () => {
     const network = new Network();
     const { context, dial } = connecting(network);
     expect(context.closedWhileConnecting(gone).message).toMatch(/after its hello, before a backend was dialled$/);
@@ -174,8 +174,8 @@ describe('a client that leaves', () => {
   });
 });
 
-describe('a dial with something to put over its connection', () => {
-  it('returns the connection put over it, within the remaining time of the dial', async () => {
+describe('a dial with an upgrade', () => {
+  it('returns the upgraded connection, within the remaining time of the dial', async () => {
     const network = new Network();
     const { dial } = connecting(network);
     const above = new Fake();
@@ -188,7 +188,7 @@ describe('a dial with something to put over its connection', () => {
     expect(remainingMs).toBeLessThanOrEqual(options.timeoutMs);
   });
 
-  it('is under way until then, so that a client which leaves meanwhile has waited for its backend', async () => {
+  it('is in progress until then, so that a client which disconnects meanwhile has waited for its backend', async () => {
     const network = new Network();
     const { context, dial } = connecting(network);
     const begun = deferred<void>();
@@ -201,7 +201,7 @@ describe('a dial with something to put over its connection', () => {
     );
   });
 
-  it('has failed when that fails: reported, the connection closed', async () => {
+  it('fails with the upgrade: reported, the connection closed', async () => {
     const network = new Network();
     const { dial, events } = connecting(network);
     const below = new Fake();

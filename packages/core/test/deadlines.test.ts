@@ -18,7 +18,7 @@ beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 
 afterEach(() => void vi.useRealTimers());
 
 describe('deadlines', () => {
-  it('are over after their time, each after its own', () => {
+  it('expire after their time, each after its own', () => {
     const { begin, late } = deadlines();
     begin('a');
     vi.advanceTimersByTime(60);
@@ -33,7 +33,7 @@ describe('deadlines', () => {
     expect(late).toEqual(['a', 'b']);
   });
 
-  it('do not look at the clock on the wall, however it is set', () => {
+  it('do not depend on the wall clock', () => {
     vi.useFakeTimers({ toFake: ['Date', 'setTimeout', 'clearTimeout', 'performance'] });
     const { begin, late } = deadlines();
     begin('a');
@@ -45,7 +45,7 @@ describe('deadlines', () => {
     expect(late).toEqual(['a']);
   });
 
-  it('that have ended are not late, and do not keep others waiting', () => {
+  it('that have ended do not expire, and do not delay others', () => {
     const { begin, late } = deadlines();
     const first = begin('a');
     begin('b');
@@ -55,7 +55,7 @@ describe('deadlines', () => {
     expect(late).toEqual(['b']);
   });
 
-  it('share one timer, and leave none when the last is over', () => {
+  it('share one timer, and leave none after the last', () => {
     const { begin } = deadlines();
     const begun = Array.from({ length: 1_000 }, (_, number) => begin(String(number)));
     expect(vi.getTimerCount()).toBe(1);
@@ -64,7 +64,7 @@ describe('deadlines', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it('can begin again, from within the call that says that they are late', () => {
+  it('can begin again, also within the callback of their expiry', () => {
     const late: number[] = [];
     const all: Deadlines<string> = new Deadlines(AFTER_MS, () => {
       late.push(performance.now());
@@ -77,7 +77,7 @@ describe('deadlines', () => {
     expect(late.map((at) => at - start)).toEqual([AFTER_MS, 2 * AFTER_MS, 3 * AFTER_MS]);
   });
 
-  it('are used for one wait after the other: what begins ends the one before', () => {
+  it('are used for one wait after the other: a new one ends the previous one', () => {
     const { all, begin, late } = deadlines();
     const deadline = begin('a');
     vi.advanceTimersByTime(60);

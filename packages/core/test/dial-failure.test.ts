@@ -8,20 +8,20 @@ function systemError(code: string): NodeJS.ErrnoException {
   return Object.assign(new Error(`connect ${code}`), { code });
 }
 
-describe('what a dial rejects with', () => {
+describe('the error of a dial', () => {
   it.each([
     ['EMFILE', 'ulimit -n'],
     ['ENFILE', 'fs.file-max'],
     ['EADDRNOTAVAIL', 'ip_local_port_range'],
     ['EADDRINUSE', 'ip_local_port_range'],
     ['EAGAIN', 'ip_local_port_range'],
-    ['EAFNOSUPPORT', 'family of addresses'],
+    ['EAFNOSUPPORT', 'address family not available'],
     ['ENETDOWN', 'interface'],
     ['ENOBUFS', 'memory'],
     ['ENOMEM', 'memory'],
     ['EPERM', 'packet filter'],
     ['EACCES', 'permission'],
-  ])('blames the proxy for %s, names the limit and keeps the cause', (name, limit) => {
+  ])('is the fault of the proxy for %s, names the limit and keeps the cause', (name, limit) => {
     const cause = systemError(name);
     const error = dialFailure(TO, cause);
     expect(error).toMatchObject({ code: 'LOCAL_RESOURCE', cause });
@@ -35,13 +35,13 @@ describe('what a dial rejects with', () => {
     ['ETIMEDOUT', 'CONNECT_TIMEOUT'],
     ['EHOSTUNREACH', 'CONNECT_FAILED'],
     ['ENETUNREACH', 'CONNECT_FAILED'],
-  ])('blames the upstream for %s with %s', (name, code) => {
+  ])('is the fault of the upstream for %s with %s', (name, code) => {
     const error = dialFailure(TO, systemError(name));
     expect(error).toMatchObject({ code, message: `dial 192.0.2.1:443: ${name}` });
     expect(SIDES[error.code]).toBe('upstream');
   });
 
-  it('blames the upstream for a unix socket whose queue is full', () => {
+  it('is the fault of the upstream for a unix socket whose queue is full', () => {
     expect(dialFailure({ host: 'unix:/run/db.sock', port: 0 }, systemError('EAGAIN')).code).toBe('CONNECT_FAILED');
   });
 

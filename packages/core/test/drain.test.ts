@@ -86,7 +86,7 @@ async function longestTurn(work: Promise<unknown>): Promise<number> {
 }
 
 describe('the closing phase of a drain', () => {
-  it('closes those silent for longest first, and accepts no other', async () => {
+  it('closes the longest idle first, and accepts no new ones', async () => {
     const sessions = new Stubs([30, 10, 20.5, 20]);
     const { cut } = await drain(sessions, AT_ONCE).drain.begin();
     expect(cut).toBe(4);
@@ -94,7 +94,7 @@ describe('the closing phase of a drain', () => {
     expect(sessions.accepts).toBe(false);
   });
 
-  it('spreads them over its time', async () => {
+  it('spreads them over its period', async () => {
     const sessions = new Stubs(Array.from({ length: 20 }, (_, index) => index));
     const start = performance.now();
     await drain(sessions, { ...AT_ONCE, spreadMs: 100 }).drain.begin();
@@ -106,7 +106,7 @@ describe('the closing phase of a drain', () => {
   it.each([
     ['over its spread', 500],
     ['at once', 0],
-  ])('closes 50,000 %s without keeping the loop from anybody', async (_when, spreadMs) => {
+  ])('closes 50,000 %s without blocking the event loop', async (_when, spreadMs) => {
     const longest: number[] = [];
     // V8 compiles and collects when it likes: what the drain itself takes, it takes each time.
     for (let round = 0; round < 3; round += 1) {
@@ -121,7 +121,7 @@ describe('the closing phase of a drain', () => {
     expect(Math.min(...longest)).toBeLessThan(50);
   });
 
-  it('closes all that are left as soon as it is forced', async () => {
+  it('closes all remaining ones at once when it is forced', async () => {
     const sessions = new Stubs([1, 2, 3]);
     const { drain: one } = drain(sessions, { ...AT_ONCE, spreadMs: 600_000 });
     const ending = one.begin();
@@ -144,7 +144,7 @@ describe('a service that takes part in a drain', () => {
       expect(events).toContainEqual(expect.objectContaining({ type: 'service.failed', service: name }));
   });
 
-  it('and never settles does not keep the drain from its end once that is forced, and is named', async () => {
+  it('and never settles does not delay the end of a forced drain, and is named', async () => {
     const hanging = service('hangs', () => new Promise(() => undefined));
     const { drain: one, events } = drain(new Stubs([1]), AT_ONCE, [hanging]);
     const ending = one.begin();

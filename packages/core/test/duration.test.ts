@@ -15,7 +15,7 @@ describe('a duration for people', () => {
     [300_000, '5 min'],
     [3_600_000, '1 h'],
     [172_800_000, '48 h'],
-  ])('has a unit and no more digits than anybody reads: %d ms is %s', (ms, text) => {
+  ])('has a unit and a readable number of digits: %d ms is %s', (ms, text) => {
     expect(formatDuration(ms)).toBe(text);
   });
 });

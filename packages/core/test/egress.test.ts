@@ -135,7 +135,7 @@ describe('an address', () => {
       expect(refusedAddress(host, allowed)).toBeTypeOf('string');
   });
 
-  it('of this machine is not dialled, public as it may be, unless it is allowed', () => {
+  it('of this machine is not dialled, even if it is public, unless it is allowed', () => {
     const isLocal = (host: string): boolean => host === PUBLIC;
     expect(refusedAddress(PUBLIC, undefined, isLocal)).toBe('an address of this machine');
     expect(refusedAddress('93.184.216.35', undefined, isLocal)).toBeUndefined();
@@ -150,14 +150,11 @@ describe('an address', () => {
     ['64:ff9b::10.0.0.1', false],
     ['64:ff9b::a9fe:a9fe', false],
     ['2002:7f00:1::1', false],
-  ])(
-    '%s of a translator that is allowed is dialled as far as the IPv4 address is that it stands for: %s',
-    (host, isIn) => {
-      const allowed = addressSet(['64:ff9b::/96', '2002::/16']);
-      expect(refusedAddress(host, allowed) === undefined).toBe(isIn);
-      expect(refusedAddress(host, addressSet(['64:ff9b::/96', '2002::/16', '0.0.0.0/0']))).toBeUndefined();
-    },
-  );
+  ])('%s of an allowed translator is dialled only if the embedded IPv4 address is public: %s', (host, isIn) => {
+    const allowed = addressSet(['64:ff9b::/96', '2002::/16']);
+    expect(refusedAddress(host, allowed) === undefined).toBe(isIn);
+    expect(refusedAddress(host, addressSet(['64:ff9b::/96', '2002::/16', '0.0.0.0/0']))).toBeUndefined();
+  });
 });
 
 describe('egress', () => {
@@ -210,13 +207,13 @@ describe('egress', () => {
     'a/../.example.com',
     'a%00.example.com',
     '',
-  ])('does not even look up %j', async (serverName) => {
+  ])('does not even resolve %j', async (serverName) => {
     const net = harness({});
     await expect(net.connect(serverName)).rejects.toMatchObject({ code: 'REFUSED_BY_POLICY' });
     expect([net.queried, net.dialled]).toEqual([[], []]);
   });
 
-  it('looks up no name that ends with a number, whatever the route allows', async () => {
+  it('resolves no name that ends with a number, whatever the route allows', async () => {
     const net = harness({ '2130706433.': [['127.0.0.1']], '1.0x7f.': [[PUBLIC]] });
     for (const serverName of ['2130706433', '1.0x7f', '0x7f000001'])
       await expect(net.connect(serverName, { ...ROUTE, serverNames: [serverName] })).rejects.toMatchObject({
@@ -255,7 +252,7 @@ describe('egress', () => {
     );
   });
 
-  it('judges each dial: a name that is public at one look and private at the next gains nothing', async () => {
+  it('checks each dial, so that DNS rebinding has no effect', async () => {
     const net = harness({ 'r.example.com.': [[PUBLIC], ['169.254.169.254']] });
     await net.connect('r.example.com');
     // Three other names, so that this one is forgotten and resolved again.
@@ -264,19 +261,19 @@ describe('egress', () => {
     expect(net.dialled).toEqual([`${PUBLIC}:443`]);
   });
 
-  it('does not come back to the gateway itself', async () => {
+  it('does not loop', async () => {
     const net = harness({ 'me.example.com.': [['93.184.216.99']] }, '93.184.216.99');
     await expect(net.connect('me.example.com')).rejects.toMatchObject({ code: 'LOOP_DETECTED' });
     expect(net.dialled).toEqual([]);
   });
 
-  it('takes the ASCII form of a name below a suffix', async () => {
+  it('uses the ASCII form of a name below a suffix', async () => {
     const net = harness({ 'xn--bcher-kva.example.com.': [[PUBLIC]] });
     await net.connect('xn--bcher-kva.example.com');
     expect(net.dialled).toEqual([`${PUBLIC}:443`]);
   });
 
-  it('tells of each address that it refuses as of a dial that failed', async () => {
+  it('reports each refused address as a failed dial', async () => {
     const net = harness({ 'x.example.com.': [['169.254.169.254', 'fd00:ec2::254']] });
     await expect(net.connect('x.example.com')).rejects.toMatchObject({ code: 'REFUSED_BY_POLICY' });
     const observed = net.events.flatMap((event) => (event.type === 'dial.failed' ? [event] : []));
@@ -287,7 +284,7 @@ describe('egress', () => {
     ]);
   });
 
-  it('goes to a network that the route allows', async () => {
+  it('connects to a network that the route allows', async () => {
     const net = harness({ 'in.example.com.': [['10.1.2.3']] });
     await net.connect('in.example.com', { ...ROUTE, egress: { port: 8443, allowAddresses: ['10.1.0.0/16'] } });
     expect(net.dialled).toEqual(['10.1.2.3:8443']);
@@ -300,7 +297,7 @@ describe('egress', () => {
     expect(net.addresses.size).toBe(3);
   });
 
-  it('leaves other routes as they are', async () => {
+  it('does not affect other routes', async () => {
     const net = harness({});
     const { egress: _none, ...plain } = ROUTE;
     await expect(net.connect('www.example.com', plain)).rejects.toThrow('not egress');

@@ -15,7 +15,7 @@ async function followed(text: string) {
 }
 
 describe('a system file that is followed', () => {
-  it('keeps what it held while it cannot be read, and is read as soon as it can', async () => {
+  it('keeps its last contents while it cannot be read, and is read as soon as possible', async () => {
     const { folder, path, file } = await followed('10.0.0.1 db');
     // A folder in its place can be looked at and not be read, as a file can when this process is out of descriptors.
     await rm(path);

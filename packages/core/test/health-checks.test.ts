@@ -83,7 +83,7 @@ afterEach(() => void vi.useRealTimers());
 const rounds = (count: number): Promise<unknown> => vi.advanceTimersByTimeAsync(count * CHECK.intervalMs);
 
 describe('health checks', () => {
-  it('take a backend down after the configured failures in a row, and bring it up after the passes', async () => {
+  it('take a backend down after the configured consecutive failures, and bring it up after the passes', async () => {
     const { responses, checks, health, follow, observed } = harness({ '10.0.0.1:1': 'accepts' });
     const isDown = (): boolean => health.isDown(CHECK, at('10.0.0.1').address);
     follow(route(['10.0.0.1']));
@@ -148,7 +148,7 @@ describe('health checks', () => {
     await checks.stop();
   });
 
-  it('are made once for a backend that several routes check alike, and apart for one that they check differently', async () => {
+  it('are shared for a backend with equal checks in several routes, and separate for different ones', async () => {
     const { checks, follow, dials } = harness({ '10.0.0.1:1': 'accepts' });
     const other = { ...CHECK, timeoutMs: 400 };
     follow(
@@ -162,7 +162,7 @@ describe('health checks', () => {
     await checks.stop();
   });
 
-  it('go on over a reload, and end with the last route that asks for them', async () => {
+  it('continue over a reload, and end with the last route that needs them', async () => {
     const { checks, health, follow, dials, observed } = harness({ '10.0.0.1:1': 'refuses' });
     follow(route(['10.0.0.1']));
     await checks.start();
@@ -227,7 +227,7 @@ describe('health checks', () => {
     await checks.stop();
   });
 
-  it('that are under way when the last route goes say nothing of the one that comes back', async () => {
+  it('that are in progress when the last route is removed do not affect a later one', async () => {
     const { responses, checks, health, follow, observed } = harness({ '10.0.0.1:1': 'hangs' });
     const isDown = (): boolean => health.isDown(CHECK, at('10.0.0.1').address);
     follow(route(['10.0.0.1']));
@@ -264,7 +264,7 @@ describe('health checks', () => {
     await checks.stop();
   });
 
-  it('are told of each address of a name, which is down when all of them are', async () => {
+  it('cover each address of a name, which is down when all of them are', async () => {
     const { responses, names, checks, health, follow } = harness(
       { '10.0.0.1:1': 'refuses', '10.0.0.2:1': 'accepts' },
       { 'db.internal': ['10.0.0.1', '10.0.0.2'] },
@@ -294,7 +294,7 @@ describe('health checks', () => {
     await checks.stop();
   });
 
-  it('take a name down that cannot be resolved', async () => {
+  it('take down a name that cannot be resolved', async () => {
     const { checks, health, follow, observed } = harness({});
     follow(route(['gone.internal']));
     await checks.start();
@@ -304,7 +304,7 @@ describe('health checks', () => {
     await checks.stop();
   });
 
-  it('of many backends that do not answer are spread, and at most 100 at a time', async () => {
+  it('of many unresponsive backends are spread, and at most 100 at a time', async () => {
     const hosts = Array.from({ length: 1_000 }, (_, index) => `10.0.${index >> 8}.${index & 255}`);
     const silent = Object.fromEntries(hosts.map((host) => [`${host}:1`, 'hangs' as const]));
     const { checks, follow, active, dials } = harness(silent, {}, seeded());
@@ -326,7 +326,7 @@ describe('a backend that was down', () => {
   const check = { ...CHECK, slowStartMs: 10_000 };
   const { address } = at('10.0.0.1');
 
-  it('gets a growing part of its share while it starts slowly, from a tenth on', () => {
+  it('gets a growing part of its share during the slow start, from a tenth on', () => {
     const health = new BackendHealth();
     health.mark({ key: healthKey(check, address), state: 'up', forMs: 0 });
     expect(health.share(check, address)).toBe(0.1);
@@ -336,7 +336,7 @@ describe('a backend that was down', () => {
     expect(health.share(check, address)).toBe(1);
   });
 
-  it('gets all of it at once where nothing else is asked for, and so does one that never was down', () => {
+  it('gets all of it at once without a slow start, and so does one that was never down', () => {
     const health = new BackendHealth();
     health.mark({ key: healthKey(CHECK, address), state: 'up', forMs: 0 });
     expect(health.share(CHECK, address)).toBe(1);
@@ -344,7 +344,7 @@ describe('a backend that was down', () => {
   });
 });
 
-describe('the answer to a ClientHello', () => {
+describe('the response to a ClientHello', () => {
   const bytes = (...values: readonly number[]): Buffer => Buffer.from(values);
   const UNRECOGNIZED_NAME = 112;
 

@@ -56,7 +56,7 @@ const throwingGetter = {
   },
 };
 
-describe('a snapshot that cannot be used is refused whole: the last good one stays, the next good one is used', () => {
+describe('an unusable snapshot is refused as a whole: the last good one stays, the next good one is used', () => {
   it.each<readonly [what: string, yielded: unknown, reason: string]>([
     ['without server names', { version: '2', routes: [{ name: 'x', backends: [] }] }, 'serverNames: expected a list'],
     ['without a version', { routes: [GOOD] }, 'version: expected a non-empty string'],
@@ -97,7 +97,7 @@ describe('a snapshot that cannot be used is refused whole: the last good one sta
     expect([count('source.refused'), store.sources[0]?.state]).toEqual([1, 'current']);
   });
 
-  it('names what is odd but usable among the warnings of the source', async () => {
+  it('names unusual but usable parts among the warnings of the source', async () => {
     const yielded = new Cell<unknown>();
     yielded.set(snapshot('1', { serverNames: ['API.example.'] }));
     const { store } = await storeOf(source(yielded));
@@ -136,7 +136,7 @@ describe('a source that misbehaves', () => {
     expect(count('routes.replaced')).toBeLessThan(30);
   });
 
-  it('and throws in place of a sequence is started again', async () => {
+  it('and throws instead of returning a sequence is restarted', async () => {
     let calls = 0;
     const broken = routesFrom((signal: AbortSignal) => {
       calls += 1;
@@ -155,13 +155,13 @@ describe('a source that misbehaves', () => {
     ['nothing', undefined],
     ['a number', 7],
     ['a list of nothing iterable', { next: 'soon' }],
-  ])('and gives %s in place of a sequence fails with words', async (_what, value) => {
+  ])('and returns %s instead of a sequence fails with a reason', async (_what, value) => {
     const { store, count } = await storeOf(routesFrom(() => value));
     expect(store.sources[0]?.state).toBe('failing');
     expect(count('source.failed')).toBe(1);
   });
 
-  it('and never stops is left behind after its time, and named', async () => {
+  it('and never stops is abandoned after its time, and named', async () => {
     const { store } = await storeOf(
       routesFrom(() => ({ [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => undefined) }) }), 'stuck'),
     );
@@ -169,7 +169,7 @@ describe('a source that misbehaves', () => {
     started.length = 0;
   });
 
-  it('and whose leaving rejects is left in peace', async () => {
+  it('and rejects when it is stopped is ignored', async () => {
     const { store } = await storeOf(
       routesFrom((signal) => {
         return {
@@ -183,7 +183,7 @@ describe('a source that misbehaves', () => {
     await store.stop();
   });
 
-  it('does not keep other sources from being followed', async () => {
+  it('does not affect other sources', async () => {
     const good = new Cell<unknown>();
     good.set(snapshot('1'));
     const bad = new Cell<unknown>();
@@ -192,7 +192,7 @@ describe('a source that misbehaves', () => {
     expect([port(), store.sources.map(({ state }) => state)]).toEqual([443, ['failing', 'current']]);
   });
 
-  it('has its failure shown when it fails right after a good snapshot', async () => {
+  it('is reported when it fails right after a good snapshot', async () => {
     const { store, reaches, port } = await storeOf(
       routesFrom(async function* () {
         yield snapshot('1');
@@ -208,8 +208,8 @@ function backend(address: object, weight: number = 1): unknown {
   return [{ address: { host: '10.0.0.1', port: 443, ...address }, weight, healthy: true }];
 }
 
-describe('a source that warns of thousands of things', () => {
-  it('has its first warnings shown, how many more there are, and the last', async () => {
+describe('a source with thousands of warnings', () => {
+  it('has its first warnings shown, the number of the others, and the last', async () => {
     const warnings = Array.from({ length: 20_000 }, (_, index) => `line ${index}`);
     const yielded = new Cell<unknown>();
     yielded.set({ ...snapshot('1'), warnings: [...warnings, 'the last good ones are in use'] });

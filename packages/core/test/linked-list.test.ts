@@ -51,7 +51,7 @@ describe('a linked list', () => {
     for (const letter of all.letters.values()) expect([letter.earlier, letter.later]).toEqual([undefined, undefined]);
   });
 
-  it('lets the member that is looked at be removed', () => {
+  it('allows the current member to be removed', () => {
     const { list } = listOf('a', 'b', 'c');
     const seen: string[] = [];
     for (const letter of list) {

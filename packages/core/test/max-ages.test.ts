@@ -28,7 +28,7 @@ describe('the maximum age', () => {
     expect(cuts).toEqual(['MAX_AGE']);
   });
 
-  it('counts from the first backend when another one takes its place', () => {
+  it('counts from the first backend when another one replaces it', () => {
     const ages = new MaxAges();
     const { session, cuts } = aging();
     ages.begin(session, 1_000);
@@ -38,7 +38,7 @@ describe('the maximum age', () => {
     expect(cuts).toEqual(['MAX_AGE']);
   });
 
-  it('has nothing left to do for a connection that has ended, however many backends it had', () => {
+  it('leaves nothing to do for a connection that has ended, however many backends it had', () => {
     const ages = new MaxAges();
     const { session, cuts } = aging();
     ages.begin(session, 1_000);

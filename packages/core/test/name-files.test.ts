@@ -24,7 +24,7 @@ not-an-address nobody
     ['link', ['fe80::1%lo']],
     ['nobody', undefined],
     ['and', undefined],
-  ])('gives %s the addresses %j', (name, addresses) => {
+  ])('has for %s the addresses %j', (name, addresses) => {
     expect(hosts.get(name)).toEqual(addresses);
   });
 });
@@ -62,7 +62,7 @@ describe('resolv.conf', () => {
     ['nameserver fe80::1%eth0\nnameserver 10.0.0.1', { servers: ['10.0.0.1'] }],
     ['nameserver fe80::1%eth0', { servers: [] }],
     ['; nameserver 10.0.0.1', { servers: ['127.0.0.1'] }],
-  ])('%j means %j', (text, expected) => {
+  ])('%j is parsed as %j', (text, expected) => {
     expect(parseResolvConf(text)).toMatchObject(expected);
   });
 });
@@ -76,7 +76,7 @@ describe('nsswitch.conf', () => {
     ['hosts: files [SUCCESS=return NOTFOUND=return] dns', ['files!', 'dns']],
     ['hosts: files[NOTFOUND=continue]dns', ['files', 'dns']],
     ['hosts:', ['files', 'dns']],
-  ])('%j asks %j', (text, expected) => {
+  ])('%j queries %j', (text, expected) => {
     expect(parseNsswitch(text).map(({ name, isFinal }) => (isFinal ? `${name}!` : name))).toEqual(expected);
   });
 });

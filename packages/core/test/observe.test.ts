@@ -33,7 +33,7 @@ describe('several observers', () => {
     expect([one.events, other.events]).toEqual([[event], [event]]);
   });
 
-  it('still get events when one of them throws, and one event about that', () => {
+  it('still receive events when one of them throws, and one event about that', () => {
     const healthy = recorder();
     const all = observers([broken(() => 'no disk'), healthy]);
     all.observe(event);
@@ -42,7 +42,7 @@ describe('several observers', () => {
     expect(healthy.events[0]).toMatchObject({ observer: 'broken', error: new Error('no disk') });
   });
 
-  it('do not let one that throws something new each time flood the others', () => {
+  it('do not receive a flood from one that throws a new error each time', () => {
     let count = 0;
     const healthy = recorder();
     const all = observers([broken(() => `failure ${(count += 1)}`), healthy]);

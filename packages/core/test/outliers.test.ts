@@ -29,7 +29,7 @@ describe('settings', () => {
   const judging = (over: Partial<OutlierOptions>): Outliers =>
     new Outliers({ observe: (event) => void events.push(event) }, { ...options, consecutiveFailures: 1, ...over });
 
-  it('may let an ejection end only at whole steps', () => {
+  it('may round ejections to whole steps', () => {
     const judge = judging({ stepMs: 700 });
     judge.failed(address);
     expect(events).toMatchObject([{ type: 'backend.ejected', forMs: 1_400 }]);
@@ -41,21 +41,21 @@ describe('settings', () => {
     [0.1, 2, 1],
     [0, 2, 1],
     [1, 2, 2],
-  ])('may bound the part that is ejected: %s of %i backends are %i', (maxEjected, among, expected) => {
+  ])('may bound the ejected part: %s of %i backends are %i', (maxEjected, among, expected) => {
     const judge = judging({ maxEjected });
     for (const one of [address, other]) judge.failed(one, among);
     expect(judge.ejected).toBe(expected);
     judge.clear();
   });
 
-  it('without a bound ejects an address of one route whatever is ejected of others', () => {
+  it('without a bound eject an address of one route whatever is ejected of others', () => {
     const judge = judging({});
     for (const one of [address, other]) judge.failed(one, 1);
     expect(judge.ejected).toBe(2);
     judge.clear();
   });
 
-  it('may leave ejection to chance, or out of it altogether', () => {
+  it('may have a probability, including zero', () => {
     const never = judging({ enforced: 0 });
     for (let turn = 0; turn < 20; turn += 1) never.failed(address);
     expect(never.ejected).toBe(0);
@@ -66,7 +66,7 @@ describe('settings', () => {
     sometimes.clear();
   });
 
-  it('hold for one part alone, whose ejections the whole knows', () => {
+  it('apply to one detector alone, whose ejections count in the whole', () => {
     const strict = outliers.apart({ ...options, consecutiveFailures: 1 });
     const usual = outliers.apart();
     for (const part of [strict, usual]) part.failed(address);
@@ -77,8 +77,8 @@ describe('settings', () => {
   });
 });
 
-describe('a part that has ended', () => {
-  it('has nobody ejected any more, and is not kept', () => {
+describe('a detector that has ended', () => {
+  it('has no ejected addresses any more, and is not kept', () => {
     const strict = outliers.apart({ ...options, consecutiveFailures: 1 });
     strict.failed(address);
     expect(outliers.isEjected(address)).toBe(true);
@@ -119,7 +119,7 @@ describe('an address', () => {
     expect(durations).toEqual([1_000, 2_000, 2_500, 2_500, 2_500]);
   });
 
-  it('is back at once when a dial that was tried all the same succeeds', () => {
+  it('is back at once when a dial during its ejection succeeds', () => {
     fail(3);
     outliers.succeeded(address);
     expect(outliers.isEjected(address)).toBe(false);
@@ -128,14 +128,14 @@ describe('an address', () => {
     expect(events.filter(({ type }) => type === 'backend.returned')).toHaveLength(1);
   });
 
-  it('that fails on while it is ejected does not extend its ejection', () => {
+  it('whose dials still fail during its ejection is not ejected for longer', () => {
     fail(10);
     vi.advanceTimersByTime(1_000);
     expect(outliers.isEjected(address)).toBe(false);
   });
 });
 
-it('addresses that failed once and went away are forgotten', () => {
+it('addresses with few failures are forgotten', () => {
   for (let i = 0; i < 1_000; i += 1) outliers.failed({ host: 'gone', port: i });
   vi.advanceTimersByTime(600_001);
   outliers.failed(address);

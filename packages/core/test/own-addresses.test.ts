@@ -31,7 +31,7 @@ describe('two addresses to listen on', () => {
     ['unix:/a', 'unix:/a', true],
     ['unix:/a', 'unix:/b', false],
     ['unix:/a', '0.0.0.0:1', false],
-  ])('%s and %s clash: %s', (one, other, expected) => {
+  ])('%s and %s conflict: %s', (one, other, expected) => {
     expect(overlap(endpoint(one), endpoint(other))).toBe(expected);
     expect(overlap(endpoint(other), endpoint(one))).toBe(expected);
   });
@@ -76,7 +76,7 @@ describe('a dial', () => {
     expect(leadsTo(endpoint(to), endpoint(bound), isLocal)).toBe(expected);
   });
 
-  it('to a unix socket ends at its listener by whatever path', async () => {
+  it('to a unix socket ends at its listener by any path', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'meshgate-own-'));
     const socket = join(folder, 'gateway.sock');
     const server = createServer().listen(socket);

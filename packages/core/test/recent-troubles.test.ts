@@ -8,7 +8,7 @@ const address = { host: '10.0.0.1', port: 1 };
 
 afterEach(() => void vi.useRealTimers());
 
-it('warns for a minute of a dial that failed for want of something local', () => {
+it('warns for a minute about a dial that failed for a local shortage', () => {
   vi.useFakeTimers();
   const troubles = new RecentTroubles();
   const error = new ProxyError('LOCAL_RESOURCE', 'dial 10.0.0.1:1: EMFILE, no file descriptor left');
@@ -18,14 +18,14 @@ it('warns for a minute of a dial that failed for want of something local', () =>
   expect(troubles.warnings).toEqual([]);
 });
 
-it('says nothing of dials that failed for the fault of others', () => {
+it('does not report dials that failed for other reasons', () => {
   const troubles = new RecentTroubles();
   const error = new ProxyError('CONNECT_REFUSED', 'dial 10.0.0.1:1: ECONNREFUSED');
   troubles.observe({ type: 'dial.failed', connection, route, address, error });
   expect(troubles.warnings).toEqual([]);
 });
 
-it('warns of a listener for as long as it does not accept', () => {
+it('warns about a listener as long as it does not accept', () => {
   const troubles = new RecentTroubles();
   troubles.observe({ type: 'listener.paused', listener: 'edge', reason: new Error('accept EMFILE') });
   expect(troubles.warnings).toEqual(['listener edge does not accept: accept EMFILE']);
@@ -33,7 +33,7 @@ it('warns of a listener for as long as it does not accept', () => {
   expect(troubles.warnings).toEqual([]);
 });
 
-it('warns about a network that loses packets, and to whom', () => {
+it('warns about a network that loses packets, and on which side', () => {
   const troubles = new RecentTroubles();
   const impaired = { type: 'path.impaired', problem: 'large-segments', address, reason: 'an MTU black hole' } as const;
   for (const side of ['upstream', 'downstream', 'upstream'] as const) troubles.observe({ ...impaired, side });
@@ -43,7 +43,7 @@ it('warns about a network that loses packets, and to whom', () => {
   ]);
 });
 
-it('warns about a name that is not resolved, and whether its last addresses are in use', () => {
+it('warns about an unresolvable name, and whether its last addresses are in use', () => {
   vi.useFakeTimers();
   const troubles = new RecentTroubles();
   const error = new Error('no response (name server 127.0.0.99)');

@@ -14,8 +14,8 @@ function values(max?: number) {
   return { used, forgotten };
 }
 
-describe('values that are kept while they are used', () => {
-  it('are forgotten an hour after they were used last, as soon as there is another', () => {
+describe('cached values', () => {
+  it('are dropped after an hour without use, when another one is added', () => {
     const { used, forgotten } = values();
     for (const key of ['a', 'b']) used.add(key, key.toUpperCase());
     vi.advanceTimersByTime(HOUR_MS - 1);
@@ -25,7 +25,7 @@ describe('values that are kept while they are used', () => {
     expect([forgotten, used.values]).toEqual([['B'], ['A', 'C']]);
   });
 
-  it('make room for others, the oldest first, where their number is bounded', () => {
+  it('make room for others, the oldest first, if their number is bounded', () => {
     const { used, forgotten } = values(2);
     for (const key of ['a', 'b', 'c']) used.add(key, key.toUpperCase());
     expect([forgotten, used.size, used.use('a')]).toEqual([['A'], 2, undefined]);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Refreshed } from '../src/watch/refreshed.ts';
 
-describe('a value that is refreshed', () => {
+describe('a refreshed value', () => {
   const origin = { stamp: 'a', value: '1' as string | Error };
   let loads = 0;
   const refreshed = new Refreshed<string>(() => ({
@@ -19,14 +19,14 @@ describe('a value that is refreshed', () => {
     expect([loads, refreshed.version]).toEqual([1, 1]);
   });
 
-  it('stays while it cannot be loaded, which is tried again each time', async () => {
+  it('is kept when loading fails, which is retried each time', async () => {
     Object.assign(origin, { stamp: 'b', value: new Error('half written') });
     expect(await refreshed.refresh()).toMatchObject({ state: 'failing', value: '1' });
     expect(await refreshed.refresh()).toMatchObject({ state: 'failing', value: '1' });
     expect([loads, refreshed.version]).toEqual([3, 1]);
   });
 
-  it('is current again, without being loaded, when its origin is what it was', async () => {
+  it('is current again, without being loaded, when its origin is restored', async () => {
     origin.stamp = 'a';
     expect(await refreshed.refresh()).toMatchObject({ state: 'current', value: '1' });
     expect([loads, refreshed.version]).toEqual([3, 1]);

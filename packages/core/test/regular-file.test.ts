@@ -38,8 +38,8 @@ const ODD: readonly (readonly [what: string, make: (path: string) => unknown, wo
   ],
 ];
 
-describe('in the place of a file', () => {
-  it.each(ODD)('%s is refused at once, in words', async (what, make, words) => {
+describe('in place of a file', () => {
+  it.each(ODD)('%s is rejected at once, with a reason', async (what, make, words) => {
     const path = join(folder, what.replaceAll(' ', '-'));
     make(path);
     await expect(readRegularFile(path)).rejects.toThrow(words);
@@ -54,7 +54,7 @@ describe('in the place of a file', () => {
     await expect(readRegularFile(path)).rejects.toThrow(/^expected UTF-8/);
   });
 
-  it('a regular one is read, without the mark of its byte order', async () => {
+  it('a regular one is read, without a byte order mark', async () => {
     const path = join(folder, 'regular');
     writeFileSync(path, '\uFEFFa: b\n');
     expect([await readRegularFile(path), readRegularFileSync(path)]).toEqual(['a: b\n', 'a: b\n']);

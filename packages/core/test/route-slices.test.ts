@@ -12,7 +12,7 @@ function routes(count: number, backends = 1): readonly Route[] {
   }));
 }
 
-describe('the shares of routes', () => {
+describe('slices of routes', () => {
   it.each([
     { what: 'none', all: routes(0), sizes: [] },
     { what: 'one', all: routes(1), sizes: [1] },
@@ -20,7 +20,7 @@ describe('the shares of routes', () => {
     { what: 'one more', all: routes(201), sizes: [200, 1] },
     { what: 'routes of many backends', all: routes(7, 198), sizes: [3, 3, 1] },
     { what: 'routes larger than a share', all: routes(2, 5_000), sizes: [1, 1] },
-  ])('are small and together everything, in its order: $what', ({ all, sizes }) => {
+  ])('are small and complete, in order: $what', ({ all, sizes }) => {
     const shares = [...inSlices(all)];
     expect(shares.map(({ length }) => length)).toEqual(sizes);
     expect(shares.flat()).toEqual(all);

@@ -64,7 +64,7 @@ function storeOf(...sources: RouteSource[]) {
 }
 
 describe('the route store', () => {
-  it('knows the routes of a source that yields at once, when it has started', async () => {
+  it('has the routes of a source that yields at once, when it has started', async () => {
     const source = new Puppet('file');
     source.emit({ version: '1', routes: [route('api', 'api.example')] });
     const { store } = storeOf(source);
@@ -90,7 +90,7 @@ describe('the route store', () => {
     ]);
   });
 
-  it('does not call a route removed that another source still has', async () => {
+  it('does not report a route as removed that another source still has', async () => {
     const [first, second] = [new Puppet('first'), new Puppet('second')];
     first.emit({ version: '1', routes: [route('a', 'a.example')] });
     second.emit({ version: '1', routes: [route('a', 'a.example')] });
@@ -129,7 +129,7 @@ describe('the route store', () => {
     expect(store.sources[0]?.error).toBeUndefined();
   });
 
-  it('calls a source stale whose snapshot is from before, and current again when it is not', async () => {
+  it('reports a source as stale with an old snapshot, and as current again after that', async () => {
     const source = new Puppet('file');
     const routes = [route('a', 'a.example')];
     source.emit({ version: '1', routes });
@@ -146,7 +146,7 @@ describe('the route store', () => {
     expect(store.sources[0]?.lastSuccess).not.toEqual(asOf);
   });
 
-  it('does not wait for ever for a silent source, and serves the others meanwhile', async () => {
+  it('does not wait forever for an unresponsive source, and serves the others meanwhile', async () => {
     const [silent, speaking] = [new Puppet('silent'), new Puppet('speaking')];
     speaking.emit({ version: '1', routes: [route('a', 'a.example')] });
     const { store } = storeOf(silent, speaking);
@@ -209,7 +209,7 @@ describe('a change of sources', () => {
     expect(store.resolve(hello('api.example'), from)?.name).toBe('api');
   });
 
-  it('replaces a source by another of the same name without a moment without routes', async () => {
+  it('replaces a source by another of the same name without a gap in its routes', async () => {
     const [before, after] = [new Puppet('file'), new Puppet('file')];
     before.emit({ version: '1', routes: [route('api', 'api.example')] });
     after.emit({ version: '2', routes: [route('api', 'api.example', 'www.example')] });

@@ -29,12 +29,12 @@ describe('a server name', () => {
     ['example.com', 'any', 'nor does it here'],
     ['notexample.com', 'any', 'a suffix begins at a label'],
     ['localhost', 'any', '* takes any name'],
-  ])('%s leads to %s: %s', (serverName, name) => {
+  ])('%s matches %s: %s', (serverName, name) => {
     expect(routes.lookup(serverName)?.name).toBe(name);
     expect(routes.matches(serverName)[0]?.route.name).toBe(name);
   });
 
-  it('that no route has matches nothing', () => {
+  it('without a route matches nothing', () => {
     expect(table([route('api', 'api.example.com')]).lookup('www.example.com')).toBeUndefined();
     expect(table().lookup('www.example.com')).toBeUndefined();
   });
@@ -60,11 +60,11 @@ describe('a server name', () => {
     expect(both.lookup('x.b.example')?.name).toBe('second');
   });
 
-  it('claimed twice by one source leads to the route listed first', () => {
+  it('repeated in one source belongs to the first route', () => {
     expect(table([route('first', 'a.example'), route('second', 'a.example')]).lookup('a.example')?.name).toBe('first');
   });
 
-  it('is explained by everything that would take it, best first', () => {
+  it('is explained by every matching route, the best one first', () => {
     const { length } = routes.matches('x.apps.example.com');
     expect(length).toBe(3);
     expect(routes.matches('x.apps.example.com').map(({ kind, pattern, source }) => [kind, pattern, source])).toEqual([
@@ -94,7 +94,7 @@ describe('a route that names listeners', () => {
     ['y.b.example', 'internal', 'inner', 'it may be found by a suffix'],
     ['only.example', 'edge', 'both', 'it may name several'],
     ['only.example', 'other', 'general', 'any name is found on all'],
-  ])('takes %s on %s by %s: %s', (serverName, listener, name, _why) => {
+  ])('matches %s on %s by %s: %s', (serverName, listener, name, _why) => {
     expect(routes.lookup(serverName, listener)?.name).toBe(name);
     expect(routes.matches(serverName, listener)[0]?.route.name).toBe(name);
   });
@@ -112,7 +112,7 @@ describe('a route that names listeners', () => {
   });
 });
 
-it('looking up and explaining never disagree', () => {
+it('lookup and explanation always agree', () => {
   const label = fc.constantFrom('a', 'b', 'c');
   const name = fc.array(label, { minLength: 1, maxLength: 4 }).map((labels) => labels.join('.'));
   const pattern = fc.oneof(

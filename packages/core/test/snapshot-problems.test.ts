@@ -21,7 +21,7 @@ function described(snapshot: unknown): readonly string[] {
   return snapshotProblems(snapshot).map((problem) => `${problem.severity}: ${formatProblem(problem)}`);
 }
 
-describe('a sound snapshot', () => {
+describe('a valid snapshot', () => {
   it.each([
     ['without routes', { version: '1', routes: [] }],
     ['with all settings', withRoute({ listeners: ['edge'], fallback: false, balance: 'random', connectTimeoutMs: 5 })],
@@ -77,19 +77,19 @@ describe('a malformed snapshot', () => {
     ],
     [withBackend({ healthy: 1 }), 'error: routes.0.backends.0.healthy: expected true or false, found 1'],
     [withAddress('', 1), 'error: routes.0.backends.0.address.host: expected a non-empty string, found an empty string'],
-  ])('%j is refused', (snapshot, expected) => {
+  ])('%j is rejected', (snapshot, expected) => {
     expect(described(snapshot)).toEqual([expected]);
   });
 
-  it.each([0, -30_351, 65_536, 100_721, 1.5, NaN, '8443', undefined, null])('is refused for the port %s', (port) => {
+  it.each([0, -30_351, 65_536, 100_721, 1.5, NaN, '8443', undefined, null])('is rejected for the port %s', (port) => {
     expect(described(withAddress('10.0.0.1', port))).toHaveLength(1);
   });
 
-  it.each([0, -1, 0.5, NaN, Infinity, '2', undefined])('is refused for the weight %s', (weight) => {
+  it.each([0, -1, 0.5, NaN, Infinity, '2', undefined])('is rejected for the weight %s', (weight) => {
     expect(described(withBackend({ weight }))).toHaveLength(1);
   });
 
-  it.each([-1, 0.5, NaN, '1', null])('is refused for the priority %s', (priority) => {
+  it.each([-1, 0.5, NaN, '1', null])('is rejected for the priority %s', (priority) => {
     expect(described(withBackend({ priority }))).toHaveLength(1);
   });
 

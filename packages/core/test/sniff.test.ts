@@ -50,13 +50,13 @@ function wants(bytes: number): Sniffer & { readonly progress: unknown[] } {
 }
 
 describe('reading a hello', () => {
-  it('passes a hello in one piece on as it came, uncopied', async () => {
+  it('passes a hello in one piece on without a copy', async () => {
     const bytes = new Uint8Array([1, 2, 3]);
     const head = await headOf(received(bytes), wants(3), 100);
     expect(head.buffer).toBe(bytes.buffer);
   });
 
-  it('gathers pieces in order, and hands the sniffer its own progress back', async () => {
+  it('collects pieces in order, and passes the sniffer its own progress back', async () => {
     const sniffer = wants(5);
     const head = await headOf(
       received(new Uint8Array([1, 2]), new Uint8Array([3]), new Uint8Array([4, 5, 6])),
@@ -67,13 +67,13 @@ describe('reading a hello', () => {
     expect(sniffer.progress).toEqual([undefined, 2, 3]);
   });
 
-  it('never writes into a piece that it was given', async () => {
+  it('never writes into a given piece', async () => {
     const roomy = new Uint8Array(8).subarray(0, 2);
     await reading(received(roomy, new Uint8Array([9, 9])), wants(4), 100);
     expect([...new Uint8Array(roomy.buffer)]).toEqual([0, 0, 0, 0, 0, 0, 0, 0]);
   });
 
-  it('gathers 64 KiB that come byte by byte without copying them again each time', async () => {
+  it('collects 64 KiB that arrive byte by byte without copying them again each time', async () => {
     const all = Uint8Array.from({ length: 65_536 }, (_, index) => index & 0xff);
     const pieces = Array.from(all, (_, index) => all.subarray(index, index + 1));
     const buffers = new Set<ArrayBufferLike>();
@@ -97,7 +97,7 @@ describe('reading a hello', () => {
     await expect(outcome).rejects.toMatchObject({ code, message });
   });
 
-  it('says what a connection ends with when every sniffer passes, unless a route takes it', async () => {
+  it('returns the error of the connection when every sniffer passes, unless a route accepts it', async () => {
     const bytes = new TextEncoder().encode('GET ');
     const sniffed = await reading(received(bytes), { name: 'x', inspect: () => ({ kind: 'pass' }) }, 4);
     expect(sniffed).toMatchObject({
@@ -124,17 +124,17 @@ describe('reading a hello', () => {
     ['*1\r\n$4\r\nPING\r\n', /: Redis without TLS$/],
     ['\0\0\0\u0008\u0004\u00d2\u0016/', /: an encryption request of PostgreSQL \(the filter postgres handles it\)$/],
     ['220 mail ready', /begin with 323230206d61696c$/],
-  ])('names what the bytes most likely are: %j', async (logged, message) => {
+  ])('names the most likely protocol: %j', async (logged, message) => {
     const bytes = Buffer.from(logged, 'latin1');
     const sniffed = await reading(received(bytes), { name: 'x', inspect: () => ({ kind: 'pass' }) }, 64);
     expect(sniffed?.unrecognised?.message).toMatch(message);
   });
 
-  it('takes a hello that is complete, however much came with it', async () => {
+  it('accepts a complete hello, however much follows it', async () => {
     expect(await headOf(received(new Uint8Array(500)), wants(10), 100)).toHaveLength(500);
   });
 
-  it('refuses a hello above the limit, also when its end comes with its beginning', async () => {
+  it('refuses a hello above the limit, even if its end arrives with its beginning', async () => {
     await expect(reading(received(new Uint8Array(500)), wants(101), 100)).rejects.toMatchObject({
       code: 'SNIFF_TOO_LONG',
       message: 'hello incomplete after 100 bytes',
@@ -145,7 +145,7 @@ describe('reading a hello', () => {
     expect(await reading(received(), wants(10), 100)).toBeUndefined();
   });
 
-  it('ends when the client does', async () => {
+  it('ends when the client closes', async () => {
     await expect(reading(received(new Uint8Array(3)), wants(10), 100)).rejects.toMatchObject({
       code: 'DOWNSTREAM_RESET',
       message: 'the client closed after 3 bytes, before its hello was complete',

@@ -18,7 +18,7 @@ function sources(first: readonly string[], outer?: AbortSignal) {
 }
 
 describe('sources that are replaced while they are followed', () => {
-  it('start once, continue where they stay, and stop when they are told to', async () => {
+  it('start once, continue if they stay, and stop when they are stopped', async () => {
     const { seen, set } = sources(['a', 'b']);
     set.start();
     set.start(['c']);
@@ -31,7 +31,7 @@ describe('sources that are replaced while they are followed', () => {
     expect(seen.slice(4)).toEqual(['c ends', 'a ends']);
   });
 
-  it('all stop, also when one of them fails at that, which is reported by name', async () => {
+  it('all stop, even if one of them fails, which is reported by name', async () => {
     const { seen, set } = sources(['stubborn', 'a']);
     set.start();
     await expect(set.stop()).rejects.toThrow('stubborn did not stop');
@@ -39,7 +39,7 @@ describe('sources that are replaced while they are followed', () => {
     await set.stop();
   });
 
-  it('end with what they run within', async () => {
+  it('end with the outer scope', async () => {
     const outer = new AbortController();
     const { seen, set } = sources(['a'], outer.signal);
     set.start();

@@ -51,7 +51,7 @@ describe('several sniffers', () => {
   });
 });
 
-it('the layer listed first sees a call first', () => {
+it('the first layer is called first', () => {
   const calls: string[] = [];
   const layer = (name: string) => (inner: () => void) => () => {
     calls.push(name);

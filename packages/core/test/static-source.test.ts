@@ -28,7 +28,7 @@ describe('a static source', () => {
     expect((await next).value).toMatchObject({ routes: [{ name: 'a' }], warnings: ['something is wrong'] });
   });
 
-  it('keeps its own copy of what it is given', async () => {
+  it('keeps its own copy of the routes', async () => {
     const routes = [route('a')];
     const source = staticSource('static', routes);
     routes.push(route('b'));
@@ -36,7 +36,7 @@ describe('a static source', () => {
     expect(value).toMatchObject({ routes: [{ name: 'a' }] });
   });
 
-  it('fails the watches that are under way, and serves the next one', async () => {
+  it('fails the running watches, and serves the next one', async () => {
     const source = staticSource('static', [route('a')]);
     const failing = source.watch(new AbortController().signal)[Symbol.asyncIterator]();
     await failing.next();

@@ -49,14 +49,14 @@ async function heartbeat(from: RouteSource, count: number): Promise<RouteSnapsho
   return snapshots;
 }
 
-describe('a source with a memory', () => {
-  it('that answers is used as it is, and stored', async () => {
+describe('a source with a store', () => {
+  it('that responds is used unchanged, and stored', async () => {
     const { snapshots: storage, saved } = memory(old);
     expect(await heartbeat(lastKnownGood(source(Promise.resolve(fresh)), storage), 1)).toEqual([fresh]);
     expect(saved).toEqual(['fresh']);
   });
 
-  it('that is silent at first is replaced by the stored snapshot, until it yields', async () => {
+  it('that does not respond at first is replaced by the stored snapshot, until it yields', async () => {
     const { snapshots: storage } = memory(old);
     let respond: (snapshot: RouteSnapshot) => void = () => undefined;
     const first = new Promise<RouteSnapshot>((resolve) => (respond = resolve));
@@ -86,7 +86,7 @@ describe('a source with a memory', () => {
     expect(saved).toEqual([]);
   });
 
-  it('that is quiet for long costs no more memory with each look at what is kept', async () => {
+  it('that is quiet for long uses no more memory with each check of the store', async () => {
     const { snapshots: storage } = memory();
     let looks = 0;
     let end: (result: IteratorResult<RouteSnapshot>) => void = () => undefined;
@@ -114,7 +114,7 @@ describe('a source with a memory', () => {
     expect(reactions.mock.calls.length).toBeLessThan(5);
   });
 
-  it('that fails again and again is replaced by what was kept once, so that its pauses grow', async () => {
+  it('that fails repeatedly is replaced by the stored snapshot once, so that its pauses grow', async () => {
     const { snapshots: storage } = memory(old);
     const remembered = lastKnownGood(source(Promise.reject(new Error('connection refused'))), storage);
     const again = (): AsyncIterator<RouteSnapshot> =>
@@ -125,7 +125,7 @@ describe('a source with a memory', () => {
     await expect(again().next()).rejects.toThrow('connection refused');
   });
 
-  it('that repeats itself is remembered once', async () => {
+  it('that repeats itself is stored once', async () => {
     const { snapshots: storage, saved } = memory();
     const repeating: RouteSource = {
       name: 'agent',
@@ -221,7 +221,7 @@ describe('a source with a memory', () => {
     );
   });
 
-  it('says when what was kept cannot be read, once, and is then waited for', async () => {
+  it('reports an unreadable store once, and is then waited for', async () => {
     const { snapshots: storage } = memory(new Error('agent.json: unexpected end'));
     let respond: (snapshot: RouteSnapshot) => void = () => undefined;
     const first = new Promise<RouteSnapshot>((resolve) => (respond = resolve));
@@ -234,7 +234,7 @@ describe('a source with a memory', () => {
     expect(await hearing).toEqual([fresh]);
   });
 
-  it('reads what was kept again while it yields nothing, and is not restarted when that fails again', async () => {
+  it('reads the store again while it yields nothing, and is not restarted when that fails again', async () => {
     let reads = 0;
     const load = () => {
       reads += 1;
@@ -281,7 +281,7 @@ describe('a snapshot that cannot be stored', () => {
 
   const WARNING = 'routes cannot be stored for the next start: ENOSPC: no space left';
 
-  it('is kept as soon as it can be, and the warning clears by itself', async () => {
+  it('is stored as soon as possible, and the warning clears by itself', async () => {
     const { disk, store } = fullDisk();
     const watched = lastKnownGood(source(Promise.resolve(fresh)), store, { keepAgainMs: 1 });
     const words = watched.watch(new AbortController().signal)[Symbol.asyncIterator]();
@@ -308,7 +308,7 @@ describe('a snapshot that cannot be stored', () => {
     expect(all.map(({ warnings = [] }) => warnings)).toEqual([[], [WARNING], [WARNING]]);
   });
 
-  it('is one whose folder has been deleted: it is stored again', async () => {
+  it('whose folder has been deleted is stored again', async () => {
     const { disk, store } = fullDisk();
     disk.isFull = false;
     let respond: (snapshot: RouteSnapshot) => void = () => undefined;
@@ -325,7 +325,7 @@ describe('a snapshot that cannot be stored', () => {
   });
 });
 
-describe('listeners with a memory', () => {
+describe('listeners with a store', () => {
   it('are read again when the stored ones could not be read, without a report', async () => {
     let reads = 0;
     const load = () => {
@@ -371,7 +371,7 @@ describe('listeners with a memory', () => {
     expect(saved).toEqual([reported]);
   });
 
-  it('are waited for when the archive cannot be read', async () => {
+  it('are waited for when the store cannot be read', async () => {
     const storage = { load: () => Promise.reject(new Error('damaged')), save: () => Promise.resolve() };
     const failing = { name: 'agent', watch: () => rejecting(new Error('refused')) };
     const words = lastKnownListeners(failing, storage).watch(new AbortController().signal)[Symbol.asyncIterator]();

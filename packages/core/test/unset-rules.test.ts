@@ -18,7 +18,7 @@ const CONTEXT = new Proxy({} as ConnectContext, {
 });
 
 describe('a connection of a route without rules', () => {
-  it('gets the very promise of what is behind them: nothing is made, and nothing asked', () => {
+  it('gets the very promise of the inner connector: nothing is allocated', () => {
     const reached = new Promise<Upstream>(() => undefined);
     const inner = { connect: () => reached };
     expect(routeRules()(inner).connect(ROUTE, CONTEXT)).toBe(reached);
@@ -33,7 +33,7 @@ describe('a connection of a route without rules', () => {
   });
 });
 
-describe('the limits of a route, of which this process has a share,', () => {
+describe('the limits of a route in one of several processes', () => {
   it.each([
     ['connections', { connections: 3 }, 1],
     ['connections of which each process gets less than one', { connections: 1 }, 1],
@@ -49,7 +49,7 @@ describe('the limits of a route, of which this process has a share,', () => {
 });
 
 describe('maximum ages', () => {
-  it('are ended with their session: no timer ends another', () => {
+  it('are ended with their session: no timer ends another one', () => {
     const ages = new MaxAges();
     const session = { cut: () => expect.unreachable('expected no cut') };
     ages.begin(session, 3_600_000);

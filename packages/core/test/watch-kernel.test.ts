@@ -26,7 +26,7 @@ describe('a scope', () => {
     expect(openScope(AbortSignal.abort()).signal.aborted).toBe(true);
   });
 
-  it('leaves nothing with the one around it once it has ended', () => {
+  it('leaves nothing with the outer one once it has ended', () => {
     const outer = new AbortController();
     const remove = vi.spyOn(outer.signal, 'removeEventListener');
     const inner = openScope(outer.signal);
@@ -95,7 +95,7 @@ describe('a cell', () => {
     expect((await waiting).done).toBe(true);
   });
 
-  it('lets a wait end by its time', async () => {
+  it('allows a wait with a timeout', async () => {
     const cell = new Cell<number>();
     await cell.changed(cell.revision, never, 1);
     expect(cell.revision).toBe(0);
@@ -110,7 +110,7 @@ describe('a cell', () => {
   });
 });
 
-describe('the policy for what is known', () => {
+describe('the policy for readings', () => {
   const before = new Date(0);
   const gone = new Error('gone');
   it.each<readonly [what: string, reading: Reading<string>, expected: object]>([
@@ -135,7 +135,7 @@ describe('the policy for what is known', () => {
   });
 });
 
-it('a pace lets a burst through at once, then so many a second', () => {
+it('a pace allows a burst at once, then so many a second', () => {
   let now = 0;
   const pace = new Pace({ burst: 2, perSecond: 10 }, () => now);
   expect([pace.take(), pace.take(), pace.take(), pace.take()]).toEqual([0, 0, 100, 200]);
@@ -143,8 +143,8 @@ it('a pace lets a burst through at once, then so many a second', () => {
   expect([pace.take(), pace.take(), Math.round(pace.take())]).toEqual([0, 0, 100]);
 });
 
-describe('pauses between tries', () => {
-  it('grow although each try yields a value, and are short again after lasting success only', async () => {
+describe('pauses between attempts', () => {
+  it('grow although each attempt yields a value, and are short again only after lasting success', async () => {
     vi.useFakeTimers();
     try {
       const scope = openScope();
@@ -202,7 +202,7 @@ describe('a set of watches', () => {
     scope.end();
   });
 
-  it('ends the watch that is not wanted any more, and keeps the one that is', async () => {
+  it('ends a watch whose key was removed, and keeps the others', async () => {
     const watching = new Set<string>();
     const set = new WatchSet<never>({ changed: () => undefined, signal: never });
     const watch = (key: string) =>
@@ -255,7 +255,7 @@ describe('a set of queries', () => {
     set.rest();
   });
 
-  it('keeps the last answer of a query that fails, continues with the others, and retries', async () => {
+  it('keeps the last response of a failing query, continues with the others, and retries', async () => {
     const { set, until } = setOf();
     let isBroken = false;
     const query = (key: string): Promise<string> =>
@@ -295,7 +295,7 @@ describe('a set of queries', () => {
     set.rest();
   });
 
-  it('converges under a rate limit, which is not shown as a failure', async () => {
+  it('converges under a rate limit, which is not reported as a failure', async () => {
     const { set, until } = setOf(4);
     let room = 50;
     const refill = setInterval(() => (room = 50), 20);
@@ -314,7 +314,7 @@ describe('a set of queries', () => {
     set.rest();
   });
 
-  it('knows what it knew when it runs again, and asks then what it could not', async () => {
+  it('keeps its readings between runs, and then sends the failed queries', async () => {
     const { set, until } = setOf();
     const scope = openScope();
     const queried: string[] = [];

@@ -26,7 +26,7 @@ class ClassTransport implements Transport {
   }
 }
 
-it('a transport that is a class keeps its methods and its state when its listening is wrapped', async () => {
+it('a transport that is a class keeps its methods and its state when its listen is wrapped', async () => {
   const inner = new ClassTransport();
   const seen: string[] = [];
   const wrapped = withListen(inner, (listen) => (at, options, onConnection) => {

@@ -10,11 +10,11 @@ describe('YAML aliases', () => {
     expect([all.all.length, all.all[count - 1]]).toEqual([count, [{ port: 9441 }]]);
   });
 
-  it('stand for the last anchor of their name before them', () => {
+  it('refer to the last earlier anchor of their name', () => {
     expect(read('a: &x 1\nb: *x\nc: &x 2\nd: *x')).toEqual({ a: 1, b: 1, c: 2, d: 2 });
   });
 
-  it('that multiply are refused before they are followed', () => {
+  it('that multiply are rejected before they are resolved', () => {
     const lines = Array.from(
       { length: 9 },
       (_none, level) => `l${level + 1}: &l${level + 1} [ ${`*l${level}, `.repeat(9)} ]`,
@@ -24,7 +24,7 @@ describe('YAML aliases', () => {
     ]);
   });
 
-  it('of what they stand in are refused', () => {
+  it('within their own anchor are rejected', () => {
     expect(problems('a: &a { b: [ *a ] }')).toEqual([
       'a.yaml:1:14: expected a value, found the YAML alias *a inside its own anchor',
     ]);
@@ -52,7 +52,7 @@ describe('YAML merge keys', () => {
     expect((read(base + text) as { readonly it: unknown }).it).toEqual(expected);
   });
 
-  it('of anything else are a problem at its place', () => {
+  it('of anything else are a problem with its position', () => {
     expect(problems('it: { <<: 5 }')).toEqual(['a.yaml:1:11: expected a mapping, found the number 5']);
   });
 });

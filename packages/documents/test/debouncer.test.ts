@@ -2,7 +2,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { Debouncer } from '../src/debouncer.ts';
 
 describe('a debouncer', () => {
-  it('fires once, a quiet time after the last of several events', async () => {
+  it('fires once, a quiet period after the last of several events', async () => {
     const { debouncer, due } = running();
     debouncer.note();
     await vi.advanceTimersByTimeAsync(49);
@@ -13,7 +13,7 @@ describe('a debouncer', () => {
     expect(due()).toBe(1);
   });
 
-  it('fires in the middle of events that never stop', async () => {
+  it('fires during events that never stop', async () => {
     const { debouncer, due } = running();
     for (let passedMs = 0; passedMs < 2_100; passedMs += 10) {
       debouncer.note();
@@ -28,7 +28,7 @@ describe('a debouncer', () => {
     expect(due()).toBe(3);
   });
 
-  it('never fires without events when there is no poll', async () => {
+  it('never fires without events when polling is off', async () => {
     const { due } = running({ pollMs: 0 });
     await vi.advanceTimersByTimeAsync(1_000_000);
     expect([due(), vi.getTimerCount()]).toEqual([0, 0]);

@@ -9,12 +9,12 @@ describe('parseDuration', () => {
     ['1h', 3_600_000],
     ['0s', 0],
     ['999999999h', 3_599_999_996_400_000],
-  ])('reads %s', (text, ms) => {
+  ])('parses %s', (text, ms) => {
     expect(parseDuration(text)).toBe(ms);
   });
 
   it.each(['', '2', 's', '2 s', '-1s', '1.5s', '1m30s', '2S', '2d', '1000000000s', '2s\n', '__proto__'])(
-    'knows that %j is none',
+    'rejects %j',
     (text) => {
       expect(parseDuration(text)).toBeUndefined();
     },

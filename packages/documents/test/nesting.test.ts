@@ -7,7 +7,7 @@ function problemsOf(text: string, file: string): readonly string[] {
   return openDocument(text, file).problems.map(({ message, at }) => `${at?.line}:${at?.column} ${message}`);
 }
 
-describe('a text that is nested too deeply is refused before it is parsed, with its place', () => {
+describe('a text that is nested too deeply is rejected before it is parsed, with its position', () => {
   it.each([
     ['brackets that never close', `{"service":${'['.repeat(MANY)}`, 'x.json', '1:211'],
     ['brackets that do', `${'['.repeat(MANY)}${']'.repeat(MANY)}`, 'x.json', '1:201'],
@@ -25,7 +25,7 @@ describe('a text that is nested too deeply is refused before it is parsed, with 
   });
 });
 
-describe('a text that is not nested deeply is read', () => {
+describe('a text within the limit is parsed', () => {
   it.each([
     ['a string of brackets', `a: "${'['.repeat(MANY)}"`],
     ['a plain scalar of dashes', `a: ${'-'.repeat(MANY)}x`],

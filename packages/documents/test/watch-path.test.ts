@@ -6,7 +6,7 @@ import { FolderWatchers } from '../src/folder-watchers.ts';
 import { type WatchStep, watchPathOf, watchPathTo } from '../src/watch-path.ts';
 
 describe('the path to a file', () => {
-  it('names every folder in which something is looked up, those of links among them', async () => {
+  it('contains every folder in which a name is looked up, including those of links', async () => {
     const root = await temporary();
     await mkdir(join(root, 'real/..1'), { recursive: true });
     await writeFile(join(root, 'real/..1/a.yaml'), '');
@@ -23,12 +23,12 @@ describe('the path to a file', () => {
     ]);
   });
 
-  it('ends where a name is missing', async () => {
+  it('ends at a missing name', async () => {
     const root = await temporary();
     expect(await below(root, join(root, 'a/b/c.yaml'))).toEqual(['a']);
   });
 
-  it('ends with everything in a folder, and the ways of the links that are read there', async () => {
+  it('ends with everything in a folder, and the paths of the links that are read there', async () => {
     const root = await temporary();
     await mkdir(join(root, 'd'));
     await writeFile(join(root, 'd/plain.yaml'), '');
@@ -39,7 +39,7 @@ describe('the path to a file', () => {
     expect(walked).toEqual(['d', 'd/*', 'd', 'd/link.yaml', 'd/..', 'target']);
   });
 
-  it('does not go round in circles', async () => {
+  it('does not loop', async () => {
     const root = await temporary();
     await symlink('loop', join(root, 'loop'));
     const walked = await watchPathOf(join(root, 'loop'));
@@ -49,7 +49,7 @@ describe('the path to a file', () => {
 });
 
 describe('watchers of folders', () => {
-  it('say which folder they cannot watch', () => {
+  it('report which folder they cannot watch', () => {
     const watchers = new FolderWatchers(() => expect.unreachable());
     const missing = join(tmpdir(), 'file-source-that-is-not-there');
     expect(watchers.set([{ folder: missing, id: '1', name: 'a' }])).toEqual([{ folder: missing, code: 'ENOENT' }]);

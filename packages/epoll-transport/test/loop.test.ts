@@ -22,7 +22,7 @@ function pipe(libc: Libc): TestPipe {
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 describeWithEpoll('the loop', () => {
-  it('never gives an event meant for a closed descriptor to the one that has its number now', async () => {
+  it('never delivers an event of a closed descriptor to its successor', async () => {
     const libc = await loadLibc();
     const loop = new Loop(libc, () => undefined);
     const old = [pipe(libc), pipe(libc)];
@@ -129,7 +129,7 @@ describeWithEpoll('the loop', () => {
     for (const { writeEnd } of [kept, closed]) closeSync(writeEnd);
   });
 
-  it('gives its own descriptors back with the last that it watches, and starts again with the next', async () => {
+  it('releases its own descriptors with the last one that it watches, and starts again with the next', async () => {
     const libc = await loadLibc();
     await loopsIdle();
     const before = descriptorsByKind()['anon_inode'] ?? 0;

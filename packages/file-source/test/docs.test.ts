@@ -24,7 +24,7 @@ describe('docs/routes.md', () => {
     expect(parseRouteFile(text, 'example.json').problems).toEqual([]);
   });
 
-  it.each(blocks('yaml config'))('shows settings that the plugin takes: %#', (text) => {
+  it.each(blocks('yaml config'))('shows valid settings of the plugin: %#', (text) => {
     for (const { use, ...settings } of parse(text).sources ?? []) {
       expect(use).toBe('file');
       expect(parseFileSourceConfig(settings)).toMatchObject({ path: settings.path });
@@ -48,7 +48,7 @@ describe('docs/access.md', () => {
   const page = readFileSync(new URL('../../../docs/access.md', import.meta.url), 'utf8');
   const [example = '', lasting = ''] = blocks('yaml routes', page);
 
-  it('shows a route file without a problem, which the schema takes', () => {
+  it('shows a valid route file, also by the schema', () => {
     const { routes, problems } = parseRouteFile(example, '/etc/meshgate/routes.yaml');
     expect(problems).toEqual([]);
     expect(routes.map(({ name }) => name)).toEqual(['admin', 'api']);
@@ -66,7 +66,7 @@ describe('docs/access.md', () => {
 });
 
 describe('the JSON Schema', () => {
-  it('knows the keys that the reader knows, and requires no others', () => {
+  it('has the keys of the parser, and requires no others', () => {
     const { definitions } = SCHEMA;
     expect(Object.keys(SCHEMA.properties).toSorted()).toEqual(Object.keys(FILE_KEYS).toSorted());
     expect(Object.keys(definitions.route.properties).toSorted()).toEqual(Object.keys(ROUTE_KEYS).toSorted());
@@ -138,7 +138,7 @@ describe('the JSON Schema', () => {
     { routes: [{ serverNames: ['a'], backends: [{ address: 'unix:/b', port: 1 }] }] },
     { routes: [{ serverNames: ['a'], backends: [{ address: 'b', port: 0 }] }] },
     { routes: [{ serverNames: ['a'], backends: [{ address: 'b', port: 1, wieght: 1 }] }] },
-  ])('refuses what the reader refuses: %j', (value) => {
+  ])('rejects what the parser rejects: %j', (value) => {
     expect(parseRouteFile(JSON.stringify(value), 'r.json').problems).not.toEqual([]);
     expect(matchesSchema(value)).toBe(false);
   });

@@ -41,7 +41,7 @@ describe('a file that is followed', () => {
     expect(await seen.until('two,three')).toEqual(['one', 'two,three']);
   });
 
-  it('may disappear and come back: its last good routes stay, with a warning with the position', async () => {
+  it('may disappear and return: its last good routes stay, with a warning with the position', async () => {
     const { file, seen } = await followedFile();
     const good = await seen.next();
     await unlink(file);
@@ -53,7 +53,7 @@ describe('a file that is followed', () => {
     expect(await seen.next()).toEqual(good);
   });
 
-  it('may be in a folder that is moved away, and is followed into the one that replaces it', async () => {
+  it('may be in a folder that is moved away, and is followed into its replacement', async () => {
     const { folder, seen } = await followedFile();
     await seen.next();
     await mkdir(`${folder}.new`);
@@ -102,8 +102,8 @@ describe('a file that is followed', () => {
   });
 });
 
-describe('a broken file', () => {
-  it('removes no route: every problem is a warning with its place, until it is fixed', async () => {
+describe('an invalid file', () => {
+  it('removes no route: every problem is a warning with its position, until it is fixed', async () => {
     const start = new Date();
     const { file, seen } = await followedFile();
     const good = await seen.next();
@@ -127,7 +127,7 @@ describe('a broken file', () => {
     expect([names(mended), mended.warnings, mended.asOf]).toEqual([['two'], undefined, undefined]);
   });
 
-  it('is thrown with every problem when it is the first reading, and read when the source is started again', async () => {
+  it('is thrown with every problem when it is the first reading, and read when the source is restarted', async () => {
     const file = join(await temporary(), 'routes.yaml');
     const source = fileSource({ path: file, pollMs: 0 });
     await writeFile(file, 'routes: [ {}, {} ]');
@@ -150,7 +150,7 @@ describe('a broken file', () => {
 });
 
 describe('a folder that is followed', () => {
-  it('is all its files in the order of their names; files are created, changed and deleted', async () => {
+  it('has the routes of all files in the order of their names; files are created, changed and deleted', async () => {
     const folder = await temporary();
     await writeFile(join(folder, 'b.yml'), routes('b'));
     await writeFile(join(folder, 'a.json'), JSON.stringify({ routes: [{ serverNames: ['a'], backends: [] }] }));
@@ -167,7 +167,7 @@ describe('a folder that is followed', () => {
     expect(names(await seen.next())).toEqual(['aa', 'bb']);
   });
 
-  it('keeps all its routes while one file is broken, claims what another has, or the last file is gone', async () => {
+  it('keeps all its routes while one file is invalid, repeats a name of another, or the last file is gone', async () => {
     const folder = await temporary();
     const [first, second] = [join(folder, '1.yaml'), join(folder, '2.yaml')];
     await writeFile(first, routes('one'));
@@ -185,7 +185,7 @@ describe('a folder that is followed', () => {
     expect(empty.at(-1)).toBe('one,two');
   });
 
-  it('follows the other files while one is broken, which counts as it was', async () => {
+  it('follows the other files while one is invalid, which counts with its last contents', async () => {
     const folder = await temporary();
     const [first, second] = [join(folder, '1.yaml'), join(folder, '2.yaml')];
     await Promise.all([writeFile(first, routes('one')), writeFile(second, routes('two'))]);
@@ -205,7 +205,7 @@ describe('a folder that is followed', () => {
     expect([names(mended), mended.warnings]).toEqual([['four', 'three'], undefined]);
   });
 
-  it('has nothing of a new file that is broken, and all of the others', async () => {
+  it('has nothing of a new invalid file, and all of the others', async () => {
     const folder = await temporary();
     await writeFile(join(folder, '1.yaml'), routes('one'));
     const seen = follow(fileSource({ path: folder, pollMs: 0 }));
@@ -234,7 +234,7 @@ describe('a folder that is followed', () => {
     );
   });
 
-  it('may be replaced whole', async () => {
+  it('may be replaced as a whole', async () => {
     const root = await temporary();
     const folder = join(root, 'routes.d');
     await mkdir(folder);
@@ -251,7 +251,7 @@ describe('a folder that is followed', () => {
   });
 });
 
-describe("a volume that is written as Kubernetes' kubelet does it", () => {
+describe("a volume that is written like Kubernetes' kubelet does", () => {
   it.each(['file', 'folder'])('is followed through every swap of its link, given as a %s', async (kind) => {
     const volume = await temporary();
     await publish(volume, '..2024_01_01_00_00_00.1', { 'a.yaml': routes('one') });
@@ -275,7 +275,7 @@ describe("a volume that is written as Kubernetes' kubelet does it", () => {
     expect(names(await seen.next())).toEqual(['two']);
   });
 
-  it('gains and loses files', async () => {
+  it('has files added and removed', async () => {
     const volume = await temporary();
     await publish(volume, '..1', { 'a.yaml': routes('a') });
     await symlink('..data/a.yaml', join(volume, 'a.yaml'));
@@ -321,7 +321,7 @@ describe('a file source', () => {
     expect(names(await follow(source).next())).toEqual(['one']);
   });
 
-  it('leaves no watcher behind when it is left in the middle, or aborted before it began', async () => {
+  it('leaves no watcher behind when its reader stops early, or it is aborted before it began', async () => {
     const before = watcherCount();
     const { source } = await followedFile();
     for await (const snapshot of source.watch(new AbortController().signal)) {
@@ -332,7 +332,7 @@ describe('a file source', () => {
     await vi.waitFor(() => expect(watcherCount()).toBe(before));
   });
 
-  it('refuses a path that depends on where the process was started', () => {
+  it('rejects a path that depends on the working directory', () => {
     expect(() => fileSource({ path: 'routes.yaml' })).toThrow('expected an absolute path, found "routes.yaml"');
   });
 });

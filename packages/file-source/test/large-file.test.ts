@@ -17,7 +17,7 @@ describe('a large file', () => {
     expect((await readRoutes(file)).routes).toEqual(parseRouteFile(text, file).routes);
   });
 
-  it('has the same problems, at the same places', async () => {
+  it('has the same problems, at the same positions', async () => {
     const { file, text } = await largeFile('  - { serverNames: [ s0.example ], backend: [] }\n');
     const failure = await readRoutes(file).catch((reason: unknown) => reason);
     expect(failure).toBeInstanceOf(ConfigProblems);
@@ -35,7 +35,7 @@ describe('a large file', () => {
     expect(turns).toBeGreaterThan(100);
   });
 
-  it('hands its routes over in small shares, one a turn', async () => {
+  it('passes its routes on in small slices, one a turn', async () => {
     const { file } = await largeFile();
     const started = once(process, 'worker');
     const reading = readRoutes(file).then(() => 'read');
@@ -49,7 +49,7 @@ describe('a large file', () => {
     expect(new Set(shares.map((share) => share.turn)).size).toBe(shares.length);
   });
 
-  it('is given up when its source is aborted, with its thread', async () => {
+  it('is abandoned when its source is aborted, with its thread', async () => {
     const { file } = await largeFile();
     const controller = new AbortController();
     const started = once(process, 'worker');

@@ -6,7 +6,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { checkFileSettings, fileSourceOf, fileSourcePlugin, parseFileSourceConfig } from '../src/index.ts';
 
 describe('the plugin', () => {
-  it('adds a source whose path is relative to the configuration, and whose name says how it was written', async () => {
+  it('adds a source with a path relative to the configuration, and a name with the path as written', async () => {
     const baseDir = await mkdtemp(join(tmpdir(), 'file-source-'));
     onTestFinished(() => rm(baseDir, { recursive: true }));
     await writeFile(join(baseDir, 'routes.yaml'), 'routes: [ { serverNames: [ a ], backends: [] } ]');
@@ -19,7 +19,7 @@ describe('the plugin', () => {
     }
   });
 
-  it('reads its settings', () => {
+  it('parses its settings', () => {
     expect(parseFileSourceConfig({ path: 'r.d', name: 'static', poll: '5s' })).toEqual({
       path: 'r.d',
       name: 'static',
@@ -45,7 +45,7 @@ describe('the plugin', () => {
       { path: 3, poll: 5 },
       'path: expected a string, found the number 3\npoll: expected a duration such as 500ms, 2s, 1m or 1h, or 0s for never, found the number 5',
     ],
-  ])('refuses %j', (config, message) => {
+  ])('rejects %j', (config, message) => {
     expect(() => parseFileSourceConfig(config)).toThrow(expect.objectContaining({ name: 'ConfigProblems', message }));
   });
 });

@@ -36,28 +36,25 @@ describe('a route file', () => {
     ]);
   });
 
-  it.each(['yaml', 'json'])(
-    'in %s may use names that every object of JavaScript has, and refuses such keys',
-    (ending) => {
-      const names = ['__proto__', 'constructor', 'toString'];
-      const route = (name: string) =>
-        `{ "name": "${name}", "serverNames": [ "${name}" ], "backends": [ { "address": "a", "port": 1, "labels": { "${name}": "x" } } ] }`;
-      const { routes, problems } = parseRouteFile(`{ "routes": [ ${names.map(route).join(',')} ] }`, `r.${ending}`);
-      expect(problems).toEqual([]);
-      expect(routes.map(({ name, serverNames }) => [name, ...serverNames])).toEqual(
-        names.map((name) => [name, name.toLowerCase()]),
+  it.each(['yaml', 'json'])('in %s may use names that every JavaScript object has, and rejects such keys', (ending) => {
+    const names = ['__proto__', 'constructor', 'toString'];
+    const route = (name: string) =>
+      `{ "name": "${name}", "serverNames": [ "${name}" ], "backends": [ { "address": "a", "port": 1, "labels": { "${name}": "x" } } ] }`;
+    const { routes, problems } = parseRouteFile(`{ "routes": [ ${names.map(route).join(',')} ] }`, `r.${ending}`);
+    expect(problems).toEqual([]);
+    expect(routes.map(({ name, serverNames }) => [name, ...serverNames])).toEqual(
+      names.map((name) => [name, name.toLowerCase()]),
+    );
+    for (const [index, name] of names.entries())
+      expect(Object.entries(routes[index]?.backends[0]?.labels ?? {})).toEqual([[name, 'x']]);
+    for (const name of names)
+      expect(parseRouteFile(`{ "routes": [], "${name}": { "polluted": true } }`, `r.${ending}`).problems).toHaveLength(
+        1,
       );
-      for (const [index, name] of names.entries())
-        expect(Object.entries(routes[index]?.backends[0]?.labels ?? {})).toEqual([[name, 'x']]);
-      for (const name of names)
-        expect(
-          parseRouteFile(`{ "routes": [], "${name}": { "polluted": true } }`, `r.${ending}`).problems,
-        ).toHaveLength(1);
-      expect(Reflect.get({}, 'polluted')).toBeUndefined();
-    },
-  );
+    expect(Reflect.get({}, 'polluted')).toBeUndefined();
+  });
 
-  it('may name the balance of a plugin, and label its backends', () => {
+  it('may use the balance of a plugin, and label its backends', () => {
     const backends = '[ { address: b, port: 1, labels: { zone: a, rack: "7" } } ]';
     const balance = '{ name: tenant, label: shard }';
     const text = `routes: [ { serverNames: [ a.example ], backends: ${backends}, balance: ${balance} } ]`;
@@ -69,7 +66,7 @@ describe('a route file', () => {
     });
   });
 
-  it('checks the backends of a route that asks for it, with times of its own or the usual ones', () => {
+  it('checks the backends of a route, with its own settings or the defaults', () => {
     const checked = (healthCheck: string) => {
       const text = `routes: [ { serverNames: [ a.example ], backends: [], healthCheck: ${healthCheck} } ]`;
       const { routes, problems } = parseRouteFile(text, 'r.yaml');
@@ -93,7 +90,7 @@ describe('a route file', () => {
     expect(checked('{ rise: 0, fall: 1.5, interval: 5 }')).toHaveLength(3);
   });
 
-  it('may lead to the server name itself, within names of its own', () => {
+  it('may forward to the server name itself, for its own names', () => {
     const read = (rest: string) => {
       const text = `routes: [ { ${rest} } ]`;
       const { routes, problems } = parseRouteFile(text, 'r.yaml');
@@ -122,7 +119,7 @@ describe('a route file', () => {
     expect(read('serverNames: [ a.example ], egress: { allowAddresses: [ 10.0.0.0/33 ] }')).toHaveLength(1);
   });
 
-  it('may try another backend before the first byte', () => {
+  it('may retry before the first byte', () => {
     const text = 'routes: [{ serverNames: [a], backends: [], retryBeforeFirstByte: VALUE }]';
     const read = (value: string) => parseRouteFile(text.replace('VALUE', value), 'r.yaml').routes;
     expect(read('true')).toMatchObject([{ retryBeforeFirstByte: true }]);
@@ -145,7 +142,7 @@ describe('a route file', () => {
     ]);
   });
 
-  it('may tell single backends of the client', () => {
+  it('may send only some backends the client address', () => {
     const read = (ofRoute: string, ofBackend: string) => {
       const backends = `[{ address: b, port: 1${ofBackend} }]`;
       const [route] = parseRouteFile(
@@ -159,7 +156,7 @@ describe('a route file', () => {
     expect(read('', ', proxyProtocol: v1')).toEqual(['off', 'v1']);
   });
 
-  it('may say when a backup takes over', () => {
+  it('may configure when a backup takes over', () => {
     const text =
       'routes: [ { serverNames: [ a.example ], backends: [], failover: { minHealthy: 2, returnAfter: 30s } } ]';
     expect(parseRouteFile(text, 'r.yaml').routes[0]?.failover).toEqual({ minHealthy: 2, returnAfterMs: 30_000 });
@@ -180,7 +177,7 @@ describe('a route file', () => {
     expect(routes).toMatchObject([{ name: 'a', origin: { line: '4' } }]);
   });
 
-  it('may repeat itself by anchors', () => {
+  it('may repeat itself with anchors', () => {
     const text = `routes:
   - { serverNames: [ a.example ], backends: &both [ { address: b1, port: 1 }, { address: b2, port: 1 } ] }
   - { serverNames: [ c.example ], backends: *both }
@@ -191,7 +188,7 @@ describe('a route file', () => {
     expect(routes[1]?.backends).toHaveLength(2);
   });
 
-  it('may say that there are no routes', () => {
+  it('may have no routes', () => {
     expect(parseRouteFile('routes: []', 'r.yaml')).toEqual({ routes: [], problems: [] });
   });
 });
@@ -363,7 +360,7 @@ describe('every problem of a JSON file is found with its line and column:', () =
 });
 
 describe('two files', () => {
-  it('may not claim one name, and the problem names both places', () => {
+  it('may not use the same name, and the problem has both positions', () => {
     const text = 'routes: [ { name: api, serverNames: [ a.example ], backends: [] } ]';
     const other = 'routes:\n  - { name: web, serverNames: [ b.example, a.example ], backends: [] }';
     const { problems } = mergeRouteFiles([parseRouteFilePart(text, '1.yaml'), parseRouteFilePart(other, '2.yaml')]);
@@ -376,11 +373,11 @@ describe('two files', () => {
 describe('any text', () => {
   const whole = `${ROUTE}    backends: &b [ { address: "10.0.0.1", port: 8443 } ]\n  - { serverNames: ["*.b"], backends: *b }\n`;
 
-  it('cut anywhere is read without a throw', () => {
+  it('truncated anywhere is parsed without an exception', () => {
     for (let end = 0; end <= whole.length; end += 1) parseRouteFile(whole.slice(0, end), 'r.yaml');
   });
 
-  it('with any one character replaced is read without an exception, and its problem has a position', () => {
+  it('with any one character replaced is parsed without an exception, and its problem has a position', () => {
     for (const [index, character] of [...whole].flatMap((_, at) =>
       [...'\0\t\n :?*&!-[]{}"|%'].map((c) => [at, c] as const),
     )) {
@@ -399,7 +396,7 @@ function problemLines(text: string, file: string): readonly string[] {
 }
 
 describe('anchors, aliases and merge keys', () => {
-  it('let any number of routes share their backends', () => {
+  it('allow any number of routes to share their backends', () => {
     const first = '  - { serverNames: [r0.example.com], backends: &pool [{ address: 127.0.0.1, port: 9441 }] }\n';
     const others = Array.from(
       { length: 1_000 },
@@ -412,7 +409,7 @@ describe('anchors, aliases and merge keys', () => {
     ]);
   });
 
-  it('let a route take its settings from another', () => {
+  it('allow a route to reuse the settings of another', () => {
     const text = `routes:
   - &base { serverNames: [a.example.com], backends: [{ address: 10.0.0.1, port: 1 }], balance: random, connectTimeout: 2s }
   - { <<: *base, serverNames: [b.example.com], connectTimeout: 3s }
@@ -427,7 +424,7 @@ describe('anchors, aliases and merge keys', () => {
     });
   });
 
-  it('that share a mistake tell it once, where it is written', () => {
+  it('that share a mistake report it once, with its position', () => {
     const text =
       'routes:\n  - { serverNames: [a], backends: &b [{ address: 10.0.0.1, prot: 1 }] }\n  - { serverNames: [b], backends: *b }\n';
     expect(parseRouteFile(text, 'r.yaml').problems.map(formatProblem)).toContain(
@@ -436,8 +433,8 @@ describe('anchors, aliases and merge keys', () => {
   });
 });
 
-describe('very many of what is one line of a file', () => {
-  it('names claimed again by aliases are told of up to a limit', () => {
+describe('large multiples of a single line', () => {
+  it('repeated names by aliases are reported up to a limit', () => {
     const names = Array.from({ length: 500 }, (_, index) => `n${index}.example`).join(', ');
     const again = Array.from({ length: 9 }, (_, index) => `  - { name: r${index}, serverNames: *n, backends: *b }\n`);
     const first = `  - { name: a, serverNames: &n [ ${names} ], backends: &b [ { address: 10.0.0.1, port: 1 } ] }\n`;
@@ -446,7 +443,7 @@ describe('very many of what is one line of a file', () => {
     expect(problems.map(({ message }) => message)).toContain('and more names that are claimed twice');
   });
 
-  it('names of one route are all read', () => {
+  it('all names of one route are parsed', () => {
     const serverNames = Array.from({ length: 200_000 }, (_, index) => `n${index}.example`);
     const route = { name: 'a', serverNames, backends: [{ address: '10.0.0.1', port: 1 }] };
     const { routes, problems } = parseRouteFile(JSON.stringify({ routes: [route] }), 'r.json');

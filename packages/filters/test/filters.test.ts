@@ -71,7 +71,7 @@ describe('the PROXY protocol, inbound,', () => {
   it.each<[string, Uint8Array]>([
     ['version 1', v1('TCP4 192.0.2.1 198.51.100.1 56324 443')],
     ['version 2', v2({ source: CLIENT, destination: SERVER, checksum: true, tlvs: [[2, Buffer.from('db.example')]] })],
-  ])('of %s names the client, in one segment with the hello', async (_version, header) => {
+  ])('of %s sets the client, in one segment with the hello', async (_version, header) => {
     await using backend = await tcpBackend('b');
     await using one = await proxy({ backend: backend.address, filters: [behindLoopback()] });
     await using client = await rawClient(one.at);
@@ -84,7 +84,7 @@ describe('the PROXY protocol, inbound,', () => {
     expect(PROXY_HEADER.of(closed.connection)).toMatchObject({ source: CLIENT, destination: SERVER });
   });
 
-  it('keeps what the header says beside the addresses', async () => {
+  it("keeps the header's data besides the addresses", async () => {
     await using backend = await tcpBackend('b');
     await using one = await proxy({ backend: backend.address, filters: [behindLoopback()] });
     await using client = await rawClient(one.at);
@@ -114,7 +114,7 @@ describe('the PROXY protocol, inbound,', () => {
       'version 2',
       v2({ source: { host: '2001:db8::1', port: 56_324 }, destination: { host: '2001:db8::2', port: 443 } }),
     ],
-  ])('of %s may come byte by byte', async (_version, header) => {
+  ])('of %s may arrive byte by byte', async (_version, header) => {
     await using backend = await tcpBackend('b');
     await using one = await proxy({ backend: backend.address, filters: [behindLoopback()] });
     await using client = await rawClient(one.at);
@@ -127,7 +127,7 @@ describe('the PROXY protocol, inbound,', () => {
   it.each<[string, Uint8Array]>([
     ['LOCAL', v2({ command: 0x20, source: CLIENT, destination: SERVER })],
     ['UNKNOWN', v1('UNKNOWN')],
-  ])('of %s leaves the client as who connected', async (_what, header) => {
+  ])('of %s keeps the TCP peer as the client', async (_what, header) => {
     await using backend = await tcpBackend('b');
     await using one = await proxy({ backend: backend.address, filters: [behindLoopback()] });
     await using client = await rawClient(one.at);
@@ -137,7 +137,7 @@ describe('the PROXY protocol, inbound,', () => {
     expect((await one.closed()).connection).toMatchObject({ remote: { host: '127.0.0.1' } });
   });
 
-  it('from an address that is not trusted is refused before a byte is read', async () => {
+  it('from an untrusted address is refused before a byte is read', async () => {
     await using backend = await tcpBackend('b');
     await using one = await proxy({
       backend: backend.address,
@@ -168,7 +168,7 @@ describe('the PROXY protocol, inbound,', () => {
     expect(backend.accepted).toBe(0);
   });
 
-  it('counts the client that it names against the limit of one client, not the load balancer', async () => {
+  it('counts the client in the header against the limit of one client, not the load balancer', async () => {
     await using backend = await tcpBackend('b');
     await using one = await proxy({ backend: backend.address, filters: [behindLoopback()], perClient: 1 });
     const header = (host: string): Uint8Array => v1(`TCP4 ${host} 198.51.100.1 56324 443`);
@@ -186,7 +186,7 @@ describe('the PROXY protocol, inbound,', () => {
     await other.receive(HELLO.length);
   });
 
-  it('of a load balancer that checks whether we listen has nothing to report', async () => {
+  it('of a load balancer that checks the port reports nothing', async () => {
     await using backend = await tcpBackend('b');
     await using one = await proxy({ backend: backend.address, filters: [behindLoopback()] });
     await using client = await rawClient(one.at);
@@ -210,7 +210,7 @@ describe("PostgreSQL's requests", () => {
     expect(POSTGRES_SSL.of(closed.connection)).toBe(true);
   });
 
-  it('for GSSAPI are declined, and TLS may be asked for then', async () => {
+  it('for GSSAPI are declined, and TLS may be requested after that', async () => {
     await using backend = await tcpBackend('b');
     await using one = await proxy({ backend: backend.address, filters: [postgres()] });
     await using client = await rawClient(one.at);
@@ -222,7 +222,7 @@ describe("PostgreSQL's requests", () => {
     await client.receive(HELLO.length);
   });
 
-  it('may be followed at once by the hello, and come byte by byte', async () => {
+  it('may be followed at once by the hello, and arrive byte by byte', async () => {
     await using backend = await tcpBackend('b');
     await using one = await proxy({ backend: backend.address, filters: [postgres()] });
     await using client = await rawClient(one.at);
@@ -232,7 +232,7 @@ describe("PostgreSQL's requests", () => {
     expect(received.subarray(1).equals(HELLO)).toBe(true);
   });
 
-  it('need not be sent: a ClientHello at once passes, and is no request', async () => {
+  it('are optional: a ClientHello at once passes, and is not a request', async () => {
     await using backend = await tcpBackend('b');
     await using one = await proxy({ backend: backend.address, filters: [postgres()], layers: [postgresBackends()] });
     await using client = await rawClient(one.at);

@@ -21,7 +21,7 @@ describe('a header of version 1', () => {
     ['IPv4 in IPv6', `TCP6 ::ffff:192.0.2.1 ::ffff:198.51.100.1 56324 443`, { source: CLIENT, destination: SERVER }],
     ['an unknown client', 'UNKNOWN', {}],
     ['an unknown client with addresses', 'UNKNOWN ffff:f:f ffff:f 65535 65535', {}],
-  ])('names %s', (_what, line, ends) => {
+  ])('contains %s', (_what, line, ends) => {
     const bytes = v1(line);
     const header = { version: 1, command: 'proxy', tlvs: [], ...ends };
     expect(parseProxyHeader(Buffer.concat([bytes, Buffer.from('more')]))).toEqual({
@@ -56,7 +56,7 @@ describe('a header of version 1', () => {
 });
 
 describe('a header of version 2', () => {
-  it('names the client, and carries values beside it', () => {
+  it('contains the client, and further values', () => {
     const bytes = v2({ source: CLIENT, destination: SERVER, tlvs: [[0x02, Buffer.from('db.example')]] });
     expect(parseProxyHeader(Buffer.concat([bytes, Buffer.from([0x16])]))).toMatchObject({
       kind: 'header',
@@ -65,7 +65,7 @@ describe('a header of version 2', () => {
     });
   });
 
-  it('names a client by IPv6', () => {
+  it('contains an IPv6 client', () => {
     const result = parseProxyHeader(v2({ source: CLIENT6, destination: SERVER6 }));
     expect(result).toMatchObject({ header: { source: CLIENT6, destination: SERVER6 } });
   });
@@ -76,13 +76,13 @@ describe('a header of version 2', () => {
     ['an unspecified family', v2({ family: 0x00 }), { command: 'proxy' }],
     ['a unix socket', v2({ family: 0x31, body: Buffer.alloc(216) }), { command: 'proxy' }],
     ['a datagram', v2({ family: 0x12, source: CLIENT, destination: SERVER }), { command: 'proxy' }],
-  ])('of %s names no client', (_what, bytes, header) => {
+  ])('of %s contains no client', (_what, bytes, header) => {
     const result = parseProxyHeader(bytes);
     expect(result).toMatchObject({ kind: 'header', header });
     expect(result.kind === 'header' && result.header.source).toBeUndefined();
   });
 
-  it('is checked by its checksum, which is not kept', () => {
+  it('is validated by its checksum, which is not kept', () => {
     const bytes = v2({ source: CLIENT, destination: SERVER, checksum: true, tlvs: [[0x04, Buffer.alloc(3)]] });
     expect(parseProxyHeader(bytes)).toMatchObject({ kind: 'header', header: { tlvs: [] } });
     const changed = bytes.with(17, 0xff);
@@ -105,20 +105,20 @@ describe('a header of version 2', () => {
     expect(parseProxyHeader(bytes)).toMatchObject({ kind: 'malformed' });
   });
 
-  it('may have the largest length that it can say', () => {
+  it('may have the largest length that it can represent', () => {
     const bytes = v2({ source: CLIENT, destination: SERVER, tlvs: [[0xea, Buffer.alloc(65_535 - 15)]] });
     expect(bytes).toHaveLength(65_551);
     expect(parseProxyHeader(bytes)).toMatchObject({ kind: 'header', length: 65_551 });
   });
 });
 
-describe('bytes that are no header', () => {
+describe('bytes that are not a header', () => {
   it.each([
     ['TLS', '160301'],
     ['HTTP', '474554'],
     ['a proxy request', '50524f58592f'],
     ['nothing like it', '0d0a0d0b'],
-  ])('are known by where they differ: %s', (_what, hex) => {
+  ])('are recognised by where they differ: %s', (_what, hex) => {
     expect(parseProxyHeader(Buffer.from(hex, 'hex'))).toEqual({ kind: 'none' });
   });
 });
@@ -148,7 +148,7 @@ describe('whatever the bytes', () => {
     );
   });
 
-  it('reads what was written, and requests more for every prefix of it', () => {
+  it('parses what was written, and requests more for every prefix of it', () => {
     fc.assert(
       fc.property(end, port, fc.uint8Array({ maxLength: 40 }), fc.boolean(), (source, other, value, checksum) => {
         const destination = { ...source, port: other };

@@ -47,7 +47,7 @@ async function proxyTo(route: Route, layers: readonly Layer<Connector>[] = [], t
   return { address: proxy.address, [Symbol.asyncDispose]: () => proxy.stop() };
 }
 
-describe('a header that is written', () => {
+describe('a written header', () => {
   it.each([
     ['v1', CLIENT, SERVER, CLIENT, SERVER],
     ['v2', CLIENT, SERVER, CLIENT, SERVER],
@@ -68,7 +68,7 @@ describe('a header that is written', () => {
     ],
     ['v1', { host: 'unix:/run/app.sock', port: 0 }, SERVER, undefined, undefined],
     ['v2', { host: 'unix:/run/app.sock', port: 0 }, SERVER, undefined, undefined],
-  ] as const)('as %s from %o to %o is read as it was meant', (version, source, destination, from, to) => {
+  ] as const)('as %s from %o to %o is parsed to the same values', (version, source, destination, from, to) => {
     const bytes = formatProxyHeader(version, { source, destination });
     const result = parseProxyHeader(bytes);
     expect(result).toMatchObject({ kind: 'header', length: bytes.length });
@@ -76,7 +76,7 @@ describe('a header that is written', () => {
     expect([header?.source, header?.destination]).toEqual([from, to]);
   });
 
-  it('has its values, and a checksum that tells any change', () => {
+  it('has its values, and a checksum that detects any change', () => {
     const tlvs = [{ type: 0xea, value: Buffer.from('vpce-1') }];
     const bytes = formatProxyHeader('v2', { source: CLIENT, destination: SERVER, tlvs });
     expect(parseProxyHeader(bytes)).toMatchObject({
@@ -124,7 +124,7 @@ describe.each(transports)('a backend of a route with proxyProtocol, on the trans
     expect((await peer.receive(HELLO.length)).equals(HELLO)).toBe(true);
   });
 
-  it('gets it, too, when it takes the place of one that has ended before its first byte', async () => {
+  it('gets it, too, when it replaces one that has ended before its first byte', async () => {
     await using first = await peerListener();
     await using second = await peerListener();
     const backends = [first, second].map(({ address }, priority) => ({ address, weight: 1, healthy: true, priority }));
@@ -143,7 +143,7 @@ describe.each(transports)('a backend of a route with proxyProtocol, on the trans
     expect((await peer.receive(expected.length)).equals(expected)).toBe(true);
   });
 
-  it('gets that of its own, or none', async () => {
+  it('gets its own setting, or none', async () => {
     await using first = await peerListener();
     await using second = await peerListener();
     await using third = await peerListener();
@@ -289,10 +289,12 @@ function isThere(command: string): true | string {
 }
 
 needs('haproxy', isThere('haproxy'))('HAProxy behind a route with proxyProtocol', () => {
-  it.each(['v1', 'v2'] as const)('learns the client by %s, and says so to whoever is behind it', async (version) => {
-    await using behind = await peerListener();
-    const port = await freePort();
-    const text = `defaults
+  it.each(['v1', 'v2'] as const)(
+    'receives the client address by %s, and passes it on to its own backend',
+    async (version) => {
+      await using behind = await peerListener();
+      const port = await freePort();
+      const text = `defaults
   mode tcp
   timeout connect 5s
   timeout client 30s
@@ -301,22 +303,23 @@ listen in
   bind 127.0.0.1:${port} accept-proxy
   server behind 127.0.0.1:${behind.address.port} send-proxy
 `;
-    await using haproxy = await haproxyOn(port, text);
-    expect(haproxy.pid).toBeDefined();
-    await using proxy = await proxyTo(routeTo({ host: '127.0.0.1', port }, version));
-    await using client = await rawClient(proxy.address);
-    await client.send(HELLO);
-    const expected = `PROXY TCP4 127.0.0.1 127.0.0.1 ${client.local.port} ${proxy.address.port}\r\n`;
-    for (;;) {
-      const peer = await behind.accept();
-      // The look whether HAProxy listens has come here, too, and has ended.
-      const header = await peer.receive(expected.length).catch(() => undefined);
-      if (header === undefined) continue;
-      expect(header.toString()).toBe(expected);
-      expect((await peer.receive(HELLO.length)).equals(HELLO)).toBe(true);
-      return;
-    }
-  });
+      await using haproxy = await haproxyOn(port, text);
+      expect(haproxy.pid).toBeDefined();
+      await using proxy = await proxyTo(routeTo({ host: '127.0.0.1', port }, version));
+      await using client = await rawClient(proxy.address);
+      await client.send(HELLO);
+      const expected = `PROXY TCP4 127.0.0.1 127.0.0.1 ${client.local.port} ${proxy.address.port}\r\n`;
+      for (;;) {
+        const peer = await behind.accept();
+        // The look whether HAProxy listens has come here, too, and has ended.
+        const header = await peer.receive(expected.length).catch(() => undefined);
+        if (header === undefined) continue;
+        expect(header.toString()).toBe(expected);
+        expect((await peer.receive(HELLO.length)).equals(HELLO)).toBe(true);
+        return;
+      }
+    },
+  );
 });
 
 needs('haproxy', isThere('haproxy'))('HAProxy behind a route with proxyProtocol: v2', () => {
@@ -386,7 +389,7 @@ listen in
 });
 
 needs('nginx', isThere('nginx'))('nginx behind a route with proxyProtocol', () => {
-  it.each(['v1', 'v2'] as const)('takes %s and passes the hello on', async (version) => {
+  it.each(['v1', 'v2'] as const)('accepts %s and passes the hello on', async (version) => {
     await using api = await tlsBackend('api.example.com');
     const port = await freePort();
     const text = (folder: string): string => `${MODULES}daemon off;

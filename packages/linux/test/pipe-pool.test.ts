@@ -39,7 +39,7 @@ describe('pipes', () => {
     expect([pool.take(), pool.take(), open.size, pool.usage.used]).toEqual([undefined, undefined, 0, 0]);
   });
 
-  it('are no more than they may be', () => {
+  it('are bounded in number', () => {
     const { libc, open } = kernel(true);
     const pool = new PipePool(libc, MIB, 2);
     const taken = [pool.take(), pool.take(), pool.take()];

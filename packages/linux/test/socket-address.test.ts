@@ -16,11 +16,11 @@ describe('socket addresses', () => {
     ['fe80::1%3', 1, '0a00 0001 00000000 fe800000000000000000000000000001 03000000'],
     ['::', 0, '0a00 0000 00000000 00000000000000000000000000000000 00000000'],
     ['unix:/run/a.sock', 0, '0100 2f72756e2f612e736f636b 00'],
-  ])('%s port %i is laid out as the kernel has it', (host, port, hex) => {
+  ])("%s port %i has the kernel's layout", (host, port, hex) => {
     expect(Buffer.from(bytesOf(host, port)).toString('hex')).toBe(hex.replaceAll(' ', ''));
   });
 
-  it.each([100_721, -30_351, 65_536, 1.5, Number.NaN])('the port %d is refused, not cut to 16 bits', (port) => {
+  it.each([100_721, -30_351, 65_536, 1.5, Number.NaN])('the port %d is rejected, not truncated to 16 bits', (port) => {
     expect(encodeAddress({ host: '192.0.2.1', port })).toBe(`expected a port from 0 to 65535, found ${port}`);
   });
 
@@ -41,7 +41,7 @@ describe('socket addresses', () => {
     expect(decodeAddress(bytes, bytes.length)).toEqual({ host: '192.0.2.1', port: 80 });
   });
 
-  it('knows no address of a unix socket without a name', () => {
+  it('has no address for a unix socket without a name', () => {
     expect(decodeAddress(Uint8Array.of(1, 0), 2)).toBeUndefined();
   });
 
@@ -49,7 +49,7 @@ describe('socket addresses', () => {
     ['example.com', 'expected an IP address or unix:/path, found example.com'],
     ['fe80::1%nowhere', 'expected a network interface, found nowhere in fe80::1%nowhere'],
     [`unix:/${'x'.repeat(107)}`, 'expected a unix path of at most 107 bytes, found 108'],
-  ])('%s is refused with what was expected', (host, sentence) => {
+  ])('%s is rejected with a reason', (host, sentence) => {
     expect(encodeAddress({ host, port: 1 })).toBe(sentence);
   });
 });

@@ -38,7 +38,7 @@ describe('the timer wheel', () => {
     }
   });
 
-  it('keeps every one of ten thousand random deadlines, some moved and some cleared', () => {
+  it('keeps all of ten thousand random deadlines, some moved and some cleared', () => {
     const random = generator(1);
     const wheel = new TimerWheel(1_000);
     const expected = new Map<number, number>();
@@ -60,7 +60,7 @@ describe('the timer wheel', () => {
     }
   });
 
-  it('takes a deadline that is set while others fall due', () => {
+  it('accepts a deadline that is set while others expire', () => {
     const wheel = new TimerWheel(0);
     const due: number[] = [];
     wheel.set(1, 100, 0);
@@ -71,7 +71,7 @@ describe('the timer wheel', () => {
     expect(due).toEqual([2]);
   });
 
-  it('keeps a deadline that is set while the only other one falls due late, exactly one turn of the first wheel ahead', () => {
+  it('keeps a deadline that is set while the only other one expires late, exactly one turn of the first wheel ahead', () => {
     for (const lateTicks of [1, 2, 63, 64, 65, 1_000]) {
       const wheel = new TimerWheel(0);
       const due: number[] = [];
@@ -91,7 +91,7 @@ describe('the timer wheel', () => {
     }
   });
 
-  it('queries nothing when nothing is set', () => {
+  it('returns nothing when nothing is set', () => {
     const wheel = new TimerWheel(0);
     wheel.set(5, 100, 0);
     wheel.clear(5);

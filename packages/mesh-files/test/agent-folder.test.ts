@@ -32,7 +32,7 @@ describe('a file of an agent configuration folder is a mesh file', () => {
     expect(mesh.warnings[0]).toContain("settings of Consul's agent have no effect here: ");
   });
 
-  it('also one that says nothing of a mesh, in one line that names its settings', () => {
+  it('also one without anything about a mesh, in one line with its settings', () => {
     const text =
       'datacenter = "dc1"\ndata_dir = "/opt/consul"\nretry_join = [ "provider=aws" ]\ntelemetry { disable_hostname = true }';
     expect(shown(text)).toEqual({
@@ -77,7 +77,7 @@ describe('a check at the top of a file', () => {
     expect(mesh.warnings).toEqual([]);
   });
 
-  it('is seen by filters, with its name and its notes', async () => {
+  it('is visible to filters, with its name and its notes', async () => {
     const mesh = await meshOf({
       'primary/db.hcl': check('  service_id = "db"\n  notes = "of the disk"\n'),
       'primary/r.hcl': `Kind = "service-resolver"\nName = "db"\nSubsets {
@@ -89,7 +89,7 @@ describe('a check at the top of a file', () => {
     expect([named, none]).toMatchObject([{ instances: [{ id: 'db-sidecar-proxy' }] }, { instances: [] }]);
   });
 
-  it('has no effect, and reports it, when there is no such service, or it names none', async () => {
+  it('has no effect, and reports it, when its service does not exist, or it names none', async () => {
     const folder = await meshFolder({
       'primary/a.hcl': 'check { name = "x", service_id = "nobody", status = "critical" }',
       'primary/b.hcl': 'check { name = "x", status = "critical" }',
@@ -101,7 +101,7 @@ describe('a check at the top of a file', () => {
   });
 });
 
-describe('config_entries are entries as if each had a file of its own', () => {
+describe('config_entries are entries like those in files of their own', () => {
   it.each<[string, string, string]>([
     [
       'a block',
@@ -141,7 +141,7 @@ describe('config_entries are entries as if each had a file of its own', () => {
     expect([mesh.entries.proxyDefaults?.mode?.value, mesh.warnings]).toEqual(['local', []]);
   });
 
-  it('with mistakes at their places', () => {
+  it('with mistakes at their positions', () => {
     expect(
       shown('config_entries {\n  bootstrap {\n    Kind = "proxy-defaults"\n    MeshGateway { Mode = "far" }\n  }\n}')
         .problems,
@@ -203,7 +203,7 @@ describe('entries that Consul knows and a gateway does not use are ignored with 
     ],
   ])('%s', (_claim, text, warning) => expect(shown(text)).toEqual({ problems: [], warnings: [warning] }));
 
-  it('but a kind that Consul does not know is a mistake', () => {
+  it('but a kind that Consul does not have is a mistake', () => {
     expect(shown('kind = "service-spliter"\nname = "web"').problems).toEqual([
       'a.hcl:1:8: kind: expected one of proxy-defaults, service-defaults, service-resolver, service-intentions, exported-services, mesh, found "service-spliter"',
     ]);

@@ -57,7 +57,7 @@ describe('a filter selects what Consul selects', () => {
   });
 });
 
-describe('a filter is refused', () => {
+describe('a filter is rejected', () => {
   it.each([
     ['Service.Nope == x', 'expected a field of an instance, found Service.Nope'],
     ['Service.Meta.k is empty', 'expected another operator for Service.Meta.k, found empty: it is a text'],
@@ -75,7 +75,7 @@ describe('a filter is refused', () => {
     [`${'not '.repeat(200)}Service.ID == p1`, 'expected at most 100 nested parts, found more'],
   ])('%s', (text, reason) => expect(parseFilter(text)).toEqual({ kind: 'refused', reason }));
 
-  it('and an expression on which others would not come back answers', () => {
+  it('and an expression that makes others backtrack forever finishes', () => {
     const filter = parseFilter('Service.ID matches "^(a+)+$"');
     expect(filter.kind === 'filter' && filter.selects(subject(`${'a'.repeat(5_000)}!`, {}, []))).toBe(false);
   });
@@ -87,7 +87,7 @@ describe('a filter is refused', () => {
     expect(selected).toHaveLength(word === 'or' ? INSTANCES.length : 0);
   });
 
-  it('or read, never thrown at', () => {
+  it('or is parsed without an exception', () => {
     const word = fc.constantFrom(
       'Service.ID',
       'Service.Meta.v',

@@ -2,7 +2,7 @@ import { formatProblem } from '@meshgate/core';
 import { describe, expect, it } from 'vitest';
 import { openHcl } from '../src/index.ts';
 
-describe('HCL is read as Consul reads it', () => {
+describe('HCL is parsed as Consul parses it', () => {
   it.each<[string, string, unknown]>([
     ['nothing', '', {}],
     [
@@ -59,7 +59,7 @@ describe('HCL is read as Consul reads it', () => {
   });
 });
 
-describe('a mistake in HCL has its place', () => {
+describe('a mistake in HCL has its position', () => {
   it.each([
     ['service {\n  name = "web"\n', '3:1: invalid HCL: expected a name, found the end of the file'],
     ['service {\n  name "web"\n}', '3:1: invalid HCL: expected =, { or a label in quotes, found }'],
@@ -93,7 +93,7 @@ describe('a mistake in HCL has its place', () => {
     expect(openHcl(text, 'f.hcl').problems.map(formatProblem)).toEqual([`f.hcl:${message}`]);
   });
 
-  it('is found anywhere in a text, with any character replaced or cut off, and nothing is ever thrown', () => {
+  it('is found anywhere in a text, with any character replaced or cut off, without an exception', () => {
     const text =
       'service {\n  name = "web" # x\n  tags = [ "a", 1.5, ]\n  m = <<E\nz\nE\n  proxy "l" { a = true }\n}\n';
     const lines = text.split('\n').length;

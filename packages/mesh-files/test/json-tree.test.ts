@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { openDocument } from '@meshgate/documents';
 
 describe('JSON', () => {
-  it('is what JSON.parse makes of it, however it is spaced', () => {
+  it('is parsed as by JSON.parse, with any white space', () => {
     fc.assert(
       fc.property(fc.jsonValue(), fc.constantFrom(undefined, 1, '\t'), (value, space) => {
         const text = ` ${JSON.stringify(value, undefined, space)}\n`;
@@ -14,7 +14,7 @@ describe('JSON', () => {
     );
   });
 
-  it('with any character replaced or cut off is read as JSON.parse reads it, or refused', () => {
+  it('with any character replaced or cut off is parsed as by JSON.parse, or rejected', () => {
     const good = '{"a": [1, -2.5e3, "x\\u00e9\\"\\\\", true, null], "b": {"c": {}, "d": []}}';
     fc.assert(
       fc.property(

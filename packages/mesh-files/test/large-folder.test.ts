@@ -51,7 +51,7 @@ describe('a large folder of mesh files', () => {
     expect((await promisify(execFile)('/bin/sh', args)).stdout).toBe(`${few.length}\n`);
   });
 
-  it('has one mesh, however many read it at a time', async () => {
+  it('is read once for any number of concurrent readers', async () => {
     const folder = await meshFolder({ 'primary/all.hcl': FOLDERS['one list']?.['primary/all.hcl'] ?? '' });
     const ended = new AbortController();
     const source = meshSource({ ...PRIMARY, folder });

@@ -11,7 +11,7 @@ const GATEWAYS_PAGE = page('mesh-gateways.md');
 describe('docs/mesh-files.md', () => {
   const texts = files(FILES_PAGE);
 
-  it('has settings that the plugin takes', () => {
+  it('has valid settings of the plugin', () => {
     const [config] = blocks(FILES_PAGE).filter(({ info }) => info === 'yaml config');
     const { sources } = parse(config?.text ?? '') as { sources: readonly Record<string, unknown>[] };
     for (const { use, ...settings } of sources)
@@ -47,7 +47,7 @@ describe('docs/mesh-files.md', () => {
   });
 
   it.each(blocks(FILES_PAGE).filter(({ info }) => info === 'hcl example'))(
-    'has examples that are read: $text',
+    'has valid examples: $text',
     async ({ text }) => {
       await expect(readMesh(await meshFolder({ 'primary/example.hcl': text }), PRIMARY)).resolves.toBeDefined();
     },

@@ -4,7 +4,7 @@ import { type Mesh, meshProxyView, readMesh, sidecarsFor } from '../src/index.ts
 import { meshFolder, type MeshTexts, PRIMARY, TRUST_DOMAIN } from './mesh-folder.ts';
 
 describe('a service definition', () => {
-  it('is read alike in HCL and JSON, alone or in a list, in either spelling of its keys', async () => {
+  it('is parsed alike in HCL and JSON, alone or in a list, in either spelling of its keys', async () => {
     const written: readonly MeshTexts[] = [
       {
         'primary/a.hcl':
@@ -55,7 +55,7 @@ describe('a service definition', () => {
     expect(backends).toEqual([{ address: { host: '127.0.0.1', port: 1 }, weight: 1, healthy: true }]);
   });
 
-  it('of a proxy is a service of the mesh, also where the application has no definition', async () => {
+  it('of a proxy is a service of the mesh, even if the application has no definition', async () => {
     const mesh = await meshOf({
       'primary/a.hcl':
         'service { kind = "connect-proxy", name = "p", port = 7, proxy { destination_service_name = "db" } }',
@@ -63,7 +63,7 @@ describe('a service definition', () => {
     expect(instances(mesh, 'db')).toMatchObject([{ id: 'p', port: 7 }]);
   });
 
-  it('of a proxy has opaque settings, read weakly as in Consul: where it listens, how long it dials', async () => {
+  it('of a proxy has opaque settings, with weak types as in Consul: its listen address, its connect timeout', async () => {
     const mesh = await meshOf({
       'primary/a.hcl': `service { name = "web", address = "10.0.0.3", port = 1, connect { sidecar_service { port = 2, proxy {
         config { bind_address = "0.0.0.0", bind_port = "8443" }
@@ -76,7 +76,7 @@ describe('a service definition', () => {
     });
   });
 
-  it('has weights, WAN addresses and health as they are written', async () => {
+  it('has weights, WAN addresses and health as written', async () => {
     const mesh = await meshOf({
       'primary/a.hcl': `service {
         kind = "connect-proxy", name = "p", port = 7
@@ -118,7 +118,7 @@ describe('configuration entries', () => {
     });
   });
 
-  it('may be JSON in a file that says HCL, as Consul takes it, and weakly typed', async () => {
+  it('may be JSON in a file named .hcl, as Consul accepts it, and weakly typed', async () => {
     const mesh = await meshOf({
       'primary/a.hcl': '\n { "Kind": "proxy-defaults", "MeshGateway": { "Mode": "local" } }',
       'primary/b.hcl':
@@ -185,7 +185,7 @@ describe('configuration entries', () => {
     });
   });
 
-  it('say when addresses are ejected and whether callers without TLS are let in', async () => {
+  it('configure ejections, and whether callers without TLS are accepted', async () => {
     const mesh = await meshOf({
       'primary/web.hcl': `service { name = "web", port = 1, connect { sidecar_service { proxy { upstreams = [
         { destination_name = "db", local_bind_port = 1 },
@@ -220,7 +220,7 @@ UpstreamConfig { Defaults { PassiveHealthCheck {
     ]);
   });
 
-  it('hold in every datacenter, unless its own folder says otherwise', async () => {
+  it('apply in every datacenter, unless its own folder overrides them', async () => {
     const texts = {
       'primary/empty.hcl': '',
       'secondary/defaults.hcl': 'Kind = "proxy-defaults"\nName = "global"\nMeshGateway { Mode = "local" }',
@@ -267,7 +267,7 @@ describe('a mesh', () => {
     ]);
   });
 
-  it('has the definition of its gateway, with central settings below its own', async () => {
+  it('has the definition of its gateway, with central settings as defaults', async () => {
     const defaults =
       'Kind = "proxy-defaults"\nName = "global"\nConfig { connect_timeout_ms = 1, envoy_gateway_remote_tcp_enable_keepalive = true }';
     expect((await meshOf({ ...TWO, 'primary/defaults.hcl': defaults })).gateways.get('gateway')).toMatchObject({
@@ -277,7 +277,7 @@ describe('a mesh', () => {
     });
   });
 
-  it('knows the sidecar of an instance by its id, or by its service where the definition names no id', async () => {
+  it('has the sidecar of an instance by its id, or by its service if the definition names no id', async () => {
     const mesh = await meshOf({
       'primary/a.hcl': `
         service { name = "web", id = "web-1", port = 1, connect { sidecar_service {} } }
@@ -310,7 +310,7 @@ describe('a mesh', () => {
     });
   });
 
-  it('says nothing of a datacenter that has no folder: gateways are dialled all the same', async () => {
+  it('assumes nothing about a datacenter without a folder: gateways are dialled nevertheless', async () => {
     const mesh = await meshOf({
       'primary/gateway.hcl': TWO['primary/gateway.hcl'],
       'primary/web.hcl': `service { name = "web", port = 1, connect { sidecar_service { proxy {
@@ -323,7 +323,7 @@ describe('a mesh', () => {
   });
 });
 
-describe('a mistake of meaning has its file, its place and its key path', () => {
+describe('a semantic mistake has its file, its position and its key path', () => {
   const proxy = (text: string): string =>
     `service {\n name = "web"\n port = 1\n connect { sidecar_service { proxy {\n${text}\n} } }\n}`;
   const at = 'service.connect.sidecar_service.proxy';
@@ -499,7 +499,7 @@ describe('a mistake of meaning has its file, its place and its key path', () => 
     await expect(readMesh(folder, PRIMARY)).rejects.toMatchObject(failure);
   });
 
-  it('also in a circle of redirects, at each entry of it', async () => {
+  it('also in a cycle of redirects, at each entry of it', async () => {
     const redirect = (name: string, to: string): string =>
       `Kind = "service-resolver"\nName = "${name}"\nRedirect { Service = "${to}" }`;
     const folder = await meshFolder({ 'primary/a.hcl': redirect('a', 'b'), 'primary/b.hcl': redirect('b', 'a') });

@@ -40,7 +40,7 @@ describeListenerSource('a folder of mesh files', {
 });
 
 describe('the routes of a folder of mesh files', () => {
-  it('follow services that come and go, in the own datacenter, and gateways in others', async () => {
+  it('follow added and removed services, in the own datacenter, and gateways in others', async () => {
     const folder = await meshFolder({ 'primary/db.hcl': DB });
     const seen = follow<RouteSnapshot>(meshSource({ ...PRIMARY, folder, pollMs: 0 }));
     expect(names(await seen())).toEqual(['service:db']);
@@ -58,7 +58,7 @@ describe('the routes of a folder of mesh files', () => {
     expect(names(await seen())).toEqual(['service:api']);
   });
 
-  it('are not yielded again for what a gateway does not care for', async () => {
+  it('are not yielded again for changes that do not concern a gateway', async () => {
     const folder = await meshFolder({ 'primary/db.hcl': DB });
     const seen = follow<RouteSnapshot>(meshSource({ ...PRIMARY, folder, pollMs: 0 }));
     const first = await seen();
@@ -70,7 +70,7 @@ describe('the routes of a folder of mesh files', () => {
     expect([names(first), names(second)]).toEqual([['service:db'], ['service:api', 'service:db']]);
   });
 
-  it('stay as they were while a file is broken, with its place as a warning', async () => {
+  it('stay as they were while a file is invalid, with its position as a warning', async () => {
     const folder = await meshFolder({ 'primary/db.hcl': DB });
     const seen = follow<RouteSnapshot>(meshSource({ ...PRIMARY, folder, pollMs: 0 }));
     const good = await seen();
@@ -86,7 +86,7 @@ describe('the routes of a folder of mesh files', () => {
     expect(await seen()).toEqual(good);
   });
 
-  it('warn of what cannot be a route, and of a gateway that is not there', async () => {
+  it('warn about what cannot become a route, and about a missing gateway', async () => {
     const folder = await meshFolder({ 'primary/a.hcl': 'services = [ { name = "db", connect { native = true } } ]' });
     const seen = follow<RouteSnapshot>(meshSource({ ...PRIMARY, folder, gateway: 'gw-1', pollMs: 0 }));
     expect((await seen()).warnings).toEqual([
@@ -95,7 +95,7 @@ describe('the routes of a folder of mesh files', () => {
     ]);
   });
 
-  it('have the timeout that the own gateway is defined with', async () => {
+  it('have the timeout of the own gateway’s definition', async () => {
     const definition = GATEWAY.replace('port =', 'proxy { config { connect_timeout_ms = 1234 } }, port =');
     const folder = await meshFolder({ 'primary/a.hcl': `${DB}\n`, 'primary/gateway.hcl': definition });
     const seen = follow<RouteSnapshot>(meshSource({ ...PRIMARY, folder, pollMs: 0 }));
@@ -127,8 +127,8 @@ describe('the listeners of a folder of mesh files', () => {
   });
 });
 
-describe('a mistake in one file keeps out nothing that other files say', () => {
-  it('additions take effect at once, also when the file with the mistake is new', async () => {
+describe('a mistake in one file does not affect the others', () => {
+  it('additions take effect at once, even if the file with the mistake is new', async () => {
     const folder = await meshFolder({ 'primary/db.hcl': DB });
     const seen = follow<RouteSnapshot>(meshSource({ ...PRIMARY, folder, pollMs: 0 }));
     await seen();
@@ -185,7 +185,7 @@ describe('a mistake in one file keeps out nothing that other files say', () => {
     ]);
   });
 
-  it('a resolver that leads nowhere stays as it was', async () => {
+  it('a resolver with a dangling reference stays as it was', async () => {
     const resolver = (text: string): string => `Kind = "service-resolver"\nName = "db"\nSubsets { v1 {} }\n${text}`;
     const folder = await meshFolder({ 'primary/db.hcl': DB, 'primary/r.hcl': resolver('DefaultSubset = "v1"') });
     const seen = follow<RouteSnapshot>(meshSource({ ...PRIMARY, folder, pollMs: 0 }));
@@ -204,7 +204,7 @@ describe('a second gateway beside the own one', () => {
   const ports = (listeners: readonly ListenAddress[]): readonly number[] =>
     listeners.map(({ endpoint }) => endpoint.port);
 
-  it('never takes the listener of the first away, and is warned of', async () => {
+  it('never takes over the listener of the first, and causes a warning', async () => {
     const folder = await meshFolder({ 'primary/gateway.hcl': GATEWAY });
     const listeners = follow<readonly ListenAddress[]>(meshListenerSource({ ...PRIMARY, folder, pollMs: 0 }));
     const routes = follow<RouteSnapshot>(meshSource({ ...PRIMARY, folder, pollMs: 0 }));
@@ -218,7 +218,7 @@ describe('a second gateway beside the own one', () => {
     expect(ports(await listeners())).toEqual([8_445]);
   });
 
-  it('is a mistake at the start, where none is selected', async () => {
+  it('is a mistake at the start, unless one is selected', async () => {
     const folder = await meshFolder({ 'primary/gateway.hcl': GATEWAY, 'primary/a.hcl': OTHER });
     const message = `${folder}:1:1: expected one mesh-gateway in datacenter primary, found a-gateway, gateway: select one with the setting "gateway"`;
     for (const source of [meshListenerSource({ ...PRIMARY, folder }), meshSource({ ...PRIMARY, folder })])
@@ -227,7 +227,7 @@ describe('a second gateway beside the own one', () => {
 });
 
 describe('the view of a proxy', () => {
-  it('follows the mode of its upstreams, from whichever place', async () => {
+  it('follows the mode of its upstreams, from any place', async () => {
     const folder = await meshFolder({
       'primary/web.hcl': WEB,
       'primary/gateway.hcl': GATEWAY,
@@ -281,7 +281,7 @@ describe('the view of a proxy', () => {
       { sidecarFor: 'a-proxy' },
       'expected a proxy for a-proxy in datacenter primary, found proxies for db, shop: "a-proxy" is the id of the proxy itself',
     ],
-  ])('is not known at start: %j', async (proxy, message) => {
+  ])('is unknown at the start: %j', async (proxy, message) => {
     const shop = ['a', 'z'].map(
       (id) => `service { name = "${id}-proxy", port = 2, proxy { destination_service_name = "shop" } }`,
     );

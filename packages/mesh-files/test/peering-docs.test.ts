@@ -11,7 +11,7 @@ function entries(): readonly string[] {
   return found.map(([, indent = '', text = '']) => text.replaceAll(new RegExp(`^${indent}`, 'gm'), ''));
 }
 
-it('the entries of docs/peering.md are read as they stand, and are of the kinds that the page speaks of', async () => {
+it('the entries of docs/peering.md are valid as they are, and of the documented kinds', async () => {
   const texts = entries();
   expect(texts).toHaveLength(3);
   const files = Object.fromEntries(texts.map((text, index) => [`primary/${index}.hcl`, text]));

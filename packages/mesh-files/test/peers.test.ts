@@ -51,7 +51,7 @@ const BETA_FILES: MeshTexts = {
 };
 
 describe('two clusters of mesh files', () => {
-  it('exchange exports under one name, and nothing else', async () => {
+  it('exchange exports by one name, and nothing else', async () => {
     const alpha = await meshOf(ALPHA_FILES, BETA_FILES, FROM_ALPHA, 'beta');
     const beta = await meshOf(BETA_FILES, ALPHA_FILES, FROM_BETA, 'alpha');
     const name = `db.default.default.alpha.external.${BETA}`;
@@ -63,7 +63,7 @@ describe('two clusters of mesh files', () => {
     ]);
   });
 
-  it('export every service by one star', async () => {
+  it('export every service with one wildcard', async () => {
     const files = { ...BETA_FILES, 'dc2/exports.hcl': exported('*', 'alpha') };
     expect(peered(await meshOf(files, ALPHA_FILES, FROM_BETA, 'alpha')).map((line) => line.split(' ')[0])).toEqual([
       'exported:alpha/db',
@@ -75,14 +75,14 @@ describe('two clusters of mesh files', () => {
     ]);
   });
 
-  it('do not route HTTP, whose intentions the gateway could not enforce', async () => {
+  it('do not route HTTP, whose intentions the gateway cannot enforce', async () => {
     const files = { ...BETA_FILES, 'dc2/p.hcl': 'Kind = "service-defaults"\nName = "db"\nProtocol = "http"' };
     expect(peered(await meshOf(files, ALPHA_FILES, FROM_BETA, 'alpha'))).toEqual([
       expect.stringMatching(/^exported:alpha\/db \S+ $/),
     ]);
   });
 
-  it('route it where that is enabled, and warn about it', async () => {
+  it('route it if that is enabled, and warn about it', async () => {
     const files = { ...BETA_FILES, 'dc2/p.hcl': 'Kind = "service-defaults"\nName = "db"\nProtocol = "grpc"' };
     const folder = await meshFolder(under(files, ALPHA_FILES, 'alpha'));
     const controller = new AbortController();
@@ -94,7 +94,7 @@ describe('two clusters of mesh files', () => {
     expect(warnings).toContainEqual(expect.stringMatching(/db: .*forwarded without decrypting.*Protocol = "tcp"/));
   });
 
-  it('make a proxy dial its peer through gateways, and trust nobody there but the service of the peer and its gateways', async () => {
+  it('make a proxy dial its peer through gateways, and trust only the service of the peer and its gateways there', async () => {
     const alpha = await meshOf(ALPHA_FILES, BETA_FILES, FROM_ALPHA, 'beta');
     const [upstream] = meshProxyView(alpha, 'web-sidecar-proxy')?.upstreams ?? [];
     expect(upstream).toMatchObject({
@@ -137,7 +137,7 @@ describe('two clusters of mesh files', () => {
     });
   });
 
-  it('judge callers of peers by sources that name the peer', async () => {
+  it('check callers of peers by sources that name the peer', async () => {
     const intentions = `Kind = "service-intentions"\nName = "web"\nSources = [
       { Name = "shop", Peer = "beta", Action = "allow" }, { Name = "shop", Action = "deny" } ]`;
     const alpha = await meshOf({ ...ALPHA_FILES, 'dc1/i.hcl': intentions }, BETA_FILES, FROM_ALPHA, 'beta');
@@ -147,7 +147,7 @@ describe('two clusters of mesh files', () => {
     ]);
   });
 
-  it.each(['Peer', 'PeerName', 'peer_name'])('name whom an export is for by %s', async (key) => {
+  it.each(['Peer', 'PeerName', 'peer_name'])('name the consumer of an export by %s', async (key) => {
     const entry = exported('db', 'alpha').replace('Peer =', `${key} =`);
     const beta = await meshOf({ ...BETA_FILES, 'dc2/exports.hcl': entry }, ALPHA_FILES, FROM_BETA, 'alpha');
     expect(peered(beta)).toEqual([`exported:alpha/db db.default.default.alpha.external.${BETA} 10.2.0.2:21000`]);
@@ -164,7 +164,7 @@ describe('two clusters of mesh files', () => {
     expect(await proxyIn({ 'dc1/exports.hcl': exported('mail', 'beta') })).toEqual([]);
   });
 
-  it('lead to the servers of each other through the gateways, where the entry mesh says so', async () => {
+  it('reach the servers of each other through the gateways, if the entry mesh says so', async () => {
     const server = (address: string): string =>
       `service { name = "consul", id = "s1", address = "${address}", port = 8300, meta { grpc_tls_port = "8503" } }`;
     const through = 'Kind = "mesh"\nPeering { PeerThroughMeshGateways = true }';
@@ -188,13 +188,13 @@ describe('two clusters of mesh files', () => {
     expect(servers(await meshOf(here, { ...there, 'dc2/m.hcl': through }, FROM_ALPHA, 'beta'))).toEqual([]);
   });
 
-  it('warn of a peer that is named and not there', async () => {
+  it('warn about a peer without a folder', async () => {
     const { peers: _none, ...alone } = FROM_BETA;
     const mesh = await readMesh(await meshFolder(BETA_FILES), alone);
     expect([mesh.warnings, peered(mesh)]).toEqual([['exported-services: unknown peer alpha; peers found: none'], []]);
   });
 
-  it('follow each other, and a mistake of the peer takes nothing away', async () => {
+  it('follow each other, and a mistake of the peer removes nothing', async () => {
     const folder = await meshFolder(under(ALPHA_FILES, BETA_FILES, 'beta'));
     const controller = new AbortController();
     onTestFinished(() => controller.abort());
@@ -242,7 +242,7 @@ describe('the setting "peers"', () => {
       { beta: { ...BETA_SETTINGS, knownAs: 'A_b' } },
       'peers.beta.knownAs: expected lower-case letters, digits and hyphens, found "A_b"',
     ],
-  ])('refuses %j', (peers, message) => {
+  ])('rejects %j', (peers, message) => {
     expect(() => parseMeshConfig({ ...SETTINGS, peers })).toThrow(
       expect.objectContaining({ message: expect.stringContaining(message) }),
     );

@@ -20,7 +20,7 @@ describe('the plugin', () => {
     expect(await first(listeners[0])).toEqual([{ name: 'default', endpoint: { host: '127.0.0.1', port: 8_443 } }]);
   });
 
-  it('reads its settings', () => {
+  it('parses its settings', () => {
     const tls = { ca: 'ca.pem', cert: 'web.pem', key: '/keys/web.pem' };
     const settings = { ...SETTINGS, trustDomain: 'ABC.Consul', gateway: 'gw-1', tls, name: 'static', poll: '5s' };
     const parsed = parseMeshConfig(settings);
@@ -53,7 +53,7 @@ describe('the plugin', () => {
       { ...SETTINGS, tls: { ca: 'ca.pem' } },
       'tls: expected the key "cert", found none\ntls: expected the key "key", found none',
     ],
-  ])('refuses %j', (config, message) => {
+  ])('rejects %j', (config, message) => {
     expect(() => parseMeshConfig(config)).toThrow(expect.objectContaining({ name: 'ConfigProblems', message }));
   });
 
@@ -76,7 +76,7 @@ describe('the plugin', () => {
   });
 
   it.each(['web@v2', 'web:v2', 'team/web', 'web api', 'a'.repeat(64)])(
-    'warns of a service whose name no client can send: %s',
+    'warns about a service whose name no client can send: %s',
     async (name) => {
       const service = { service: { name, port: 80, connect: { sidecar_service: { port: 21_001 } } } };
       const baseDir = await meshFolder({ 'mesh/primary/a.json': JSON.stringify(service) });
@@ -86,7 +86,7 @@ describe('the plugin', () => {
   );
 
   it.each(['Web', 'web_1', 'a.b', 'a'.repeat(63), '-web', 'web-'])(
-    'has nothing to say of a service named %s',
+    'has no warning for a service named %s',
     async (name) => {
       const service = { service: { name, port: 80, connect: { sidecar_service: { port: 21_001 } } } };
       const baseDir = await meshFolder({ 'mesh/primary/a.json': JSON.stringify(service) });
@@ -94,7 +94,7 @@ describe('the plugin', () => {
     },
   );
 
-  it('refuses to guess between several gateways', async () => {
+  it('does not choose between several gateways', async () => {
     const gateway = (id: string): string => `service { kind = "mesh-gateway", name = "gw", id = "${id}", port = 8443 }`;
     const baseDir = await meshFolder({ 'mesh/primary/a.hcl': `${gateway('gw-1')}\n${gateway('gw-2')}` });
     await expect(checkMeshSettings(SETTINGS, baseDir)).rejects.toMatchObject({

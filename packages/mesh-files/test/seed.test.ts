@@ -157,7 +157,7 @@ describe('the document of mesh gateways', () => {
     ]);
   });
 
-  it('the sidecar service hands connections to its service', async () => {
+  it('the sidecar service forwards connections to its service', async () => {
     const { proxy } = await viewOf({ 'primary/web.hcl': AS_SIDECAR });
     expect(proxy).toMatchObject({ serviceId: 'web', application: { host: '127.0.0.1', port: 8181 } });
   });
@@ -172,7 +172,7 @@ describe('the document of mesh gateways', () => {
     ]);
   });
 
-  it('as it stands, that last example stays in its datacenter, where no gateway is needed', async () => {
+  it('as written, that last example stays in its datacenter, where no gateway is needed', async () => {
     const { upstreams } = await viewOf({ 'primary/web.hcl': PER_UPSTREAM });
     expect(upstreams.map(observed)).toMatchObject([
       { bind: '127.0.0.1:10000', path: 'direct', serverName: `api.default.primary.internal.${TRUST_DOMAIN}` },
@@ -181,7 +181,7 @@ describe('the document of mesh gateways', () => {
     ]);
   });
 
-  it('takes the places in its order: upstream, instance, service-defaults, proxy-defaults', async () => {
+  it('uses the places in its order: upstream, instance, service-defaults, proxy-defaults', async () => {
     const defaults = { 'primary/a.hcl': GLOBALLY.replace('local', 'none'), 'primary/b.hcl': PER_SERVICE };
     const all = { ...defaults, 'primary/web.hcl': AS_SIDECAR };
     const [upstream] = (await viewOf(all)).upstreams;

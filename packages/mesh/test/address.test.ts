@@ -26,7 +26,7 @@ const ROWS: readonly (readonly [what: string, given: Partial<Instance>, lan: str
 ];
 
 describe('the address to dial', () => {
-  it.each(ROWS)('with %s is the one that Consul chooses', (_what, given, inside, across) => {
+  it.each(ROWS)('with %s is the one that Consul selects', (_what, given, inside, across) => {
     const at = instance('db', { ...node, port: 80, ...given });
     expect([dialAddress(at, 'lan'), dialAddress(at, 'wan')].map((to) => `${to?.host}:${to?.port}`)).toEqual([
       inside,

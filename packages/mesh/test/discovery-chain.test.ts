@@ -89,7 +89,7 @@ describe('targets', () => {
     ],
   ])('%s', (_claim, resolvers, ids) => expect(targetsOf(resolvers).map(({ id }) => id)).toEqual(ids));
 
-  it('carry the server name and the identity of where they are; the subset is part of the first only', () => {
+  it('have the server name and the identity of their location; the subset is only in the first', () => {
     const [, second] = targetsOf({
       db: { subsets: V1_V2, defaultSubset: 'v1', failover: new Map([['v1', [{ datacenter: 'dc2' }]]]) },
     });
@@ -111,7 +111,7 @@ describe('targets', () => {
     expect(targetsOf({})[0]).not.toHaveProperty('connectTimeoutMs');
   });
 
-  it('outside the mesh have the name that is configured for them', () => {
+  it('outside the mesh have the configured name', () => {
     const entries = { serviceDefaults: new Map([['db', { upstreamOverrides: [], externalSni: 'db.example.com' }]]) };
     expect(targetsOf({}, {}, entries)[0]).toMatchObject({ serverName: 'db.example.com', external: true });
   });
@@ -145,7 +145,7 @@ describe("a target's mode", () => {
     ]);
   });
 
-  it('stays refused when the dialling side is wrong', () => {
+  it('stays rejected when the dialling side is invalid', () => {
     const refused = { kind: 'refused', by: LOCAL.by, message: 'no' } as const;
     expect(targetsOf({}, { decision: refused }, destinations)[0]?.decision).toBe(refused);
   });
@@ -161,7 +161,7 @@ describe('a service of a peer', () => {
     identities: [],
   };
 
-  it('is one target, whatever resolvers say of the local service of its name', () => {
+  it('is one target, regardless of resolvers for the local service of the same name', () => {
     const resolvers = { db: { defaultSubset: 'v1', subsets: V1_V2, redirect: { service: 'sql' } } };
     const [target, ...others] = targetsOf(resolvers, { peer: 'cloud' });
     expect(target).toMatchObject({ ...cloud, instances: { filter: '', onlyPassing: false } });
@@ -173,13 +173,13 @@ describe('a service of a peer', () => {
     expect(targetsOf(resolvers, { service: 'reports' })).toMatchObject([cloud]);
   });
 
-  it('takes over in failover, in its place among other targets', () => {
+  it('takes over in failover, in order with other targets', () => {
     const legs = [{ peer: 'cloud' }, { service: 'db-fallback' }];
     const ids = targetsOf({ db: { failover: new Map([['*', legs]]) } }).map(({ id }) => id);
     expect(ids).toEqual(['db.default.default.dc1', cloud.id, 'db-fallback.default.default.dc1']);
   });
 
-  it('that a redirect leads to fails over as the local resolver of its name says', () => {
+  it('that a redirect leads to fails over like the local resolver of its name', () => {
     const legs = [{ peer: 'cloud' }, { service: 'db-fallback' }];
     const resolvers = {
       reports: { redirect: { service: 'db', peer: 'cloud' } },
@@ -190,7 +190,7 @@ describe('a service of a peer', () => {
   });
 });
 
-describe('a chain is refused', () => {
+describe('a chain is rejected', () => {
   it.each<[string, Readonly<Record<string, Partial<ServiceResolver>>>, readonly string[], string]>([
     [
       'when redirects go round in a circle',

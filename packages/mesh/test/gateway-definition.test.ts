@@ -83,19 +83,19 @@ describe('where a mesh gateway listens', () => {
       [{ host: '203.0.113.1', port: 443 }],
     ],
     ['none beside its own where the agent has filled it in', { address: '10.0.0.1', port: 8443 }, undefined],
-  ])('is found by other datacenters at %s', (_what, wan, advertised) => {
+  ])('is reached by other datacenters at %s', (_what, wan, advertised) => {
     const registration = { address: '10.0.0.1', port: 8443, taggedAddresses: { wan }, meta: {}, config: {} };
     expect(gatewayDefinition(registration, '0.0.0.0').listeners[0]?.advertised).toEqual(advertised);
   });
 
-  it('is any address that the caller means by none', () => {
+  it('is any address that the caller uses for an empty one', () => {
     const registration = { address: '', port: 1, taggedAddresses: {}, meta: {}, config: {} };
     expect(gatewayDefinition(registration, '0.0.0.0').listeners[0]?.endpoint.host).toBe('0.0.0.0');
   });
 });
 
 describe('the settings of a mesh gateway', () => {
-  it('are read weakly', () => {
+  it('are weakly typed', () => {
     const config = { connect_timeout_ms: '1234', envoy_gateway_remote_tcp_enable_keepalive: 't' };
     expect(define(config)).toMatchObject({
       connectTimeoutMs: 1_234,
@@ -129,7 +129,7 @@ describe('the settings of a mesh gateway', () => {
     expect(define(config)).toEqual({ ...define({}), problems: [`Proxy.Config.${problem}`] });
   });
 
-  it('carry the traffic of servers where the meta enables it', () => {
+  it('carry the traffic of servers if the meta enables it', () => {
     expect(define({}).wanFederation).toBe(false);
     expect(define({}, { 'consul-wan-federation': '1' }).wanFederation).toBe(true);
     expect(define({}, { 'consul-wan-federation': 'true' }).wanFederation).toBe(false);

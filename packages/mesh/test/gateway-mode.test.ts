@@ -16,10 +16,10 @@ const SIX: readonly ModeScope[] = [
 ];
 const MODES: readonly GatewayMode[] = ['none', 'local', 'remote'];
 
-describe('of the places that set a mode the first decides', () => {
+describe('the first of the places that set a mode decides', () => {
   it.each(combinations(FOUR))('of the four: $name', ({ set, first }) => expectDecidedBy(set, first));
   it.each(combinations(SIX))('of the six: $name', ({ set, first }) => expectDecidedBy(set, first));
-  it.each(combinations(SIX))('of the six, where they are really written: $name', ({ set, first }) => {
+  it.each(combinations(SIX))('of the six, with their real sources: $name', ({ set, first }) => {
     for (const mode of MODES) {
       const decision = decisionFromEntries(set, first, mode);
       expect(decision.kind === 'decided' ? decision.by.scope : undefined).toBe(first);
@@ -31,7 +31,7 @@ describe('of the places that set a mode the first decides', () => {
     expect([combinations(FOUR).length, combinations(SIX).length]).toEqual([16, 64]);
   });
 
-  it('asks the discovery chain last, when the whole dialling side is silent', () => {
+  it('uses the discovery chain last, when the dialling side sets none', () => {
     expect(MODE_SCOPES).toEqual([...SIX, 'discovery-chain']);
     expect(modeOf(decideMode([setting('discovery-chain', 'remote')]))).toBe('remote');
     expect(modeOf(decideMode([setting('discovery-chain', 'remote'), setting('proxy-defaults', 'local')]))).toBe(
@@ -44,7 +44,7 @@ describe('of the places that set a mode the first decides', () => {
     expect(modeOf(decideMode([setting('upstream', ''), setting('proxy-defaults', 'local')]))).toBe('local');
   });
 
-  it('takes none for a decision, which nothing below changes', () => {
+  it('treats none as a decision, which no lower place changes', () => {
     expect(modeOf(decideMode([setting('proxy-defaults', 'local'), setting('upstream', 'none')]))).toBe('none');
   });
 });
@@ -62,14 +62,14 @@ describe('an upstream override', () => {
     ['no other upstream', { name: 'db' }, { name: 'api' }, undefined],
     ['the default namespace by either spelling', { name: 'api', namespace: 'default' }, { name: 'api' }, 'local'],
     ['no other namespace', { name: 'api' }, { name: 'api', namespace: 'team' }, undefined],
-  ] as const)('is for %s', (_claim, override, upstream, mode) => {
+  ] as const)('applies to %s', (_claim, override, upstream, mode) => {
     expect(modeOf(upstreamMode(upstream, { service: 'web' }, entries([override])))).toBe(mode);
     expect(modeOf(upstreamMode(upstream, { service: 'shop' }, entries([override])))).toBeUndefined();
   });
 });
 
 describe('a mode', () => {
-  it.each(MODES)('%s is read as it is', (mode) => expect(parseGatewayMode(mode)).toEqual({ kind: 'mode', mode }));
+  it.each(MODES)('%s is parsed', (mode) => expect(parseGatewayMode(mode)).toEqual({ kind: 'mode', mode }));
   it('that is empty is not set', () => expect(parseGatewayMode('')).toEqual({ kind: 'unset' }));
 
   it.each([
@@ -78,9 +78,9 @@ describe('a mode', () => {
     [' none', 'expected none, local or remote, found " none": write none, in lower case'],
     ['nearby', 'expected none, local or remote, found "nearby"'],
     ['default', 'expected none, local or remote, found "default"'],
-  ])('%j is refused', (text, message) => expect(parseGatewayMode(text)).toEqual({ kind: 'unknown', message }));
+  ])('%j is rejected', (text, message) => expect(parseGatewayMode(text)).toEqual({ kind: 'unknown', message }));
 
-  it('that is invalid, where it would decide, is an error that names its object', () => {
+  it('that is invalid at the deciding place is an error that names its object', () => {
     const decision = decideMode([setting('service-defaults', 'Local'), setting('proxy-defaults', 'remote')]);
     expect(decision).toMatchObject({ kind: 'refused', by: { scope: 'service-defaults' } });
     expect(explainMode(decision)).toBe(

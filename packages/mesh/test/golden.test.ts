@@ -84,7 +84,7 @@ describe("routes of peering agree with Consul's golden case", () => {
     expect(table(found)).toEqual(golden('mesh-gateway-with-exported-peered-services').names);
   });
 
-  it('mesh-gateway-with-exported-peered-services-http, but nothing is passed on where Consul decrypts', () => {
+  it('mesh-gateway-with-exported-peered-services-http, but nothing is forwarded where Consul decrypts', () => {
     const found = routes(
       exporting(
         ['foo', 'bar', 'gir'],
@@ -95,7 +95,7 @@ describe("routes of peering agree with Consul's golden case", () => {
     expect(table(found)).toEqual({ ...names, ...Object.fromEntries(decrypts.map((name) => [name, []])) });
   });
 
-  it('mesh-gateway-with-exported-peered-services-http, with the same names where passing on is opted into', () => {
+  it('mesh-gateway-with-exported-peered-services-http, with the same names when forwarding is enabled', () => {
     const given = exporting(
       ['foo', 'bar', 'gir'],
       G1_EXPORTS.map((one) => ({ ...one, chain: chainTo(one.name, 'http') })),
@@ -110,7 +110,7 @@ describe("routes of peering agree with Consul's golden case", () => {
     expect(table(found)).toEqual({ ...names, ...Object.fromEntries(decrypts.map((name) => [name, []])) });
   });
 
-  it('mesh-gateway-with-imported-peered-services, but IP addresses are used beside hostnames', () => {
+  it('mesh-gateway-with-imported-peered-services, but IP addresses are used besides hostnames', () => {
     const found = routes({
       peering: {
         ...NO_PEERING,

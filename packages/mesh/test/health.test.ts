@@ -28,7 +28,7 @@ const ROWS: readonly Row[] = [
   { checks: ['unknown'], onlyPassing: true, expected: [false, 1] },
 ];
 
-describe('the instanceHealth of an instance', () => {
+describe('the health of an instance', () => {
   it.each(ROWS)('with $checks, weights $weights, onlyPassing $onlyPassing is $expected', (row) => {
     const { checks, weights, onlyPassing = false } = row;
     const found = instanceHealth(
@@ -41,7 +41,7 @@ describe('the instanceHealth of an instance', () => {
     expect([found.healthy, found.weight]).toEqual(row.expected);
   });
 
-  it('names the checks that speak against it', () => {
+  it('names the failing checks', () => {
     const checks = [
       { id: 'serfHealth', status: 'passing' },
       { id: '_service_maintenance:db', status: 'critical' },

@@ -13,7 +13,7 @@ const WEB: Extract<SpiffeId, { kind: 'service' }> = {
 const allow = (source: string, destination: string): Intention => ({ source, destination, action: 'allow' });
 const deny = (source: string, destination: string): Intention => ({ source, destination, action: 'deny' });
 
-describe('of the intentions that match the most exact decides', () => {
+describe('the most specific matching intention decides', () => {
   it.each<[string, readonly Intention[], boolean]>([
     ['both names', [deny('web', 'db')], false],
     ['any source', [deny('*', 'db')], false],
@@ -45,7 +45,7 @@ describe('of the intentions that match the most exact decides', () => {
     });
   });
 
-  it('in whichever order they come', () => {
+  it('in any order', () => {
     const intentions = [deny('*', '*'), deny('*', 'db'), allow('web', 'db'), deny('web', '*')];
     for (const list of [intentions, intentions.toReversed()])
       expect(authorize({ source: WEB, destination: 'db' }, list, 'deny')).toEqual({
@@ -90,7 +90,7 @@ describe('a caller of a peer', () => {
     expect(judged).toEqual({ allowed, reason: expect.stringContaining(reason) as string });
   });
 
-  it('is judged by the default where no intention is about its peer', () => {
+  it('is checked by the default if no intention names its peer', () => {
     expect(authorize({ source: WEB, sourcePeer: 'cloud', destination: 'db' }, [deny('*', '*')], 'allow').allowed).toBe(
       true,
     );

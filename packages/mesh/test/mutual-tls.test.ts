@@ -24,7 +24,7 @@ describe('callers without TLS are accepted', () => {
     ['permissive', undefined, true],
     [undefined, 'permissive', true],
     ['permissive', 'strict', true],
-  ])('where service %s, proxies %s and mesh %s say so, with a warning', (...logged) => {
+  ])('if service %s, proxies %s and mesh %s are set, with a warning', (...logged) => {
     const { mode, warning } = mutualTlsOf('web', entriesOf(logged));
     expect(mode).toBe('permissive');
     expect(warning).toContain('without TLS to the public listener reach the application');
@@ -41,7 +41,7 @@ describe('callers without TLS are accepted', () => {
   it.each<Logged>([
     ['permissive', undefined, false],
     [undefined, 'permissive', undefined],
-  ])('not where the mesh does not allow it, and this is reported: service %s, proxies %s, mesh %s', (...logged) => {
+  ])('not if the mesh does not allow it, and this is reported: service %s, proxies %s, mesh %s', (...logged) => {
     const { mode, warning } = mutualTlsOf('web', entriesOf(logged));
     expect(mode).toBe('strict');
     expect(warning).toContain('has no effect: the entry mesh does not set AllowEnablingPermissiveMutualTLS = true');

@@ -23,7 +23,7 @@ describe('an exported service', () => {
     ]);
   });
 
-  it('says for whom it is, by which rule, and how the peering is', () => {
+  it('shows its consumer, the rule behind it, and the state of the peering', () => {
     const { routes } = derive({ peers: [peer('east')], exports: [exported(['east'])] });
     expect(routes[0]?.origin).toEqual({
       rule: 'exported to peer east',
@@ -38,7 +38,7 @@ describe('an exported service', () => {
     });
   });
 
-  it('leads to the subset and the service of its chain, with the timeout and the health rule found there', () => {
+  it('leads to the subset and the service of its chain, with the timeout and the health rule there', () => {
     const [one, two] = [at('10.0.0.2'), at('10.0.0.3', { checks: [{ id: 'mem', status: 'warning' }] })];
     const api = {
       name: 'api',
@@ -81,7 +81,7 @@ describe('an exported service', () => {
     expect(derive({ peers: [peer('east')], exports }, { services: [{ ...db(), name: 'consul' }] }).routes).toEqual([]);
   });
 
-  it('has its name in lower case for a peer that is written with capitals', () => {
+  it('has its name in lower case for a peer with capitals', () => {
     const { routes } = derive({ peers: [peer('East')], exports: [exported(['east'])] });
     expect(routes[0]?.serverNames).toEqual([`db.default.default.east.external.${TD}`]);
   });
@@ -95,7 +95,7 @@ describe('an exported service', () => {
     expect(problems).toEqual([{ path: ['exported-services', 'db'], message: routes[0]?.origin?.['refused'] }]);
   });
 
-  it('with protocol http is passed on where that is opted into, with a warning', () => {
+  it('with protocol http is forwarded if that is enabled, with a warning', () => {
     const given = { peers: [peer('east')], exports: [exported(['east'], chain('http'))] };
     const { routes, problems } = derive(given, {}, { wanFederation: false, httpExports: 'passthrough' });
     expect(routes[0]?.backends).toHaveLength(1);
@@ -103,7 +103,7 @@ describe('an exported service', () => {
     expect(problems).toEqual([{ path: ['exported-services', 'db'], message: routes[0]?.origin?.['warning'] }]);
   });
 
-  it('leads to the local failover targets of its chain, as backups, where that is opted into', () => {
+  it('leads to the local failover targets of its chain, as backups, if that is enabled', () => {
     const api = { name: 'api', instances: [at('10.0.0.9')], selections: {} };
     const failover = [
       { service: 'db', datacenter: 'dc2' },
@@ -128,7 +128,7 @@ describe('an exported service', () => {
     expect(derive(given, services, failing).routes[0]?.origin).toMatchObject({ failover: 'api, ghost' });
   });
 
-  it('whose chain is not known leads nowhere: it might be one that must not be passed on', () => {
+  it('with an unknown chain leads nowhere: it might be one that must not be forwarded', () => {
     const { chain: _chain, ...unknown } = exported(['east']);
     const { routes, problems } = derive({ peers: [peer('east')], exports: [unknown] });
     expect(routes[0]).toMatchObject({
@@ -140,7 +140,7 @@ describe('an exported service', () => {
 });
 
 describe('an imported service', () => {
-  it('is routed by the name that the peer gives, to the WAN addresses of its gateways: hostnames and IP addresses together', () => {
+  it('is routed by the name from the peer, to the WAN addresses of its gateways: hostnames and IP addresses together', () => {
     const imports = [imported(['10.40.2.1', 8080], ['gw.example.com', 8443])];
     expect(summary({ peers: [peer('cloud')], imports })).toEqual([
       [`imported:cloud/db db.default.default.us.external.${PTD}`, '10.40.2.1:8080', 'gw.example.com:8443'],
@@ -159,7 +159,7 @@ describe('an imported service', () => {
     expect(routes[0]?.origin?.['unhealthy']).toContain('maintenance');
   });
 
-  it('has the same backends in whatever order gateways are listed that share an address, a healthy one first', () => {
+  it('has the same backends for any order of gateways that share an address, a healthy one first', () => {
     const service = imported(['198.18.0.1', 443], ['198.18.0.1', 443]);
     const [one, two] = service.instances as [Instance, Instance];
     const down: Instance = { ...one, checks: [{ id: 'overall-check', status: 'critical' }] };
@@ -185,14 +185,14 @@ describe('an imported service', () => {
     expect(derive({ peers, imports: [imported(['10.40.2.1', 8080])] })).toEqual({ routes: [], problems: [] });
   });
 
-  it('of which the peer sent proxies alone has no route, as in Consul, and this is said', () => {
+  it('of which the peer sent only proxies has no route, as in Consul, and this is reported', () => {
     const imports = [{ ...imported(['10.40.2.1', 8080]), proxiesOnly: true }];
     const { routes, problems } = derive({ peers: [peer('cloud')], imports });
     expect(routes).toEqual([]);
     expect(problems).toMatchObject([{ path: ['imported', 'cloud', 'db'] }]);
   });
 
-  it('without a name of its own is no business of a gateway', () => {
+  it('without its own name is ignored by a gateway', () => {
     const service = imported(['10.40.2.1', 8080]);
     const instances = service.instances.map(({ peerMeta: _peerMeta, ...plain }) => plain);
     expect(derive({ peers: [peer('cloud')], imports: [{ ...service, instances }] }).routes).toEqual([]);
@@ -248,7 +248,7 @@ describe("the servers' own connections", () => {
     expect(derive({ peers: [dialled], throughGateways: true }, { partition: 'eu' }).routes).toEqual([]);
   });
 
-  it('have a name that leads nowhere while no server has a port for them, and none where all servers are read replicas', () => {
+  it('have a name without a backend while no server has a port for them, and none if all servers are read replicas', () => {
     const server = { ...instance('consul'), meta: { grpc_port: '8502' } };
     const { routes, problems } = derive({ throughGateways: true }, { servers: [server] });
     expect(routes).toMatchObject([{ serverNames: [`server.dc1.peering.${TD}`], backends: [] }]);
@@ -283,7 +283,7 @@ describe('the replicated data of an exported service', () => {
     ['tcp with failover', 'tcp', ['mysql', 'failover'], [identity('mysql'), GATEWAY_ID, identity('failover')]],
     ['tcp', 'tcp', ['mysql'], [identity('mysql'), GATEWAY_ID]],
     ['grpc with failover', 'grpc', ['mysql', 'failover'], [identity('mysql'), GATEWAY_ID]],
-  ])('names who may answer: %s', (_name, protocol, targets, identities) => {
+  ])('lists the valid identities: %s', (_name, protocol, targets, identities) => {
     const service = { service: 'mysql', peer: 'my-peering', protocol, targetIdentities: targets.map(identity) };
     expect(replicated(service, [gateway], { datacenter: 'dc1', trustDomain: TD })).toMatchObject([
       {

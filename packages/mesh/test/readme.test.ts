@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { problems, routes } from './example.ts';
 
-it('the example of the README derives what it says', () => {
+it('the example of the README derives what it shows', () => {
   expect(problems).toEqual([]);
   expect(routes).toMatchObject([
     {

@@ -9,7 +9,7 @@ const TD = '11111111-2222-3333-4444-555555555555.consul';
 const CRITICAL = [{ id: 'mem', status: 'critical' }] as const;
 
 describe('a local service', () => {
-  it('is routed to all its instances, the unhealthy ones marked', () => {
+  it('is routed to all its instances, with the unhealthy ones marked', () => {
     const service = { name: 'foo', selections: {}, instances: [at('.3'), at('.4'), at('.9', { checks: CRITICAL })] };
     const [route] = routes({ services: [service] });
     expect(route).toMatchObject({ name: 'service:foo', kind: 'local-service' });
@@ -25,11 +25,11 @@ describe('a local service', () => {
     });
   });
 
-  it('without a Connect instance has no route, whatever its resolver says', () => {
+  it('without a Connect instance has no route, whatever its resolver contains', () => {
     expect(routes({ services: [{ ...foo(), instances: [] }] })).toEqual([]);
   });
 
-  it('is reached at its lan address, even with a wan tag', () => {
+  it('is dialled at its lan address, even with a wan tag', () => {
     const taggedAddresses = { wan: { address: '198.18.0.1', port: 443 } };
     const [route] = routes({
       services: [{ name: 'foo', selections: {}, instances: [at('.3', { taggedAddresses })] }],
@@ -43,7 +43,7 @@ describe('a local service', () => {
     expect(route?.name).toBe('service:shop/foo');
   });
 
-  it('has an instance without address or port left out, and reports it', () => {
+  it('skips an instance without address or port, and reports it', () => {
     const service = { name: 'foo', selections: {}, instances: [at('.3'), at('.4', { port: 0 })] };
     const { routes: found, problems } = deriveRoutes(catalog({ services: [service] }), GATEWAY);
     expect(targets(found[0])).toEqual(['172.16.1.3:2222']);
@@ -87,7 +87,7 @@ describe('subsets', () => {
     },
   };
 
-  it('each have a name of their own beside the unnamed one', () => {
+  it('have separate names besides the unnamed one', () => {
     expect(summary(routes({ services: [split] }))).toEqual([
       ['service:foo', '172.16.1.3:2222', '172.16.1.4:2222', '172.16.1.5:2222', '172.16.1.9:2222 unhealthy'],
       ['subset:v1.foo', '172.16.1.3:2222', '172.16.1.4:2222'],
@@ -95,7 +95,7 @@ describe('subsets', () => {
     ]);
   });
 
-  it('take the place of the unnamed name when they are the default', () => {
+  it('replace the unnamed name when they are the default', () => {
     const resolver: GatewayResolver = { subsets: split.resolver?.subsets ?? {}, defaultSubset: 'v2' };
     const [unnamed] = routes({ services: [{ ...split, resolver }] });
     expect(targets(unnamed)).toEqual(['172.16.1.5:2222', '172.16.1.9:2222 unhealthy']);
@@ -103,7 +103,7 @@ describe('subsets', () => {
     expect(unnamed?.origin?.['rule']).toBe('default subset v2: Service.Meta.version == v2');
   });
 
-  it('count only passing instances as healthy where they ask for it, the unnamed name too when it stands for one', () => {
+  it('count only passing instances as healthy if configured, also for the unnamed name of a default', () => {
     const instances = [at('.3', { checks: [{ id: 'mem', status: 'warning' }] })];
     const subsets = { strict: { filter: '', onlyPassing: true }, lax: { filter: '', onlyPassing: false } };
     const selections = { strict: { kind: 'selected', instances }, lax: { kind: 'selected', instances } } as const;
@@ -120,7 +120,7 @@ describe('subsets', () => {
     expect(summary(routes({ services: [{ ...split, selections }] }))[1]).toEqual(['subset:v1.foo']);
   });
 
-  it('with a filter that Consul refuses cost only themselves, and say why', () => {
+  it('with a filter that Consul rejects affect only themselves, and show why', () => {
     const selections = {
       ...split.selections,
       v1: { kind: 'refused', reason: 'Selector "Nope" is not valid' },
@@ -137,7 +137,7 @@ describe('subsets', () => {
     ]);
   });
 
-  it('that are the default but not defined leave the unnamed name without a backend, and say so', () => {
+  it('that are the default but not defined leave the unnamed name without a backend, and report it', () => {
     const resolver = { subsets: {}, defaultSubset: 'v9' };
     const derived = deriveRoutes(catalog({ services: [{ ...split, resolver }] }), GATEWAY);
     expect(summary(derived.routes)).toEqual([['service:foo']]);
@@ -169,7 +169,7 @@ describe('a remote datacenter', () => {
     expect(route?.serverNames).toEqual([`*.eu.dc1.internal-v1.${TD}`, `eu.dc1.internal-v1.${TD}`]);
   });
 
-  it('without a gateway keeps its names, which lead nowhere and say so', () => {
+  it('without a gateway keeps its names, without a backend and with a reason', () => {
     const group = { datacenter: 'dc2', gateways: [] };
     const derived = deriveRoutes(catalog({ gateways: [group] }), GATEWAY);
     expect(derived).toMatchObject({
@@ -184,7 +184,7 @@ describe('a remote datacenter', () => {
   it.each([
     [5, 9, '198.18.1.3:443'],
     [9, 5, '198.18.1.1:443'],
-  ])('is known by the newer of two accounts (index %s and %s)', (first, second, expected) => {
+  ])('uses the newer of two lists (index %s and %s)', (first, second, expected) => {
     const [route] = routes({
       gateways: [
         { datacenter: 'dc2', gateways: [gatewayAt('198.18.1.1', { modifyIndex: first })] },
@@ -194,7 +194,7 @@ describe('a remote datacenter', () => {
     expect(targets(route)).toEqual([expected]);
   });
 
-  it('has the keepalive and the timeout that the gateway asks for', () => {
+  it('has the keepalive and the timeout of the gateway', () => {
     const gateway = { ...GATEWAY, connectTimeoutMs: 1_234, remoteKeepAlive: { idleMs: 120_000 } };
     const derived = deriveRoutes(catalog({ gateways: [{ datacenter: 'dc2', gateways }], services: [foo()] }), gateway);
     expect(derived.routes).toMatchObject([
@@ -223,7 +223,7 @@ describe('WAN federation', () => {
     ]);
   });
 
-  it('takes resets for a normal end on the routes of servers, and on no other', () => {
+  it('treats resets as a normal end on the routes of servers, and on no other', () => {
     const { routes: found } = deriveRoutes(catalog({ ...given, services: [foo()] }), { wanFederation: true });
     const usual = found.filter(({ resetsEndWell }) => resetsEndWell !== true).map(({ kind }) => kind);
     expect(new Set(usual)).toEqual(new Set(['remote-datacenter', 'local-service']));
@@ -251,7 +251,7 @@ describe('a service whose name cannot be part of a server name', () => {
     ['w'.repeat(64), 'expected labels of at most 63 bytes, found one of 64'],
     ['w.'.repeat(100), 'expected labels with at least one byte, found an empty one'],
     [Array(100).fill('w').join('.'), expect.stringMatching(/^expected at most 253 bytes, found 2/)],
-  ])('is routed all the same, with a warning that names it: %s', (name, why) => {
+  ])('is routed nevertheless, with a warning that names it: %s', (name, why) => {
     const derived = deriveRoutes(catalog({ services: [{ ...foo(), name }] }), GATEWAY);
     const [route] = derived.routes;
     expect(route?.backends).toHaveLength(1);
@@ -261,7 +261,7 @@ describe('a service whose name cannot be part of a server name', () => {
     ]);
   });
 
-  it.each(['*', '*.x', '*x'])('takes no other name with it: %s', (name) => {
+  it.each(['*', '*.x', '*x'])('affects no other name: %s', (name) => {
     const derived = deriveRoutes(catalog({ services: [{ ...foo(), name }, bar()] }), GATEWAY);
     const names = derived.routes.flatMap(({ serverNames }) => serverNames);
     expect(names).toEqual([`bar.default.dc1.internal.${TD}`]);
@@ -294,7 +294,7 @@ describe('routes', () => {
     ]);
   });
 
-  it('have unique names in lower case and weights that a balancer can use, whatever the catalog', () => {
+  it('have unique names in lower case and valid weights, for any catalog', () => {
     fc.assert(
       fc.property(anyCatalog(), fc.boolean(), (given, wanFederation) => {
         const { routes: found } = deriveRoutes(given, { wanFederation });
@@ -308,7 +308,7 @@ describe('routes', () => {
     );
   });
 
-  it('do not depend on the order in which Consul lists things', () => {
+  it("do not depend on the order in Consul's lists", () => {
     fc.assert(
       fc.property(anyCatalog(), (given) => {
         const turned = {
@@ -321,7 +321,7 @@ describe('routes', () => {
   });
 });
 
-describe('a deriver with a memory', () => {
+describe('a deriver with a cache', () => {
   it('derives in steps, none of which grows with the number of services', () => {
     const services = Array.from({ length: 3_000 }, (_, index) => ({ ...foo(), name: `s${index}` }));
     const given = catalog({ services });
@@ -330,7 +330,7 @@ describe('a deriver with a memory', () => {
     expect(count).toBeGreaterThan(2 * services.length);
   });
 
-  it('gives what one without gives, whatever came before', () => {
+  it('gives what one without a cache gives, in any sequence', () => {
     const derive = routeDeriver();
     fc.assert(
       fc.property(anyCatalog(), anyCatalog(), fc.integer({ min: 1, max: 3 }), (one, other, connectTimeoutMs) => {

@@ -15,13 +15,13 @@ function computed(steps: Generator<void, string>): { readonly version: string; r
 }
 
 describe('the version of a snapshot', () => {
-  it('is computed in steps in proportion to its routes, so that others have their turn', () => {
+  it('is computed in steps in proportion to its routes, so that other work gets its turn', () => {
     const [few, many] = [100, 10_000].map((count) => computed(new SnapshotVersions().of(routes(count), [])).steps);
     expect(few).toBeGreaterThanOrEqual(5);
     expect(many).toBeGreaterThanOrEqual(100 * (few ?? Infinity) * 0.8);
   });
 
-  it('is the same for equal routes and warnings, and another for any other', () => {
+  it('is equal for equal routes and warnings, and differs for any others', () => {
     const version = (all: readonly Route[], warnings: readonly string[] = []): string =>
       computed(new SnapshotVersions().of(all, warnings)).version;
     const all = routes(50);

@@ -48,15 +48,15 @@ const INVALID = [
 ];
 
 describe('a SPIFFE id', () => {
-  it.each(IDENTITIES)('is read from its URI: %s', (path, id) => {
+  it.each(IDENTITIES)('is parsed from its URI: %s', (path, id) => {
     expect(parseSpiffeId(`spiffe://${trustDomain}${path}`)).toEqual(id);
   });
 
-  it.each(IDENTITIES)('is written as its URI: %s', (path, id) => {
+  it.each(IDENTITIES)('is formatted as its URI: %s', (path, id) => {
     expect(formatSpiffeId(id)).toBe(`spiffe://${trustDomain}${path}`);
   });
 
-  it.each(INVALID)('is not read from %j', (text) => {
+  it.each(INVALID)('is not parsed from %j', (text) => {
     expect(parseSpiffeId(text)).toMatchObject({ kind: 'invalid', reason: expect.stringContaining('found') as string });
   });
 
@@ -87,7 +87,7 @@ describe('a SPIFFE id', () => {
     ['web#1', 'web%231'],
     ['a/b', 'a%2Fb'],
     ['\ud800', '%EF%BF%BD'],
-  ])('of the service %j is written as Go writes it: %s', (service, written) => {
+  ])('of the service %j is formatted as by Go: %s', (service, written) => {
     const id = { kind: 'service', trustDomain, partition: 'default', namespace: 'default', datacenter: 'dc1' } as const;
     expect(formatSpiffeId({ ...id, service })).toBe(`spiffe://${trustDomain}/ns/default/dc/dc1/svc/${written}`);
   });
@@ -104,13 +104,13 @@ describe('a SPIFFE id', () => {
     expect(isSameSpiffeId(uri(one), uri(other))).toBe(expected);
   });
 
-  it('is the same with a trust domain in capitals and with the default partition written out', () => {
+  it('is equal with a trust domain in capitals and with an explicit default partition', () => {
     const plain = `spiffe://${trustDomain}/ns/default/dc/dc1/svc/web`;
     expect(isSameSpiffeId(plain, plain.replace(trustDomain, trustDomain.toUpperCase()))).toBe(true);
     expect(isSameSpiffeId(plain, `spiffe://${trustDomain}/ap/default/ns/default/dc/dc1/svc/web`)).toBe(true);
   });
 
-  it('comes back whole whatever the names are', () => {
+  it('survives a round trip for any names', () => {
     const name = fc.string({ unit: 'grapheme', minLength: 1 });
     fc.assert(
       fc.property(name, name, name, name, (partition, namespace, datacenter, service) => {
@@ -120,7 +120,7 @@ describe('a SPIFFE id', () => {
     );
   });
 
-  it('never throws on any text', () => {
+  it('never throws for any text', () => {
     fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => void parseSpiffeId(`spiffe://${text}`)));
   });
 });

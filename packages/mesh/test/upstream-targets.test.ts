@@ -25,7 +25,7 @@ const LAN = instance('db', {
   taggedAddresses: { wan: { address: '198.51.100.9', port: 0 } },
 });
 
-describe('who is dialled', () => {
+describe('the dialled hosts', () => {
   it.each<[string, Partial<ChainTarget>, string, string, readonly string[]]>([
     ['same datacenter, none', { datacenter: 'dc1' }, 'none', 'direct', ['10.1.0.9:20000']],
     ['same datacenter, local', { datacenter: 'dc1' }, 'local', 'direct', ['10.1.0.9:20000']],
@@ -86,7 +86,7 @@ describe('who is dialled', () => {
     expect(found.backends.map(({ address }) => `${address.host}:${address.port}`)).toEqual(addresses);
   });
 
-  it('is a gateway with the weight of the gateway, an instance with its own', () => {
+  it('have the weight of the gateway, or of the instance', () => {
     const weights = { passing: 5, warning: 3 };
     expect(dial({}, { mode: 'none', instances: [{ ...LAN, weights, checks: WARNING }] }).backends[0]?.weight).toBe(3);
     const gateways = [
@@ -95,7 +95,7 @@ describe('who is dialled', () => {
     expect(dial({}, { mode: 'local', gateways }).backends[0]?.weight).toBe(7);
   });
 
-  it('is told by the newer account of the gateways', () => {
+  it('use the newer list of gateways', () => {
     const gateways = [
       { datacenter: 'dc2', gateways: [gateway('dc2', '10.0.2.1', { modifyIndex: 3, taggedAddresses: {} })] },
       { datacenter: 'dc2', gateways: [gateway('dc2', '10.0.2.2', { modifyIndex: 9, taggedAddresses: {} })] },
@@ -127,13 +127,13 @@ describe('health behind a gateway', () => {
     ['a dead one', { instances: dead }, 'db has no healthy instance in datacenter dc2; its gateways lead nowhere'],
     ['one that does not exist', { instances: [] }, 'db has no instance in datacenter dc2; its gateways lead nowhere'],
     ['who knows what', { instances: undefined }, undefined],
-  ])('is explained by the service, not by the gateway, before %s', (_claim, given, reason) => {
+  ])('is determined by the service, not by the gateway, before %s', (_claim, given, reason) => {
     const { facts } = dial({ datacenter: 'dc2' }, { mode: 'local', ...given });
     expect([facts['unhealthyBecause'], facts['unhealthy']]).toEqual([reason, undefined]);
     expect(dial({ datacenter: 'dc2' }, { mode: 'none', ...given }).facts).not.toHaveProperty('unhealthyBecause');
   });
 
-  it('counts only passing instances where the subset says so', () => {
+  it('counts only passing instances if the subset says so', () => {
     const instances = [{ ...LAN, checks: WARNING }];
     expect(dial({ instances: { filter: '', onlyPassing: true } }, { mode: 'none', instances }).service).toBe(
       'unhealthy',
@@ -141,7 +141,7 @@ describe('health behind a gateway', () => {
     expect(dial({}, { mode: 'none', instances }).service).toBe('healthy');
   });
 
-  it('is a problem where the filter cannot be evaluated', () => {
+  it('is a problem if the filter cannot be evaluated', () => {
     const refused: Selection = { kind: 'refused', reason: 'no such field' };
     const around = environment({ mode: '' }, refused);
     const [found] = upstreamTargets({ service: 'db', targets: [chainTarget({ subset: 'v1' }, '')] }, around);
@@ -155,7 +155,7 @@ describe('health behind a gateway', () => {
 });
 
 describe('the facts of a target', () => {
-  it('say the path, the mode, and who decided', () => {
+  it('show the path, the mode, and where it was set', () => {
     expect(dial({ datacenter: 'dc2', subset: 'v1' }, { mode: 'local' }).facts).toEqual({
       path: 'local-gateway',
       mode: 'local',
@@ -181,11 +181,11 @@ describe('the facts of a target', () => {
       'none by the service defaults (service-defaults/web); a peer is reached through its gateways only',
     ],
     [{ datacenter: 'dc2' }, '', 'no mode is set: direct'],
-  ])('say why a mode has no say: %j %s', (over, mode, reason) => {
+  ])('show why a mode has no effect: %j %s', (over, mode, reason) => {
     expect(dial(over, { mode }).facts['decidedBy']).toBe(reason);
   });
 
-  it('tell an undecided target from one without instances', () => {
+  it('distinguish an unknown target from one without instances', () => {
     expect(dial({ datacenter: 'dc2' }, { mode: 'Local' }).problems).toEqual([
       {
         path: [],
@@ -199,7 +199,7 @@ describe('a name that no gateway can route', () => {
   it.each([
     ['a/b', 'found "/"'],
     ['x'.repeat(64), 'found one of 64'],
-  ])('is a problem where a gateway is dialled, and the target stays: %s', (service, found) => {
+  ])('is a problem if a gateway is dialled, and the target stays: %s', (service, found) => {
     const decision = decideMode([{ scope: 'upstream', value: 'local', object: 'upstream' }]);
     const compiled = compileChain({ service, datacenter: 'dc2', decision }, NO_ENTRIES, { trustDomain: 'td.consul' });
     if (compiled.kind === 'refused') throw new Error(compiled.message);
@@ -247,7 +247,7 @@ describe('why there is no address to dial', () => {
 });
 
 describe('the order of dialling', () => {
-  it('puts targets without a healthy backend behind the others, and keeps them', () => {
+  it('puts targets without a healthy backend after the others, and keeps them', () => {
     const [dead, alive, empty] = [
       dial({ id: 'dead' }, { mode: 'none', instances: [{ ...LAN, checks: CRITICAL }] }),
       dial({ id: 'alive' }, { mode: 'none' }),
@@ -260,7 +260,7 @@ describe('the order of dialling', () => {
 describe('an upstream of a proxy', () => {
   const bind = { host: '127.0.0.1', port: 10_000 };
 
-  it('goes to the own datacenter when it names none', () => {
+  it('leads to the own datacenter when it names none', () => {
     const around = { ...environment({ mode: '' }, { kind: 'selected', instances: [LAN] }), trustDomain: 'td.consul' };
     const upstream = proxyUpstream({ name: 'db', kind: 'service', bind }, { service: 'web' }, NO_ENTRIES, around);
     expect(upstream).toMatchObject({
@@ -269,7 +269,7 @@ describe('an upstream of a proxy', () => {
     });
   });
 
-  it('that is a prepared query is refused: only Consul can look it up', () => {
+  it('that is a prepared query is rejected: only Consul can execute it', () => {
     const around = { ...environment({ mode: '' }, undefined), trustDomain: 'td.consul' };
     const definition = { name: 'db', kind: 'prepared-query' as const, bind };
     expect(proxyUpstream(definition, { service: 'web' }, NO_ENTRIES, around)).toMatchObject({
@@ -317,7 +317,7 @@ describe('an upstream of a peer', () => {
     ['refunds', 'local', REFUNDS, ['10.0.1.1:8443'], 'local-gateway'],
     // Consul dials the peer's gateway here, since that has a hostname.
     ['payments', 'local', PAYMENTS, ['10.0.1.1:8443'], 'local-gateway'],
-  ])('%s, mode %j: has the name and the identity that the peer gives', (name, mode, of, at, path) => {
+  ])('%s, mode %j: has the name and the identity from the peer', (name, mode, of, at, path) => {
     expect(dialled(name, mode, [of])).toMatchObject({
       at,
       path,
@@ -325,7 +325,7 @@ describe('an upstream of a peer', () => {
     });
   });
 
-  it('is not dialled through a local gateway while its peer has not said how to ask for it', () => {
+  it('is not dialled through a local gateway while its server name is unknown', () => {
     const { at, unreachableReason } = dialled('refunds', 'local', undefined);
     expect([at, unreachableReason]).toEqual([[], 'exports of refunds by peer cloud unknown yet']);
   });

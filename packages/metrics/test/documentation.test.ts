@@ -6,7 +6,7 @@ const metrics = Object.values(METRICS);
 const list = (names: readonly string[]): string => names.map((name) => `\`${name}\``).join(', ');
 const rows = metrics.map(({ name, type, labels, help }) => [`\`${name}\``, type, list(labels), help]);
 
-describe('the documentation is that of the code', () => {
+describe('the documentation matches the code', () => {
   it('README.md has every metric with its type and labels', () => {
     const short = rows.map(([name = '', type = '', labels = '']) => [name, type, labels]);
     expect(tables('../README.md')).toEqual([[['metric', 'type', 'labels'], ...short]]);

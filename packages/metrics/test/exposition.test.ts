@@ -32,7 +32,7 @@ const ACCEPT: readonly (readonly [claim: string, header: string | undefined, con
   ['nonsense', ';;q=x,,=', PLAIN],
 ];
 
-describe('the format follows the header Accept', () => {
+describe('the format follows the Accept header', () => {
   it.each(ACCEPT)('%s', async (_claim, header, contentType) => {
     expect((await exposition(new Registry(), header)).contentType).toBe(contentType);
   });

@@ -28,7 +28,7 @@ function promtool(args: readonly string[], input = ''): { readonly status: numbe
 const hasPromtool = spawnSync('promtool', ['--version']).status === 0;
 
 describe('rules and dashboard', () => {
-  it('are those of the definitions: npm run monitoring:update', () => {
+  it('match the definitions: npm run monitoring:update', () => {
     expect(readFileSync(`${FOLDER}${RULES}`, 'utf8')).toBe(rulesFile(ALERTS));
     expect(readFileSync(`${FOLDER}meshgate.rules.test.yml`, 'utf8')).toBe(rulesTestFile(ALERTS, RULES));
     expect(JSON.parse(readFileSync(`${FOLDER}grafana-dashboard.json`, 'utf8'))).toEqual(dashboardOf());
@@ -66,7 +66,7 @@ needs('promtool', hasPromtool || 'no promtool on PATH (Debian: prometheus)')('pr
     expect(promtool(['check', 'rules', RULES])).toMatchObject({ status: 0 });
   });
 
-  it('sees every alert fire on a night that is made for it', () => {
+  it('fires every alert on data made for it', () => {
     const { status, logged } = promtool(['test', 'rules', 'meshgate.rules.test.yml']);
     expect(logged).toMatch(/SUCCESS/);
     expect(status).toBe(0);

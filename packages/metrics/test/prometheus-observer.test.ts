@@ -21,7 +21,7 @@ const api = route('api');
 const address = { host: '10.0.0.1', port: 443 };
 
 describe('the own certificate', () => {
-  it('has the time of its end, as the source says it last', async () => {
+  it('has its expiry, as last reported by the source', async () => {
     const taken = (seconds: number): ProxyEvent => ({
       type: 'certificate.installed',
       source: 'ca',
@@ -34,12 +34,12 @@ describe('the own certificate', () => {
     ]);
   });
 
-  it('is not mentioned where there is none', async () => {
+  it('has no metric when there is none', async () => {
     expect(await observed().scrape('certificate')).toEqual([]);
     expect(await observed().scrape('root')).toEqual([]);
   });
 
-  it('comes with the times at which its cluster and peers are believed no more, without those of peers that are gone', async () => {
+  it('has the expiry of the roots of its cluster and peers, without peers that are gone', async () => {
     const taken = (...peers: readonly string[]): ProxyEvent => ({
       type: 'certificate.installed',
       source: 'ca',
@@ -99,7 +99,7 @@ describe('connections', () => {
     expect(await bytes()).toEqual([100, 4000]);
   });
 
-  it('whose route is removed while they live are counted under none from then on', async () => {
+  it('whose route is removed while they live are counted under the empty name from then on', async () => {
     const live = [{ connection: connection('1'), carried: { bytesUp: 30, bytesDown: 1000 } }];
     const { notify, scrape } = observedOf(() => live, ...begun('1', api), connected('1', api));
     await scrape('bytes_total');
@@ -119,7 +119,7 @@ describe('connections', () => {
     ]);
   });
 
-  it('have every stage timed in seconds', async () => {
+  it('have every stage measured in seconds', async () => {
     const { scrape } = observed(...begun('1', api), connected('1', api), closed('1'));
     const sums = (await scrape('_duration_seconds_sum')).filter((line) => line.includes('{'));
     expect(sums).toEqual([
@@ -136,14 +136,14 @@ describe('connections', () => {
     ]);
   });
 
-  it('that were not seen before are left out rather than counted below zero', async () => {
+  it('that were not seen before are ignored, rather than counted below zero', async () => {
     const { scrape } = observed(closed('unknown'));
     expect(await scrape('meshgate_connections_')).toEqual([]);
   });
 });
 
 describe('a route that is removed', () => {
-  it('takes all of its series with it', async () => {
+  it('removes all of its series', async () => {
     const web = route('web');
     const lives = [api, web].flatMap((to) => [...begun(to.name, to), connected(to.name, to), closed(to.name)]);
     const { notify, scrape } = observed(...lives);
@@ -153,7 +153,7 @@ describe('a route that is removed', () => {
     expect(await scrape('bytes_total{route="web"')).toHaveLength(2);
   });
 
-  it('is not brought back by a connection that outlives it', async () => {
+  it('is not restored by a connection that outlives it', async () => {
     const { notify, scrape } = observed(...begun('1', api), connected('1', api), replaced([], ['api']));
     expect(await scrape('connections_active')).toEqual(['meshgate_connections_active{route="",listener="edge"} 1']);
     notify(closed('1'));
@@ -167,7 +167,7 @@ describe('a route that is removed', () => {
     ]);
   });
 
-  it('begins at zero when it comes back, whatever older connections do', async () => {
+  it('starts at zero when it is added again, whatever older connections do', async () => {
     const { notify, scrape } = observed(...begun('old', api), replaced([], ['api']), replaced([api], []));
     notify(...begun('new', api), closed('old'));
     expect(await scrape('connections_active{route="api"')).toEqual([
@@ -178,7 +178,7 @@ describe('a route that is removed', () => {
 });
 
 describe('a source', () => {
-  it('shows what it serves, by kind, and since when', async () => {
+  it('shows its routes, by kind, and its last success', async () => {
     const routes = [api, route('web', { kind: 'static', serverNames: ['a.example.com', '*.b.example.com'] })];
     const { scrape } = observed(updated(true), replaced(routes, [], ['token lacks node:read']));
     expect(await scrape('source="files"')).toEqual([
@@ -195,12 +195,12 @@ describe('a source', () => {
     ]);
   });
 
-  it('forgets a kind that it no longer makes', async () => {
+  it('removes a kind that it no longer has', async () => {
     const { scrape } = observed(replaced([route('web', { kind: 'static' })], []), replaced([], ['web']));
     expect(await scrape('source_routes{')).toEqual(['meshgate_source_routes{source="files",kind=""} 0']);
   });
 
-  it('counts the routes without a healthy backend, and does not take egress for one', async () => {
+  it('counts the routes without a healthy backend, except those with egress', async () => {
     const own = { host: '127.0.0.1', port: 443 };
     const routes = [
       route('empty', { kind: 'remote-datacenter', backends: [] }),
@@ -370,7 +370,7 @@ describe('several proxies in one registry', () => {
     expect(body.match(/# TYPE meshgate_connections_accepted_total/g)).toHaveLength(1);
   });
 
-  it('leave nothing behind when they are closed: another may take the place of one', async () => {
+  it('leave nothing behind when they are closed: another may replace one', async () => {
     const registry = new Registry();
     const [one, other] = ['a', 'b'].map((proxy) => prometheusObserver({ registry, labels: { proxy } }));
     one?.close();
@@ -381,7 +381,7 @@ describe('several proxies in one registry', () => {
     expect(registry.getMetricsAsArray()).toEqual([]);
   });
 
-  it('may not take a label that metrics have themselves', () => {
+  it('may not have a label that metrics use themselves', () => {
     expect(() => prometheusObserver({ registry: new Registry(), labels: { route: 'a' } })).toThrow(
       'labels: expected names that no metric has for a label of its own, found route',
     );

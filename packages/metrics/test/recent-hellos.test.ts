@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { RecentHellos } from '../src/recent-hellos.ts';
 
-it('tells hellos that come again from all others, in a table that does not grow', () => {
+it('detects repeated hellos among all others, in a table that does not grow', () => {
   const recent = new RecentHellos();
   expect([0, 2 ** 52 - 1, 0, 2 ** 52 - 1].map((trace) => recent.hasSeen(trace))).toEqual([false, false, true, true]);
   // What takes its place makes it be forgotten.

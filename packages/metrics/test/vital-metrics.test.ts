@@ -9,7 +9,7 @@ async function linesOf(registry: Registry, accept?: string): Promise<readonly st
 }
 
 describe('the metrics of a gateway as a whole', () => {
-  it.each([undefined, 'application/openmetrics-text'])('are what it says at the scrape, in %s', async (accept) => {
+  it.each([undefined, 'application/openmetrics-text'])('are its state at the scrape, in %s', async (accept) => {
     const registry = new Registry();
     gatewayVitals(registry, VITALS);
     expect(await linesOf(registry, accept)).toEqual([
@@ -36,7 +36,7 @@ describe('the metrics of a gateway as a whole', () => {
     expect(await ofRoutes()).toEqual(['meshgate_route_backends{route="b"} 1']);
   });
 
-  it('of ten thousand routes come in pieces, none of which blocks others', async () => {
+  it('of ten thousand routes arrive in pieces, none of which blocks others', async () => {
     const registry = new Registry();
     const routes = Array.from({ length: 10_000 }, (_, index) => ({ name: `route-${index}`, total: 2, healthy: 1 }));
     gatewayVitals(registry, { ...VITALS, routes: () => routes });
@@ -50,7 +50,7 @@ describe('the metrics of a gateway as a whole', () => {
     expect(lines).toBeGreaterThan(20_000);
   });
 
-  it('of a process leave out what its transport has none of', async () => {
+  it('of a process omit what its transport does not have', async () => {
     const registry = new Registry();
     carrierVitals(registry, { pendingHellos: () => 3, pipes: () => undefined });
     expect(await linesOf(registry)).toEqual(['meshgate_pending_hellos 3']);

@@ -23,11 +23,11 @@ describe.each(VARIETIES)('$name', ({ message, expected }) => {
   describe.each([1, 2, 17, 512, WHOLE])('in records of %i bytes', (size) => {
     const bytes = inRecords(message, size);
 
-    it('is read whole', () => {
+    it('is parsed completely', () => {
       expect(parseClientHello(bytes)).toStrictEqual({ ...hello, length: bytes.length });
     });
 
-    it('wants more at every prefix', () => {
+    it('requests more at every prefix', () => {
       for (const prefix of everyPrefix(bytes)) {
         const { kind } = parseClientHello(prefix);
         if (kind !== 'more') expect.fail(`${kind} at byte ${prefix.length}`);
@@ -40,7 +40,7 @@ describe.each(VARIETIES)('$name', ({ message, expected }) => {
       expect(verdicts.at(-1)).toStrictEqual({ ...hello, length: bytes.length });
     });
 
-    it('leaves what follows to the caller', () => {
+    it('leaves the following bytes to the caller', () => {
       const earlyData = record(23, new Uint8Array(100), 0x0303);
       const followed = Buffer.concat([bytes, earlyData]);
       expect(parseClientHello(followed)).toStrictEqual({ ...hello, length: bytes.length });
@@ -54,7 +54,7 @@ describe('lists of a hello', () => {
     return verdict.kind === 'hello' ? verdict : expect.fail(verdict.kind);
   };
 
-  it('are told apart although they are equally long, whoever came before', () => {
+  it('are distinguished even with equal lengths, in any sequence', () => {
     for (const alpn of [['h2'], ['h3'], ['h2'], ['a', 'b'], ['h2'], ['ab', 'c'], ['a', 'bc']])
       expect(listsOf(alpn, [0x0304]).alpn).toEqual(alpn);
     for (const versions of [
@@ -65,21 +65,21 @@ describe('lists of a hello', () => {
       expect(listsOf(['h2'], versions).supportedVersions).toEqual(versions);
   });
 
-  it('that are the same are one, which nobody can change', () => {
+  it('that are equal are shared, and immutable', () => {
     const [first, second] = [listsOf(['h2', 'http/1.1'], [0x0304]), listsOf(['h2', 'http/1.1'], [0x0304])];
     expect(second.alpn).toBe(first.alpn);
     expect(second.supportedVersions).toBe(first.supportedVersions);
     expect([first.alpn, first.supportedVersions].every(Object.isFrozen)).toBe(true);
   });
 
-  it('of any length are read', () => {
+  it('of any length are parsed', () => {
     const alpn = Array.from({ length: 40 }, (_, index) => `protocol-${index}`);
     for (let round = 0; round < 2; round += 1) expect(listsOf(alpn, [0x0304]).alpn).toEqual(alpn);
   });
 });
 
 describe('a hello', () => {
-  it('is read from any two segments', () => {
+  it('is parsed from any two segments', () => {
     const bytes = inRecords(clientHello({ serverName: 'a.test' }), 100);
     for (const [head] of everySplit(bytes)) {
       const first = parseClientHello(head);
@@ -88,12 +88,12 @@ describe('a hello', () => {
     }
   });
 
-  it.each([7, 1000, 1460])('of 60 KB is read from segments of %i bytes', (step) => {
+  it.each([7, 1000, 1460])('of 60 KB is parsed from segments of %i bytes', (step) => {
     const bytes = inRecords(clientHello({ serverName: 'big.test', padToBytes: 60_000 }));
     expect(outcome(bytes, step)).toMatchObject({ kind: 'hello', serverName: 'big.test', length: bytes.length });
   });
 
-  it('of the longest kind that TLS allows is read', () => {
+  it('of the longest kind that TLS allows is parsed', () => {
     const bytes = inRecords(longestHello(), WHOLE);
     expect(outcome(bytes, 1460)).toMatchObject({ kind: 'hello', serverName: 'a.test', length: bytes.length });
   });
@@ -104,12 +104,12 @@ describe('a hello', () => {
     }
   });
 
-  it.each([0x0300, 0x0301, 0x0303, 0x0304, 0x03ff])('is read from records of version %i', (version) => {
+  it.each([0x0300, 0x0301, 0x0303, 0x0304, 0x03ff])('is parsed from records of version %i', (version) => {
     const bytes = record(22, clientHello({ serverName: 'a.test' }), version);
     expect(parseClientHello(bytes)).toMatchObject({ kind: 'hello', serverName: 'a.test' });
   });
 
-  it('is read from a view into a larger buffer', () => {
+  it('is parsed from a view into a larger buffer', () => {
     const bytes = inRecords(clientHello({ serverName: 'within.example.com', alpn: ['a-long-protocol-name'] }));
     const around = new Uint8Array(bytes.length + 20);
     around.set(bytes, 10);
@@ -117,14 +117,14 @@ describe('a hello', () => {
     expect(parseClientHello(around.subarray(10, 10 + bytes.length))).toMatchObject(expected);
   });
 
-  it('is read when a progress is handed back that is none', () => {
+  it('is parsed with an invalid progress', () => {
     const bytes = inRecords(clientHello({ serverName: 'a.test' }), 17);
     for (const foreign of [null, 5, 'x', { offset: 1e9, gathered: 1e9, header: 1e9 }]) {
       expect(parseClientHello(bytes, foreign)).toMatchObject({ kind: 'hello', serverName: 'a.test' });
     }
   });
 
-  it('is not changed, nor is its progress', () => {
+  it('is not modified, nor is its progress', () => {
     const bytes = inRecords(clientHello({ serverName: 'A.TEST' }), 17);
     const copy = bytes.slice();
     const first = parseClientHello(bytes.subarray(0, 100));
@@ -135,7 +135,7 @@ describe('a hello', () => {
 });
 
 describe('no bytes at all', () => {
-  it('want more', () => {
+  it('request more', () => {
     expect(parseClientHello(new Uint8Array(0)).kind).toBe('more');
   });
 });
@@ -226,7 +226,7 @@ const REFUSED: readonly (readonly [what: string, bytes: Uint8Array, reason: Reje
   ],
 ];
 
-describe('refused with its reason is', () => {
+describe('is rejected with the reason', () => {
   it.each(REFUSED)('%s', (_what, bytes, reason) => {
     expect(parseClientHello(bytes)).toMatchObject({ kind: 'reject', reason });
     expect(outcome(bytes, 1)).toMatchObject({ kind: 'reject', reason });
@@ -238,7 +238,7 @@ describe('refused with its reason is', () => {
   });
 });
 
-describe('a refusal', () => {
+describe('a rejection', () => {
   it('reports what was expected and what was found', () => {
     for (const [what, bytes] of REFUSED) {
       const verdict = parseClientHello(bytes);

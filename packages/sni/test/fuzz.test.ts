@@ -34,15 +34,15 @@ const garbage = fc
   .map(([bytes, start]) => new Uint8Array(Buffer.concat([Buffer.from(start, 'hex'), bytes])));
 
 describe('whatever the bytes', () => {
-  it('a changed hello is judged, the same at once and in pieces', () => {
+  it('a changed hello has the same verdict at once and in pieces', () => {
     fc.assert(fc.property(mutated, fc.integer({ min: 1, max: 2000 }), judgesAlike), { numRuns: RUNS });
   });
 
-  it('garbage is judged, the same at once and in pieces', () => {
+  it('garbage has the same verdict at once and in pieces', () => {
     fc.assert(fc.property(garbage, fc.integer({ min: 1, max: 50 }), judgesAlike), { numRuns: RUNS / 2 });
   });
 
-  it('a changed and cut hello gets no verdict that more bytes would change', () => {
+  it('a changed and truncated hello gets no verdict that more bytes would change', () => {
     fc.assert(fc.property(mutated, keepsItsVerdicts), { numRuns: RUNS / 2 });
   });
 });

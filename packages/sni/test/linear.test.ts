@@ -2,23 +2,23 @@ import { clientHello, inRecords } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 import { parseClientHello } from '../src/index.ts';
 
-describe('the work of reading a hello byte by byte', () => {
-  it.each([1, 17, 512, 2 ** 14])('doubles when the hello does, in records of %i bytes', (size) => {
+describe('the work of parsing a hello byte by byte', () => {
+  it.each([1, 17, 512, 2 ** 14])('doubles with the size of the hello, in records of %i bytes', (size) => {
     const [short, long] = [700, 1_400].map((padToBytes) => {
       return reads(inRecords(clientHello({ serverName: 'a.test', padToBytes }), size));
     });
     expect(Number(long) / Number(short)).toBeLessThan(2.1);
   });
 
-  it.each([1, 17, 512, 2 ** 14])('is a few reads a byte, in records of %i bytes', (size) => {
+  it.each([1, 17, 512, 2 ** 14])('is a few reads per byte, in records of %i bytes', (size) => {
     const bytes = inRecords(clientHello({ serverName: 'a.test', padToBytes: 1_400 }), size);
     // A call looks at one record header, its share of a message header, and at what is new.
     expect(reads(bytes) / bytes.length).toBeLessThan(20);
   });
 });
 
-describe('the work of reading a hello at once', () => {
-  it('does not touch what only has to be skipped', () => {
+describe('the work of parsing a hello at once', () => {
+  it('excludes what can be skipped', () => {
     const counter = { reads: 0 };
     const bytes = inRecords(clientHello({ serverName: 'a.test', padToBytes: 16_000 }));
     parseClientHello(counting(bytes, counter));

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { serverNameOf } from './example.ts';
 
 describe('the example of the README', () => {
-  it('is the one that is run here', async () => {
+  it('is the one that runs here', async () => {
     const readme = await readFile(new URL('../README.md', import.meta.url), 'utf8');
     const example = await readFile(new URL('example.ts', import.meta.url), 'utf8');
     expect(/```ts\n([^]*?)```/.exec(readme)?.[1]).toBe(example);
@@ -15,7 +15,7 @@ describe('the example of the README', () => {
     await expect(serverNameOf(chunks(bytes, 100))).resolves.toBe('web.example.com');
   });
 
-  it('throws on what is no hello', async () => {
+  it('throws for bytes that are not a hello', async () => {
     await expect(serverNameOf(chunks(Buffer.from('GET / HTTP/1.1'), 5))).rejects.toThrow(/^not_tls: expected/);
   });
 });

@@ -62,14 +62,14 @@ const COMMANDS: readonly Command[] = [
 ];
 
 describe('the hello of', () => {
-  it('Node is read', async () => {
+  it('Node is parsed', async () => {
     const bytes = await recordHello((port) => {
       connect({ host: '127.0.0.1', port, servername: NAME, ALPNProtocols: ['h2'] }).on('error', () => undefined);
     });
     expectRead(bytes, ['h2']);
   });
 
-  it.for(COMMANDS)('$name is read', async ({ command, version, arguments: argumentsFor, alpn }, { skip }) => {
+  it.for(COMMANDS)('$name is parsed', async ({ command, version, arguments: argumentsFor, alpn }, { skip }) => {
     skip(spawnSync(command, version, { stdio: 'ignore' }).status !== 0, `needs ${command}, which is not installed`);
     let exited: Promise<unknown> = Promise.resolve();
     const bytes = await recordHello((port) => {
@@ -81,7 +81,7 @@ describe('the hello of', () => {
   });
 });
 
-describe('a client that ends before its hello is whole', () => {
+describe('a client that closes before its hello is complete', () => {
   it('is reported by the recording', async () => {
     const recording = recordHello((port) => connectTcp(port, '127.0.0.1').end(Buffer.of(22, 3, 1)));
     await expect(recording).rejects.toThrow('expected a complete ClientHello, found the end after 3 bytes');

@@ -6,7 +6,7 @@ import type { ClientHelloVerdict, RejectReason } from '../src/index.ts';
 const label = (bytes: number): string => 'a'.repeat(bytes);
 const NAME_OF_253 = [label(63), label(63), label(63), label(61)].join('.');
 
-describe('taken as a server name is', () => {
+describe('accepted as a server name is', () => {
   it.each([
     ['a.test', 'a.test'],
     ['localhost', 'localhost'],
@@ -66,7 +66,7 @@ const REFUSED: readonly (readonly [name: string, reason: RejectReason])[] = [
   ['fe80::1%eth0', 'server_name_ip_address'],
 ];
 
-describe('refused as a server name is', () => {
+describe('rejected as a server name is', () => {
   it.each(REFUSED)('%j', (name, reason) => {
     expect(helloFor(name)).toMatchObject({ kind: 'reject', reason });
     expect(parseServerName(name)).toMatchObject({ kind: 'reject', reason });
@@ -91,7 +91,7 @@ function isHostName(name: string): boolean {
 }
 
 describe('any name', () => {
-  it('is judged in one pass as by the rules, one after the other', () => {
+  it('has the same verdict in one pass as by one rule after the other', () => {
     const pieces = [
       'a',
       'Z',
@@ -125,8 +125,8 @@ describe('any name', () => {
   });
 });
 
-describe('the detail of a refused name', () => {
-  it('reports which byte is wrong, and where', () => {
+describe('the detail of a rejected name', () => {
+  it('reports which byte is invalid, and where', () => {
     expect(helloFor('a.test\0')).toMatchObject({ detail: expect.stringMatching(/found byte 0x00 at 6$/) });
   });
 

@@ -16,12 +16,12 @@ const HELLO = {
 };
 
 describe('the TLS sniffer', () => {
-  it('tells what the hello says, and nothing else', () => {
+  it('reports the contents of the hello, and nothing else', () => {
     const head = inRecords(clientHello(OPTIONS));
     expect(sniSniffer().inspect(head)).toStrictEqual({ kind: 'hello', hello: HELLO, rejections: expect.anything() });
   });
 
-  it('has an alert for a client whose name leads nowhere, and for no failure that may pass', () => {
+  it('has an alert for a name without a route, and for no transient failure', () => {
     const verdict = sniSniffer().inspect(inRecords(clientHello(OPTIONS)));
     expect(verdict).toMatchObject({ kind: 'hello' });
     expect('rejections' in verdict && verdict.rejections).toEqual({
@@ -30,13 +30,13 @@ describe('the TLS sniffer', () => {
     });
   });
 
-  it('leaves the name out when there is none', () => {
+  it('omits the name when there is none', () => {
     const { serverName: _serverName, ...nameless } = HELLO;
     const head = inRecords(clientHello({ alpn: ['h2'], earlyData: true }));
     expect(sniSniffer().inspect(head)).toMatchObject({ kind: 'hello', hello: nameless });
   });
 
-  it('takes up where its last answer left off', () => {
+  it('continues where its last verdict ended', () => {
     const head = inRecords(clientHello(OPTIONS), 17);
     const first = sniSniffer().inspect(head.subarray(0, 200));
     const progress = first.kind === 'more' ? first.progress : undefined;

@@ -6,7 +6,7 @@ function random(fill: (index: number) => number): Uint8Array {
 }
 
 describe('the trace of a connection', () => {
-  it('is a whole number that 13 hexadecimal digits hold', () => {
+  it('is an integer that fits 13 hexadecimal digits', () => {
     for (let seed = 0; seed < 1_000; seed += 1) {
       const trace = traceOf(random((index) => (seed * 31 + index * 7) & 255));
       expect(Number.isSafeInteger(trace) && trace >= 0 && trace < 2 ** 52).toBe(true);
@@ -21,7 +21,7 @@ describe('the trace of a connection', () => {
     expect(traces.size).toBe(257);
   });
 
-  it('is that of the 32 bytes from the start that is given', () => {
+  it('is that of the 32 bytes from the given start', () => {
     const bytes = random((index) => index);
     expect(traceOf(Buffer.concat([Buffer.from('xyz'), bytes, Buffer.from('tail')]), 3)).toBe(traceOf(bytes));
   });

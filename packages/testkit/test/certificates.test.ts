@@ -31,14 +31,14 @@ describe('an authority', () => {
     expect(leaf.subjectAltName).toBe(`URI:${SPIFFE}`);
   });
 
-  it('never gives out the same key or serial number twice', () => {
+  it('never issues the same key or serial number twice', () => {
     const authority = certificateAuthority('root');
     const leaves = [1, 2].map(() => authority.issue({ dnsNames: ['web.internal'] }));
     expect(new Set(leaves.map(({ privateKey }) => privateKey)).size).toBe(2);
     expect(new Set(leaves.map(({ certificate }) => new X509Certificate(certificate).serialNumber)).size).toBe(2);
   });
 
-  it('keeps to the dates, on both sides of 2050', () => {
+  it('uses the given dates, on both sides of 2050', () => {
     const notBefore = new Date('2049-12-31T00:00:00Z');
     const notAfter = new Date('2050-01-02T00:00:00Z');
     const { certificate } = certificateAuthority('root').issue({ uris: [SPIFFE], notBefore, notAfter });
@@ -46,14 +46,14 @@ describe('an authority', () => {
     expect([new Date(leaf.validFrom), new Date(leaf.validTo)]).toEqual([notBefore, notAfter]);
   });
 
-  it('reports an address that it cannot write into a certificate', () => {
+  it('reports an address that it cannot encode', () => {
     const issue = (): unknown => certificateAuthority('root').issue({ addresses: ['localhost'] });
     expect(issue).toThrow("expected an IP address, found 'localhost'");
   });
 });
 
 describe('a peer', () => {
-  it('trusts a chain through intermediates to the root that it knows', async () => {
+  it('trusts a chain through intermediates to a known root', async () => {
     const root = certificateAuthority('root');
     const identity = root
       .intermediate('first')
@@ -76,7 +76,7 @@ describe('a peer', () => {
     await expect(tlsClient(backend.address, 'web.internal', { ca: root.certificate })).rejects.toMatchObject({ code });
   });
 
-  it('turns away a server whose certificate is for clients', async () => {
+  it('rejects a server whose certificate is for clients', async () => {
     const root = certificateAuthority('root');
     const identity = root.issue({ dnsNames: ['web.internal'], usage: ['client'] });
     await using backend = await tlsBackend('web.internal', { authority: root, identity });

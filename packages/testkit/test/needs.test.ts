@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { needs } from '../src/index.ts';
 
-describe('a suite that needs something', () => {
+describe('a suite with a requirement', () => {
   afterEach(() => vi.unstubAllEnvs());
 
   it('is an ordinary suite where it is there', () => {
@@ -13,7 +13,7 @@ describe('a suite that needs something', () => {
     expect(() => needs('moon', 'new moon')).toThrow(/moon, which MESHGATE_TEST_REQUIRE names, found none: new moon/);
   });
 
-  it('does not fail for what is required of others', () => {
+  it('does not fail for other requirements', () => {
     vi.stubEnv('MESHGATE_TEST_REQUIRE', 'sun');
     expect(() => needs('moon', 'new moon')).not.toThrow();
   });

@@ -13,7 +13,7 @@ import {
 import type { Conduct } from '../src/index.ts';
 
 describe('a TLS backend', () => {
-  it('answers with its name', async () => {
+  it('responds with its name', async () => {
     await using backend = await tlsBackend('web.internal');
     await using client = await tlsClient(backend.address, 'web.internal');
     expect(await client.get()).toBe('web.internal');
@@ -32,7 +32,7 @@ describe('a TLS backend', () => {
     expect(backend.accepted).toBe(1);
   });
 
-  it('is not trusted by a client that knows another authority', async () => {
+  it('is not trusted by a client with another authority', async () => {
     await using backend = await tlsBackend('web.internal');
     const { certificate } = certificateAuthority('somebody else');
     await expect(tlsClient(backend.address, 'web.internal', { ca: certificate })).rejects.toMatchObject({
@@ -55,7 +55,7 @@ describe('a TLS backend', () => {
     expect(await client.echo('it is me')).toBe('it is me');
   });
 
-  it('resets after the bytes that it was told, not before', async () => {
+  it('resets after the given number of bytes, not before', async () => {
     await using backend = await tlsBackend('web.internal', { conduct: { kind: 'reset', afterBytes: 5 } });
     await using client = await tlsClient(backend.address, 'web.internal');
     await client.send('hello');
@@ -77,7 +77,7 @@ const conducts: readonly { conduct: Conduct; sent: string; response: string }[] 
 ];
 
 describe.each(['tcp', 'unix', 'tls'] as const)('a backend over %s', (kind) => {
-  it.each(conducts)('whose conduct is $conduct.kind keeps to it', async ({ conduct, sent, response }) => {
+  it.each(conducts)('with the conduct $conduct.kind behaves as documented', async ({ conduct, sent, response }) => {
     await using unix = await unixAddress();
     await using backend =
       kind === 'tls'
@@ -109,7 +109,7 @@ describe.each(['tcp', 'unix', 'tls'] as const)('a backend over %s', (kind) => {
 });
 
 describe('a raw client', () => {
-  it('tells an end in order from a reset', async () => {
+  it('distinguishes an orderly end from a reset', async () => {
     await using listener = await peerListener();
     await using first = await rawClient(listener.address);
     (await listener.accept()).end();
@@ -120,7 +120,7 @@ describe('a raw client', () => {
     await expect(second.finished).rejects.toMatchObject({ code: 'ECONNRESET' });
   });
 
-  it('reports what it had when the stream ends too early', async () => {
+  it('reports what it received when the stream ends early', async () => {
     await using listener = await peerListener();
     await using client = await rawClient(listener.address);
     const server = await listener.accept();
@@ -138,7 +138,7 @@ describe('a raw client', () => {
     expect((await server.receive(3)).toString()).toBe('abc');
   });
 
-  it('that has left says so', async () => {
+  it('that has closed reports that', async () => {
     await using listener = await peerListener();
     const client = await rawClient(listener.address);
     await client[Symbol.asyncDispose]();
@@ -146,13 +146,13 @@ describe('a raw client', () => {
     expect(await (await listener.accept()).closed).toEqual({ kind: 'finished' });
   });
 
-  it('cannot reach an address that refuses', async () => {
+  it('cannot connect to an address that refuses', async () => {
     await using nobody = await refusingAddress();
     await expect(rawClient(nobody.address)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
     await expect(rawClient(nobody.address)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
   });
 
-  it('waits for an address that is silent', async () => {
+  it('waits for an address that does not respond', async () => {
     await using silent = await silentAddress();
     const settled = rawClient(silent.address).then(
       () => 'connected',

@@ -22,7 +22,7 @@ describe('a recorder', () => {
     expect(events.last('listener.closed')).toBeUndefined();
   });
 
-  it('waits for an event that is still to come', async () => {
+  it('waits for a later event', async () => {
     const events = recorder();
     const found = events.until('connection.accepted', ({ connection }) => connection.id === 'b');
     events.observe(accepted('a'));
@@ -30,7 +30,7 @@ describe('a recorder', () => {
     expect((await found).connection.id).toBe('b');
   });
 
-  it('finds an event that came before anybody waited', async () => {
+  it('finds an event from before the wait', async () => {
     const events = recorder();
     events.observe(opened);
     expect(await events.until('listener.opened')).toBe(opened);
@@ -52,7 +52,7 @@ describe('a recorder', () => {
     );
   });
 
-  it('gives up when its signal aborts, before or meanwhile', async () => {
+  it('ends when its signal aborts, before or meanwhile', async () => {
     const events = recorder();
     const abort = new AbortController();
     const waiting = events.untilCount('drain.started', 2, { signal: abort.signal });
@@ -62,7 +62,7 @@ describe('a recorder', () => {
     await expect(events.untilCount('drain.started', 2, { signal: abort.signal })).rejects.toThrow(expected);
   });
 
-  it('passes on what a predicate throws', async () => {
+  it('rejects with what a predicate throws', async () => {
     const events = recorder();
     const waiting = events.until('listener.opened', () => {
       throw new Error('the predicate is broken');

@@ -39,7 +39,7 @@ describe('a stand-in agent', () => {
     expect((await get(agent, 'internal/ui/exported-services?peer=cloud')).body).toContain('"Name":"db"');
   });
 
-  it('holds a question until its answer differs, and only that one', async () => {
+  it('holds a query until its response changes, and only that one', async () => {
     await using agent = await standInAgent({ mesh: MESH });
     const { index } = await get(agent, 'health/connect/db');
     const waiting = get(agent, `health/connect/db?index=${index}&wait=30s`);
@@ -77,14 +77,14 @@ describe('a stand-in agent', () => {
     ['1.15', false, true],
     ['1.16', true, true],
     ['1.17', true, true],
-  ])('of %s holds a question for peerings: %s, and shows their roots: %s', async (version, isHeld, showsRoots) => {
+  ])('of %s holds a query for peerings: %s, and shows their roots: %s', async (version, isHeld, showsRoots) => {
     await using agent = await standInAgent({ version, mesh: MESH });
     const { index, body } = await get(agent, 'peerings');
     expect(index > 0).toBe(isHeld);
     expect(body.includes('PeerCAPems')).toBe(showsRoots);
   });
 
-  it('refuses what the token may not see, or filters it and says so', async () => {
+  it('rejects what the token may not read, or filters it and reports that', async () => {
     const denied = { 'peering*': 'peering:read', 'config/exported-services': 'filtered' };
     await using agent = await standInAgent({ mesh: MESH, denied });
     expect(await get(agent, 'peerings')).toMatchObject({
@@ -95,7 +95,7 @@ describe('a stand-in agent', () => {
     expect([body, headers.get('x-consul-results-filtered-by-acls')]).toEqual(['[]', 'true']);
   });
 
-  it('gives recorded answers before its own, by path with query or without', async () => {
+  it('returns recorded responses before its own, by path with query or without', async () => {
     await using agent = await standInAgent({
       responses: { 'health/connect/db?peer=cloud': [1], 'health/connect/db': [2] },
     });
@@ -106,15 +106,18 @@ describe('a stand-in agent', () => {
   it.each<[ConsulVersion, number]>([
     ['1.8', 200],
     ['1.16', 404],
-  ])('of %s keeps registrations, and answers %s when one is taken back that is not there', async (version, status) => {
-    await using agent = await standInAgent({ version });
-    const gateway = { Name: 'gw', Kind: 'mesh-gateway', Port: 8443 };
-    await get(agent, 'agent/service/register', { method: 'PUT', body: JSON.stringify(gateway) });
-    expect((await get(agent, 'agent/service/gw')).body).toContain('mesh-gateway');
-    expect((await get(agent, 'agent/service/deregister/gw', { method: 'PUT' })).status).toBe(200);
-    expect((await get(agent, 'agent/service/gw')).status).toBe(404);
-    expect((await get(agent, 'agent/service/deregister/gw', { method: 'PUT' })).status).toBe(status);
-  });
+  ])(
+    'of %s keeps registrations, and responds with %s to the deregistration of an unknown one',
+    async (version, status) => {
+      await using agent = await standInAgent({ version });
+      const gateway = { Name: 'gw', Kind: 'mesh-gateway', Port: 8443 };
+      await get(agent, 'agent/service/register', { method: 'PUT', body: JSON.stringify(gateway) });
+      expect((await get(agent, 'agent/service/gw')).body).toContain('mesh-gateway');
+      expect((await get(agent, 'agent/service/deregister/gw', { method: 'PUT' })).status).toBe(200);
+      expect((await get(agent, 'agent/service/gw')).status).toBe(404);
+      expect((await get(agent, 'agent/service/deregister/gw', { method: 'PUT' })).status).toBe(status);
+    },
+  );
 
   it('lists the requests that it received', async () => {
     await using agent = await standInAgent();
@@ -151,7 +154,7 @@ describe('a stand-in agent that misbehaves', () => {
     expect((await get(agent, 'peerings')).body).toContain('cloud');
   });
 
-  it('tells the answer before, with its index', async () => {
+  it('returns the previous response, with its index', async () => {
     await using agent = await standInAgent({ mesh: MESH });
     const before = await get(agent, 'health/connect/db');
     agent.change({ ...MESH, services: [{ ...DB, status: 'critical' }] });
@@ -162,7 +165,7 @@ describe('a stand-in agent that misbehaves', () => {
     expect(await get(agent, 'health/connect/db')).toMatchObject({ body: now.body, index: now.index });
   });
 
-  it('tells nothing, with a newer index', async () => {
+  it('returns nothing, with a newer index', async () => {
     await using agent = await standInAgent({ mesh: MESH });
     const { index } = await get(agent, 'health/connect/db');
     agent.misbehave({ kind: 'empty' });
@@ -170,7 +173,7 @@ describe('a stand-in agent that misbehaves', () => {
     expect([body, next > index]).toEqual(['[]', true]);
   });
 
-  it('answers late', async () => {
+  it('responds late', async () => {
     await using agent = await standInAgent({ mesh: MESH });
     agent.misbehave({ kind: 'delay', ms: 30 });
     const from = performance.now();

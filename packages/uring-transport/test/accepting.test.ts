@@ -33,7 +33,7 @@ function transportThat(first: () => void) {
   });
 }
 
-describeWithUring('a listener on io_uring that gives its socket away', () => {
+describeWithUring('a listener on io_uring that passes its socket on', () => {
   it('accepts the client for which it was woken as it stopped accepting', async () => {
     const memory = new Int32Array(new SharedArrayBuffer(4));
     const client = new Worker(CLIENT, { eval: true, workerData: memory });

@@ -6,8 +6,8 @@ import { describeWithUring } from './available.ts';
 const BUFFERS = 4;
 const CONNECTIONS = 60;
 
-describeWithUring('a connection that waits', () => {
-  it('holds no buffer: with four of them, sixty are silent and each is served when it sends', async () => {
+describeWithUring('an idle connection', () => {
+  it('holds no buffer: with four of them, sixty connections are idle and each is served when it sends', async () => {
     await using backend = await peerListener();
     await using proxy = await relay(uringTransport({ buffers: BUFFERS }), backend.address);
     const clients = await Promise.all(Array.from({ length: CONNECTIONS }, () => rawClient(proxy.address)));
@@ -23,7 +23,7 @@ describeWithUring('a connection that waits', () => {
     await Promise.all(clients.map(({ closed }) => closed));
   });
 
-  it('loses nothing when all of them send at once, and there are too few', async () => {
+  it('loses nothing when all of them send at once, and there are too few buffers', async () => {
     await using backend = await peerListener();
     await using proxy = await relay(uringTransport({ buffers: 1 }), backend.address);
     const clients = await Promise.all(Array.from({ length: CONNECTIONS }, () => rawClient(proxy.address)));

@@ -18,14 +18,14 @@ async function testOn(changed: (libc: Libc) => Partial<Libc>): Promise<SelfTest>
 }
 
 describeWithUring('the self-test', () => {
-  it('refuses a kernel that does not know what is asked of its io_uring', async () => {
+  it('rejects a kernel without the required io_uring', async () => {
     expect(await testOn(() => ({ io_uring_setup: () => -1, errno: () => constants.errno.EINVAL }))).toEqual({
       ok: false,
       reason: 'io_uring_setup: EINVAL (expected Linux 6.0 or later)',
     });
   });
 
-  it('refuses a kernel whose io_uring lacks a feature', async () => {
+  it('rejects a kernel whose io_uring lacks a feature', async () => {
     const lacking = (libc: Libc): Partial<Libc> => {
       let parameters: Int32Array = new Int32Array(0);
       return {
@@ -44,7 +44,7 @@ describeWithUring('the self-test', () => {
     expect(await testOn(lacking)).toEqual({ ok: false, reason: 'expected the io_uring of Linux 6.0 or later' });
   });
 
-  it('refuses memory that cannot be mapped', async () => {
+  it('rejects memory that cannot be mapped', async () => {
     expect(await testOn(() => ({ map: () => undefined, errno: () => constants.errno.ENOMEM }))).toMatchObject({
       ok: false,
       reason: expect.stringMatching(/^mmap .*ENOMEM/) as string,

@@ -485,7 +485,7 @@ describe('a bad night', () => {
   });
 
   describe('in the morning', () => {
-    it('there is nothing left to warn of, the connection that stood before still does, and the gateway stops cleanly', async () => {
+    it('no warnings remain, the connection from before is still open, and the gateway stops cleanly', async () => {
       await until(async () => (await night.warnings()).length === 0);
       expect(await night.established.echo('good morning')).toBe('good morning');
       night.established.end();

@@ -197,8 +197,8 @@ describe.runIf(process.platform === 'linux')('a gateway whose log cannot be writ
   });
 });
 
-describe.runIf(process.platform === 'linux')('a gateway in which something throws while its log is full', () => {
-  it('drains and ends', async () => {
+describe.runIf(process.platform === 'linux')('a gateway with an uncaught exception while its log is full', () => {
+  it('drains and exits', async () => {
     await using api = await tlsBackend('api.example.com');
     const full = openSync('/dev/full', 'w');
     onTestFinished(() => closeSync(full));

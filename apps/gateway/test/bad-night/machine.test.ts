@@ -129,7 +129,7 @@ needs('netns', mountsAvailable())('a bad night on a machine of its own', () => {
     });
   });
 
-  it('in the morning there is nothing left to warn of, and the gateway stops cleanly', async () => {
+  it('in the morning no warnings remain, and the gateway stops cleanly', async () => {
     // What is only said of the last minute clears by itself when that is over.
     await until(async () => (await night.warnings()).every((warning) => warning.includes('within the last minute')));
     expect(await night.established.echo('good morning')).toBe('good morning');
@@ -140,7 +140,7 @@ needs('netns', mountsAvailable())('a bad night on a machine of its own', () => {
 });
 
 needs('netns', mountsAvailable())('a gateway with workers', () => {
-  it('has in its readiness what only its workers lack', { timeout: 90_000 }, async () => {
+  it('reports in its readiness what only its workers lack', { timeout: 90_000 }, async () => {
     await using names = await nameServer({ 'ill.internal': { A: 'SERVFAIL', AAAA: 'SERVFAIL' } });
     await using night = await startNight(
       {
@@ -179,7 +179,7 @@ function limitsAvailable(): true | string {
 
 needs('netns', limitsAvailable())('a gateway', () => {
   it(
-    `continues when ${CAUSES.noDescriptors.cause}, reports it, and accepts again when there are some`,
+    `continues when ${CAUSES.noDescriptors.cause}, reports it, and accepts again when descriptors are free`,
     { timeout: 40_000 },
     async () => {
       await using night = await startNight(

@@ -17,7 +17,7 @@ function nightOf(example: Readonly<Record<string, string>>): readonly Scrape[] {
 
 describe('the expressions of alerts', () => {
   it.each(ALERTS.map(({ alert, expr, example }) => [alert, expr, example] as const))(
-    '%s holds on the night on which promtool sees it fire, and not on one without any of its series',
+    '%s fires on the night on which it fires for promtool, and not on one without any of its series',
     (_alert, expr, example) => {
       const night = nightOf(example);
       expect(holds(expr, night)).toBe(true);

@@ -191,8 +191,8 @@ const names: Setup = {
     one('an exact name below a suffix', requests('x.a.test'), 'b4'),
     one('a name below two suffixes', requests('y.deep.a.test'), 'b3'),
     one('the longer suffix itself', requests('deep.a.test'), 'b2'),
-    one('a name that only ends alike', requests('xa.test'), 'closed'),
-    one('a name that only begins alike', requests('a.test.evil.test'), 'closed'),
+    one('a name with the same ending', requests('xa.test'), 'closed'),
+    one('a name with the same beginning', requests('a.test.evil.test'), 'closed'),
     one('an unknown name', requests('other.test'), 'closed'),
     one('no name', requests(), 'closed'),
     one('an address in place of a name', requests('127.0.0.1'), 'closed'),
@@ -214,7 +214,7 @@ const names: Setup = {
     one('a hello of TLS 1.2', { pieces: [hello('a.test', { versions: 'absent' })] }, 'b1'),
     one('a hello with GREASE', { pieces: [hello('a.test', { grease: true })] }, 'b1'),
     one('a hello with ALPN', { pieces: [hello('a.test', { alpn: ['h2', 'http/1.1'] })] }, 'b1'),
-    one('bytes right behind the hello', { pieces: [Buffer.concat([hello('a.test'), Buffer.alloc(5_000)])] }, 'b1'),
+    one('bytes right after the hello', { pieces: [Buffer.concat([hello('a.test'), Buffer.alloc(5_000)])] }, 'b1'),
     one('a client that finishes after its hello', requests('a.test', { finish: true }), 'b1'),
   ],
 };
@@ -271,10 +271,10 @@ const waiting: Setup = {
   pools: { all: [server('b1')] },
   nginx: nginxAll([nginxServer('b1')]),
   cases: [
-    one('a client that says nothing', { pieces: [] }, 'closed'),
-    one('a client that stops in the midst of its hello', { pieces: [hello('a.test').subarray(0, 60)] }, 'closed'),
+    one('a client that sends nothing', { pieces: [] }, 'closed'),
+    one('a client that stops in the middle of its hello', { pieces: [hello('a.test').subarray(0, 60)] }, 'closed'),
     one(
-      'a client that finishes in the midst of its hello',
+      'a client that finishes in the middle of its hello',
       { pieces: [hello('a.test').subarray(0, 60)], finish: true },
       'closed',
     ),
@@ -571,11 +571,7 @@ const proxied: readonly Setup[] = [
         nginx: WANTS_ONE_READ,
       },
       one('no header', requests('a.test'), 'closed'),
-      one(
-        'a header that breaks its format',
-        behind(Buffer.from('PROXY TCP4 nowhere 192.0.2.1 4711 443\r\n')),
-        'closed',
-      ),
+      one('a malformed header', behind(Buffer.from('PROXY TCP4 nowhere 192.0.2.1 4711 443\r\n')), 'closed'),
       one('a header without a hello', { pieces: [v1('192.0.2.7')] }, 'closed'),
     ],
   },
@@ -622,9 +618,9 @@ const access: readonly Setup[] = [
       one('a client in an allowed block', from('127.0.10.1'), 'b1'),
       one('the last address of the block', from('127.0.10.255'), 'b1'),
       one('an allowed address', from('127.0.11.5'), 'b1'),
-      one('the address beside it', from('127.0.11.6'), 'closed'),
+      one('the address next to it', from('127.0.11.6'), 'closed'),
       one('a denied address in an allowed block', from('127.0.10.66'), 'closed'),
-      one('a client outside', from('127.0.12.1'), 'closed'),
+      one('a client outside the block', from('127.0.12.1'), 'closed'),
     ],
   },
   {
@@ -642,9 +638,9 @@ const access: readonly Setup[] = [
     ],
     pools: { admin: [server('b1')], open: [server('b2')] },
     cases: [
-      one('lets a client in that it names', from('127.0.10.7', 'admin.test'), 'b1'),
-      one('keeps another out', from('127.0.20.7', 'admin.test'), 'closed'),
-      one('leaves other routes alone', from('127.0.20.7'), 'b2'),
+      one('allows a client that it lists', from('127.0.10.7', 'admin.test'), 'b1'),
+      one('denies another client', from('127.0.20.7', 'admin.test'), 'closed'),
+      one('does not affect other routes', from('127.0.20.7'), 'b2'),
     ],
   },
   {
@@ -655,9 +651,9 @@ const access: readonly Setup[] = [
     frontend: ['tcp-request session reject if !{ src 192.0.2.0/24 }', ...ANY_NAME],
     pools: { all: [server('b1')] },
     cases: [
-      one('lets the client in that the header names', behind(v1('192.0.2.9')), 'b1'),
-      one('keeps out one that the header names', behind(v1('198.51.100.9')), 'closed'),
-      one('judges version 2 alike', behind(v2(1, '198.51.100.9')), 'closed'),
+      one('allows the client in the header', behind(v1('192.0.2.9')), 'b1'),
+      one('denies a client in the header', behind(v1('198.51.100.9')), 'closed'),
+      one('applies to version 2 as well', behind(v2(1, '198.51.100.9')), 'closed'),
     ],
   },
 ];
@@ -735,7 +731,7 @@ const endings: readonly Setup[] = [
     nginx: nginxAll([nginxServer('late')]),
     cases: [
       one(
-        'has every byte, and its answer comes back after the client has finished',
+        'receives every byte, and its response arrives after the client has finished',
         { pieces: [hello('a.test'), Buffer.alloc(100_000)], finish: true, until: 'end' },
         `late ${hello('a.test').length + 100_000}, end`,
       ),
@@ -747,7 +743,7 @@ const endings: readonly Setup[] = [
     frontend: ANY_NAME,
     pools: { all: [server('closer')] },
     nginx: nginxAll([nginxServer('closer')]),
-    cases: [one('ends the client after its answer', requests('a.test', { until: 'end' }), 'closer, end')],
+    cases: [one('ends the client after its response', requests('a.test', { until: 'end' }), 'closer, end')],
   },
   {
     name: 'a backend that resets',
@@ -771,8 +767,8 @@ const endings: readonly Setup[] = [
       upstreams: { all: [nginxServer('b1')], silent: [nginxServer('silent')] },
     },
     cases: [
-      one('of both sides ends a connection after the idle time', requests('a.test', { until: 'end' }), 'b1, end'),
-      one('of a backend, too', requests('silent.test', { until: 'end' }), 'closed'),
+      one('of both sides ends a connection after the idle timeout', requests('a.test', { until: 'end' }), 'b1, end'),
+      one('of a backend does so, too', requests('silent.test', { until: 'end' }), 'closed'),
     ],
   },
 ];
@@ -785,9 +781,9 @@ const observed: readonly Setup[] = [
     pools: { all: [server('b1', 'send-proxy')] },
     nginx: nginxAll([nginxServer('b1')], { server: ['proxy_protocol on'] }),
     cases: [
-      one('names the client in version 1', from('127.0.30.7'), 'b1 v1 TCP4 127.0.30.7'),
+      one('gets the client address in version 1', from('127.0.30.7'), 'b1 v1 TCP4 127.0.30.7'),
       one(
-        'comes before every byte of the client',
+        'gets the header before every byte of the client',
         { pieces: [hello('a.test'), Buffer.alloc(9_000)], from: '127.0.30.8' },
         'b1 v1 TCP4 127.0.30.8',
       ),
@@ -798,7 +794,7 @@ const observed: readonly Setup[] = [
     routes: [all('*', [to('b1')], { proxyProtocol: 'v2' })],
     frontend: ANY_NAME,
     pools: { all: [server('b1', 'send-proxy-v2')] },
-    cases: [one('names the client', from('127.0.31.7'), 'b1 v2 TCP4 127.0.31.7')],
+    cases: [one('gets the client address', from('127.0.31.7'), 'b1 v2 TCP4 127.0.31.7')],
   },
   {
     name: 'the PROXY protocol towards some backends',
@@ -822,8 +818,8 @@ const observed: readonly Setup[] = [
     frontend: ANY_NAME,
     pools: { all: [server('b1', 'send-proxy-v2')] },
     cases: [
-      one('passes on the client that the first header names', behind(v1('192.0.2.77')), 'b1 v2 TCP4 192.0.2.77'),
-      one('takes version 2 for it, too', behind(v2(1, '192.0.2.78')), 'b1 v2 TCP4 192.0.2.78'),
+      one('forwards the client of the first header', behind(v1('192.0.2.77')), 'b1 v2 TCP4 192.0.2.77'),
+      one('accepts version 2 for it, too', behind(v2(1, '192.0.2.78')), 'b1 v2 TCP4 192.0.2.78'),
     ],
   },
 ];
@@ -856,9 +852,9 @@ const ipv6: readonly Setup[] = [
       server: ['deny 2001:db8::66', 'allow 2001:db8::/64', 'allow ::1', 'deny all'],
     }),
     cases: [
-      one('lets a client of a block in', from('2001:db8::7'), 'b1'),
-      one('keeps a single client of it out', from('2001:db8::66'), 'closed'),
-      one('keeps clients of other blocks out', from('2001:db8:1::7'), 'closed'),
+      one('allows a client of a block', from('2001:db8::7'), 'b1'),
+      one('denies a single client of it', from('2001:db8::66'), 'closed'),
+      one('denies clients of other blocks', from('2001:db8:1::7'), 'closed'),
     ],
   },
 ];
@@ -874,7 +870,10 @@ const leaving: readonly Setup[] = [
     pools: { all: [server('hangup'), server('b1', 'backup')] },
     nginx: nginxAll([nginxServer('hangup'), nginxServer('b1', 'backup')]),
     cases: [
-      { ...one('is not the last word', requests('a.test'), 'b1', { ...NO_RETRY, does: 'closed' }), nginx: NO_RETRY },
+      {
+        ...one('is followed by another attempt', requests('a.test'), 'b1', { ...NO_RETRY, does: 'closed' }),
+        nginx: NO_RETRY,
+      },
     ],
   },
   {
@@ -883,7 +882,7 @@ const leaving: readonly Setup[] = [
     frontend: ANY_NAME,
     pools: { all: [server('resetter'), server('b1', 'backup')] },
     cases: [
-      one('is not the last word either', requests('a.test'), 'b1', {
+      one('is followed by another attempt, too', requests('a.test'), 'b1', {
         why: 'by its account it may still be connecting',
       }),
     ],
@@ -895,7 +894,7 @@ const leaving: readonly Setup[] = [
     pools: { all: [server('leaver2', `${CHECK} on-marked-down shutdown-sessions`)] },
     cases: [
       {
-        ...one('takes its connections with it', requests('a.test', { until: 'end' }), 'leaver, end', {
+        ...one('closes its connections', requests('a.test', { until: 'end' }), 'leaver, end', {
           does: 'leaver2, end',
           why: 'each has its own backend, which stops listening once it is connected',
         }),
@@ -977,8 +976,8 @@ const further: readonly Setup[] = [
         haproxy: AS_MAPPED,
         nginx: AS_MAPPED,
       },
-      one('keeps out a denied address of IPv4', from('127.0.40.66'), 'closed'),
-      one('does not take all of IPv6 for all of IPv4', from('127.0.41.7'), 'closed'),
+      one('denies an IPv4 address', from('127.0.40.66'), 'closed'),
+      one('does not treat all of IPv6 as all of IPv4', from('127.0.41.7'), 'closed'),
     ],
   },
   {
@@ -988,9 +987,9 @@ const further: readonly Setup[] = [
     frontend: ['tcp-request connection reject if { src -f FOLDER/denied.txt }', ...ANY_NAME],
     pools: { all: [server('b1')] },
     cases: [
-      one('keeps out an address that it names', from('127.0.42.1'), 'closed'),
-      one('keeps out a block that it names', from('127.0.42.77'), 'closed'),
-      one('lets others in', from('127.0.42.128'), 'b1'),
+      one('denies an address that it lists', from('127.0.42.1'), 'closed'),
+      one('denies a block that it lists', from('127.0.42.77'), 'closed'),
+      one('allows others', from('127.0.42.128'), 'b1'),
     ],
   },
   {
@@ -998,7 +997,7 @@ const further: readonly Setup[] = [
     routes: [all('*', [to('silent')], { limits: { halfCloseTimeout: '200ms', idleTimeout: '1m' } })],
     frontend: ['timeout client-fin 200ms', ...ANY_NAME],
     pools: { all: ['timeout server 1m', 'timeout server-fin 200ms', server('silent')] },
-    cases: [one('has a time of its own', requests('a.test', { finish: true, until: 'end', forMs: 900 }), 'closed')],
+    cases: [one('has its own time', requests('a.test', { finish: true, until: 'end', forMs: 900 }), 'closed')],
   },
   {
     name: 'bytes right before the end of a backend',
@@ -1006,7 +1005,7 @@ const further: readonly Setup[] = [
     frontend: ANY_NAME,
     pools: { all: [server('closer'), server('b1', 'backup')] },
     nginx: nginxAll([nginxServer('closer'), nginxServer('b1', 'backup')]),
-    cases: [one('are the answer: no other is tried', requests('a.test', { until: 'end' }), 'closer, end')],
+    cases: [one('are final: no other backend is tried', requests('a.test', { until: 'end' }), 'closer, end')],
   },
   {
     name: 'a backend that ends without a byte by default',
@@ -1021,7 +1020,7 @@ const further: readonly Setup[] = [
     routes: [all('*', [to('leaver3')], { healthCheck })],
     frontend: ANY_NAME,
     pools: { all: [server('leaver4', CHECK)] },
-    cases: [one('keeps the connections that it has', requests('a.test', { until: 'end', forMs: 900 }), 'open')],
+    cases: [one('keeps its connections', requests('a.test', { until: 'end', forMs: 900 }), 'open')],
   },
   {
     name: 'checks by TLS of backends that end, reset, refuse or say nothing',

@@ -79,7 +79,7 @@ describeInNetworks('under a steady stream of new connections', () => {
     ['first', 0],
     ['second', 1],
   ] as const)(
-    'the %s gateway there is killed and started again: no connection fails but those that it carries in that moment',
+    'the %s gateway there is killed and started again: only the connections that it carries fail',
     async (_which, index) => {
       const gateway = federation.two.gateways[index];
       const from = performance.now();

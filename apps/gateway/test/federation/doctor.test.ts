@@ -103,7 +103,7 @@ describeInNetworks('meshgate doctor in a federation of two datacenters names', (
     it(cause, async () => void (await test()), TEST_MS);
   };
 
-  claim('nothing where everything is well', async () => {
+  claim('nothing in a working federation', async () => {
     for (const serverName of [undefined, nameOf('db'), nameOf('db', federation.two)]) {
       const all = await findings({ datacenter, ...(serverName !== undefined && { serverName }) });
       expect(all.filter(({ outcome }) => outcome !== 'ok')).toEqual([]);
@@ -130,7 +130,7 @@ describeInNetworks('meshgate doctor in a federation of two datacenters names', (
     await datacenter.consul.put(`connect/intentions/${ID}`, { ...intention, Action: 'allow' });
   });
 
-  claim('an application that is dead behind its sidecar', async () => {
+  claim('an application that is down behind its sidecar', async () => {
     const at = datacenter.lan(22, SIDECAR_PORT);
     belongings.add(await datacenter.serve('sick', at));
     const check = { Name: 'application', TCP: '127.0.0.1:9', Interval: '1s', Status: 'passing' };
@@ -187,29 +187,22 @@ describeInNetworks('meshgate doctor in a federation of two datacenters names', (
       await firstFailure({ datacenter, serverName: nameOf('odd') }, expected);
       await datacenter.consul.put('agent/service/deregister/odd');
     });
-  claimAt(
-    'a sidecar that does not run, though nobody has noticed',
-    21,
-    /^route service:odd: .*: nothing listens there/,
-  );
+  claimAt('a sidecar that is down, although no check has noticed', 21, /^route service:odd: .*: nothing listens there/);
   claimAt(
     'a sidecar that hangs',
     22,
     /^route service:odd: .*: accepts, and does not respond within 2 s/,
     () => undefined,
   );
-  claimAt(
-    'an address at which something else than a sidecar listens',
-    23,
-    /^route service:odd: .*other than TLS/,
-    (one) => one.write('220 mail ready\r\n'),
+  claimAt('an address with another service than a sidecar', 23, /^route service:odd: .*other than TLS/, (one) =>
+    one.write('220 mail ready\r\n'),
   );
 
-  claim('a name with a slip', () =>
+  claim('a misspelled name', () =>
     firstFailure({ datacenter, serverName: nameOf('bd') }, /^name bd\..*: no route, .*; similar names: .*\bdb\./),
   );
 
-  claim('a service that has no sidecar', async () => {
+  claim('a service without a sidecar', async () => {
     await datacenter.consul.put('agent/service/register', { Name: 'bare', Port: 1 });
     await firstFailure(
       { datacenter, serverName: nameOf('bare') },
@@ -218,12 +211,12 @@ describeInNetworks('meshgate doctor in a federation of two datacenters names', (
     await datacenter.consul.put('agent/service/deregister/bare');
   });
 
-  claim('another process that has the port', () => {
+  claim('another process on the port', () => {
     const register = { address: formatEndpoint(datacenter.lan(21, SIDECAR_PORT)), id: 'another' };
     return firstFailure({ datacenter, source: { register } }, /^listener .*: cannot be bound: EADDRINUSE/);
   });
 
-  claim('an address that the machine does not have', () => {
+  claim('an address that is not assigned to the machine', () => {
     const register = { address: '192.0.2.1:8443', id: 'another' };
     return firstFailure({ datacenter, source: { register } }, /^configuration .*: expected an address of this host/);
   });
@@ -258,7 +251,7 @@ describeInNetworks('meshgate doctor in a federation of two datacenters names', (
       await datacenter.namespace.ip('address', 'replace', `${wanAddress(1, index)}/24`, 'dev', 'wan');
   });
 
-  claim('a gateway of another datacenter that does not run', async () => {
+  claim('a gateway of another datacenter that is down', async () => {
     await federation.two.gateways[0].kill();
     await firstFailure(
       { datacenter, serverName: nameOf('db', federation.two) },
@@ -279,7 +272,7 @@ describeInNetworks('meshgate doctor where ACLs deny by default names', () => {
   }, SET_UP_MS);
 
   it.each(rules.map((rule) => [rule.trim()] as const))(
-    'the rule that is missing: %s',
+    'the missing rule: %s',
     async (rule) => {
       const name = `without-${rules.findIndex((one) => one.includes(rule))}`;
       const Rules = rules.filter((one) => one.trim() !== rule).join('\n');
@@ -297,7 +290,7 @@ describeInNetworks('meshgate doctor where ACLs deny by default names', () => {
   );
 
   it(
-    'a token that is not known, then an agent that does not run',
+    'an unknown token, then an agent that is down',
     async () => {
       const token = '00000000-0000-4000-8000-00000000dead';
       await firstFailure(

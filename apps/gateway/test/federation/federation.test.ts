@@ -13,7 +13,7 @@ const SET_UP_MS = 120_000;
 // What one datacenter writes is replicated to the other within seconds.
 const REPLICATED_MS = 30_000;
 
-describeInNetworks('two datacenters that reach each other through their gateways alone', () => {
+describeInNetworks('two datacenters that are connected by their gateways only', () => {
   const belongings = new Belongings();
   let federation: Federation;
   let instances: Readonly<Record<'dc1' | 'dc2', readonly TlsTestBackend[]>>;
@@ -91,7 +91,7 @@ describeInNetworks('two datacenters that reach each other through their gateways
         expect(await inside.probe({ host: wanAddress(there.datacenter.number, 0), port })).toBe('ECONNREFUSED');
     });
 
-    it('has a Consul server that sees the other one alive, queries it and writes to it', async () => {
+    it('has a Consul server that sees the other datacenter as alive, queries it and writes to it', async () => {
       const [here, there] = sides(from);
       expect((await membersSeenBy(here)).toSorted()).toEqual(['server-1.dc1', 'server-2.dc2']);
       const nodes = await eventually(
@@ -107,7 +107,7 @@ describeInNetworks('two datacenters that reach each other through their gateways
   });
 
   it(
-    'do not send anybody to an instance in maintenance, and do again afterwards',
+    'send no client to an instance in maintenance, and do so again afterwards',
     async () => {
       const { one, two } = federation;
       const [serving, resting] = instances.dc2;
@@ -131,7 +131,7 @@ describeInNetworks('two datacenters that reach each other through their gateways
   );
 
   it(
-    'reach the gateways of the other one at the addresses that Consul chooses for strangers',
+    'reach the gateways of the other one at the addresses that Consul selects for other datacenters',
     async () => {
       const { one, two } = federation;
       const chosen = Object.entries(ADDRESSES);
@@ -157,7 +157,7 @@ describeInNetworks('two datacenters that reach each other through their gateways
   it.each([
     ['v1.db', 'dc1', { service: 'db', subset: 'v1', datacenter: 'dc1' }],
     ['db', 'dc2', { datacenter: 'dc2' }],
-  ] as const)('have gateways that say why %s in %s is routed where it is', async (service, datacenter, origin) => {
+  ] as const)('have gateways that explain why %s in %s is routed as it is', async (service, datacenter, origin) => {
     const { one, two } = federation;
     const name = federation.nameOf(service, datacenter === 'dc1' ? one : two);
     expect(await one.gateways[0].query(`/explain?serverName=${name}`)).toMatchObject({
@@ -175,7 +175,7 @@ describeInNetworks('two datacenters that reach each other through their gateways
     ]);
   });
 
-  it('have gateways that carry the gossip of their servers, and take none of its ends for a failure', () => {
+  it('have gateways that carry the gossip of their servers, and count none of its ends as a failure', () => {
     const { one, two } = federation;
     const lines = [one, two].flatMap(({ gateways }) => gateways.flatMap((gateway) => gateway.lines));
     const gossip = lines.filter(({ route, bytesDown }) => /^servers?:/.test(String(route)) && Number(bytesDown) > 0);

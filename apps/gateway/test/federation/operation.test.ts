@@ -29,7 +29,7 @@ describeInNetworks('a gateway of a Consul that denies by default', () => {
   afterAll(() => belongings[Symbol.asyncDispose]());
 
   it(
-    'needs no more than the policy in the manual, from registration to farewell',
+    'needs no more than the policy in the manual, from registration to deregistration',
     async () => {
       const lan = datacenter.lan(11, GATEWAY_PORT);
       const flags = [
@@ -53,7 +53,7 @@ describeInNetworks('a gateway of a Consul that denies by default', () => {
   );
 
   it(
-    'with a token that may read no node is not ready, reports why, and becomes ready as soon as the policy allows it',
+    'with a token that cannot read nodes is not ready, reports why, and becomes ready as soon as the policy allows it',
     async () => {
       const lan = datacenter.lan(12, GATEWAY_PORT);
       const blind = LEAST_POLICY.replace(/^node_prefix.*$/m, '');

@@ -69,7 +69,7 @@ interface Networks {
   readonly atServices: Inside;
 }
 
-describeInNetworksOnly('two clusters of mesh files, of which only the gateways reach each other', () => {
+describeInNetworksOnly('two clusters of mesh files, whose gateways are the only connection', () => {
   const belongings = new Belongings();
   const files = belongings.add(temporaryFolder()).path;
   let alpha: Networks;
@@ -154,7 +154,7 @@ describeInNetworksOnly('two clusters of mesh files, of which only the gateways r
   });
 
   it(
-    'a service that fails here is taken over by the peer, and comes back',
+    'a service that fails here is replaced by that of the peer, and takes over again',
     async () => {
       const answered = (): Promise<string> => responseFrom(alpha.atServices, UPSTREAM_PORTS.withFailover);
       expect(await answered()).toBe('app of alpha');

@@ -69,7 +69,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
   afterAll(() => belongings[Symbol.asyncDispose]());
 
   describe.each(LOCATIONS)('a mode that is set by %s', (scopeName, scope) => {
-    it.each(Object.keys(VARIANTS) as Mode[])('%s: that path is taken, where there is no other', async (mode) => {
+    it.each(Object.keys(VARIANTS) as Mode[])('%s: that path is used, and there is no other', async (mode) => {
       const { path, to, passed } = VARIANTS[mode];
       const { near, far } = gateways();
       const { web, machine } = mesh;
@@ -226,7 +226,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
     });
 
     it(
-      'turn to the other datacenter when the instances of their own die, and back when they live again',
+      'fail over to the other datacenter when their own instances die, and back when they are healthy again',
       async () => {
         const { web, near, federation } = mesh;
         const { consul } = federation.one.datacenter;
@@ -254,7 +254,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
     );
 
     it(
-      'pass by a gateway that fails its own checks, and by one that has just died',
+      'skip a gateway that fails its own checks, and one that has just died',
       async () => {
         const { web, federation } = mesh;
         const { datacenter } = federation.one;

@@ -50,7 +50,7 @@ describeInNetworks('a gateway whose agent fails', () => {
   );
 
   it(
-    'by answering late routes on, and follows it late',
+    'by responding late keeps routing, and follows it late',
     async () => {
       await using agent = await StandIn.before(datacenter.inside);
       const gateway = await started('--http-addr', agent.address);
@@ -64,7 +64,7 @@ describeInNetworks('a gateway whose agent fails', () => {
   );
 
   it(
-    'by stopping in the middle of everything keeps routing, and follows it when it continues',
+    'by stopping in the middle of a response keeps routing, and follows it when it continues',
     async () => {
       const gateway = await started();
       await using stream = await streamTo('db');
@@ -78,7 +78,7 @@ describeInNetworks('a gateway whose agent fails', () => {
   );
 
   it(
-    'by dying routes on, and follows it when it is back',
+    'by dying keeps routing, and follows it when it is back',
     async () => {
       const gateway = await started();
       await using stream = await streamTo('db');
@@ -93,7 +93,7 @@ describeInNetworks('a gateway whose agent fails', () => {
   );
 
   it(
-    'by losing all of its state keeps routing with the last data, registers again, and takes new data',
+    'by losing all of its state keeps routing with the last data, registers again, and uses new data',
     async () => {
       const gateway = await started();
       await using stream = await streamTo('db');

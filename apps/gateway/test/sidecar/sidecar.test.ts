@@ -73,7 +73,7 @@ async function meshFolder(
 }
 
 describe('meshgate sidecar, with mesh files', () => {
-  it('carries data between two applications, and reports the identity of the other side', async () => {
+  it('carries data between two applications, and reports the identity of the peer', async () => {
     await using application = await tcpBackend('db');
     const ports = await freePorts(3);
     await using files = await meshFolder(ports, application.address.port);
@@ -225,7 +225,7 @@ describe('meshgate sidecar, with mesh files', () => {
     });
   });
 
-  it('answers for its routes as a gateway does', async () => {
+  it('serves queries about its routes as a gateway does', async () => {
     await using application = await tcpBackend('db');
     await using files = await meshFolder(await freePorts(3), application.address.port);
     await using web = spawnMeshgate(['sidecar', '--sidecar-for', 'web', '--config', join(files.path, 'web.yaml')]);
@@ -267,7 +267,7 @@ describe('meshgate sidecar, with mesh files', () => {
     },
   );
 
-  it('warns while its certificate can still be renewed, is not ready once it has expired, and is again with another', async () => {
+  it('warns while its certificate can still be renewed, is not ready once it has expired, and is ready again with another one', async () => {
     await using application = await tcpBackend('db');
     const root = certificateAuthority('root');
     await using files = await meshFolder(await freePorts(3), application.address.port, root);
@@ -341,7 +341,7 @@ describe('meshgate sidecar, with mesh files', () => {
     ['no source', ['--proxy-id', 'b'], {}, /expected one source for a sidecar, consul or file with "mesh", found 0/],
     ['route files', ['--proxy-id', 'b'], { sources: [{ use: 'file', path: 'x.yaml' }] }, /found route files/],
     ['workers', ['--proxy-id', 'b'], { workers: 2 }, /expected 1 for a sidecar, found 2/],
-  ])('%s: the configuration is wrong', async (_claim, args, config, message) => {
+  ])('%s: the configuration is invalid', async (_claim, args, config, message) => {
     await using files = await folder({ 'meshgate.yaml': config });
     const ended = await meshgate(['sidecar', ...args, '--config', join(files.path, 'meshgate.yaml'), '--check']);
     expect(ended.stderr).toMatch(message);

@@ -22,7 +22,7 @@ const hasOpenssl = await run('openssl', ['version']).then(
 
 describe('docs/sidecar.md', () => {
   needs('openssl', hasOpenssl || 'no openssl on PATH')('without Consul', () => {
-    it('has a worked example that works', async () => {
+    it('has a working example', async () => {
       await using example = await Example.of('docs/sidecar.md');
       const { files } = example;
       await promisify(execFile)('bash', ['-ec', example.block('sh', 'certificates')], { cwd: files.path });
@@ -34,7 +34,7 @@ describe('docs/sidecar.md', () => {
 
   describeWithConsul('with Consul', () => {
     it(
-      'has a worked example that works',
+      'has a working example',
       async () => {
         await using consul = await startConsul();
         await using example = await Example.of('docs/sidecar.md');
@@ -48,7 +48,7 @@ describe('docs/sidecar.md', () => {
 
 describeWithConsul('docs/consul.md', () => {
   it(
-    'has a worked example that works',
+    'has a working example',
     async () => {
       await using consul = await startConsul();
       await using example = await Example.of('docs/consul.md');

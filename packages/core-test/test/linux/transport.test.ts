@@ -60,7 +60,7 @@ describe(`the ${NAME} transport`, () => {
     expect(await selfTest()).toEqual({ ok: true });
   });
 
-  it('fails its test, and leaves nothing behind, when a setting makes no sense', async () => {
+  it('fails its test, and leaves nothing behind, for a nonsensical setting', async () => {
     expect(await selfTest(NONSENSE)).toMatchObject({ ok: false });
   });
 
@@ -83,11 +83,11 @@ describe(`the ${NAME} transport`, () => {
     expect(afterMs).toBeLessThan(10_000);
   });
 
-  it('lets the process end once everything it opened is closed', async () => {
+  it('lets the process exit once everything it opened is closed', async () => {
     expect(await output('exits.mjs', NAME)).toEqual({ ok: true });
   });
 
-  it('gives back every descriptor, its own included', async () => {
+  it('releases every descriptor, including its own', async () => {
     await loopsIdle();
     const before = descriptorsByKind();
     for (let round = 0; round < 3; round += 1) expect(await selfTest()).toEqual({ ok: true });
@@ -120,7 +120,7 @@ describe(`the ${NAME} transport`, () => {
     expect(report.pauses[0]?.[1]).toBe('EMFILE');
   });
 
-  it('reads at once what was there when it accepted, also where nothing else ever happens', async () => {
+  it('reads bytes that had arrived before the accept at once, even without another event', async () => {
     const alone = spawn(process.execPath, [fixture('accepted-with-bytes.mjs'), NAME], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
@@ -134,7 +134,7 @@ describe(`the ${NAME} transport`, () => {
     client.destroy();
   });
 
-  it('writes what a slow reader takes in many parts, in order, and resolves when the last part is taken', async () => {
+  it('writes to a slow reader in many parts, in order, and resolves after the last part', async () => {
     const transport = transportUnderTest();
     await using backend = await peerListener();
     const up = await transport.dial(backend.address, { keepAlive: KEEP_ALIVE, timeoutMs: 5_000 }).done;
@@ -155,7 +155,7 @@ describe(`the ${NAME} transport`, () => {
 
   // With `node:net` nobody hears of a reset while nobody reads.
   for (const [variant, create] of variantsUnderTest()) {
-    it(`passes a reset on in the middle of bulk, and gives its pipe back (${variant})`, async () => {
+    it(`passes a reset on in the middle of bulk, and returns its pipe (${variant})`, async () => {
       await loopsIdle();
       const before = descriptorsByKind();
       {
@@ -177,7 +177,7 @@ describe(`the ${NAME} transport`, () => {
     });
   }
 
-  it('tells whoever neither reads nor writes of a reset', async () => {
+  it('reports a reset even without a pending read or write', async () => {
     const transport = transportUnderTest();
     let accept: (connection: Connection) => void = () => undefined;
     const accepted = new Promise<Connection>((resolve) => {
@@ -196,7 +196,7 @@ describe(`the ${NAME} transport`, () => {
     await listening.close();
   });
 
-  it('distinguishes refused, timed out and abandoned dials', async () => {
+  it('distinguishes refused, timed out and cancelled dials', async () => {
     const transport = transportUnderTest();
     await using refusing = await refusingAddress();
     await using silent = await silentAddress();

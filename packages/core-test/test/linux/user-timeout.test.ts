@@ -48,7 +48,7 @@ describe('bytes that stay unacknowledged for longer than keepAlive.userTimeoutMs
   it.each([
     ['client', 'DOWNSTREAM_RESET'],
     ['backend', 'UPSTREAM_RESET'],
-  ] as const)('end the connection, and it is the %s that is to blame', async (deaf, code) => {
+  ] as const)('end the connection, with the %s at fault', async (deaf, code) => {
     const ended = await ending(deaf, { idleMs: 60_000, userTimeoutMs: 400 });
     expect(ended).toMatchObject({ code, message: expect.stringContaining('ETIMEDOUT') as string });
     expect(ended.afterMs).toBeGreaterThan(390);

@@ -66,7 +66,7 @@ const MOST_BYTES = MOST_CALLS * BULK_DEFAULTS.pipeBytes;
  */
 export function claimBoundedShares(open: OpensKernel, variants: readonly SpliceMode[]): void {
   for (const splice of variants) {
-    it(`moves no more in its share of a turn than it may, as fast as it comes, both ways (${splice})`, async () => {
+    it(`moves no more in its share of a turn than allowed, as fast as it arrives, both ways (${splice})`, async () => {
       const { transport, shares } = await watchedTransport(open, splice);
       await using backend = await peerListener();
       await using proxy = await relay(transport, backend.address);

@@ -12,7 +12,7 @@ const AT_A_TIME = 48;
 /** How long a turn of the loop takes, in processor time, with connections of all sizes. */
 export function claimShortTurns(open: OpensKernel): void {
   for (const splice of VARIANTS) {
-    it(`leaves everything else in the process its chance (${splice})`, async () => {
+    it(`does not starve the rest of the process (${splice})`, async () => {
       const libc = await loadLibc();
       const { turns, transport } = open(libc, splice);
       const watched = watchTurns(libc, turns);

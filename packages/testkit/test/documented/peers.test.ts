@@ -1,7 +1,7 @@
 import { describeObserver, peerListener, rawClient, tlsBackend, tlsClient } from '@meshgate/testkit';
 import { expect, it } from 'vitest';
 
-it('what is sent to a backend comes back', async () => {
+it('a backend echoes what it receives', async () => {
   await using backend = await tlsBackend('web.internal');
   await using client = await tlsClient(backend.address, 'web.internal', { ca: backend.ca });
   expect(await client.echo('hello')).toBe('hello');
