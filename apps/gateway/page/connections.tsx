@@ -36,6 +36,7 @@ export function Connections({ live }: { readonly live: Live }): JSX.Element {
         label="Connections"
         columns={closing.isOffered ? COLUMNS : COLUMNS.slice(0, -1)}
         rowClass={closing.isOffered ? 'connections closable' : 'connections'}
+        narrowRowPx={124}
         items={found}
         keyOf={({ id }) => id}
         cells={(one) => [...cellsOf(one), ...(closing.isOffered ? [closing.button(one)] : [])]}

@@ -49,7 +49,9 @@ export function Explain({ live }: { readonly live: Live }): JSX.Element {
           <select value={listener} onChange={({ currentTarget }) => setListener(currentTarget.value)}>
             <option value="">any</option>
             {(live.status?.listeners ?? []).map((one) => (
-              <option key={one.name}>{one.name}</option>
+              <option key={one.name} value={one.name}>
+                {one.name}
+              </option>
             ))}
           </select>
         </label>

@@ -44,6 +44,7 @@ export function Routes({ live, table }: { readonly live: Live; readonly table: T
         label="Routes"
         columns={COLUMNS}
         rowClass="routes"
+        narrowRowPx={92}
         items={rows}
         keyOf={keyOf}
         cells={(row) => cellsOf(row, live, (key) => choose(key === chosen ? undefined : key), chosen)}
@@ -150,11 +151,12 @@ function Details({ row, live, onClose }: DetailsProps): JSX.Element {
   );
 }
 
-function Backends({ row: { backends } }: { readonly row: RouteRow }): JSX.Element {
+function Backends({ row: { backends, egress } }: { readonly row: RouteRow }): JSX.Element {
   return (
     <>
       <h3>Backends</h3>
-      {backends.length === 0 && <p class="bad">None: connections are closed with NO_BACKEND.</p>}
+      {egress !== undefined && <p>None: connections go to the server name itself, port {egress.port}.</p>}
+      {egress === undefined && backends.length === 0 && <p class="bad">None: every connection is closed.</p>}
       <ul class="plain">
         {backends.slice(0, SHOWN_BACKENDS).map(({ host, port, weight, healthy, ejected, priority, check }) => (
           <li key={address(host, port)} class={ejected === true ? 'warn' : healthy ? 'good' : 'bad'}>

@@ -8,6 +8,8 @@ interface VirtualListProps<Item> {
   readonly items: readonly Item[];
   /** CSS class of each row, which defines the layout of its cells. */
   readonly rowClass: string;
+  /** Height of a row in a narrow window, in pixels; the same as in page.css. */
+  readonly narrowRowPx: number;
   keyOf(item: Item): string;
   /** The cells of a row, in the order of the columns. */
   cells(item: Item): ComponentChildren[];
@@ -15,8 +17,8 @@ interface VirtualListProps<Item> {
 
 /** A table of any number of rows, of which only the visible ones are in the document. */
 export function VirtualList<Item>(props: VirtualListProps<Item>): JSX.Element {
-  const { label, columns, items, rowClass, keyOf, cells } = props;
-  const { viewport, rowHeight, first, last } = useWindow(items.length);
+  const { label, columns, items, rowClass, narrowRowPx, keyOf, cells } = props;
+  const { viewport, rowHeight, first, last } = useWindow(items.length, narrowRowPx);
   return (
     <div role="table" aria-label={label} aria-rowcount={items.length + 1} class="table">
       <div role="rowgroup">
@@ -60,10 +62,10 @@ interface Window {
 }
 
 /** The range of visible rows. */
-function useWindow(count: number): Window {
+function useWindow(count: number, narrowRowPx: number): Window {
   const viewport = useRef<HTMLDivElement>(null);
   const [{ top, height }, setScroll] = useState({ top: 0, height: 600 });
-  const rowHeight = useIsNarrow() ? NARROW_ROW_PX : ROW_PX;
+  const rowHeight = useIsNarrow() ? narrowRowPx : ROW_PX;
   useEffect(() => {
     const element = viewport.current;
     if (element === null) return undefined;
@@ -94,6 +96,5 @@ function useIsNarrow(): boolean {
 
 /** The same as in page.css. */
 const ROW_PX = 36;
-const NARROW_ROW_PX = 92;
 /** Additional rows above and below, so that scrolling shows no gap. */
 const OVERSCAN = 6;

@@ -163,6 +163,38 @@ needs('chromium', findChromium())('the page in a browser', () => {
     expect(troubles).toEqual([]);
   });
 
+  it('shows no character that turns others around or that nobody sees', async () => {
+    const turned = 'gw\u202Egnp.exe\u200B\u0007';
+    const shown = 'gw\\u202egnp.exe\\u200b\\u0007';
+    const route = { ...routeAt(1), name: turned, origin: { service: turned } };
+    await using gateway = new StagedGateway({
+      ...SCENE,
+      routes: [route],
+      connections: [{ ...connectionAt(1), route: turned }],
+      readiness: { ready: false, reasons: [turned], warnings: [] },
+    });
+    const url = await gateway.start();
+    const page = await open({ viewport: { width: 320, height: 800 } });
+    await page.goto(url);
+    await page.getByText(shown).first().waitFor();
+    for (const view of ['routes', 'connections']) {
+      await page.goto(`${url}#${view}`);
+      await page.getByText(shown, { exact: true }).first().waitFor();
+    }
+    await page.goto(`${url}#routes`);
+    await page.getByRole('button', { name: shown }).click();
+    const close = await page.getByRole('button', { name: 'Close details' }).boundingBox();
+    const title = await page.getByRole('heading', { name: shown }).boundingBox();
+    const padding = 120;
+    expect((title?.x ?? 0) + (title?.width ?? 0) - padding).toBeLessThanOrEqual(close?.x ?? 0);
+    await page.goto(`${url}#explain`);
+    await page.getByLabel('Server name').fill(route.serverNames[0] ?? '');
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: `Route ${shown}` }).waitFor();
+    // oxlint-disable-next-line no-control-regex -- it is what is looked for
+    expect(await page.locator('body').innerText()).not.toMatch(/[\u202e\u200b\u0007]/);
+  });
+
   it('closes a connection, after a confirmation', async () => {
     await using gateway = new StagedGateway({ ...SCENE, connections: [connectionAt(1), connectionAt(2)] });
     const url = await gateway.start();
@@ -291,6 +323,7 @@ needs('chromium', findChromium())('the page in a browser', () => {
         .first()
         .waitFor();
       expect(await page.evaluate<number>('document.documentElement.scrollWidth'), view).toBeLessThanOrEqual(width);
+      expect(await page.evaluate<number>(OVERLAPS), view).toBe(0);
     }
   });
 
@@ -316,6 +349,17 @@ needs('chromium', findChromium())('the page in a browser', () => {
     await page.getByRole('region', { name: 'Route service-1' }).waitFor();
   });
 });
+
+/** How many cells of the first row are on top of another one, or beyond the row. */
+const OVERLAPS = `(() => {
+  const row = document.querySelector('.viewport .row');
+  if (row === null) return 0;
+  const { bottom } = row.getBoundingClientRect();
+  const cells = [...row.children].filter(({ textContent }) => textContent !== '').map((one) => one.getBoundingClientRect());
+  const areOn = (a, b) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1;
+  const pairs = cells.flatMap((a, index) => cells.slice(index + 1).filter((b) => areOn(a, b)));
+  return pairs.length + cells.filter((one) => one.bottom > bottom + 1).length;
+})()`;
 
 describe('docs/operate/page.md', () => {
   const pictures = Array.from(
