@@ -5,11 +5,11 @@ import type { AdminSettings } from '../config/config-schema.ts';
 import type { AdminResponse } from './endpoint.ts';
 
 /**
- * Why a request that changes something is refused; `undefined` when it is allowed.
+ * Returns the response that rejects a changing request; `undefined` when the request is allowed.
  *
  * With a token file, every change requires its token as `Authorization: Bearer TOKEN` (RFC 6750, section 2.1). Without
- * one, loopback and unix sockets (protected by the system) are open, and any other address allows no change. Pages of
- * other origins are always refused: a browser sends an `Origin` (RFC 6454) that differs from `Host`.
+ * one, loopback addresses and unix sockets (which the system protects) are open, and no other address allows changes.
+ * Pages of other origins are always rejected: a browser sends an `Origin` (RFC 6454) that differs from `Host`.
  */
 export async function changeRefusal(
   { endpoint, tokenFile }: AdminSettings,
@@ -32,23 +32,23 @@ export async function changeRefusal(
   };
 }
 
-/** Whether another machine may be able to connect. */
+/** Whether another machine may be able to connect to `host`. */
 export function isBeyondThisMachine(host: string): boolean {
   return !host.startsWith('unix:') && !isLoopback(host);
 }
 
-/** Whether only this machine can connect, over IP. */
+/** Whether `host` is an IP address to which only this machine can connect. */
 export function isLoopback(host: string): boolean {
   return host === '::1' || /^(?:::ffff:)?127\./i.test(host);
 }
 
-/** Read at each change, so that a new token takes effect at once. */
+/** Reads the token at each change, so that a new token takes effect at once. */
 async function tokenIn(file: string): Promise<string | undefined> {
   const token = (await readRegularFile(file).catch(() => '')).trim();
   return token === '' ? undefined : token;
 }
 
-/** Constant time: it does not depend on where they differ, nor on their lengths. */
+/** Compares in constant time, which depends neither on the first difference nor on the lengths. */
 function isSame(one: string, other: string): boolean {
   return timingSafeEqual(digest(one), digest(other));
 }

@@ -10,30 +10,30 @@ import type { AdminMethod } from './endpoint.ts';
 /** Address of a gateway's admin API. */
 export type AdminAddress = URL | { readonly socketPath: string };
 
-/** URL of an admin API that listens on `endpoint`. */
+/** Returns the address of an admin API that listens on `endpoint`. */
 export function addressOf(endpoint: Endpoint): AdminAddress {
   const socketPath = unixPath(endpoint);
   return socketPath === undefined ? new URL(`http://${formatEndpoint(endpoint)}`) : { socketPath };
 }
 
 /**
- * Client of a gateway's admin API. Every call rejects with a human-readable message when the gateway is unreachable or
- * refuses.
+ * A client of a gateway's admin API. Every call rejects with a message for operators when the gateway is unreachable or
+ * rejects the request.
  */
 export interface AdminClient {
-  /** The JSON response to `GET`. */
+  /** Returns the JSON response to `GET`. */
   get(path: string): Promise<unknown>;
   /**
-   * The JSON response to a request that changes something.
+   * Sends a changing request, and returns its JSON response.
    *
-   * @param patienceMs response timeout; 10 s when absent
+   * @param patienceMs response timeout in milliseconds; 10 s when absent
    */
   change(method: Exclude<AdminMethod, 'GET'>, path: string, patienceMs?: number): Promise<unknown>;
-  /** A streamed text response. Ends when `signal` aborts. */
+  /** Yields a streamed text response. Ends when `signal` aborts. */
   stream(path: string, signal: AbortSignal): AsyncIterable<string>;
 }
 
-/** @param tokenFile file with the token for changes; none is sent when absent */
+/** Creates a client. @param tokenFile file with the token for changes; when absent none is sent */
 export function adminClient(address: AdminAddress, tokenFile?: string): AdminClient {
   const name = address instanceof URL ? address.href : `unix:${address.socketPath}`;
   return {
@@ -59,7 +59,7 @@ export function adminClient(address: AdminAddress, tokenFile?: string): AdminCli
   }
 }
 
-/** A local request takes milliseconds; a stream sends something every few seconds. */
+/** A local request takes milliseconds; a stream has data every few seconds. */
 const SILENCE_MS = 10_000;
 
 interface Patience {
@@ -102,7 +102,7 @@ async function bearer(tokenFile: string): Promise<string> {
     throw new Error(`token file ${tokenFile} cannot be read: ${messageOf(reason)}`, { cause: reason });
   });
   if (token.trim() === '') throw new Error(`expected a token in ${tokenFile}, found none`);
-  // RFC 6750, section 2.1: one word of printable ASCII.
+  // A token is one word of printable ASCII (RFC 6750, section 2.1).
   if (!/^[!-~]+$/.test(token.trim())) throw new Error(`expected one token in ${tokenFile}, found other text`);
   return `Bearer ${token.trim()}`;
 }
@@ -115,7 +115,7 @@ async function jsonOf(response: IncomingMessage): Promise<unknown> {
   return JSON.parse(await text(response));
 }
 
-/** The message of an error response, and the problems in it one by one, as far as it can be parsed. */
+/** Returns the message of an error response and each problem in it, as far as the body can be parsed. */
 function refusalIn(body: string): { readonly error: string; readonly problems?: unknown } {
   try {
     const { error, problems } = Object(JSON.parse(body)) as { readonly error?: unknown; readonly problems?: unknown };
@@ -126,7 +126,7 @@ function refusalIn(body: string): { readonly error: string; readonly problems?: 
 }
 
 function messageOf(reason: unknown): string {
-  // When all of several addresses failed, Node's error has the causes and no message.
+  // When all of several addresses fail, Node's error has the causes and no message.
   if (reason instanceof AggregateError) return reason.errors.map(messageOf).join('; ');
   if (!(reason instanceof Error)) return String(reason);
   return 'code' in reason && reason.code === 'EPROTO'

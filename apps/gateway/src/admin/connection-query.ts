@@ -5,16 +5,16 @@ import { DURATION_FORM, parseDuration } from '@meshgate/documents';
 import { connectionsView } from './views.ts';
 import type { ConnectionView } from './views.ts';
 
-/** Selects live connections: those that match every criterion given. */
+/** Selects live connections that match every given criterion. */
 export interface ConnectionQuery {
   readonly id?: string;
   /** Name of the route. */
   readonly route?: string;
   /** Address or block of the client, or `unix`. */
   readonly client?: string;
-  /** `host:port` dialled last, or of the backend as its route has it. */
+  /** `host:port` of the last dial, or of the backend as its route names it. */
   readonly backend?: string;
-  /** Accepted longer ago than this. */
+  /** Minimum age in milliseconds. */
   readonly olderThanMs?: number;
 }
 
@@ -27,8 +27,9 @@ export const CONNECTION_PARAMETERS = [
 ] as const;
 
 /**
- * @returns what is wrong with it, as a string. An unknown name is an error, so that a typing error does not close every
- * connection.
+ * Parses the query parameters. Rejects unknown names, so that a typing error does not close every connection.
+ *
+ * @returns the problem as a string when a parameter is invalid
  */
 export function parseConnectionQuery(parameters: URLSearchParams): ConnectionQuery | string {
   const known = CONNECTION_PARAMETERS.map(({ name }) => name);
@@ -51,7 +52,7 @@ export function parseConnectionQuery(parameters: URLSearchParams): ConnectionQue
   };
 }
 
-/** Whether `query` matches a connection. */
+/** Returns a function that decides whether a connection matches `query`. */
 export function matching(query: ConnectionQuery): (connection: ConnectionView) => boolean {
   const { id, route, client, backend, olderThanMs = -1 } = query;
   const clients = client === undefined ? undefined : addressSet([client]);
@@ -64,9 +65,9 @@ export function matching(query: ConnectionQuery): (connection: ConnectionView) =
 }
 
 /**
- * Closes the matching connections with `CLOSED_BY_ADMIN`. Takes linear time, and yields to the event loop every 5 ms.
+ * Closes the matching connections with `CLOSED_BY_ADMIN`, in linear time. Yields to the event loop every 5 ms.
  *
- * @returns how many it closed
+ * @returns the number of closed connections
  */
 export function closeConnections(sessions: Iterable<QueriedConnection>, query: ConnectionQuery): Promise<number> {
   return inTurns(closing(Array.from(sessions), matching(query)));

@@ -3,18 +3,18 @@ import type { SchemaName } from './response-schemas.ts';
 /** The parts of a request that a response depends on. */
 export interface AdminRequest {
   readonly query: URLSearchParams;
-  /** The path segments that `{name}` matched, decoded. */
+  /** Decoded path segments that `{name}` matched. */
   readonly parameters: Readonly<Record<string, string>>;
-  /** The `Accept` header. */
+  /** Value of the `Accept` header. */
   readonly accept: string | undefined;
   /** Aborts when the client disconnects or the server stops. */
   readonly signal: AbortSignal;
 }
 
-/** A response: JSON, whose members may be any iterable, or text of another type, whole or streamed. */
+/** A response: JSON, whose members may be iterables, or text of another type, complete or streamed. */
 export type AdminResponse = {
   readonly status: number;
-  /** In addition to the headers of every response. */
+  /** Headers besides those of every response. */
   readonly headers?: Readonly<Record<string, string>>;
 } & (
   | { readonly json: object }
@@ -22,25 +22,25 @@ export type AdminResponse = {
   | { readonly contentType: string; readonly stream: AsyncIterable<string> }
 );
 
-/** Any method but `GET` changes something and is access-controlled. */
+/** Methods. All except `GET` change something and are subject to access control. */
 export type AdminMethod = 'GET' | 'POST' | 'PUT' | 'DELETE';
 
-/** One path and method of the admin API: its handler, and its description in the OpenAPI document. */
+/** One path and method of the admin API, with its handler and its description in the OpenAPI document. */
 export interface AdminEndpoint {
-  /** A `GET` endpoint also serves `HEAD`. */
+  /** A `GET` endpoint also handles `HEAD`. */
   readonly method: AdminMethod;
   /** `{name}` matches one segment: `/connections/{id}`. */
   readonly path: string;
-  /** One sentence without a full stop. */
+  /** Summary: one sentence without a full stop. */
   readonly summary: string;
-  /** The query parameters, each with a description. */
+  /** The query parameters, with descriptions. */
   readonly query?: readonly QueryParameter[];
-  /** By status. Responses that every endpoint may give (refusals, failures) are not listed. */
+  /** Responses by status, except for those that every endpoint may return (rejections, failures). */
   readonly responses: Readonly<Record<number, ResponseForm>>;
   respond(this: void, request: AdminRequest): AdminResponse | Promise<AdminResponse>;
 }
 
-/** Name of a query parameter. */
+/** A query parameter. */
 interface QueryParameter {
   readonly name: string;
   readonly description: string;
@@ -48,7 +48,7 @@ interface QueryParameter {
   readonly required?: boolean;
 }
 
-/** The form of a response: JSON of a named schema, or text of a type. */
+/** The format of a response: JSON of a named schema, or text of a content type. */
 export type ResponseForm = { readonly description: string } & (
   { readonly schema: SchemaName } | { readonly contentType: string }
 );

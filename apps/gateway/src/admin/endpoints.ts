@@ -33,16 +33,16 @@ import { CONNECTION_PARAMETERS, matching, parseConnectionQuery } from './connect
 import type { ConnectionQuery } from './connection-query.ts';
 import type { ConnectionView } from './views.ts';
 
-/** What the admin API shows and does. Data of other processes is queried from them. */
+/** The state and the actions behind the admin API. Data of other processes is queried from them. */
 export interface AdminTargets {
   readonly routes: Pick<RouteStore, 'table' | 'sources'>;
   readonly listeners: Pick<Listeners, 'status'>;
   readonly outliers: Pick<Outliers, 'isEjected' | 'ejected'>;
   /** Absent without health checks. */
   readonly checks: Pick<HealthChecks, 'reportOf'> | undefined;
-  /** Priority groups that are held back after they were out of service; each of several processes holds back its own. */
+  /** Returns priority groups that are held back after they were out of service, from each process. */
   heldGroups(): Eventually<readonly HeldGroup[]>;
-  /** Labels of the backends that are used first. */
+  /** Returns the labels of the preferred backends. */
   preference(): Preference;
   readonly limits: Limits;
   readonly identity: ProxyIdentity;
@@ -53,9 +53,9 @@ export interface AdminTargets {
   /** Admin paths of plugins. */
   readonly plugins: Pick<InstalledParts, 'adminPaths'>;
   readiness(): Readiness;
-  /** Live connections, oldest first. */
+  /** Returns the live connections, oldest first. */
   connections(): Eventually<readonly ConnectionView[]>;
-  /** Closes the matching ones. @returns how many */
+  /** Closes the matching connections. @returns the number of closed connections */
   close(query: ConnectionQuery): Promise<number>;
   metrics(): Eventually<Registry>;
   traffic(): Eventually<Traffic>;
@@ -63,7 +63,7 @@ export interface AdminTargets {
   readonly logLevel: LogLevelControl;
   /** Process-level actions. */
   readonly control: ProcessControl;
-  /** Starts the drain, after which the process exits. */
+  /** Starts the drain after which the process exits. */
   shutDown(): void;
 }
 
@@ -89,7 +89,7 @@ export class RouteChangeFeed implements Observer {
 
 type Eventually<T> = T | Promise<T>;
 
-/** Every endpoint of the admin API: the one table for both routing and the OpenAPI document. */
+/** Returns every endpoint of the admin API: one table for routing and for the OpenAPI document. */
 export function adminEndpoints(targets: AdminTargets): readonly AdminEndpoint[] {
   const own = [
     ...probes(targets),
@@ -124,7 +124,7 @@ export function adminEndpoints(targets: AdminTargets): readonly AdminEndpoint[] 
   return endpoints;
 }
 
-/** What the page and `meshgate status` show first. */
+/** Returns the state at the top of the page and of `meshgate status`. */
 async function statusOf(targets: AdminTargets): Promise<StatusView> {
   const { identity, routes, listeners, outliers, logLevel } = targets;
   return statusView({
@@ -208,7 +208,7 @@ function aboutRoutes(targets: AdminTargets): readonly AdminEndpoint[] {
   ];
 }
 
-/** Whether any route has a group that may be held back: only then the state is queried. */
+/** Whether any route has a group that may be held back: only then is the state queried. */
 function returnsLater({ indexes }: RouteTable): boolean {
   for (const { routes } of indexes)
     for (const { failover } of routes.values()) if (failover?.returnAfterMs !== undefined) return true;
@@ -386,7 +386,7 @@ function aboutDrain({ drainProgress, shutDown }: AdminTargets): readonly AdminEn
       respond: async (request) => {
         if (waitOf(request) === undefined) return wrongWait(request);
         shutDown();
-        // The response comes first: the drain starts within this turn of the event loop.
+        // Responds first, since the drain starts within this turn of the event loop.
         await nextTurn();
         return drainResponse(202, drainProgress, request);
       },
@@ -396,7 +396,7 @@ function aboutDrain({ drainProgress, shutDown }: AdminTargets): readonly AdminEn
 
 type DrainRequest = Pick<AdminRequest, 'query' | 'signal'>;
 
-/** The process may exit right after its drain, so waiting clients receive the result first. */
+/** Sends the result to waiting clients at once, because the process may exit right after its drain. */
 async function drainResponse(
   status: number,
   drainProgress: AdminTargets['drainProgress'],
@@ -413,7 +413,7 @@ async function drainResponse(
   }
 }
 
-/** In milliseconds; 0 when absent, `undefined` when invalid. */
+/** Returns the time to wait in milliseconds; 0 when absent, `undefined` when invalid. */
 function waitOf({ query }: DrainRequest): number | undefined {
   const wait = query.get('wait');
   return wait === null ? 0 : parseDuration(wait);
@@ -424,7 +424,7 @@ function wrongWait({ query }: DrainRequest): AdminResponse {
   return { status: 400, json: { error } };
 }
 
-/** Shorter than the silence after which a response counts as stuck. */
+/** Shorter than the silence after which a response is closed as stuck. */
 const MAX_WAIT_MS = 10_000;
 const MAX_WAIT = '10s';
 const LOOK_EVERY_MS = 100;

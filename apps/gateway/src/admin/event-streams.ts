@@ -17,24 +17,24 @@ export interface EventStreamsOptions {
   traffic(): Traffic | Promise<Traffic>;
   /** Receives internal failures. */
   readonly observer: Observer;
-  /** Milliseconds between two samples; {@link TICK_MS} when absent. */
+  /** Interval between samples in milliseconds; {@link TICK_MS} when absent. */
   readonly tickMs?: number;
-  /** How long a reader may leave a message unread, in milliseconds; {@link SLOW_MS} when absent. */
+  /** Time for which a reader may leave a message unread, in milliseconds; {@link SLOW_MS} when absent. */
   readonly slowMs?: number;
 }
 
-/** The event `routes`: the changes of a source. */
+/** The event `routes`: the changes of one source. */
 interface RoutesEvent extends RouteChanges {
   readonly source: string;
   readonly version: string;
 }
 
 /**
- * Server-sent events for a limited number of readers: `status` and `traffic` at each tick, `routes` with the changes of
- * the route table since the last one. Without readers, nothing is sampled.
+ * Streams server-sent events to a limited number of readers: `status` and `traffic` at each tick, `routes` with the
+ * changes of the route table since the last one. Samples nothing while there are no readers.
  *
- * A slow reader misses ticks, never a changed number: its next message holds everything that changed since it last
- * read. A reader that does not read at all is disconnected.
+ * A slow reader misses ticks, but no change: its next message contains everything that has changed since its last one.
+ * A reader that does not read at all is disconnected.
  */
 export class EventStreams {
   readonly #options: EventStreamsOptions;
@@ -53,7 +53,9 @@ export class EventStreams {
     for (const reader of this.#readers) reader.addChange(changes);
   }
 
-  /** A stream that ends when `signal` aborts; `undefined` when there are {@link MAX_STREAMS} already. */
+  /**
+   * Opens a stream, which ends when `signal` aborts. Returns `undefined` when there are {@link MAX_STREAMS} already.
+   */
   open(signal: AbortSignal): Readable | undefined {
     if (this.#readers.size >= MAX_STREAMS) return undefined;
     const reader = new EventReader(openScope(signal));
@@ -79,7 +81,7 @@ export class EventStreams {
     }
   }
 
-  /** Runs while there are readers. Sampling takes 5% of the time at most. */
+  /** Samples while there are readers, for at most 5% of the time. */
   async #sample(): Promise<void> {
     const { tickMs = TICK_MS, slowMs = SLOW_MS, observer } = this.#options;
     this.#isSampling = true;
@@ -102,27 +104,29 @@ export class EventStreams {
   }
 }
 
-/** Room for a few operators with two pages and a `top` each. Each stream costs a descriptor and a message a second. */
+/**
+ * Room for a few operators, with two pages and a `top` each. Each stream costs a descriptor and one message per second.
+ */
 export const MAX_STREAMS = 8;
-/** People read no faster. */
+/** Shorter intervals are not useful to human readers. */
 const TICK_MS = 1_000;
 /** A browser tab in the background still reads. */
 const SLOW_MS = 15_000;
-/** The reconnect delay of a browser. */
+/** Reconnect delay of a browser. */
 const RETRY_MS = 2_000;
 /** A slow reader gets the first changes, and the number of the others. */
 const MAX_CHANGES = 50;
 
 const NEVER = new AbortController().signal;
 
-/** What one reader has not received yet. */
+/** The events that one reader has not received yet. */
 class EventReader {
   readonly scope: Scope;
   readonly #cell = new Cell<true>();
   #seen = 0;
   #status: StatusView | undefined;
   #rates: TrafficRates | undefined;
-  /** Routes that changed since the last message. */
+  /** Routes that have changed since the last message. */
   #routes: Record<string, RouteRates> = {};
   #isNew = true;
   readonly #changes: RoutesEvent[] = [];
@@ -133,7 +137,7 @@ class EventReader {
     this.scope = scope;
   }
 
-  /** How long a message has waited to be read. */
+  /** Time for which a message has been waiting for the reader. */
   get unreadMs(): number {
     return this.#unreadSince === undefined ? 0 : performance.now() - this.#unreadSince;
   }
@@ -148,7 +152,7 @@ class EventReader {
     this.#wake();
   }
 
-  /** @param all rates of every route, for a reader that has received none */
+  /** @param all returns the rates of every route, for a reader that has not received any */
   addTick(status: StatusView, rates: TrafficRates, all: () => Readonly<Record<string, RouteRates>>): void {
     this.#status = status;
     this.#rates = rates;
@@ -157,7 +161,7 @@ class EventReader {
     this.#wake();
   }
 
-  /** Everything since the last call, as server-sent events. */
+  /** Returns everything since the last call, as server-sent events. */
   take(): string {
     this.#seen = this.#cell.revision;
     this.#unreadSince = undefined;
@@ -178,7 +182,7 @@ class EventReader {
   }
 }
 
-/** JSON contains no raw line break, so each message is one `data` line. */
+/** Formats a message in one `data` line, since JSON has no raw line breaks. */
 function message(event: string, data: object): string {
   return `event: ${event}\ndata: ${printableJson(JSON.stringify(data))}\n\n`;
 }

@@ -3,19 +3,19 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { printableJson } from '../log/printable.ts';
 
 /**
- * `value` as JSON, written in pieces that yield to the event loop, so that a response of 100,000 routes delays no
- * connection. Iterable members other than strings become lists, and are iterated while they are written.
+ * Writes `value` as JSON in pieces that yield to the event loop, so that a response of 100,000 routes does not delay
+ * connections. Iterable members other than strings become lists, and are iterated while they are written.
  */
 export function jsonStream(value: object): Readable {
   return Readable.from(inTurns(document(value)), { objectMode: false });
 }
 
-/** List items per turn of the event loop: well below a millisecond. */
+/** Number of list items per turn of the event loop: well below a millisecond. */
 const ITEMS_PER_PIECE = 100;
 
 async function* inTurns(pieces: Iterable<string>): AsyncGenerator<string> {
   for (const piece of pieces) {
-    // Indented: `curl` prints it unchanged.
+    // Indented, since `curl` prints it as it is.
     yield printableJson(piece);
     await nextTurn();
   }

@@ -3,7 +3,7 @@ import { VERSION } from '../cli/version.ts';
 import { RESPONSES } from './response-schemas.ts';
 import type { AdminEndpoint, ResponseForm } from './endpoint.ts';
 
-/** The OpenAPI document (version 3.1) of `endpoints`. Pure. */
+/** Returns the OpenAPI document (version 3.1) of `endpoints`. Pure. */
 export function openApiOf(endpoints: readonly AdminEndpoint[]): object {
   const paths: Record<string, Record<string, object>> = {};
   for (const endpoint of endpoints) {
@@ -46,7 +46,7 @@ function operationOf({ method, path, summary, query = [], responses }: AdminEndp
   };
 }
 
-/** For every endpoint that changes something. */
+/** Responses of every endpoint that changes something. */
 const REFUSALS: Readonly<Record<number, ResponseForm>> = {
   401: { description: 'missing token, or not the one in admin.tokenFile', schema: 'Error' },
   403: { description: 'a web page of another origin, or a client beyond loopback without a token', schema: 'Error' },
@@ -64,7 +64,7 @@ function responseOf(form: ResponseForm): object {
   return { description: form.description, content: { [contentType]: media } };
 }
 
-/** OpenAPI 3.1 fixes the JSON Schema dialect. */
+/** Drops `$schema`, because OpenAPI 3.1 defines the JSON Schema dialect. */
 function schemaOf(schema: z.ZodType): object {
   const { $schema: _sameForAll, ...rest } = z.toJSONSchema(schema);
   return rest;

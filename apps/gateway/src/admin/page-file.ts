@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { AdminResponse } from './endpoint.ts';
 
-/** The page as built: one file that loads nothing else; 503 when the build has none. */
+/** Returns the built page, a single file that loads nothing else; 503 when the build does not have one. */
 export async function pageResponse(): Promise<AdminResponse> {
   try {
     page ??= readPage();
@@ -16,7 +16,7 @@ export async function pageResponse(): Promise<AdminResponse> {
 
 let page: Promise<AdminResponse> | undefined;
 
-/** Valid from `src` and from `dist`. */
+/** Resolves to the built file from `src` as well as from `dist`. */
 const FILE = new URL('../../dist/page.html', import.meta.url);
 
 async function readPage(): Promise<AdminResponse> {
@@ -25,8 +25,8 @@ async function readPage(): Promise<AdminResponse> {
 }
 
 /**
- * Only the page's own script runs, it connects only to its own server, and no string can become HTML, not even through
- * a bug of the script (Content Security Policy Level 3; Trusted Types).
+ * Returns headers by which only the page's own script runs, connects only to its own server, and cannot turn strings
+ * into HTML, even through a bug (Content Security Policy Level 3; Trusted Types).
  */
 function headersOf(text: string): Readonly<Record<string, string>> {
   const policy = [

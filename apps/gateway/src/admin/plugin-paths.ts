@@ -2,7 +2,7 @@ import type { PluginHandler } from '@meshgate/core';
 import { settledWithin } from '../config/settled-within.ts';
 import type { AdminResponse, AdminEndpoint } from './endpoint.ts';
 
-/** Admin paths of plugins. A failure becomes an error response, and affects nothing else. */
+/** Returns the admin paths of plugins. A failure becomes an error response, and affects nothing else. */
 export function pluginEndpoints(handlers: ReadonlyMap<string, PluginHandler>): readonly AdminEndpoint[] {
   return Array.from(handlers, ([path, respond]) => ({
     method: 'GET',

@@ -5,33 +5,33 @@ import type { ListenerStatus, SourceStatus } from '@meshgate/core/parts';
 import { certificateTrouble } from '../log/certificate-trouble.ts';
 import { oneLine } from '../log/printable.ts';
 
-/** Whether to send traffic here: the response of `GET /ready`. */
+/** Whether the gateway should receive traffic: the response of `GET /ready`. */
 export interface Readiness {
   readonly ready: boolean;
-  /** Why not; empty when ready. */
+  /** Reasons against readiness; empty when ready. */
   readonly reasons: readonly string[];
   /** Problems that do not affect readiness. */
   readonly warnings: readonly string[];
 }
 
-/** What readiness depends on. */
+/** The state that determines readiness. */
 export interface Vitals {
   readonly sources: readonly SourceStatus[];
   readonly listeners: readonly ListenerStatus[];
   readonly drain: DrainState;
-  /** For a proxy with its own certificate. */
+  /** Present for a proxy with its own leaf certificate. */
   readonly certificate?: CertificateStatus;
   /** Why log lines cannot be written at the moment. */
   readonly logTrouble?: string | undefined;
-  /** Recent shortages of this machine and failures of its name resolution, a sentence each. */
+  /** Recent shortages of this machine and failures of name resolution, one sentence each. */
   readonly troubles?: readonly string[];
   /** Warnings of plugins. */
   readonly pluginWarnings?: readonly string[];
 }
 
 /**
- * Ready: a listener is bound, every source has a snapshot, the proxy's own certificate is valid, and no drain has
- * started. Pure.
+ * Determines readiness: a listener is bound, every source has a snapshot, the proxy's leaf certificate is valid, and no
+ * drain has started. Pure.
  */
 export function readinessOf({
   sources,

@@ -1,5 +1,5 @@
-// The schemas of the admin API's responses. The OpenAPI document is built from them, and a test holds every response to
-// it: an object has no member that is not listed here.
+// The schemas of the admin API's responses. The OpenAPI document is built from them, and a test compares every response
+// with its schema: a response has no members that are not listed here.
 import * as z from 'zod';
 import { LOG_LEVELS } from '../config/config-schema.ts';
 
@@ -230,7 +230,7 @@ const settingChange = z.strictObject({
   to: z.string().optional(),
 });
 
-/** Schema names of JSON responses, as in the OpenAPI document. */
+/** Names of the schemas of JSON responses, as in the OpenAPI document. */
 export type SchemaName =
   | 'Error'
   | 'Live'
@@ -249,7 +249,7 @@ export type SchemaName =
   | 'Upgrade'
   | 'OpenApi';
 
-/** The schema of each kind of JSON response. */
+/** The schemas of JSON responses, by name. */
 export const RESPONSES: Readonly<Record<SchemaName, z.ZodType>> = {
   Error: z.strictObject({ error: z.string().describe('what was expected, what was found; human-readable') }),
   Live: z.strictObject({ live: z.literal(true) }),

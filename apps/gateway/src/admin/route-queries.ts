@@ -12,14 +12,14 @@ import { withRouteWarnings } from '../config/route-warnings.ts';
 import { routesView } from './views.ts';
 import type { RouteTableView } from './views.ts';
 
-/** Route queries, from a running gateway or a configuration. */
+/** Queries of routes, from a running gateway or from a configuration. */
 export interface RouteQueries {
   routes(): Promise<RouteTableView>;
-  /** @param listener listener of the connection; any when absent */
+  /** Explains which route matches `serverName`. @param listener listener of the connection; any when absent */
   explain(serverName: string, listener?: string): Promise<Explanation>;
 }
 
-/** From a running gateway. Rejects when it does not respond, or responds with an error. */
+/** Returns queries to a running gateway. They reject when it does not respond, or responds with an error. */
 export function queriesTo(gateway: AdminClient): RouteQueries {
   return {
     routes: async () => (await gateway.get('/routes')) as RouteTableView,
@@ -31,8 +31,8 @@ export function queriesTo(gateway: AdminClient): RouteQueries {
 }
 
 /**
- * From a configuration file, as a gateway started now would see it: its sources are followed until each has a snapshot.
- * Rejects with `ConfigProblems` when it is invalid.
+ * Returns queries of a configuration, as a gateway started now would see it: follows the sources until each has a
+ * snapshot. They reject with `ConfigProblems` when the configuration is invalid.
  */
 export function queriesOf(file: string | undefined, amend: Amend): RouteQueries {
   return {
@@ -70,7 +70,7 @@ async function withRoutes<Result>(
   }
 }
 
-/** `undefined` when a source defines them: it is not queried here. */
+/** Returns `undefined` when a source defines the listeners, since it is not queried here. */
 function listenersOf(
   { listeners }: GatewayConfig,
   { listenerSources }: InstalledParts,

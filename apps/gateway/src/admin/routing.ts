@@ -1,20 +1,20 @@
 import type { AdminEndpoint, AdminMethod } from './endpoint.ts';
 
-/** The target of a request. */
+/** The result of routing a request. */
 type Routed =
   | {
       readonly kind: 'endpoint';
       readonly endpoint: AdminEndpoint;
       readonly parameters: Readonly<Record<string, string>>;
     }
-  /** The path exists, but not with this method. `allow`: the value of the `Allow` header. */
+  /** The path exists, but not with this method. `allow` is the value of the `Allow` header. */
   | { readonly kind: 'wrong method'; readonly allow: readonly string[] }
   | { readonly kind: 'no such path' };
 
 /** Finds the endpoint for a method and a path. */
 export type Router = (method: string, path: string) => Routed;
 
-/** Routes requests to `endpoints`: of two that match, the one without parameters wins. */
+/** Creates a router for `endpoints`. Of two that match, the one without parameters wins. */
 export function routerOf(endpoints: readonly AdminEndpoint[]): Router {
   const byPath = new Map<string, AdminEndpoint[]>();
   for (const endpoint of endpoints) {
@@ -54,7 +54,7 @@ const ALLOWED: Readonly<Record<AdminMethod, readonly string[]>> = {
   DELETE: ['DELETE'],
 };
 
-/** `undefined` when the path does not match, or a segment is not valid UTF-8. */
+/** Returns `undefined` when the path does not match, or a segment is not valid UTF-8. */
 function parametersOf(
   segments: readonly string[],
   path: readonly string[],

@@ -19,7 +19,7 @@ import { listenOnSocket } from './unix-socket.ts';
 
 /** Dependencies of an {@link AdminServer}. */
 export interface AdminOptions {
-  /** Where it listens, and the token that changes require; see {@link AdminServer.use}. */
+  /** Listen address, and the token that changes require; see {@link AdminServer.use}. */
   readonly settings: AdminSettings;
   readonly endpoints: readonly AdminEndpoint[];
   /** Receives internal failures. */
@@ -38,7 +38,7 @@ export class AdminServer implements Service {
   /** Aborts when the server stops, which ends streaming responses. */
   readonly #stopping = new AbortController();
   readonly #responding = new Set<Promise<void>>();
-  /** Oldest first. */
+  /** Connections, oldest first. */
   readonly #sockets = new Set<Socket>();
   readonly #busy = new Set<Socket>();
 
@@ -54,27 +54,27 @@ export class AdminServer implements Service {
     this.#server.timeout = SILENCE_MS;
   }
 
-  /** Its address, as `--admin` takes it; absent while it does not listen. */
+  /** Address of the server in the form of `--admin`; absent while it does not listen. */
   get url(): string | undefined {
     const address = this.#server.address();
     const { host } = this.#settings.endpoint;
-    // Node does not know the path of an inherited unix socket.
+    // Node does not report the path of an inherited unix socket.
     if (address === null || typeof address === 'string') return this.#server.listening ? host : undefined;
     return `http://${formatEndpoint({ host: address.address, port: address.port })}`;
   }
 
-  /** Whether it is what listens on `endpoint`; port 0 is any. */
+  /** Whether this server listens on `endpoint`; port 0 matches any port. */
   serves({ host, port }: Endpoint): boolean {
     const { endpoint } = this.#settings;
     return endpoint.host === host && (port === 0 || endpoint.port === port);
   }
 
-  /** Another token at the same address, for the requests from now on. */
+  /** Applies another token at the same address, to later requests. */
   use({ endpoint: _unchanged, ...settings }: AdminSettings): void {
     this.#settings = { ...settings, endpoint: this.#settings.endpoint };
   }
 
-  /** Whether a dial to `to` would end here. */
+  /** Whether a dial to `to` would reach this server. */
   isAt(to: Endpoint): boolean {
     const address = this.#server.address();
     const { endpoint } = this.#settings;
@@ -82,7 +82,7 @@ export class AdminServer implements Service {
     return leadsTo(to, { host: endpoint.host, port });
   }
 
-  /** Rejects with the system's error when it cannot bind. */
+  /** Listens. Rejects with the system's error when the address cannot be bound. */
   async start(): Promise<void> {
     const { sockets } = this.#options;
     const { endpoint } = this.#settings;
@@ -97,11 +97,11 @@ export class AdminServer implements Service {
     } else {
       await listenOnSocket(this.#server, path);
     }
-    // A failed accept, for lack of file descriptors for example, must not end the process.
+    // A failed accept, for example for lack of file descriptors, must not end the process.
     this.#server.on('error', (error) => this.#report(error));
   }
 
-  /** Its socket, for a successor; none while it does not listen. */
+  /** The socket of this server, for a successor; none while it does not listen. */
   get held(): readonly InheritedSocket[] {
     const fd = descriptorOf(this.#server);
     const address = this.#server.address();
@@ -111,7 +111,9 @@ export class AdminServer implements Service {
     return [{ kind: 'admin', name: '', endpoint, fd }];
   }
 
-  /** Responses in progress, such as that to `POST /drain`, are finished; streams and idle connections are closed. */
+  /**
+   * Stops: finishes responses in progress, such as the one to `POST /drain`, and closes streams and idle connections.
+   */
   async stop(signal: AbortSignal): Promise<void> {
     const { endpoint } = this.#settings;
     const isOwn = this.#server.listening && this.#options.sockets?.ownsPath(endpoint) !== false;
@@ -120,7 +122,7 @@ export class AdminServer implements Service {
     if (path !== undefined) removePath(path);
   }
 
-  /** {@link stop}, when a successor keeps the socket: the path of a unix socket stays. */
+  /** Like {@link stop}, but leaves the path of a unix socket to the successor that keeps the socket. */
   async release(signal: AbortSignal): Promise<void> {
     const closed = new Promise((resolve) => this.#server.close(resolve));
     this.#stopping.abort();
@@ -130,8 +132,8 @@ export class AdminServer implements Service {
   }
 
   /**
-   * Idle connections must not block probes: above the limit, the oldest that never sent a byte is closed, or else the
-   * oldest without a request in progress, as a scraper keeps for reuse.
+   * Limits connections, so that idle ones do not block probes. Above the limit, it closes the oldest connection that
+   * has not sent a byte, else the oldest without a request in progress, such as those that a scraper keeps for reuse.
    */
   #admit(socket: Socket): void {
     this.#sockets.add(socket);
@@ -160,7 +162,7 @@ export class AdminServer implements Service {
       gone.abort();
     });
     try {
-      // No request body is used.
+      // Discards the body, which no request needs.
       request.resume();
       await write(await this.#responseTo(request, gone.signal), request.method === 'HEAD', response);
     } catch (reason) {
@@ -170,7 +172,7 @@ export class AdminServer implements Service {
 
   async #responseTo(request: IncomingMessage, signal: AbortSignal): Promise<AdminResponse> {
     const { method = '', url = '/', headers, headersDistinct } = request;
-    // RFC 9112, section 3.2: the checked header must be the only one, since other software might use another one.
+    // RFC 9112, section 3.2: requires a single header, because other software may use another one than this check.
     if ((headersDistinct['host']?.length ?? 0) > 1) return refusal(400, 'expected one Host header, found several');
     if (!this.#isOurs(headers.host))
       return refusal(403, `expected a Host header of this machine, found ${headers.host}`);
@@ -190,8 +192,8 @@ export class AdminServer implements Service {
   }
 
   /**
-   * Whether `host` is a name of this machine. A page in a local browser can have its own name resolve to loopback (DNS
-   * rebinding) and would read every response: on loopback only addresses and `localhost` are accepted.
+   * Whether `host` is a name of this machine. A page in a local browser can make its own name resolve to loopback (DNS
+   * rebinding), and would read every response: on loopback, only addresses and `localhost` are accepted.
    */
   #isOurs(host: string | undefined): boolean {
     if (host === undefined || !isLoopback(this.#settings.endpoint.host)) return true;
@@ -203,7 +205,7 @@ export class AdminServer implements Service {
   }
 
   #failed(reason: unknown, response: ServerResponse): void {
-    // The client disconnected, or was too slow.
+    // The client has disconnected, or was too slow.
     if (response.destroyed || response.headersSent) return void response.destroy();
     this.#report(reason instanceof Error ? reason : new Error(String(reason)));
     response.writeHead(500, { 'content-type': JSON_TYPE }).end('{"error":"INTERNAL"}\n');
@@ -227,7 +229,7 @@ async function write(result: AdminResponse, isHead: boolean, response: ServerRes
 
 function bodyOf(result: AdminResponse): Readable {
   if ('json' in result) return jsonStream(result.json);
-  // A stream is not read ahead: newer data may replace what has not been sent.
+  // Does not read ahead of the client: newer data may replace data that has not been sent.
   return 'text' in result ? Readable.from([result.text]) : Readable.from(result.stream, { highWaterMark: 1 });
 }
 
@@ -237,15 +239,15 @@ function refusal(status: number, error: string): AdminResponse & { readonly json
 
 const JSON_TYPE = 'application/json; charset=utf-8';
 
-/** Room for some probes, scrapers and operators: more would use up file descriptors of proxied connections. */
+/** Room for some probes, scrapers and operators; more would use up the file descriptors of proxied connections. */
 const MAX_CONNECTIONS = 64;
-/** A request or response without progress for this time is closed. */
+/** Time without progress after which a request or response is closed. */
 const SILENCE_MS = 30_000;
 
 /** Longer than a scrape, shorter than the stop timeout of a service manager. */
 const STOP_PATIENCE_MS = 1_000;
 
-/** Requests of the admin API are a line and a few headers. */
+/** Requests to the admin API have one line and a few headers. */
 const BOUNDS = {
   maxHeaderSize: 8 * 1024,
   headersTimeout: 5_000,

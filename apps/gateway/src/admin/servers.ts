@@ -5,29 +5,29 @@ import type { AdminSettings } from '../config/config-schema.ts';
 import type { InheritedSocket } from '../run/inherited-sockets.ts';
 import type { AdminServer } from './server.ts';
 
-/** The admin API at all of its addresses, which a reload may change. */
+/** The admin API at all its addresses, which a reload can change. */
 export class AdminServers implements Service {
   readonly name = 'admin';
   readonly #serverAt: (settings: AdminSettings) => AdminServer;
   #current: readonly AdminServer[];
 
-  /** @param serverAt makes the server of an address, which is not started yet */
+  /** @param serverAt creates the server of an address, without starting it */
   constructor(settings: readonly AdminSettings[], serverAt: (settings: AdminSettings) => AdminServer) {
     this.#serverAt = serverAt;
     this.#current = settings.map(serverAt);
   }
 
-  /** The first address; absent while there is none. */
+  /** URL of the first address; absent while there is none. */
   get url(): string | undefined {
     return this.#current[0]?.url;
   }
 
-  /** Whether a dial to `to` would end here. */
+  /** Whether a dial to `to` would reach the admin API. */
   isAt(to: Endpoint): boolean {
     return this.#current.some((server) => server.isAt(to));
   }
 
-  /** Its sockets, for a successor. */
+  /** The sockets of all servers, for a successor. */
   get held(): readonly InheritedSocket[] {
     return this.#current.flatMap(({ held }) => held);
   }
@@ -40,14 +40,14 @@ export class AdminServers implements Service {
     return stopInReverse(this.name, this.#current, signal);
   }
 
-  /** A successor keeps the sockets. */
+  /** Stops all servers, and leaves their sockets to a successor. */
   async release(): Promise<void> {
     await Promise.all(this.#current.map((server) => server.release(new AbortController().signal)));
   }
 
   /**
-   * Listens at what is new. At the commit another token is in use at once, and addresses that are gone are closed,
-   * after the responses in progress: that to the request for the reload is one of them.
+   * Listens on new addresses. The commit applies other tokens at once, and closes removed addresses after the responses
+   * in progress, which may include the response to the reload request.
    *
    * @throws the system's error when an address cannot be bound; nothing changes then
    */

@@ -9,34 +9,34 @@ export interface ProxyIdentity {
   readonly role: 'gateway' | 'sidecar';
   /** Name of the transport in use. */
   readonly transport: string;
-  /** Processes that carry connections. */
+  /** Number of processes that carry connections. */
   readonly workers: number;
 }
 
 /** The response of `GET /status`, and the event `status`. */
 export interface StatusView extends ProxyIdentity, Readiness {
   readonly version: string;
-  /** Node.js version. */
+  /** Version of Node.js. */
   readonly node: string;
   readonly host: string;
   readonly pid: number;
-  /** ISO 8601. */
+  /** In ISO 8601. */
   readonly startedAt: string;
   /** Log level. */
   readonly logLevel: string;
   readonly listeners: readonly ListenerView[];
   readonly sources: readonly SourceView[];
   readonly drain: DrainProgress;
-  /** How many are in use. */
+  /** Number of routes in use. */
   readonly routes: number;
-  /** Backend addresses that are ejected. */
+  /** Number of ejected backend addresses. */
   readonly ejected: number;
 }
 
-/** The changing part of the status. */
+/** The variable part of the status. */
 export type StatusNow = Omit<StatusView, 'version' | 'node' | 'host' | 'pid' | 'startedAt'>;
 
-/** With what every process knows about itself. */
+/** Adds the data that every process has about itself. */
 export function statusView(now: StatusNow): StatusView {
   return {
     version: VERSION,

@@ -1,38 +1,42 @@
 import type { RouteTraffic, Traffic } from './traffic.ts';
 
-/** Rates of connections: the difference between two samples. */
+/** Rates of connections, from the difference between two samples. */
 export interface TrafficRates {
   /** Seconds between the two samples. */
   readonly seconds: number;
   readonly connections: number;
   readonly acceptedPerSecond: number;
   readonly refusedPerSecond: number;
-  /** Routes whose numbers differ from those sent before; others are unchanged. */
+  /** Routes whose numbers differ from the last ones sent. */
   readonly routes: Readonly<Record<string, RouteRates>>;
 }
 
-/** Of one route. */
+/** Rates of one route. */
 export interface RouteRates {
   readonly active: number;
   readonly closedPerSecond: number;
   readonly failedPerSecond: number;
   readonly bytesUpPerSecond: number;
   readonly bytesDownPerSecond: number;
-  /** Since the start, by code. */
+  /** Numbers of errors since the start, by code. */
   readonly errors: Readonly<Record<string, number>>;
 }
 
-/** Keeps the last sample and reports what has changed since. */
+/** Keeps the last sample, and returns what has changed since. */
 export class RateMeter {
   #last: { readonly traffic: Traffic; readonly at: number } | undefined;
   readonly #rates = new Map<string, RouteRates>();
 
-  /** Of all routes with traffic, as last sent. */
+  /** Rates of all routes with traffic, as last sent. */
   get current(): Readonly<Record<string, RouteRates>> {
     return Object.fromEntries(this.#rates);
   }
 
-  /** @param at when `traffic` was sampled, in monotonic milliseconds; rates are 0 at the first sample */
+  /**
+   * Returns the rates since the last sample; 0 at the first one.
+   *
+   * @param at time of the sample, in monotonic milliseconds
+   */
   next(traffic: Traffic, at: number): TrafficRates {
     const last = this.#last ?? { traffic, at: at - 1_000 };
     this.#last = { traffic, at };
@@ -57,7 +61,7 @@ export class RateMeter {
     };
   }
 
-  /** Series of removed routes are dropped. */
+  /** Drops removed routes. */
   #forgetGone({ routes }: Traffic): void {
     for (const name of this.#rates.keys()) if (!(name in routes)) this.#rates.delete(name);
   }
@@ -86,7 +90,7 @@ function failures({ errors }: RouteTraffic): number {
   return sum;
 }
 
-/** Errors only grow: an equal failure rate with a different total is reported by the next sample. */
+/** Compares rates. Errors only grow: an equal failure rate with another total is part of the next sample. */
 function isSame(one: RouteRates | undefined, other: RouteRates): boolean {
   return (
     one !== undefined &&
@@ -99,7 +103,7 @@ function isSame(one: RouteRates | undefined, other: RouteRates): boolean {
   );
 }
 
-/** One decimal is precise enough. */
+/** Rounds to one decimal. */
 function rounded(value: number): number {
   return Math.round(value * 10) / 10;
 }

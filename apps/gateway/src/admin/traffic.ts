@@ -6,18 +6,18 @@ import type { Registry } from 'prom-client';
 export interface Traffic {
   readonly accepted: number;
   readonly refused: number;
-  /** By route name; routes without connections are absent. The empty name counts what reached no route. */
+  /** Counters by route, for routes with connections. The empty name counts connections that reached no route. */
   readonly routes: Readonly<Record<string, RouteTraffic>>;
 }
 
-/** Of the connections of one route. */
+/** Counters of one route's connections. */
 export interface RouteTraffic {
-  /** Live connections. */
+  /** Number of live connections. */
   readonly active: number;
   readonly closed: number;
   readonly bytesUp: number;
   readonly bytesDown: number;
-  /** Those that ended with an error, by code. */
+  /** Numbers of connections that ended with an error, by code. */
   readonly errors: Readonly<Record<string, number>>;
 }
 
@@ -29,7 +29,7 @@ interface MutableTraffic {
   readonly errors: Record<string, number>;
 }
 
-/** Reads only the metrics that it needs: histograms of thousands of routes take long. */
+/** Reads only the required metrics, since histograms of thousands of routes take long. */
 export async function trafficOf(registry: Registry): Promise<Traffic> {
   const routes: Record<string, MutableTraffic> = Object.create(null) as Record<string, MutableTraffic>;
   const at = (name = ''): MutableTraffic =>
@@ -50,7 +50,7 @@ export async function trafficOf(registry: Registry): Promise<Traffic> {
   };
 }
 
-/** The sum over several processes. Pure. */
+/** Sums the counters of several processes. Pure. */
 export function addedUp(list: readonly Traffic[]): Traffic {
   const routes: Record<string, MutableTraffic> = Object.create(null) as Record<string, MutableTraffic>;
   for (const { routes: some } of list) {
@@ -69,11 +69,11 @@ interface TrafficSeries {
   readonly value: number;
 }
 
-/** After a turn of the event loop: a family of ten thousand routes takes 10 ms. */
+/** Reads a metric after a turn of the event loop, because one with ten thousand routes takes 10 ms. */
 async function seriesOf(registry: Registry, name: string): Promise<readonly TrafficSeries[]> {
   await nextTurn();
   const metric = await registry.getSingleMetric(name)?.get();
-  // Labels are typed as those of any metric.
+  // The labels have the general type of all metrics.
   return (metric?.values ?? []) as readonly TrafficSeries[];
 }
 
@@ -81,5 +81,5 @@ function total(series: readonly TrafficSeries[]): number {
   return series.reduce((sum, { value }) => sum + value, 0);
 }
 
-/** The code of a connection that ended without an error. */
+/** Code of a connection that ended without an error. */
 const WELL_ENDED = 'OK';

@@ -32,25 +32,27 @@ interface RouteView extends RouteRulesView {
   readonly source: string;
   readonly kind?: string;
   readonly serverNames: readonly string[];
-  /** The listeners to which the route applies; absent when to all. */
+  /** Listeners to which the route applies; absent for all. */
   readonly listeners?: readonly string[];
-  /** It also takes clients without a server name, or of no known protocol; absent when it does not. */
+  /**
+   * Whether the route also accepts clients without a server name, or with an unknown protocol; absent when it does not.
+   */
   readonly fallback?: true;
   readonly connectTimeoutMs: number;
-  /** How the next backend is chosen; absent for `round_robin`. */
+  /** Balancing policy; absent for `round_robin`. */
   readonly balance?: string;
   /** When backups take over; absent for the default rule of priorities. */
   readonly failover?: Failover;
-  /** It forwards to the server name itself; absent when it has backends. */
+  /** The route forwards to the server name itself; absent when it has backends. */
   readonly egress?: Egress;
-  /** The priority of the backends in use; absent when all backends have the same. */
+  /** Priority of the backends in use; absent when all backends have the same. */
   readonly priorityInUse?: number;
   /** Lower priorities that are healthy again, but held back; absent when there are none. */
   readonly heldBack?: readonly HeldView[];
   /** Labels of the preferred backends; absent when the gateway prefers none. */
   readonly preferred?: Readonly<Record<string, string>>;
   readonly backends: readonly (BackendView & {
-    /** After consecutive dial failures; absent when not ejected. Only known for IP addresses, not for DNS names. */
+    /** Ejected after consecutive dial failures; absent when not. Known only for IP addresses, not for DNS names. */
     readonly ejected?: true;
   })[];
 }
@@ -58,21 +60,21 @@ interface RouteView extends RouteRulesView {
 /** A priority group that is held back after it was out of service. */
 export interface HeldView {
   readonly priority: number;
-  /** How much longer, from the next connection at the latest; where several workers differ, the longest. */
+  /** Remaining time in milliseconds, until the next connection at most; the longest when workers differ. */
   readonly forMs: number;
 }
 
-/** Connection settings of a route, in `GET /routes` and in `explain`; absent when not set. */
+/** Settings of a route's connections, in `GET /routes` and `explain`; absent when not set. */
 export interface RouteRulesView {
-  /** Which clients may use it. */
+  /** Which clients may use the route. */
   readonly access?: AccessRules;
-  /** As written in a route file. */
+  /** In the format of a route file. */
   readonly limits?: RouteLimitsView;
   /** How the client address is passed to backends. */
   readonly proxyProtocol?: ProxyProtocolVersion;
-  /** How its backends are checked. */
+  /** How backends are checked. */
   readonly healthCheck?: HealthCheck;
-  /** A connection that a backend closes before its first byte is retried; absent when not. */
+  /** Whether a connection is retried that a backend closes before its first byte; absent when not. */
   readonly retryBeforeFirstByte?: true;
   /** How connections of a removed backend are closed; absent when they continue. */
   readonly onBackendRemoved?: BackendDrain;
@@ -112,7 +114,7 @@ function limitsView({ rate, maxAgeMs, idleTimeoutMs, halfCloseTimeoutMs, ...coun
   };
 }
 
-/** As a route file has it: `12h`, `90s`, `off`. */
+/** Formats a time as in a route file: `12h`, `90s`, `off`. */
 function written(ms: number): string {
   if (!Number.isFinite(ms)) return 'off';
   const [unit, length] = UNITS.find(([, unitMs]) => ms % unitMs === 0) ?? ['ms', 1];
@@ -130,15 +132,15 @@ export interface BackendView {
   readonly host: string;
   readonly port: number;
   readonly weight: number;
-  /** As its source reports, and its health checks where it has any. */
+  /** Health as reported by the source, and by health checks if there are any. */
   readonly healthy: boolean;
   /** Results of its health checks; absent when it has none. */
   readonly check?: CheckView;
-  /** Lower is preferred; absent when it is 0. */
+  /** Priority, of which a lower one is preferred; absent when 0. */
   readonly priority?: number;
-  /** Its location, such as its zone; absent when unknown. */
+  /** Location of the backend, such as its zone; absent when unknown. */
   readonly labels?: Readonly<Record<string, string>>;
-  /** How the client address is passed to it; absent when as its route says. */
+  /** How the client address is passed to this backend; absent when its route decides. */
   readonly proxyProtocol?: ProxyProtocolVersion | 'off';
 }
 
@@ -146,7 +148,7 @@ export interface BackendView {
 interface CheckView {
   /** `unknown`: not checked yet, which counts as up. */
   readonly state: CheckReport['state'];
-  /** One per address; a name may have several. Times are ISO 8601. */
+  /** One per address, since a name may have several. Times are in ISO 8601. */
   readonly addresses: readonly {
     readonly host: string;
     readonly port: number;
@@ -163,16 +165,16 @@ export interface SourceView {
   readonly name: string;
   readonly state: SourceStatus['state'];
   readonly routes: number;
-  /** When its routes were last confirmed, in ISO 8601; absent when it never had a snapshot. */
+  /** Time of the last confirmation of its routes, in ISO 8601; absent when the source never had a snapshot. */
   readonly lastSuccess?: string;
-  /** Why it is `failing`, or the first reason why it is `stale`. */
+  /** Why the source is `failing`, or the first reason why it is `stale`. */
   readonly error?: string;
   readonly warnings: readonly string[];
 }
 
 /** The response of `GET /routes`, and the output of `meshgate routes --json`. */
 export interface RouteTableView {
-  /** Equal when every source's routes are. */
+  /** Equal versions mean equal routes of all sources. */
   readonly version: string;
   readonly routes: Iterable<RouteView>;
   readonly sources: readonly SourceView[];
@@ -184,26 +186,26 @@ export interface KnownRoutes {
   readonly sources: readonly SourceStatus[];
 }
 
-/** What is shown of routes in addition to their sources' data. */
+/** State that is added to the routes of sources. */
 export interface RouteFacts {
-  /** For routes without their own. */
+  /** Connect timeout in milliseconds for routes without their own. */
   readonly connectTimeoutMs: number;
-  /** Whether an address is ejected after failures; none is when absent. */
+  /** Whether an address is ejected after failures; no address is when absent. */
   isEjected?(address: Endpoint): boolean;
   /** Absent without health checks. */
   readonly checks?: Pick<HealthChecks, 'reportOf'> | undefined;
-  /** Priority groups that are held back, of all workers; none when absent. */
+  /** Priority groups that workers hold back; none when absent. */
   readonly held?: readonly HeldGroup[] | undefined;
-  /** Labels of the backends to use first; none when absent. */
+  /** Labels of the preferred backends; none when absent. */
   readonly prefer?: Preference | undefined;
 }
 
-/** The response of `GET /routes`. */
+/** Returns the response of `GET /routes`. */
 export function routesView({ table, sources }: KnownRoutes, facts: RouteFacts): RouteTableView {
   return { version: versionOf(table), routes: routeViews(table, facts), sources: sources.map(sourceView) };
 }
 
-/** Generated one by one, so that a table of 100,000 routes is not in memory twice. */
+/** Generates the views one by one, so that a table of 100,000 routes is not in memory twice. */
 function* routeViews(table: RouteTable, facts: RouteFacts): Generator<RouteView> {
   for (const { source, routes } of table.indexes) {
     for (const route of routes.values()) yield routeView(route, source, facts);
@@ -236,7 +238,7 @@ interface ChoiceView {
   readonly preferred?: Readonly<Record<string, string>>;
 }
 
-/** `backends`, and which of them are used now. */
+/** Returns `backends`, and which of them are in use. */
 export function choiceView<View extends BackendView & { readonly ejected?: boolean }>(
   route: Route,
   backends: readonly View[],
@@ -251,7 +253,7 @@ function isTrusted({ healthy, ejected }: BackendView & { readonly ejected?: bool
   return healthy && ejected !== true;
 }
 
-/** Which priority is used, and which are not used yet although they are healthy. */
+/** Returns the priority in use, and the groups that are held back although they are healthy. */
 function prioritiesView(
   { name, failover }: Route,
   backends: readonly BackendView[],
@@ -273,7 +275,7 @@ function prioritiesView(
   return { priorityInUse, ...(heldBack.length > 0 && { heldBack }) };
 }
 
-/** The labels that distinguish some of the backends as preferred. */
+/** Returns the labels that distinguish the preferred backends. */
 function preferredView(backends: readonly BackendView[], prefer: Preference): ChoiceView {
   const trusted = backends.filter(isTrusted);
   const preferences = Object.entries(prefer);
@@ -283,7 +285,7 @@ function preferredView(backends: readonly BackendView[], prefer: Preference): Ch
   return { preferred: Object.fromEntries(shared) };
 }
 
-/** How the route chooses a backend, if not by default; a plugin's balance by its name. */
+/** Returns the balancing settings that differ from the defaults; a plugin's balance by its name. */
 export function balanceView({ balance, failover, egress }: Route): Pick<RouteView, 'balance' | 'failover' | 'egress'> {
   return {
     ...(balance !== undefined && { balance: typeof balance === 'string' ? balance : balance.name }),
@@ -292,7 +294,7 @@ export function balanceView({ balance, failover, egress }: Route): Pick<RouteVie
   };
 }
 
-/** The view of a backend in all responses. */
+/** Returns the view of a backend in all responses. */
 export function backendView(backend: Backend, report?: CheckReport): BackendView {
   const { address, weight, healthy, priority = 0, labels, proxyProtocol } = backend;
   return {
@@ -318,7 +320,7 @@ function checkView({ state, addresses }: CheckReport): CheckView {
   };
 }
 
-/** A source's state, for people and programs. */
+/** Returns the view of a source's state. */
 export function sourceView({ name, state, routes, lastSuccess, error, warnings }: SourceStatus): SourceView {
   const reason = error?.message ?? (state === 'stale' ? warnings[0] : undefined);
   return {
@@ -346,22 +348,22 @@ export interface ConnectionView {
   readonly listener: string;
   readonly remote: string;
   readonly serverName?: string;
-  /** As in the access log. */
+  /** Trace, as in the access log. */
   readonly trace?: string;
   readonly route?: string;
-  /** The address of the last dial. */
+  /** Address of the last dial. */
   readonly backend?: string;
-  /** The backend as its route has it, where that is a DNS name; absent before it was reached. */
+  /** The backend as its route names it, if that is a DNS name; absent until it is connected. */
   readonly backendName?: string;
   readonly bytesUp: number;
   readonly bytesDown: number;
-  /** Since it was accepted. */
+  /** Milliseconds since the accept. */
   readonly ageMs: number;
-  /** Since the last byte from either side. */
+  /** Milliseconds since the last byte in either direction. */
   readonly idleMs: number;
 }
 
-/** The current live connections. */
+/** Returns the views of the current live connections. */
 export function connectionsView(live: readonly LiveConnection[]): readonly ConnectionView[] {
   const now = performance.now();
   return live.map((one) => connectionView(one, now));
@@ -393,11 +395,11 @@ function backendNameOf({ upstream }: LiveConnection): Pick<ConnectionView, 'back
   return backendName === formatEndpoint(upstream.address) ? {} : { backendName };
 }
 
-/** A listener in `GET /listeners`, and in the log line `ready`. */
+/** A listener in `GET /listeners` and in the log line `ready`. */
 export interface ListenerView {
   readonly name: string;
   readonly host: string;
-  /** The actual one when bound, else the configured one. */
+  /** The bound port, or the configured one while it is not bound. */
   readonly port: number;
   readonly bound: boolean;
   /** Which clients may connect; absent when all may. */
@@ -408,7 +410,7 @@ export function listenerView({ name, endpoint, address, access }: ListenerStatus
   return { name, ...(address ?? endpoint), bound: address !== undefined, ...(access !== undefined && { access }) };
 }
 
-/** The progress of a drain in `GET /drain`: times in whole milliseconds. */
+/** Returns the progress of a drain in `GET /drain`, with times in whole milliseconds. */
 export function drainView(progress: DrainProgress): DrainProgress {
   return { ...progress, remainingMs: Math.round(progress.remainingMs) };
 }

@@ -45,7 +45,8 @@ const FILES: BuiltIn = {
 /** Built-in plugins, by their names in `use`. */
 export const BUILT_IN: readonly BuiltIn[] = [
   FILES,
-  // Nothing to check: the agent need not run yet, and other software may still have to write tokens and certificates.
+  // Missing files are no problems: the agent need not run yet, and other software may still have to write tokens and
+  // certificates.
   {
     plugin: consulPlugin,
     check: async (settings, baseDir) => ({

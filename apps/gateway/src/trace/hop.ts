@@ -1,10 +1,10 @@
-/** One proxy's record of a connection: from its access log, or from its live connections. */
+/** One proxy's record of a connection, from its access log or its live connections. */
 export interface Hop {
-  /** The same at every hop. */
+  /** Trace of the connection, the same at every hop. */
   readonly trace: string;
-  /** The log file or the admin API of the record. */
+  /** Log file or admin API that has the record. */
   readonly origin: string;
-  /** When the proxy accepted it, in milliseconds since 1970 by that proxy's clock. */
+  /** Time of the accept in milliseconds since 1970, by that proxy's clock. */
   readonly acceptedAt: number;
   readonly listener: string;
   readonly remote: string;
@@ -13,19 +13,19 @@ export interface Hop {
   readonly backend?: string;
   readonly bytesUp: number;
   readonly bytesDown: number;
-  /** From accept until close, or until now. */
+  /** Milliseconds from the accept until the close, or until now. */
   readonly durationMs: number;
-  /** How it ended: `OK`, a code, or `live`. */
+  /** Result of the connection: `OK`, a code, or `live`. */
   readonly ended: string;
-  /** Why, for people; absent when it ended well or is live. */
+  /** Reason of the result; absent when it is `OK` or `live`. */
   readonly reason?: string;
 }
 
 type LogEntry = Readonly<Record<string, unknown>>;
 
-/** The hop in a log line; `undefined` for every other line, whatever its contents. */
+/** Parses the hop in a log line; `undefined` for every other line, whatever its contents. */
 export function hopOfLine(line: string, origin: string): Hop | undefined {
-  // Most log lines are of other kinds and are not parsed.
+  // Skips most lines without parsing them.
   if (!line.includes('"trace"') || !line.includes('"durationMs"')) return undefined;
   const entry = parsed(line);
   const closedAt = Date.parse(text(entry?.['time']) ?? '');
@@ -35,7 +35,7 @@ export function hopOfLine(line: string, origin: string): Hop | undefined {
 }
 
 /**
- * The hop in an element of `GET /connections`.
+ * Parses the hop in an element of `GET /connections`.
  *
  * @param now milliseconds since 1970
  */

@@ -4,15 +4,15 @@ import { hopOfConnection, hopOfLine } from './hop.ts';
 import { Traces } from './traces.ts';
 import type { TraceFilter } from './traces.ts';
 
-/** Where hops are read from. */
+/** The places from which hops are read. */
 export interface TraceOrigins {
   /** Log files with a JSON access log; other lines are ignored. */
   readonly files: readonly string[];
-  /** Admin APIs by their names for people: their live connections. */
+  /** Admin APIs with their displayed names, for live connections. */
   readonly admins: readonly (readonly [name: string, client: AdminClient])[];
 }
 
-/** Reads all of `origins`. Rejects, with the origin's name, when one cannot be read. */
+/** Reads all `origins`. Rejects, naming the origin, when one cannot be read. */
 export async function readTraces({ files, admins }: TraceOrigins, filter: TraceFilter): Promise<Traces> {
   const traces = new Traces(filter);
   for (const file of files) await readLog(file, traces);
@@ -35,10 +35,10 @@ async function readLog(file: string, traces: Traces): Promise<void> {
 
 const STANDARD_INPUT = '-';
 
-// No access log line is nearly as long. A longer line is not a log's, and is not buffered.
+// Far longer than any line of an access log. A longer line is not buffered.
 const LONGEST_LINE = 1_048_576;
 
-/** `node:readline` does not report an unreadable file. */
+/** Splits lines itself, because `node:readline` does not report an unreadable file. */
 async function* linesOf(chunks: AsyncIterable<string>): AsyncGenerator<string> {
   let rest = '';
   for await (const chunk of chunks) {

@@ -3,17 +3,17 @@ import type { Hop } from './hop.ts';
 /** One connection along its path through several proxies. */
 export interface Trace {
   readonly trace: string;
-  /** In the order of acceptance, each by its own clock. */
+  /** Hops in the order of acceptance, each by its own clock. */
   readonly hops: readonly Hop[];
 }
 
-/** Which traces to select; all when empty. */
+/** Selects traces; all when empty. */
 export interface TraceFilter {
   readonly trace?: string;
   readonly serverName?: string;
 }
 
-// From a long log the last ones are kept.
+// Number of traces kept from a long log: the last ones.
 const MAX_TRACES = 10_000;
 
 /** Joins hops by their trace. Keeps the newest ten thousand traces. */
