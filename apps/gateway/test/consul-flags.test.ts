@@ -98,6 +98,7 @@ describe('a flag, a variable and a key of the file', () => {
       },
     ],
     [{ proxyId: 'edge-1' }, {}, { proxyId: 'other' }, { proxyId: 'edge-1' }],
+    [{ nodeName: 'k8s-virtual' }, {}, {}, { node: 'k8s-virtual' }],
     [
       { address: 'of-the-flag:1' },
       {},

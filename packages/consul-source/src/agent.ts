@@ -139,6 +139,7 @@ export interface Agent {
   readonly lastResponseAt: number;
   /**
    * Why entries missing from the last response may still exist: the response was stale. `undefined` when it was fresh.
+   * Responses that do not tell are ignored.
    */
   readonly incompleteReason: string | undefined;
   /** Closes all sockets at once; requests in flight reject. */
@@ -149,8 +150,9 @@ export interface Agent {
  * Opens a client without connecting. Throws an {@link AgentError} when the address is invalid.
  *
  * @param sockets maximum number of connections; further requests wait for a free one
+ * @param onDoubt called whenever `incompleteReason` changes
  */
-export function openAgent(options: AgentOptions, sockets: number): Agent {
+export function openAgent(options: AgentOptions, sockets: number, onDoubt: () => void = () => undefined): Agent {
   const address = parseAgentAddress(options.address ?? DEFAULT_ADDRESS);
   if (address.kind === 'invalid') throw new AgentError(address.reason);
   const { prefix, shown: shownAddress } = address;
@@ -159,8 +161,7 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
   const pool = poolOf(options, address, sockets);
   const reader = new ResponseReader();
   let lastResponseAt = 0;
-  const leaders = new KnownLeaders();
-  let incompleteReason: string | undefined;
+  const leaders = new KnownLeaders(onDoubt);
   return {
     request: respond,
     close: () => pool.destroy(),
@@ -168,7 +169,7 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
       return lastResponseAt;
     },
     get incompleteReason() {
-      return incompleteReason;
+      return leaders.isLost ? STALE : undefined;
     },
   };
 
@@ -177,9 +178,8 @@ export function openAgent(options: AgentOptions, sockets: number): Agent {
       const response = await send(request, signal);
       const { without = [], timeoutMs = RESPONSE_TIMEOUT_MS } = request;
       const body = await reader.read(response, { patienceMs: BODY_PATIENCE * timeoutMs, without });
-      const result = { ...responseOf(request, response, body), stale: leaders.isLost(request.path, response.headers) };
+      const result = { ...responseOf(request, response, body), stale: leaders.note(request.path, response.headers) };
       lastResponseAt = performance.now();
-      incompleteReason = result.stale ? STALE : undefined;
       return result;
     } catch (reason) {
       signal.throwIfAborted();

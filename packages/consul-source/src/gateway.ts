@@ -22,6 +22,8 @@ export interface ConsulOptions extends AgentOptions, ExportRules {
   readonly register?: RegisterOptions;
   /** Service id of a registration that is managed elsewhere; the only mesh gateway of the agent when absent. */
   readonly proxyId?: string;
+  /** The node of the catalog at which the gateway is registered, when that is not with the agent. Ignored with `register`. */
+  readonly node?: string;
   /** Name of the local datacenter; queried from Consul when absent. */
   readonly datacenter?: string;
   /** DNS domain of the agents. When absent it is queried from the agent, which needs `agent:read`, else `consul`. */
@@ -53,7 +55,8 @@ export interface ConsulParts {
 export function consulParts(options: ConsulOptions): ConsulParts {
   const body = options.register === undefined ? undefined : bodyOf(options.register);
   const id = body?.ID ?? options.proxyId;
-  const named = id === undefined ? {} : { id };
+  const node = body === undefined ? options.node : undefined;
+  const named = { ...(id === undefined ? {} : { id }), ...(node === undefined ? {} : { node }) };
   const { datacenter, dnsDomain, partition, onRoots } = options;
   const preset = {
     ...named,
@@ -76,12 +79,15 @@ export function consulParts(options: ConsulOptions): ConsulParts {
       options.routes,
     ),
     listeners: listenerSource({ agent: options, ...named, meanwhile: expected?.listeners ?? [] }),
-    registration: registrationService({
-      agent: options,
-      ...(body === undefined ? named : { body }),
-      onProblem: (problem) => warnings.set('registration', problem),
-      onDeregister: () => warnings.markDeregistering(),
-    }),
+    registration:
+      node === undefined
+        ? registrationService({
+            agent: options,
+            ...(body === undefined ? named : { body }),
+            onProblem: (problem) => warnings.set('registration', problem),
+            onDeregister: () => warnings.markDeregistering(),
+          })
+        : IN_CATALOG,
   };
 }
 
@@ -93,6 +99,13 @@ export function consulParts(options: ConsulOptions): ConsulParts {
 export function listenersOf({ register }: Pick<ConsulOptions, 'register'>): readonly ListenAddress[] {
   return register === undefined ? [] : (definitionOf(asRegistered(bodyOf(register)))?.listeners ?? []);
 }
+
+/** Changes nothing: an entry of the catalog belongs to whoever wrote it, such as Consul's controllers on Kubernetes. */
+const IN_CATALOG: Service = {
+  name: 'consul-registration',
+  start: () => Promise.resolve(),
+  stop: () => Promise.resolve(),
+};
 
 /** Creates the route source alone, for callers that need neither registration nor listeners. */
 export function consulSource(options: ConsulOptions): RouteSource {

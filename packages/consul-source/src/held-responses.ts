@@ -97,8 +97,8 @@ export class HeldResponses<T> {
     const isOver = hold !== undefined && last.cameBackFrom === hold.since && hold.isDoubted === false;
     if (!last.isHeld && !isOver && hold !== undefined && isAtRisk(last.cameAt, hold, now)) {
       last.isHeld = true;
-      last.believedAt = hold.until;
     }
+    if (last.isHeld && hold !== undefined) last.believedAt = hold.until;
     if (now < last.believedAt) this.#dueAt = Math.min(this.#dueAt || Infinity, last.believedAt);
     return now >= last.believedAt && isChecked;
   }

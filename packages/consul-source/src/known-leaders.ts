@@ -7,19 +7,35 @@ import type { Dispatcher } from 'undici';
  */
 export class KnownLeaders {
   readonly #reportedTrue = new Set<string>();
+  readonly #onChange: () => void;
+  #isLost = false;
+
+  /** @param onChange called when the leader is lost, and when it is back */
+  constructor(onChange: () => void) {
+    this.#onChange = onChange;
+  }
+
+  /** Whether the last response that tells came from a server without its leader. */
+  get isLost(): boolean {
+    return this.#isLost;
+  }
 
   /**
-   * Whether the server that sent these headers has lost its leader.
+   * Whether the server that responded has lost its leader.
    *
-   * @param path of the request, below `/v1/`
+   * @param path path of the request, below `/v1/`
    */
-  isLost(path: string, headers: Dispatcher.ResponseData['headers']): boolean {
+  note(path: string, headers: Dispatcher.ResponseData['headers']): boolean {
     if (headers['x-cache'] !== undefined || headers['x-consul-query-backend'] === 'streaming') return false;
     const endpoint = path.split('/', 2).join('/');
-    const hasLeader = headers['x-consul-knownleader'] === 'true';
+    const leader = headers['x-consul-knownleader'];
     const isSilent = Number(headers['x-consul-lastcontact'] ?? 0) > MAX_CONTACT_MS;
-    if (hasLeader && !isSilent) this.#reportedTrue.add(endpoint);
-    return this.#reportedTrue.has(endpoint) && (isSilent || headers['x-consul-knownleader'] === 'false');
+    if (leader === 'true' && !isSilent) this.#reportedTrue.add(endpoint);
+    if (leader === undefined || !this.#reportedTrue.has(endpoint)) return false;
+    const before = this.#isLost;
+    this.#isLost = isSilent || leader === 'false';
+    if (this.#isLost !== before) this.#onChange();
+    return this.#isLost;
   }
 }
 

@@ -9,6 +9,8 @@ export interface ListenerSourceOptions {
   readonly agent: AgentOptions;
   /** Service id; the only mesh gateway of the agent when absent. */
   readonly id?: string;
+  /** See `OwnQuery`. */
+  readonly node?: string;
   /** Addresses for the time until the agent knows the gateway: those with which it will be registered. */
   readonly meanwhile?: readonly ListenAddress[];
 }
@@ -17,13 +19,13 @@ export interface ListenerSourceOptions {
  * Follows the listen addresses in the gateway's own registration. When the registration is missing the last addresses
  * remain, since the agent may have lost it.
  */
-export function listenerSource({ agent: options, id, meanwhile = [] }: ListenerSourceOptions): ListenerSource {
+export function listenerSource({ agent: options, meanwhile = [], ...own }: ListenerSourceOptions): ListenerSource {
   let known = false;
   return { name: 'consul', watch };
 
   async function* watch(signal: AbortSignal): AsyncGenerator<readonly ListenAddress[]> {
     const agent = openAgent(options, SOCKETS);
-    const definitions = ownDefinition(agent, { id }, signal);
+    const definitions = ownDefinition(agent, { id: own.id, ...own }, signal);
     try {
       let next = definitions.next();
       // Yielded once at most, so that it never replaces addresses that the agent has reported.
@@ -31,10 +33,10 @@ export function listenerSource({ agent: options, id, meanwhile = [] }: ListenerS
         known = true;
         yield meanwhile;
       }
-      for (let own = await next; own.done !== true; own = await next) {
-        if (own.value.kind === 'registered') {
+      for (let found = await next; found.done !== true; found = await next) {
+        if (found.value.kind === 'registered') {
           known = true;
-          yield own.value.definition.listeners;
+          yield found.value.definition.listeners;
         }
         next = definitions.next();
       }

@@ -42,6 +42,8 @@ export interface MeshView extends Registered {
 export interface Preset {
   /** Service id of the gateway; the only mesh gateway of the agent when absent. */
   readonly id?: string;
+  /** See `OwnQuery`. */
+  readonly node?: string;
   /** Partition of the gateway; `default` when absent. */
   readonly partition?: string;
   /** Name of the local datacenter; queried from Consul when absent. */
@@ -95,7 +97,7 @@ export class MeshWatch {
       inventory: watched((signal) => inventories(agent, signal), known.inventory),
       resolvers: watched((signal) => resolvers(agent, signal), known.resolvers),
       servers: watched((signal) => servers(agent, signal), known.servers),
-      definition: watched((signal) => ownDefinition(agent, { id: preset.id }, signal), known.definition),
+      definition: watched((signal) => ownDefinition(agent, { id: preset.id, ...preset }, signal), known.definition),
       gateways: watched(
         (signal) => gatewayGroups(agent, { checksStates: true, awaitsAll: false, memory }, signal),
         known.gateways,

@@ -63,6 +63,8 @@ export interface ConsulSettings extends ExportRules {
    * with `register`.
    */
   readonly proxyId?: string;
+  /** Node of the catalog at which the gateway is registered, when that is not with the agent. Not together with `register`. */
+  readonly node?: string;
   /**
    * Sidecars only: files or folders with the roots of peers, by peer, for a token without `peering:read`; see
    * `CredentialOptions`.
@@ -86,6 +88,8 @@ export function parseSettings(config: unknown): ConsulSettings {
     if (strings[one] !== undefined && strings[other] === undefined)
       fields?.get(one)?.refuse(`expected ${other} beside ${one}, found none`);
   const register = readRegister(fields?.get('register'));
+  if (register !== undefined && strings['node'] !== undefined)
+    fields?.get('node')?.refuse('expected register or node, found both');
   const httpExports = fields?.get('httpExports')?.oneOf(['refuse', 'passthrough']);
   const exportFailover = fields?.get('exportFailover')?.boolean();
   const trustBundles = stringsByName(fields?.get('trustBundles'));
@@ -198,6 +202,7 @@ const STRINGS = [
   'datacenter',
   'dnsDomain',
   'proxyId',
+  'node',
   'httpAuth',
 ] as const satisfies readonly (keyof ConsulSettings)[];
 

@@ -1,7 +1,7 @@
 import type { GatewayDefinition } from '@meshgate/mesh';
 import { AgentError, parsed } from './agent.ts';
 import type { Agent } from './agent.ts';
-import { hashQuery } from './blocking-query.ts';
+import { blockingQuery, hashQuery } from './blocking-query.ts';
 import { definitionOf } from './definition.ts';
 import { instanceKey } from './inventory.ts';
 import { object, objects, text } from './json.ts';
@@ -32,6 +32,8 @@ export class NotAGateway extends AgentError {}
 export interface OwnQuery {
   /** The service id; when `undefined`, the only mesh gateway registered with the agent. */
   readonly id: string | undefined;
+  /** The node of the catalog that has it, when it is not registered with the agent. */
+  readonly node?: string;
   /** Whether to yield at every poll while the registration is missing; only once when absent. */
   readonly repeatsMissing?: boolean;
 }
@@ -44,15 +46,43 @@ export interface OwnQuery {
  */
 export async function* ownDefinition(
   agent: Agent,
-  { id, repeatsMissing = false }: OwnQuery,
+  { id, node, repeatsMissing = false }: OwnQuery,
   signal: AbortSignal,
 ): AsyncGenerator<OwnDefinition> {
+  if (node !== undefined) {
+    yield* definitionOnNode(agent, { id, node }, signal);
+    return;
+  }
   const own = id ?? (await onlyGateway(agent, signal));
   const path = `agent/service/${encodeURIComponent(own)}`;
   for await (const response of hashQuery(agent, { path, repeatsMissing }, signal)) {
     if (response.found) yield gatewayIn(parsed(response, path, 'a registration', object), own, path);
     else yield { kind: 'missing' };
   }
+}
+
+/** From the catalog: on Kubernetes, gateways are registered there, at a node without an agent. */
+async function* definitionOnNode(
+  agent: Agent,
+  { id, node }: { readonly id: string | undefined; readonly node: string },
+  signal: AbortSignal,
+): AsyncGenerator<OwnDefinition> {
+  const path = `catalog/node-services/${encodeURIComponent(node)}`;
+  const query = { 'merge-central-config': 'true' };
+  for await (const response of blockingQuery(agent, { path, query }, signal)) {
+    const { Services } = parsed(response, path, 'the services of a node', (json) => object(json ?? {}));
+    const isOurs = (service: JsonObject): boolean =>
+      service['Kind'] === MESH_GATEWAY && [undefined, service['ID']].includes(id);
+    const [own, ...others] = objects(Services).filter(isOurs);
+    if (own === undefined || others.length > 0) throw new AgentError(notOne([own, ...others], `on node ${node}`));
+    yield gatewayIn(own, text(own['ID']), path);
+  }
+}
+
+/** Describes the absence of a single gateway. */
+function notOne(gateways: readonly (JsonObject | undefined)[], where: string): string {
+  const ids = gateways.flatMap((service) => (service === undefined ? [] : text(service['ID'])));
+  return `expected one mesh gateway ${where}, found ${ids.join(', ') || 'none'}: register one, or set its service id`;
 }
 
 function gatewayIn(service: JsonObject, id: string, path: string): OwnDefinition {
@@ -97,11 +127,8 @@ export function markOf(service: JsonObject): string {
 export async function onlyGateway(agent: Agent, signal: AbortSignal): Promise<string> {
   const path = 'agent/services';
   const services = parsed(await agent.request({ path }, signal), path, 'services by id', object);
-  const gateways = objects(Object.values(services)).filter((service) => service['Kind'] === MESH_GATEWAY);
-  const ids = gateways.map((service) => text(service['ID']));
-  if (ids.length === 1 && ids[0] !== undefined) return ids[0];
-  const found = ids.length === 0 ? 'none' : ids.join(', ');
-  throw new AgentError(
-    `expected one mesh gateway registered with the agent, found ${found}: register one, or set its service id`,
-  );
+  const [own, ...others] = objects(Object.values(services)).filter((service) => service['Kind'] === MESH_GATEWAY);
+  if (own !== undefined && others.length === 0) return text(own['ID']);
+  const hint = own === undefined ? ', or the node where the catalog has it' : '';
+  throw new AgentError(`${notOne([own, ...others], 'registered with the agent')}${hint}`);
 }

@@ -111,8 +111,8 @@ class ConsulRouteWatch {
   async *snapshots(outer: AbortSignal): AsyncGenerator<RouteSnapshot, void, void> {
     const { signal, end } = openScope(outer);
     const { agent: how, preset } = this.#options;
-    const agent = openAgent(how, SOCKETS);
     const changed = (): void => this.#changes.set();
+    const agent = openAgent(how, SOCKETS, changed);
     const mesh = new MeshWatch(agent, preset, { changed, signal }, this.#known);
     const peering = new PeeringWatch(agent, { changed, signal }, this.#knownPeering);
     const warned = this.#onWarning(changed, signal);

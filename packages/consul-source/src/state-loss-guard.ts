@@ -17,7 +17,10 @@ export interface Hold {
   readonly reason: string;
   /** When the loss was noticed, in monotonic milliseconds. */
   readonly since: number;
-  /** End of the hold, ten minutes after its start, in monotonic milliseconds. */
+  /**
+   * End of the hold in monotonic milliseconds: ten minutes after its start, or sooner, when the servers have kept their
+   * state and every query has been answered again. Moves on while responses may be incomplete.
+   */
   readonly until: number;
   /** Responses may be incomplete now, or may have been until {@link SHOWS_WITHIN_MS} ago. */
   readonly isOngoing: boolean;
@@ -28,6 +31,8 @@ export interface Hold {
 // Agents register services again that their servers have lost: within a minute, or up to seven in datacenters with
 // thousands of nodes.
 const HOLD_MS = 600_000;
+// After that, every blocking query has returned since: a wait of 30 s, and up to a sixteenth of it that the agent adds.
+const CONFIRMED_AFTER_MS = 35_000;
 // Entries lost with the state disappear shortly before the first sign of the loss, or after the last; entries that
 // disappear at other times were removed.
 const SHOWS_WITHIN_MS = 2_000;
@@ -41,7 +46,7 @@ export class LossDetector {
   #last: Observation | undefined;
   /** When responses were last known to be incomplete. */
   #doubtedAt = -Infinity;
-  #hold: Omit<Hold, 'isOngoing' | 'isDoubted'> | undefined;
+  #hold: { readonly reason: string; readonly since: number; readonly hasLostState: boolean } | undefined;
 
   /**
    * Evaluates the state at one moment. Returns the hold in effect.
@@ -49,21 +54,35 @@ export class LossDetector {
    * @param now monotonic milliseconds
    */
   observe(observation: Observation, now: number): Hold | undefined {
-    const reason = this.#last === undefined ? undefined : lossBetween(this.#last, observation);
+    const last = this.#last;
     this.#last = observation;
     const isDoubted = observation.incompleteReason !== undefined;
     if (isDoubted) this.#doubtedAt = now;
-    if (reason !== undefined) this.#hold = { reason, since: now, until: now + HOLD_MS };
-    else if (this.#hold !== undefined && now >= this.#hold.until) this.#hold = undefined;
+    const isLost = last !== undefined && hasLostState(last, observation);
+    const doubt = last?.incompleteReason === undefined ? observation.incompleteReason : undefined;
+    const reason = isLost ? 'Consul has lost its state' : doubt;
+    if (last !== undefined && reason !== undefined)
+      this.#hold = { reason, since: now, hasLostState: isLost || this.#hold?.hasLostState === true };
+    if (this.#hold === undefined) return undefined;
+    const until = this.#until(this.#hold);
+    if (now >= until) this.#hold = undefined;
     // A query answered during the loss may be confirmed, and its result arrive, a moment after the loss.
-    return this.#hold && { ...this.#hold, isOngoing: now - this.#doubtedAt < SHOWS_WITHIN_MS, isDoubted };
+    return this.#hold && { ...this.#hold, until, isOngoing: now - this.#doubtedAt < SHOWS_WITHIN_MS, isDoubted };
+  }
+
+  /**
+   * Servers that keep their state confirm a removal as soon as every query has been answered again; what agents must
+   * register again takes longer.
+   */
+  #until({ since, hasLostState: isLost }: { readonly since: number; readonly hasLostState: boolean }): number {
+    const longest = since + HOLD_MS;
+    return isLost ? longest : Math.min(longest, this.#doubtedAt + CONFIRMED_AFTER_MS);
   }
 }
 
-function lossBetween(last: Observation, now: Observation): string | undefined {
+function hasLostState(last: Observation, now: Observation): boolean {
   const isRewound = now.index < last.index || now.trustDomain !== last.trustDomain;
-  if (isRewound || (last.registered && !now.registered)) return 'Consul has lost its state';
-  return last.incompleteReason === undefined ? now.incompleteReason : undefined;
+  return isRewound || (last.registered && !now.registered);
 }
 
 /** The routes to use. */

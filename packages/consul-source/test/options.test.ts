@@ -102,6 +102,7 @@ describe('the settings of the Consul source', () => {
 
   it.each([
     [{ token: 'a', tokenFile: 'b' }, 'tokenFile: expected token or tokenFile, found both'],
+    [{ node: 'n', register: {} }, 'node: expected register or node, found both'],
     [{ token: 'a\nb' }, 'token: expected one line of printable ASCII, found other characters'],
     [{ token: 'tökén' }, 'token: expected one line of printable ASCII, found other characters'],
     [{ certFile: 'a' }, 'certFile: expected keyFile beside certFile, found none'],

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Credentials, ProxyView } from '@meshgate/mesh';
-import { standInAgent } from '@meshgate/testkit';
+import { checkServiceNode, standInAgent } from '@meshgate/testkit';
 import type { ConsulVersion } from '@meshgate/testkit';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { consulParts, consulProxyParts } from '../src/index.ts';
@@ -101,6 +101,42 @@ describe('a caller of a peer', () => {
     await authorizer.stop(signal);
   });
 
+  it.each(['allow', 'deny'])(
+    'is denied by an intention for a sameness group, whose members are not known: %s',
+    async (action) => {
+      const group = { ...intention('web', action), SourceSamenessGroup: 'products' };
+      await using agent = await standInAgent({ mesh: { ...EXPORTED, intentions: [group], intentionDefault: 'allow' } });
+      const authorizer = consulAuthorizer({ address: agent.address });
+      const web = { ...caller('cloud.consul', 'web'), sourcePeer: 'cloud' };
+      expect(await authorizer.authorize(web, { destination: 'db' })).toMatchObject({ allowed: false });
+      await authorizer.stop(signal);
+    },
+  );
+
+  it('is judged by intentions alone where the token may not read exports, with a warning that names the rule', async () => {
+    const id = 'db-sidecar-proxy';
+    const Proxy = { DestinationServiceName: 'db', Expose: { Checks: true } };
+    const responses = { [`agent/service/${id}`]: { ID: id, Service: id, Kind: 'connect-proxy', Port: 1, Proxy } };
+    const mesh = { peerings: [{ Name: 'cloud' }], intentions: [intention('web', 'allow', 'cloud')] };
+    const denied = { 'internal/ui/exported-services': 'filtered' };
+    await using agent = await standInAgent({ mesh, responses, denied });
+    const { proxy, authorizer } = consulProxyParts({ address: agent.address }, { proxyId: id });
+    await using views = new Watched<ProxyView>(proxy);
+    const hidden = ({ warnings = [] }: ProxyView): boolean =>
+      warnings.some((one) => one.includes('exports to peer cloud'));
+    const before = await views.until(() => true);
+    expect(hidden(before)).toBe(false);
+    expect(before.warnings).toContainEqual(expect.stringContaining('"expose", which has no effect here'));
+    const web = { ...caller('cloud.consul', 'web'), sourcePeer: 'cloud' };
+    expect(await authorizer.authorize(web, { destination: 'db' })).toMatchObject({ allowed: true });
+    const { warnings } = await views.until(hidden);
+    expect(warnings).toContainEqual(expect.stringContaining('the token needs service_prefix "" { policy = "read" }'));
+    agent.deny({});
+    expect(await authorizer.authorize(web, { destination: 'db' })).toMatchObject({ allowed: false });
+    await views.until((view) => !hidden(view));
+    await authorizer.stop(signal);
+  });
+
   it.each([403, 500])('is not allowed when the agent responds with %i', async (status) => {
     await using agent = await standInAgent();
     agent.misbehave({ kind: 'status', status }, (path) => path.startsWith('connect/intentions'));
@@ -173,6 +209,33 @@ it('an upstream of a peer is queried at the peer, and has its name and identity'
     ],
   });
   expect(warnings).toContainEqual(expect.stringContaining('mode "transparent", which has no effect'));
+});
+
+it('a prepared query that has failed over to a peer is dialled at the peer, by its name and identity', async () => {
+  const id = 'web-sidecar-proxy';
+  const upstream = { DestinationType: 'prepared_query', DestinationName: 'geo', LocalBindPort: 9191 };
+  const Proxy = { DestinationServiceName: 'web', Upstreams: [upstream] };
+  const peerMeta = { SNI: ['db.default.default.here.external.ptd'], SpiffeID: ['spiffe://ptd/x'], Protocol: 'tcp' };
+  const db = { name: 'db-proxy', port: 8443, wan: { address: '203.0.113.9', port: 443 }, peerMeta };
+  const result = { Service: 'db', Datacenter: '', PeerName: 'cloud', Nodes: [checkServiceNode(db, 'dc1')] };
+  const responses = {
+    [`agent/service/${id}`]: { ID: id, Service: id, Kind: 'connect-proxy', Port: 1, Proxy },
+    'query/geo/execute': result,
+  };
+  await using agent = await standInAgent({ responses });
+  await using views = new Watched<ProxyView>(consulProxySource({ address: agent.address }, { proxyId: id }));
+  const { upstreams } = await views.until(({ upstreams: [first] }) => first?.kind === 'reachable');
+  expect(upstreams).toMatchObject([
+    {
+      targets: [
+        {
+          path: 'remote-gateway',
+          target: { peer: 'cloud', serverName: peerMeta.SNI[0], identities: peerMeta.SpiffeID },
+          backends: [{ address: { host: '203.0.113.9', port: 443 } }],
+        },
+      ],
+    },
+  ]);
 });
 
 describe('roots of a peer', () => {

@@ -119,6 +119,62 @@ describe('a registration', () => {
 
 const CHECKED = { timeout: 18_000, interval: 200 };
 
+describe('a gateway that only the catalog has', () => {
+  const AT_NODE = {
+    name: 'mesh-gateway',
+    kind: 'mesh-gateway',
+    node: 'k8s-virtual',
+    address: '127.0.0.9',
+    port: 8443,
+    meta: { 'consul-wan-federation': '1' },
+  };
+  const listenersOf = (snapshot: readonly { readonly endpoint: object }[]) => snapshot.map(({ endpoint }) => endpoint);
+
+  it('has its listeners and settings from there, followed, and a registration is neither made nor taken back', async () => {
+    await using agent = await standInAgent({ mesh: { services: [AT_NODE] } });
+    const { routes, listeners, registration } = consulParts({ address: agent.address, node: 'k8s-virtual' });
+    const { signal } = new AbortController();
+    await registration.start(signal);
+    await using snapshots = new Watched(routes);
+    await using addresses = new Watched(listeners);
+    const { routes: found, warnings } = await snapshots.until(() => true);
+    expect(warnings).toBeUndefined();
+    expect(found.map(({ kind }) => kind)).toContain('local-servers');
+    expect(listenersOf(await addresses.until(() => true))).toEqual([{ host: '127.0.0.9', port: 8443 }]);
+    agent.change({ services: [{ ...AT_NODE, port: 9443 }] });
+    await addresses.until((at) => at[0]?.endpoint.port === 9443);
+    await registration.stop(signal);
+    expect(agent.requests.filter((one) => one.startsWith('PUT'))).toEqual([]);
+  });
+
+  it.each([
+    ['nowhere', {}, 'expected one mesh gateway on node nowhere, found none'],
+    ['k8s-virtual', {}, 'expected one mesh gateway on node k8s-virtual, found one, two'],
+  ])('is missed on node %s, with what is there', async (node, options, message) => {
+    const services = ['one', 'two'].map((id) => ({ ...AT_NODE, id }));
+    await using agent = await standInAgent({ mesh: { services } });
+    await using snapshots = new Watched(consulParts({ address: agent.address, node, ...options }).routes);
+    await snapshots.until(({ warnings }) => warnings?.some((one) => one.includes(message)) === true);
+    await using named = new Watched(
+      consulParts({ address: agent.address, node: 'k8s-virtual', proxyId: 'two' }).routes,
+    );
+    expect((await named.until(() => true)).warnings).toBeUndefined();
+  });
+});
+
+describeWithConsul('a gateway that only the catalog of a real agent has', () => {
+  it('is found at its node', async () => {
+    await using consul = await Consul.start();
+    const Service = { Kind: 'mesh-gateway', Service: 'gw', Address: '127.0.0.9', Port: 8443 };
+    await consul.put('catalog/register', { Node: 'k8s-virtual', Address: '127.0.0.9', Service });
+    const { routes, listeners } = consulParts({ address: consul.address, node: 'k8s-virtual' });
+    await using addresses = new Watched(listeners);
+    expect(await addresses.until(() => true)).toMatchObject([{ endpoint: { host: '127.0.0.9', port: 8443 } }]);
+    await using snapshots = new Watched(routes);
+    expect((await snapshots.until(() => true)).warnings).toBeUndefined();
+  });
+});
+
 describeWithConsul('a registered gateway', () => {
   const forced = new AbortController().signal;
 

@@ -8,6 +8,11 @@ export interface Intention {
   readonly sourceNamespace?: string;
   /** The peer of the source; absent for this cluster or federation. */
   readonly sourcePeer?: string;
+  /**
+   * The sameness group of the source (Consul Enterprise). Its members are not known here, so that the intention matches
+   * no caller.
+   */
+  readonly sourceGroup?: string;
   /** Name of the destination service, `*` for any. */
   readonly destination: string;
   /** `default` when absent. */
@@ -111,6 +116,7 @@ const ANY = '*';
 function matches(intention: Intention, request: AuthorizationRequest): boolean {
   const { source, sourcePeer, destination, destinationNamespace } = request;
   return (
+    intention.sourceGroup === undefined &&
     intention.sourcePeer === sourcePeer &&
     covers(intention.source, source.service) &&
     covers(intention.sourceNamespace ?? 'default', source.namespace) &&

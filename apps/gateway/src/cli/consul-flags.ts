@@ -19,6 +19,7 @@ export interface ConsulFlags {
   readonly register?: boolean;
   readonly service?: string;
   readonly proxyId?: string;
+  readonly nodeName?: string;
   readonly address?: string;
   readonly wanAddress?: string;
   /** Each `NAME=IP:PORT`. */
@@ -101,6 +102,7 @@ export const CONSUL_FLAGS: readonly FlagDefinition[] = [
   { flag: '--register', description: 'register the gateway in Consul, and deregister it on exit' },
   { flag: '--service <name>', description: 'service name to register (default: mesh-gateway)' },
   { flag: '--proxy-id <id>', description: 'service id to register, or id of a gateway that is already registered' },
+  { flag: '--node-name <node>', description: 'node of the catalog that has the gateway, if the agent does not' },
   {
     flag: '--address <ip:port>',
     description: "LAN address to register; without a port: 443 (default: the agent's address)",
@@ -120,7 +122,8 @@ export const CONSUL_FLAGS: readonly FlagDefinition[] = [
 ];
 
 // Registration flags, which a sidecar does not have.
-const REGISTERING = /^--(?:register|service|proxy-id|address|wan-address|bind-address|expose-servers|deregister-)/;
+const REGISTERING =
+  /^--(?:register|service|proxy-id|node-name|address|wan-address|bind-address|expose-servers|deregister-)/;
 
 /** Flags of `meshgate sidecar`. */
 export const SIDECAR_FLAGS: readonly FlagDefinition[] = [
@@ -244,7 +247,7 @@ function truth(variable: string, env: Environment, problems: Problem[]): boolean
 }
 
 function registerSettings(flags: ConsulFlags, problems: Problem[]): readonly Override[] {
-  const { register, service, proxyId, address, wanAddress, exposeServers, deregisterAfterCritical } = flags;
+  const { register, service, proxyId, nodeName, address, wanAddress, exposeServers, deregisterAfterCritical } = flags;
   const settings: readonly (readonly [key: string, by: string, value: unknown])[] = [
     ['service', '--service', service],
     ['address', '--address', address],
@@ -257,6 +260,7 @@ function registerSettings(flags: ConsulFlags, problems: Problem[]): readonly Ove
     ...(register === true ? [{ path: ['register'], value: {}, by: '--register' }] : []),
     ...settings.flatMap(([key, by, value]) => (isSet(value) ? [{ path: ['register', key], value, by }] : [])),
     ...(isSet(proxyId) ? [{ path: ['proxyId'], value: proxyId, by: '--proxy-id' }] : []),
+    ...(isSet(nodeName) ? [{ path: ['node'], value: nodeName, by: '--node-name' }] : []),
   ];
 }
 

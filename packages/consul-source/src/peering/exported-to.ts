@@ -9,30 +9,38 @@ export interface PossibleExport {
   readonly peer: string;
 }
 
+/** Whether a service is exported to a peer. `unknown`: the exports cannot be read, for the reason `why`. */
+export type ExportVerdict =
+  { readonly kind: 'exported' | 'not-exported' } | { readonly kind: 'unknown'; readonly why: string };
+
 /**
- * Whether `service` is exported to `peer`, by its own name or by another name whose discovery chain leads to it. Also
- * `true` when the token may not read the exports: intentions alone then decide.
+ * Determines whether `service` is exported to `peer`, by its own name or by another name whose discovery chain leads to
+ * it.
  *
  * @throws AgentError when the agent fails
  */
-export async function isExported(
+export async function exportTo(
   agent: Agent,
   { service, peer }: PossibleExport,
   signal: AbortSignal,
-): Promise<boolean> {
+): Promise<ExportVerdict> {
   const path = 'internal/ui/exported-services';
   try {
     const response = await agent.request({ path, query: { peer }, timeoutMs: TIMEOUT_MS }, signal);
     const exports = parsed(response, path, 'a list of services', exportedNamesOf);
-    if (response.filtered || exports.some(({ name }) => name === service)) return true;
-    for (const { name } of exports) if (await leadsTo(agent, { name, service }, signal)) return true;
-    return false;
+    if (exports.some(({ name }) => name === service)) return { kind: 'exported' };
+    if (response.filtered) return { kind: 'unknown', why: NO_RULE };
+    for (const { name } of exports) if (await leadsTo(agent, { name, service }, signal)) return { kind: 'exported' };
+    return { kind: 'not-exported' };
   } catch (reason) {
-    if (reason instanceof AgentError && (reason.status === 403 || reason.status === 404)) return true;
+    if (!(reason instanceof AgentError)) throw reason;
+    if (reason.status === 403) return { kind: 'unknown', why: NO_RULE };
+    if (reason.status === 404) return { kind: 'unknown', why: `the agent has no ${path}` };
     throw reason;
   }
 }
 
+const NO_RULE = 'the token needs service_prefix "" { policy = "read" }';
 // The caller's connection waits for the response.
 const TIMEOUT_MS = 5_000;
 

@@ -13,6 +13,8 @@ export class PeerStatus {
   readonly #changes = new Cell<void>();
   #response: PeersResponse | undefined;
   #bundleProblem: Error | undefined;
+  /** Why exports cannot be read, by peer. */
+  readonly #hiddenExports = new Map<string, string>();
 
   constructor(bundles: TrustBundles = {}) {
     this.#bundles = bundles;
@@ -35,17 +37,31 @@ export class PeerStatus {
     this.#changes.set();
   }
 
+  /** Records whether the exports to a peer can be read: `why` they cannot, `undefined` when they can. */
+  exportsHidden(peer: string, why: string | undefined): void {
+    if (this.#hiddenExports.get(peer) === why) return;
+    if (why === undefined) this.#hiddenExports.delete(peer);
+    else this.#hiddenExports.set(peer, why);
+    this.#changes.set();
+  }
+
   /** Calls `changed` after each change, until `signal` aborts. */
   async watch(changed: () => void, signal: AbortSignal): Promise<void> {
     const changes = this.#changes.watch(signal);
     while ((await changes.next()).done !== true) changed();
   }
 
-  /** Returns a sentence for each problem of the bundles, and for each of `peers` that is not trusted. */
+  /** Returns a sentence for each problem of bundles and exports, and for each of `peers` that is not trusted. */
   warnings(peers: Iterable<string>): readonly string[] {
     const [response, problem] = [this.#response, this.#bundleProblem];
-    const ofBundles = problem === undefined ? [] : [problem.message];
-    return response === undefined ? ofBundles : [...ofBundles, ...this.#untrusted(response, peers)];
+    return [
+      ...(problem === undefined ? [] : [problem.message]),
+      ...(response === undefined ? [] : this.#untrusted(response, peers)),
+      ...Array.from(
+        this.#hiddenExports,
+        ([peer, why]) => `exports to peer ${peer} cannot be read, intentions alone decide about its callers: ${why}`,
+      ),
+    ];
   }
 
   #untrusted(response: PeersResponse, peers: Iterable<string>): readonly string[] {

@@ -13,7 +13,8 @@ import { openAgent, parsed } from '../agent.ts';
 import type { Agent, AgentOptions } from '../agent.ts';
 import { list, object, objects, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
-import { isExported } from '../peering/exported-to.ts';
+import { exportTo } from '../peering/exported-to.ts';
+import { PeerStatus } from '../peering/peer-trust.ts';
 
 /**
  * An authorizer that queries the agent for each connection: the agent answers from its cache, in about a millisecond.
@@ -26,9 +27,12 @@ export interface ConsulAuthorizer extends Authorizer, Service {}
  * The agent's own decision ignores peers: it mistakes a peer's `web` for the local one. For callers of a peer, this
  * function itself decides: by the intentions that name the peer, else by the default; when the agent does not reveal
  * the default, they are denied.
+ *
+ * @param peers receives whether exports can be read
  */
-export function consulAuthorizer(options: AgentOptions): ConsulAuthorizer {
+export function consulAuthorizer(options: AgentOptions, peers: PeerStatus = new PeerStatus()): ConsulAuthorizer {
   const agent = openAgent(options, SOCKETS);
+  const sources = { agent, peers };
   // Never aborted: each query has a deadline, and closing the client ends all of them.
   const { signal } = openScope();
   const pending = new Map<string, Promise<Authorization>>();
@@ -39,7 +43,7 @@ export function consulAuthorizer(options: AgentOptions): ConsulAuthorizer {
     const key = JSON.stringify([caller.uri, caller.serialNumber, destination]);
     const known = pending.get(key);
     if (known !== undefined) return known;
-    const judgement = judgementOf(agent, caller, destination, signal).finally(() => pending.delete(key));
+    const judgement = judgementOf(sources, caller, destination, signal).finally(() => pending.delete(key));
     pending.set(key, judgement);
     return judgement;
   }
@@ -48,16 +52,21 @@ export function consulAuthorizer(options: AgentOptions): ConsulAuthorizer {
 type IntentionCaller = Parameters<Authorizer['authorize']>[0];
 type IntentionDestination = Parameters<Authorizer['authorize']>[1];
 
+interface Sources {
+  readonly agent: Agent;
+  readonly peers: PeerStatus;
+}
+
 function judgementOf(
-  agent: Agent,
+  sources: Sources,
   caller: IntentionCaller,
   destination: IntentionDestination,
   signal: AbortSignal,
 ): Promise<Authorization> {
   const { sourcePeer } = caller;
   return sourcePeer === undefined
-    ? judgementOfLocal(agent, caller, destination, signal)
-    : judgementOfImporter(agent, { ...caller, sourcePeer }, destination, signal);
+    ? judgementOfLocal(sources.agent, caller, destination, signal)
+    : judgementOfImporter(sources, { ...caller, sourcePeer }, destination, signal);
 }
 
 // A burst of new connections queues for milliseconds, rather than exhaust the agent's connection limit per host.
@@ -96,7 +105,7 @@ async function judgementOfAgent(
  * of no other peer.
  */
 async function judgementOfImporter(
-  agent: Agent,
+  { agent, peers }: Sources,
   caller: IntentionCaller & { readonly sourcePeer: string },
   destination: IntentionDestination,
   signal: AbortSignal,
@@ -104,8 +113,9 @@ async function judgementOfImporter(
   const verdict = await judgementOfPeer(agent, caller, destination, signal);
   if (!verdict.allowed) return verdict;
   const { destination: service } = destination;
-  const isImporter = await isExported(agent, { service, peer: caller.sourcePeer }, signal);
-  return isImporter ? verdict : notExported(service, caller.sourcePeer);
+  const found = await exportTo(agent, { service, peer: caller.sourcePeer }, signal);
+  peers.exportsHidden(caller.sourcePeer, found.kind === 'unknown' ? found.why : undefined);
+  return found.kind === 'not-exported' ? notExported(service, caller.sourcePeer) : verdict;
 }
 
 async function judgementOfPeer(
@@ -114,12 +124,18 @@ async function judgementOfPeer(
   destination: IntentionDestination,
   signal: AbortSignal,
 ): Promise<Authorization> {
-  const intentions = await intentionsFor(agent, destination, signal);
+  const all = await intentionsFor(agent, destination, signal);
+  const intentions = all.map((one) => withoutGroup(one, caller.sourcePeer));
   const request = { source: caller.source, sourcePeer: caller.sourcePeer, ...destination };
   if (matchingIntentions(request, intentions).length > 0) return judge(request, intentions, 'deny');
   const ofDefault = await defaultJudgement(agent, caller, { destination, intentions }, signal);
   const reason = `no intention for callers of peer ${caller.sourcePeer}: ${ofDefault.reason}`;
   return { ...ofDefault, reason };
+}
+
+/** Denies by an intention for a sameness group whether or not the peer is a member, which is not known here. */
+function withoutGroup({ sourceGroup, ...intention }: Intention, sourcePeer: string): Intention {
+  return sourceGroup === undefined ? intention : { ...intention, sourcePeer, action: 'deny' };
 }
 
 interface Matching {
@@ -178,13 +194,14 @@ export function intentionsOf(json: unknown, destination: string): readonly Inten
   const byName = object(json);
   if (byName === undefined) return undefined;
   return objects(byName[destination]).map((intention): Intention => {
-    const peer = text(intention['SourcePeer']);
+    const [peer, group] = [text(intention['SourcePeer']), text(intention['SourceSamenessGroup'])];
     const action = text(intention['Action']);
     const permissions = objects(intention['Permissions']).map(permissionIn);
     return {
       source: text(intention['SourceName']),
       sourceNamespace: text(intention['SourceNS']) || 'default',
       ...(peer === '' ? {} : { sourcePeer: peer }),
+      ...(group === '' ? {} : { sourceGroup: group }),
       destination: text(intention['DestinationName']),
       destinationNamespace: text(intention['DestinationNS']) || 'default',
       // An intention with permissions has no action of its own.

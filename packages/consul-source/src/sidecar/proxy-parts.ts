@@ -26,6 +26,6 @@ export function consulProxyParts(options: CredentialOptions, choice: ProxyChoice
   return {
     proxy: consulProxySource(options, choice, peers),
     credentials: consulCredentials(options, choice, peers),
-    authorizer: consulAuthorizer(options),
+    authorizer: consulAuthorizer(options, peers),
   };
 }

@@ -55,11 +55,12 @@ export function consulProxySource(
   return { name: 'consul', watch };
 
   async function* watch(signal: AbortSignal): AsyncGenerator<ProxyView, void, void> {
-    const agent = openAgent(options, SOCKETS);
+    const changes = new Cell<void>();
+    const agent = openAgent(options, SOCKETS, () => changes.set());
     const scope = openScope(signal);
     let watched: ProxyWatch | undefined;
     try {
-      watched = new ProxyWatch({ agent, id: await find(agent, signal), peers }, scope.signal);
+      watched = new ProxyWatch({ agent, id: await find(agent, signal), peers, changes }, scope.signal);
       yield* watched.views(signal);
     } finally {
       scope.end();
@@ -79,6 +80,8 @@ interface WatchedProxy {
   readonly agent: Agent;
   readonly id: string;
   readonly peers: PeerStatus;
+  /** Set whenever a response changes. */
+  readonly changes: Cell<void>;
 }
 
 /** The queries of one proxy, and their readings. */
@@ -86,7 +89,7 @@ class ProxyWatch {
   readonly #agent: Agent;
   readonly #id: string;
   readonly #options: WatchOptions;
-  readonly #changes = new Cell<void>();
+  readonly #changes: Cell<void>;
   readonly #registration: Watched<RegisteredProxy | null>;
   #facts: MeshFacts | undefined;
   #visibility: Watched<OwnCatalog> | undefined;
@@ -104,8 +107,9 @@ class ProxyWatch {
   readonly #watchingPeers: Promise<void>;
   #proxy: ProxyDefinition | undefined;
 
-  constructor({ agent, id, peers }: WatchedProxy, signal: AbortSignal) {
+  constructor({ agent, id, peers, changes }: WatchedProxy, signal: AbortSignal) {
     this.#agent = agent;
+    this.#changes = changes;
     this.#id = id;
     this.#peers = peers;
     this.#watchingPeers = peers.watch(() => this.#changes.set(), signal);

@@ -13,6 +13,8 @@ export interface QueryResult {
   readonly service: string;
   /** The datacenter of the instances; another one than the proxy's after a failover. */
   readonly datacenter: string;
+  /** The peer that exports the service: after a failover to one. */
+  readonly peer?: string;
   readonly instances: readonly Instance[];
 }
 
@@ -98,5 +100,7 @@ function resultOf(json: unknown): QueryResult | undefined {
   const result = object(json);
   const instances = instancesOf(result?.['Nodes'] ?? []);
   const [service, datacenter] = [text(result?.['Service']), text(result?.['Datacenter'])];
-  return instances === undefined || service === '' ? undefined : { service, datacenter, instances };
+  const peer = text(result?.['PeerName']);
+  if (instances === undefined || service === '') return undefined;
+  return { service, datacenter, instances, ...(peer === '' ? {} : { peer }) };
 }

@@ -4,7 +4,7 @@ import { AgentError, parsed } from '../agent.ts';
 import type { Agent } from '../agent.ts';
 import { blockingQuery, hashQuery } from '../blocking-query.ts';
 import { instanceKey } from '../inventory.ts';
-import { object, objects, text } from '../json.ts';
+import { list, object, objects, text } from '../json.ts';
 import type { OwnInstance } from '../own-visibility.ts';
 import type { JsonObject } from '../json.ts';
 import { proxyDefinitionOf } from './proxy-definition.ts';
@@ -61,7 +61,7 @@ async function* whileProxy(
     const definition = proxyDefinitionOf(service);
     if (service === undefined) yield null;
     else if (definition !== undefined)
-      yield { definition, instance: instanceIn(service), ...transparency(service, definition) };
+      yield { definition, instance: instanceIn(service), ...withoutEffect(service, definition) };
     else if (text(service['Kind']) === '') return { id, name: text(service['Service']) };
     else throw new AgentError(noProxy(id, `a ${text(service['Kind'])}`));
   }
@@ -117,15 +117,19 @@ function noProxy(id: string, found: string): string {
   return `expected ${id} to be a proxy, with kind = "connect-proxy" and proxy.destination_service_name, found ${found}`;
 }
 
-/**
- * Warns about mode `transparent`, for which Consul's own proxy has another listener, to which the host redirects all
- * outgoing connections.
- */
-function transparency(service: JsonObject, { id }: ProxyDefinition): Pick<RegisteredProxy, 'warning'> {
-  if (text(object(service['Proxy'])?.['Mode']) !== 'transparent') return {};
-  return {
-    warning: `${id} sets mode "transparent", which has no effect here: define its upstreams, each with a local port`,
-  };
+/** Warns about listeners that Consul's own proxy has: for redirected outgoing connections, and for paths without mutual TLS. */
+function withoutEffect(service: JsonObject, { id }: ProxyDefinition): Pick<RegisteredProxy, 'warning'> {
+  const proxy = object(service['Proxy']);
+  const expose = object(proxy?.['Expose']);
+  const isTransparent = text(proxy?.['Mode']) === 'transparent';
+  const isExposed = expose?.['Checks'] === true || list(expose?.['Paths']).length > 0;
+  const warnings = [
+    ...(isTransparent
+      ? ['mode "transparent", which has no effect here: define its upstreams, each with a local port']
+      : []),
+    ...(isExposed ? ['"expose", which has no effect here: everything reaches the application by mutual TLS only'] : []),
+  ];
+  return warnings.length === 0 ? {} : { warning: warnings.map((one) => `${id} sets ${one}`).join('; ') };
 }
 
 function withoutKind({ id, service }: ProxyDefinition): string {

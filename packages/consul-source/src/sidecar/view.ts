@@ -110,12 +110,15 @@ function meshAround(observation: ProxyObservation): MeshAround {
   return { datacenter, gateways, instancesOf: (target) => observation.instances(target) };
 }
 
-/** Dials the instances directly, as Consul's own proxies do: no gateway routes the name of a prepared query. */
+/**
+ * Dials the instances directly, as Consul's own proxies do: no gateway routes the name of a prepared query. After a
+ * failover to a peer, its export is dialled as any other.
+ */
 function queryUpstream(definition: UpstreamDefinition, observation: ProxyObservation): ProxyUpstream {
   const result = observation.query(definition)?.value;
   if (result === undefined) return unknown(definition, 'result', observation.query(definition));
-  const { service, instances } = result;
-  const { trustDomain } = observation;
+  const { service, instances, peer } = result;
+  const { trustDomain, proxy, entries } = observation;
   const reading = definition.datacenter ?? observation.datacenter;
   const datacenter = result.datacenter || reading;
   const target: ChainTarget = {
@@ -127,6 +130,9 @@ function queryUpstream(definition: UpstreamDefinition, observation: ProxyObserva
     instances: { filter: '', onlyPassing: false },
     external: false,
     decision: { kind: 'unset' },
+    ...(peer === undefined
+      ? {}
+      : { peer, serverName: '', identities: [], decision: attributedMode(definition, proxy, entries) }),
     ...(definition.connectTimeoutMs === undefined ? {} : { connectTimeoutMs: definition.connectTimeoutMs }),
   };
   const chain = { service: definition.name, targets: [target] as const };

@@ -54,6 +54,7 @@ const ENDPOINTS: readonly (readonly [RegExp, EndpointHandler])[] = [
   [/^internal\/acl\/authorize$/, () => ({ status: 401, body: 'ACL support disabled\n', unheld: true })],
   [/^agent\/connect\/ca\/roots$/, ({ mesh }) => ok(rootsOf(mesh))],
   [/^catalog\/datacenters$/, ({ mesh }) => unheld(datacentersOf(mesh))],
+  [/^catalog\/node-services\/([^/]+)$/, ({ mesh, name }) => ok(onNode(mesh, name))],
   [/^catalog\/services$/, ({ mesh }) => ok(Object.fromEntries(localServices(mesh).map(({ name }) => [name, []])))],
   [/^internal\/ui\/nodes$/, ({ mesh }) => ok(nodesOf(everything(mesh)))],
   [/^internal\/ui\/services$/, (request) => ok(summaries(request))],
@@ -93,6 +94,11 @@ function datacentersOf({ datacenter = DATACENTER, remoteGateways = {} }: StandIn
 
 function localServices({ services = [], servers = [{ node: 'server-1', address: '127.0.0.1' }] }: StandInMesh) {
   return [...serverServices(servers), ...services.filter(({ peer }) => peer === undefined)];
+}
+
+function onNode(mesh: StandInMesh, name: string): ConsulObject {
+  const found = nodesOf(localServices(mesh)).find(({ Node }) => Node === name);
+  return { Node: found === undefined ? null : { Node: name }, Services: found?.['Services'] ?? [] };
 }
 
 function everything(mesh: StandInMesh): readonly StandInService[] {

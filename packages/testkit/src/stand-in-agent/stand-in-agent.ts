@@ -260,7 +260,7 @@ class PlayedAgent implements StandInAgent {
     const next = versioned(response, this.#index);
     const known = this.#responses.get(key) ?? [];
     const last = known.at(-1);
-    if (last?.text === next.text && last.status === next.status) return last;
+    if (last?.text === next.text && last.status === next.status && last.filtered === next.filtered) return last;
     this.#responses.set(key, [...known.slice(-1), next]);
     return next;
   }
