@@ -181,6 +181,16 @@ describe('a client that does not behave', () => {
     },
   );
 
+  it('is served when its ClientHello arrived in time, but the process was stopped beyond the timeout', async () => {
+    await using proxy = await startProxy({ routes: [], limits: { helloTimeoutMs: 500 } });
+    await using client = await rawClient(proxy.address);
+    await client.send(HELLO.subarray(0, 100));
+    await proxy.events.until('connection.accepted');
+    void client.send(HELLO.subarray(100));
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_200);
+    expect(await proxy.ending()).toBe('ROUTE_NOT_FOUND');
+  });
+
   it('is closed when it sends its ClientHello byte by byte: no byte extends the deadline', async () => {
     await using proxy = await startProxy({ routes: [], limits: { helloTimeoutMs: 200 } });
     await using client = await rawClient(proxy.address);

@@ -95,7 +95,7 @@ export { aborted, onAbort, openScope, settlesWithin, unlessAborted } from './wat
 export type { Scope } from './watch/scope.ts';
 export { Cell } from './watch/cell.ts';
 export { errorOf } from './errors.ts';
-export { readRegularFile, readRegularFileSync } from './regular-file.ts';
+export { readRegularFile, readRegularFileSync, utf8In } from './regular-file.ts';
 export { answered, failed, NO_READING } from './watch/reading.ts';
 export type { Freshness, Reading } from './watch/reading.ts';
 export { RecentlyUsed } from './watch/recently-used.ts';
@@ -112,4 +112,5 @@ export { QuerySet } from './watch/query-set.ts';
 export type { Query, QuerySetOptions } from './watch/query-set.ts';
 export { atOnce, inTurns } from './watch/turns.ts';
 export { backoff } from './watch/backoff.ts';
+export { PatientTimer } from './watch/patient-timer.ts';
 export type { BackoffOptions } from './watch/backoff.ts';

@@ -2,6 +2,7 @@ import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs
 import type { Stats } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { TextDecoder } from 'node:util';
+import { errorOf } from './errors.ts';
 
 /**
  * About a thousand times the size of certificates, keys, tokens and name files: anything larger is a log, a core dump
@@ -74,13 +75,34 @@ function refuseIrregular(status: Stats, path: string, { maxBytes = DEFAULT_MAX_B
     throw new Error(`expected at most ${maxBytes} bytes, found ${status.size}, open '${path}'`);
 }
 
-/** `TextDecoder` drops the byte order mark that Windows editors add. */
 function decode(bytes: Uint8Array, path: string, { otherBytes = 'refuse' }: ReadOptions): string {
+  if (otherBytes === 'replace') return new TextDecoder().decode(bytes);
   try {
-    return new TextDecoder('utf-8', { fatal: otherBytes === 'refuse' }).decode(bytes);
-  } catch {
-    throw new Error(`expected UTF-8, found other bytes, open '${path}'`);
+    return utf8In(bytes);
+  } catch (reason) {
+    throw new Error(`${errorOf(reason).message}, open '${path}'`, { cause: reason });
   }
+}
+
+/**
+ * Decodes UTF-8, without the byte order mark that Windows editors add.
+ *
+ * @throws Error that says what else was found, and in which line
+ */
+export function utf8In(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (reason) {
+    throw new Error(`expected UTF-8, found ${otherEncoding(bytes)}`, { cause: reason });
+  }
+}
+
+/** Windows writes UTF-16 with a byte order mark; other bytes are found by their line. */
+function otherEncoding(bytes: Uint8Array): string {
+  const [first, second] = bytes;
+  if ((first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff)) return 'UTF-16';
+  const valid = new TextDecoder().decode(bytes).split('\uFFFD', 1)[0] ?? '';
+  return `other bytes in line ${valid.split('\n').length}`;
 }
 
 function kindOf(status: Stats): string {

@@ -50,9 +50,9 @@ describe('a hosts file with one name on many lines', () => {
 
 describe('resolv.conf', () => {
   it.each([
-    ['', { servers: ['127.0.0.1'], search: [], ndots: 1, timeoutMs: 2_000, attempts: 2 }],
+    ['', { servers: ['127.0.0.1'], isDefault: true, search: [], ndots: 1, timeoutMs: 2_000, attempts: 2 }],
     ['nameserver 10.0.0.1\nnameserver ::1 # x\nnameserver nonsense', { servers: ['10.0.0.1', '::1'] }],
-    ['nameserver [127.0.0.1]:5353', { servers: ['[127.0.0.1]:5353'] }],
+    ['nameserver [127.0.0.1]:5353', { servers: ['[127.0.0.1]:5353'], isDefault: false }],
     ['nameserver 1.1.1.1\nnameserver 1.1.1.2\nnameserver 1.1.1.3\nnameserver 1.1.1.4', { servers: { length: 3 } }],
     ['search a.example B.example.\n', { search: ['a.example', 'b.example'] }],
     ['search a.example\ndomain b.example c.example', { search: ['b.example'] }],

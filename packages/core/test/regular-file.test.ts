@@ -34,7 +34,17 @@ const ODD: readonly (readonly [what: string, make: (path: string) => unknown, wo
   [
     'a program',
     (path) => writeFileSync(path, Uint8Array.of(0x7f, 0x45, 0x4c, 0x46, 0xff)),
-    /^expected UTF-8, found other bytes, open '.*'$/,
+    /^expected UTF-8, found other bytes in line 1, open '.*'$/,
+  ],
+  [
+    'a text in Latin-1',
+    (path) => writeFileSync(path, Buffer.from('a: b\n# B\u{FC}ro\n', 'latin1')),
+    /^expected UTF-8, found other bytes in line 2, open '.*'$/,
+  ],
+  [
+    'a text of Windows in UTF-16',
+    (path) => writeFileSync(path, Buffer.from('\uFEFFa: b\n', 'utf16le')),
+    /^expected UTF-8, found UTF-16, open '.*'$/,
   ],
 ];
 

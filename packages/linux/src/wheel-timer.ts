@@ -1,3 +1,4 @@
+import { PatientTimer } from '@meshgate/core/parts';
 import { TimerWheel } from './timer-wheel.ts';
 
 /**
@@ -7,7 +8,7 @@ import { TimerWheel } from './timer-wheel.ts';
 export class WheelTimer {
   readonly #wheel = new TimerWheel(performance.now());
   readonly #onDue: (key: number) => void;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #timer = new PatientTimer(() => this.#onTimer(), true);
   #timerAtMs = Infinity;
 
   /**
@@ -32,16 +33,14 @@ export class WheelTimer {
 
   /** Releases the timer, which keeps the process alive. No deadline may be left. */
   rest(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#timer.clear();
     this.#timerAtMs = Infinity;
   }
 
   #wakeFor(atMs: number, nowMs: number): void {
     if (atMs >= this.#timerAtMs) return;
-    clearTimeout(this.#timer);
     this.#timerAtMs = atMs;
-    this.#timer = setTimeout(() => this.#onTimer(), Math.max(1, Math.ceil(atMs - nowMs)));
+    this.#timer.set(Math.max(1, Math.ceil(atMs - nowMs)));
   }
 
   #onTimer(): void {

@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ConfigProblems } from '@meshgate/core';
-import { errorOf } from '@meshgate/core/parts';
+import { errorOf, utf8In } from '@meshgate/core/parts';
 
 /**
  * Reads a configuration file: a regular file, `/dev/null`, or a pipe with a writer (`/dev/stdin`, `<(…)` of a shell).
@@ -15,13 +15,12 @@ export async function readConfigText(file: string): Promise<string> {
     // Opens a pipe without waiting for its writer (open(2)); no effect on a regular file.
     const handle = await open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     try {
-      return new TextDecoder('utf-8', { fatal: true }).decode(await readToEnd(handle));
+      return utf8In(await readToEnd(handle));
     } finally {
       await handle.close();
     }
   } catch (reason) {
-    const isOther = reason instanceof TypeError;
-    const message = `cannot be read: ${isOther ? 'expected UTF-8, found other bytes' : errorOf(reason).message}`;
+    const message = `cannot be read: ${errorOf(reason).message}`;
     throw new ConfigProblems([{ message, path: [], at: { file, line: 1, column: 1 } }]);
   }
 }

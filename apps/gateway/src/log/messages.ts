@@ -66,6 +66,14 @@ export const MESSAGES = {
       'A pod gets SIGTERM at the moment of its removal from the endpoints, and connections still arrive for some seconds.',
     action: 'Set `drain.delay: 5s`, and a longer `terminationGracePeriodSeconds`.',
   },
+  processStalled: {
+    level: 'warn',
+    text: 'process stalled for {duration}: {cause}',
+    meaning:
+      'The process carried nothing for this long; all of its connections waited. Deadlines that passed meanwhile were extended a little.',
+    action:
+      'Stopped: look for SIGSTOP, a paused container, a suspended or migrated machine, CPU limits, swapping. Busy: a plugin, or very large route files.',
+  },
   cannotStart: {
     level: 'fatal',
     text: 'cannot start: {reason}',

@@ -18,6 +18,7 @@ import { originOf } from './predecessor.ts';
 import type { ProcessOrigin } from './predecessor.ts';
 import type { ProcessControl, ReloadOutcome, UpgradeOutcome } from './process-control.ts';
 import { redirectConsole } from './plugin-limits.ts';
+import { watchStalls } from './stalls.ts';
 import { SocketStore } from './socket-store.ts';
 import type { StrayKind } from './stray-error.ts';
 import { serviceManager } from './service-manager.ts';
@@ -106,7 +107,9 @@ export async function run(proxy: RunningProxy, target: LogTarget, signals: Signa
   // Removed, because a successor has another process id.
   delete process.env['WATCHDOG_PID'];
   const manager = found.kind === 'found' ? found.manager : undefined;
+  const stopWatching = watchStalls(log.logger);
   const status = await new Run(proxy, { log, target, manager }).untilItEnds(signals);
+  stopWatching();
   await closeLog(log);
   return status;
 }

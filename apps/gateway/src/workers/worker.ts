@@ -15,6 +15,7 @@ import type { InstalledParts } from '../config/parts.ts';
 import { redirectConsole } from '../run/plugin-limits.ts';
 import { installPlugins } from '../config/plugins.ts';
 import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
+import { watchStalls } from '../run/stalls.ts';
 import { trafficOf } from '../admin/traffic.ts';
 import type { LogLevel } from '../config/config-schema.ts';
 import { closeConnections } from '../admin/connection-query.ts';
@@ -343,6 +344,7 @@ async function compose(
     wrapObserver: workerObserver,
   });
   setInterval(() => state.reportTroubles(), TROUBLES_EVERY_MS).unref();
+  watchStalls(log.logger);
   return { carrier, parts, log };
 }
 

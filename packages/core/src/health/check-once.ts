@@ -4,7 +4,8 @@ import type { HealthCheck } from '../routes/route.ts';
 import { begun } from '../transport/dial-failure.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import type { Connection, Transport } from '../transport/transport.ts';
-import { onAbort, settlesWithin, timerMs } from '../watch/scope.ts';
+import { PatientTimer } from '../watch/patient-timer.ts';
+import { onAbort, settlesWithin } from '../watch/scope.ts';
 import { judgeResponse, probeHello } from './client-hello.ts';
 
 /** One check of one address. */
@@ -63,7 +64,8 @@ async function untilServerHello(
   { endsAt, signal }: { readonly endsAt: number; readonly signal: AbortSignal },
 ): Promise<void> {
   const timeout = new ProxyError('CONNECT_TIMEOUT', `no ServerHello within ${formatDuration(timeoutMs)}`);
-  const timer = setTimeout(() => connection.destroy(timeout), timerMs(Math.max(1, endsAt - performance.now())));
+  const timer = new PatientTimer(() => connection.destroy(timeout), true);
+  timer.set(Math.max(1, endsAt - performance.now()));
   const release = onAbort(signal, () => connection.destroy(STOPPED));
   try {
     await connection.write(probeHello(serverName));
@@ -78,7 +80,7 @@ async function untilServerHello(
       if (response.length > MAX_RESPONSE_BYTES) throw new Error(`no ServerHello in ${response.length} bytes`);
     }
   } finally {
-    clearTimeout(timer);
+    timer.clear();
     release();
     connection.destroy();
   }

@@ -114,7 +114,8 @@ export class DnsClient {
   }
 
   get #servers(): string {
-    return `name server ${this.#conf.servers.join(', ')}`;
+    const { servers, isDefault } = this.#conf;
+    return `name server ${servers.join(', ')}${isDefault ? ', as resolv.conf names none' : ''}`;
   }
 
   /** Queries the servers in turn, for the configured number of attempts, until one has an answer. Never rejects. */

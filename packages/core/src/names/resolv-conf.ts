@@ -7,6 +7,8 @@ export interface ResolvConf {
    * can query: link-local ones with a zone (`fe80::1%eth0`). Empty if there are no others.
    */
   readonly servers: readonly string[];
+  /** Whether the file names no server: the one of this machine is queried. */
+  readonly isDefault: boolean;
   /** Domains appended to names, in order. */
   readonly search: readonly string[];
   /** Names with fewer dots are tried with the search domains first. */
@@ -47,6 +49,7 @@ export function parseResolvConf(text: string): ResolvConf {
   }
   const servers = listed.length === 0 ? [LOCAL_SERVER] : listed.slice(0, MAX_SERVERS);
   return {
+    isDefault: listed.length === 0,
     servers: servers.filter((server) => !server.includes('%')),
     search: search.filter((name) => name !== ''),
     ndots: Math.min(options.get('ndots') ?? 1, MAX_NDOTS),

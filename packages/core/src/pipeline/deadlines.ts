@@ -1,6 +1,6 @@
-import { timerMs } from '../watch/scope.ts';
 import { LinkedList } from './linked-list.ts';
 import type { Linked } from './linked-list.ts';
+import { PatientTimer } from '../watch/patient-timer.ts';
 
 /**
  * Deadlines of equal length, served by a single timer: the first to begin is the first to expire. A Node timer for each
@@ -10,6 +10,8 @@ export class Deadlines<One> {
   readonly #afterMs: number;
   readonly #onExpired: (one: One) => void;
   readonly #list = new LinkedList<Deadline<One>>();
+  /** Does not keep the process alive: the sockets do. */
+  readonly #timer = new PatientTimer(() => this.#onTimer(), false);
   #timerIsSet = false;
 
   /**
@@ -57,10 +59,9 @@ export class Deadlines<One> {
     this.#timerIsSet = false;
   }
 
-  /** The timer does not keep the process alive: the socket does. */
   #setTimer(ms: number): void {
     this.#timerIsSet = true;
-    setTimeout(() => this.#onTimer(), timerMs(ms)).unref();
+    this.#timer.set(ms);
   }
 }
 
