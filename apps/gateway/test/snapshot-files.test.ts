@@ -30,6 +30,12 @@ describe('a snapshot store on files', () => {
     expect((await readdir(join(files.path, 'state', 'deep'))).length).toBe(2);
   });
 
+  it.runIf(process.platform === 'linux')('rejects immediately if the system refuses the folder', async () => {
+    // Node's own way of making folders never ends there.
+    const saving = fileSnapshotStore('/proc/nobody/state').save('consul', snapshot);
+    await expect(saving).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
   it('preserves limits that are off, which JSON cannot represent', async () => {
     await using files = await folder();
     const snapshots = fileSnapshotStore(files.path);

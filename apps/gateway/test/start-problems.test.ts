@@ -1,3 +1,4 @@
+import { chmod, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { runCommand } from '../src/cli/cli.ts';
@@ -33,6 +34,34 @@ describe('meshgate gateway --check', () => {
       2,
       expect.stringMatching(/^meshgate\.yaml:1:\d+: the folder cannot be written: .*\/file.* \(ENOTDIR\)\n$/),
     ]);
+  });
+
+  it.each([
+    ['a file', 'file'],
+    ['a link to nothing', 'dangling'],
+  ])('reports %s in the place of the folder for the state', async (_what, name) => {
+    await using files = await folder({ 'routes.yaml': ROUTES, file: 'no folder' });
+    await chmod(join(files.path, 'file'), 0o700);
+    await symlink('nowhere', join(files.path, 'dangling'));
+    await files.write('meshgate.yaml', { ...TEST_CONFIG, stateDir: name });
+    const { status, stderr } = await meshgate(['gateway', '--check'], files.path);
+    expect(stderr).toMatch(
+      new RegExp(`^meshgate\\.yaml:1:\\d+: expected a folder at .*/${name}, found something else\n$`),
+    );
+    expect(status).toBe(2);
+  });
+
+  it.each([
+    ['203.0.113.9', 'no interface of this machine has the address'],
+    ['fe80::1%nope0', 'no interface of this machine has the address'],
+  ])('warns of a listener on %s, which this machine does not have', async (address, words) => {
+    await using files = await folder({ 'routes.yaml': ROUTES });
+    await files.write('meshgate.yaml', { ...TEST_CONFIG, listeners: [{ name: 'far', address, port: 8443 }] });
+    const { status, stderr, stdout } = await meshgate(['gateway', '--check'], files.path);
+    expect(stderr + stdout).toContain(
+      `warning: listener far on ${address.includes(':') ? `[${address}]` : address}:8443: ${words}`,
+    );
+    expect(status).toBe(0);
   });
 
   it('accepts a folder that does not exist yet, and creates none', async () => {

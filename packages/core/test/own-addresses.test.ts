@@ -30,6 +30,7 @@ describe('two addresses to listen on', () => {
     ['0.0.0.0:0', '0.0.0.0:0', false],
     ['unix:/a', 'unix:/a', true],
     ['unix:/a', 'unix:/b', false],
+    ['unix:/a/./b/../c', 'unix:/a/c', true],
     ['unix:/a', '0.0.0.0:1', false],
   ])('%s and %s conflict: %s', (one, other, expected) => {
     expect(overlap(endpoint(one), endpoint(other))).toBe(expected);

@@ -46,10 +46,17 @@ export interface ListeningSocket {
 export function listeningSocket(calls: Calls, at: Endpoint, options: ListenOptions): ListeningSocket {
   if (options.socket !== undefined) return inherited(calls, at, { ...options, socket: options.socket });
   const address = encodeAddress(at);
-  if (typeof address === 'string') throw new TypeError(`listen ${formatEndpoint(at)}: ${address}`);
+  if (typeof address === 'string') throw invalidAddress(at, address);
   const fd = bind(calls, address, at, options);
   const bound = unixPath(at) === undefined ? (calls.sockets.localAddress(fd) ?? at) : at;
   return { fd, family: address.family, address: bound };
+}
+
+/** An address whose interface is missing is reported as the system reports one that is not local. */
+function invalidAddress(at: Endpoint, reason: string): Error {
+  const message = `listen ${formatEndpoint(at)}: ${reason}`;
+  if (!at.host.includes('%')) return new TypeError(message);
+  return Object.assign(new Error(message), { code: 'ENODEV', syscall: 'listen', address: at.host, port: at.port });
 }
 
 /** Sets the options of an inherited socket that connections inherit: its creator may have used others. */

@@ -305,10 +305,7 @@ const limits = mapping({
   helloTimeout: duration(1, DEFAULT_LIMITS.helloTimeoutMs).describe('from accept to a complete ClientHello'),
   helloMaxBytes: size(MIN_HELLO_BYTES, MAX_HELLO_BYTES, DEFAULT_LIMITS.helloMaxBytes).describe('largest ClientHello'),
   connectTimeout: duration(1, DEFAULT_LIMITS.connectTimeoutMs).describe('all dials of a connection together'),
-  dials: z
-    .int()
-    .min(1)
-    .max(1_000)
+  dials: integer(1, 1_000)
     .default(DEFAULT_LIMITS.dials)
     .describe('dials per connection, of all backends and addresses'),
   idleTimeout: durationOrOff()

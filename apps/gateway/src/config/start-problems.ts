@@ -1,10 +1,10 @@
-import { access, constants, readFile, stat } from 'node:fs/promises';
+import { access, constants, lstat, readFile, stat } from 'node:fs/promises';
 import { isIP } from 'node:net';
-import { platform } from 'node:os';
+import { networkInterfaces, platform } from 'node:os';
 import { dirname } from 'node:path';
 import { formatEndpoint } from '@meshgate/core';
 import type { Endpoint, Problem } from '@meshgate/core';
-import { errorOf, overlap, readRegularFile } from '@meshgate/core/parts';
+import { errorOf, isLocalAddress, overlap, readRegularFile } from '@meshgate/core/parts';
 import { isBeyondThisMachine } from '../admin/change-guard.ts';
 import type { AdminSettings, GatewayConfig } from './config-schema.ts';
 import type { PlacedListener } from './plugins.ts';
@@ -101,8 +101,37 @@ async function tokenProblems({ tokenFile }: AdminSettings): Promise<readonly Pro
   return token.trim() === '' ? [{ path: ['admin', 'tokenFile'], message: `no token in ${tokenFile}` }] : [];
 }
 
-/** Warns of settings that are valid, but insecure. */
-export function startWarnings({ admin }: GatewayConfig): readonly string[] {
+/** A link to nothing differs from a missing folder: none can be created in its place. */
+async function isLink(path: string): Promise<boolean> {
+  return lstat(path).then(
+    (found) => found.isSymbolicLink(),
+    () => false,
+  );
+}
+
+/** Warns of settings that are valid, but insecure, and of addresses that this machine does not have at the moment. */
+export function startWarnings({ listeners, admin }: GatewayConfig): readonly string[] {
+  const foreign = [
+    ...listeners.map(({ name, endpoint }) => ({ who: `listener ${name}`, endpoint })),
+    ...admin.map(({ endpoint }) => ({ who: 'the admin server', endpoint })),
+  ].filter(({ endpoint }) => isForeign(endpoint.host));
+  return [...foreign.map(({ who, endpoint }) => foreignWarning(who, endpoint)), ...exposureWarnings(admin)];
+}
+
+/** Whether no interface has the address, such as that of a failover pair, which this machine may get later. */
+function isForeign(host: string): boolean {
+  const isWildcard = host === '0.0.0.0' || host === '::';
+  if (isIP(host) === 0 || isWildcard) return false;
+  const [, zone] = host.split('%');
+  const isKnownZone = zone === undefined || /^\d+$/.test(zone) || zone in networkInterfaces();
+  return !isKnownZone || !isLocalAddress(host);
+}
+
+function foreignWarning(who: string, endpoint: Endpoint): string {
+  return `${who} on ${formatEndpoint(endpoint)}: no interface of this machine has the address; a start fails without it, unless net.ipv4.ip_nonlocal_bind or net.ipv6.ip_nonlocal_bind is 1`;
+}
+
+function exposureWarnings(admin: GatewayConfig['admin']): readonly string[] {
   return admin
     .filter(({ endpoint, tokenFile }) => tokenFile === undefined && isBeyondThisMachine(endpoint.host))
     .map(
@@ -154,8 +183,12 @@ async function folderProblems(folder: string): Promise<readonly Problem[]> {
     const code = await access(at, constants.W_OK | constants.X_OK).catch(
       ({ code: found }: NodeJS.ErrnoException) => found,
     );
-    if (code === undefined) return [];
-    if (code === 'ENOENT' && at !== dirname(at)) continue;
-    return [{ path: ['stateDir'], message: `the folder cannot be written: ${at} (${code})` }];
+    if (code === 'ENOENT' && at !== dirname(at) && !(await isLink(at))) continue;
+    const isFolder = await stat(at).then(
+      (found) => found.isDirectory(),
+      () => code !== 'ENOENT',
+    );
+    if (!isFolder) return [{ path: ['stateDir'], message: `expected a folder at ${at}, found something else` }];
+    return code === undefined ? [] : [{ path: ['stateDir'], message: `the folder cannot be written: ${at} (${code})` }];
   }
 }

@@ -1,5 +1,6 @@
-import { mkdir, rm, statfs, writeFile } from 'node:fs/promises';
+import { rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeFolder } from '../run/make-folder.ts';
 import type { Finding } from './finding.ts';
 
 /** Whether `stateDir` is writable, creating it if necessary. Writes data, since a full disk still creates files. */
@@ -7,7 +8,7 @@ export async function checkStateFolder(stateDir: string): Promise<Finding> {
   const check = `stateDir ${stateDir}`;
   const file = join(stateDir, `.check.${process.pid}.tmp`);
   try {
-    await mkdir(stateDir, { recursive: true, mode: 0o700 });
+    await makeFolder(stateDir);
     await writeFile(file, Buffer.alloc(PROBE_BYTES), { mode: 0o600, flush: true });
     const { bavail, bsize } = await statfs(stateDir);
     return { check, outcome: 'ok', found: `can be written, ${Math.floor((bavail * bsize) / MIB)} MiB free` };

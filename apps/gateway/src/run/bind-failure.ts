@@ -40,6 +40,7 @@ const EXPLAINED: Readonly<Record<string, (endpoint: Endpoint) => string>> = {
       ? STALE_SOCKET
       : `already in use, perhaps by another gateway (ss -ltnp 'sport = :${port}' or lsof -i :${port} shows by whom)`,
   EADDRNOTAVAIL: () => 'address not assigned to a local interface',
+  ENODEV: ({ host }) => `no network interface ${host.replace(/^[^%]*%/, '')}`,
   EACCES: () => 'permission denied: ports below 1024 require root or CAP_NET_BIND_SERVICE',
 };
 

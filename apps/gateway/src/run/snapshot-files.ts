@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
-import { access, constants, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { access, constants, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { RouteSnapshot } from '@meshgate/core';
 import { errorOf, inSlices, readRegularFile } from '@meshgate/core/parts';
 import type { StoredSnapshot, ListenerStore, SnapshotStore } from '@meshgate/core/parts';
 import * as z from 'zod';
+import { makeFolder } from './make-folder.ts';
 
 /**
  * Stores snapshots in `folder`, one file per source, readable only by its owner. Replaces files atomically and durably.
@@ -78,7 +79,7 @@ async function read<T>(file: string, schema: z.ZodType<T>): Promise<T | undefine
 }
 
 async function replace(folder: string, name: string, text: Iterable<string>): Promise<void> {
-  await makeFolder(folder);
+  await makeStateFolder(folder);
   // Unique per process: two processes that share the folder must not write to the same file.
   const temporary = join(folder, `.${name}.${process.pid}.tmp`);
   try {
@@ -91,9 +92,9 @@ async function replace(folder: string, name: string, text: Iterable<string>): Pr
   }
 }
 
-async function makeFolder(folder: string): Promise<void> {
+async function makeStateFolder(folder: string): Promise<void> {
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await makeFolder(folder);
   } catch (reason) {
     throw (await whyUnwritable(dirname(folder))) ?? reason;
   }

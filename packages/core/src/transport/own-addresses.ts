@@ -1,5 +1,6 @@
 import { isIPv6, SocketAddress } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import { normalize } from 'node:path';
 import { unixPath } from './endpoint.ts';
 import type { Endpoint } from './endpoint.ts';
 import { socketFileAt } from './node-listening.ts';
@@ -10,7 +11,7 @@ import { socketFileAt } from './node-listening.ts';
  */
 export function overlap(one: Endpoint, other: Endpoint): boolean {
   const [a, b] = [plainHost(one.host), plainHost(other.host)];
-  if (a.startsWith('unix:') || b.startsWith('unix:')) return a === b;
+  if (a.startsWith('unix:') || b.startsWith('unix:')) return normalize(a) === normalize(b);
   if (one.port !== other.port || one.port === 0) return false;
   return a === b || takes(a, b) || takes(b, a);
 }
