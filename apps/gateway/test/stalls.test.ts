@@ -20,7 +20,7 @@ function loggedAfter({ awayMs, cpuMs }: { readonly awayMs: number; readonly cpuM
   cpu = { user: cpuMs * 1_000, system: 0 };
   vi.advanceTimersByTime(3_000);
   stop();
-  return lines.map((line) => String((JSON.parse(line) as { msg: string }).msg));
+  return lines.map((line) => (JSON.parse(line) as { msg: string }).msg);
 }
 
 describe('a process that stalls', () => {
