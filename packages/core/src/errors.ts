@@ -1,12 +1,6 @@
-/**
- * The closed list of reasons for which a connection can fail: metric label, log key and close reason. A connection that
- * ends normally has none.
- */
+/** The closed list of error codes of connections: metric label, log key, close reason. A normal end has none. */
 export type ProxyErrorCode =
-  /**
-   * Authorization of the peer could not be decided: no authority was reachable, or this proxy has no certificate of its
-   * own.
-   */
+  /** Authorization of the peer could not be decided: no authority was reachable, or this proxy has no certificate. */
   | 'AUTHORIZATION_FAILED'
   /** The backend was removed from its route or went down, and the route closes such connections. */
   | 'BACKEND_REMOVED'
@@ -24,15 +18,9 @@ export type ProxyErrorCode =
   | 'CONNECT_TIMEOUT'
   /** The client's identity is proven, but an intention or the default policy denies it. */
   | 'DENIED'
-  /**
-   * The client reset the connection, or closed it in the middle of its hello. A client that closes without sending a
-   * byte ends normally.
-   */
+  /** The client reset the connection, or closed it in its hello. Closing without sending a byte is a normal end. */
   | 'DOWNSTREAM_RESET'
-  /**
-   * The client did not prove its identity: no certificate, an expired one, one without a trusted root, or no TLS at
-   * all.
-   */
+  /** The client did not prove its identity: no TLS, no certificate, an expired one, or one without a trusted root. */
   | 'DOWNSTREAM_UNTRUSTED'
   /** One side finished sending, and the other sent no byte within the half-close timeout. */
   | 'HALF_CLOSE_TIMEOUT'
@@ -42,10 +30,7 @@ export type ProxyErrorCode =
   | 'INTERNAL'
   /** A connection limit was reached; the message names the limit. */
   | 'LIMIT_REACHED'
-  /**
-   * The proxy ran out of a local resource: file descriptors, ports, memory, a permission. No backend is at fault, and
-   * none is ejected.
-   */
+  /** The proxy lacks a local resource: file descriptors, ports, memory, a permission. No backend is ejected for it. */
   | 'LOCAL_RESOURCE'
   /** The dial would lead back to this proxy: the backend is one of its own listeners. */
   | 'LOOP_DETECTED'
@@ -116,10 +101,7 @@ export const SIDES: Readonly<Record<ProxyErrorCode, Side>> = {
   UPSTREAM_UNTRUSTED: 'upstream',
 };
 
-/**
- * The only error that the pipeline's I/O rejects with. Programs use `code`; the message is for people and is never
- * parsed.
- */
+/** The only error that the pipeline's I/O rejects with. Programs use `code`; the message is for people. */
 export class ProxyError extends Error {
   override readonly name = 'ProxyError';
   /** Metric label, log key and close reason. */
@@ -130,10 +112,7 @@ export class ProxyError extends Error {
     this.code = code;
   }
 
-  /**
-   * Also true for errors of another copy of this package, which a plugin in its own folder brings along. Do not extend
-   * this class.
-   */
+  /** Also true for errors of another copy of this package, such as that of a plugin. Do not extend this class. */
   static override [Symbol.hasInstance](value: unknown): value is ProxyError {
     return isError(value) && value.name === 'ProxyError' && 'side' in value && Object.hasOwn(SIDES, codeOf(value));
   }

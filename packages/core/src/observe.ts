@@ -146,10 +146,7 @@ export type ProxyEvent =
   | { readonly type: 'source.failed'; readonly source: string; readonly error: Error; readonly retryInMs: number }
   /** A source yielded a malformed snapshot: it is refused as a whole, and the last good one stays in use. */
   | { readonly type: 'source.refused'; readonly source: string; readonly error: Error }
-  /**
-   * A source is no longer followed, because a reload removed it. `removed`: names of the routes that no source has any
-   * more.
-   */
+  /** A reload removed a source. `removed`: names of the routes that no source has any more. */
   | {
       readonly type: 'source.removed';
       readonly source: string;

@@ -16,10 +16,7 @@ import { snapshotProblems } from './routes/snapshot-problems.ts';
 import type { Endpoint } from './transport/endpoint.ts';
 import type { Transport } from './transport/transport.ts';
 
-/**
- * Settings of a proxy. Only `listen`, `sniffers` and a provider of routes (`routes`, `sources` or `resolvers`) are
- * required.
- */
+/** Settings of a proxy. Required are `listen`, `sniffers`, and one of `routes`, `sources` and `resolvers`. */
 export interface ProxyOptions {
   /** Addresses to listen on; port 0 selects a free port. A single address becomes the listener `main`. */
   readonly listen: Endpoint | readonly ListenAddress[];

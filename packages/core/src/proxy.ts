@@ -47,10 +47,7 @@ export interface Proxy {
    * @param signal aborts the start
    */
   start(signal?: AbortSignal): Promise<void>;
-  /**
-   * Stops accepting, and lets live connections finish within the drain's grace period. Resolves when no connection is
-   * left.
-   */
+  /** Stops accepting, and lets live connections finish within the grace period. Resolves when none is left. */
   drain(): Promise<DrainProgress>;
   /**
    * Drains, then stops everything: no socket, timer or watch is left. Resolves at once if the proxy does not run.

@@ -61,10 +61,7 @@ export class EpollFlow implements Direction, EpollIncoming, EpollOutgoing, Task 
     return this.#queued;
   }
 
-  /**
-   * Moves bytes a bounded number of times, and at least once. Bulk stops at `untilMs`, since each of its rounds takes
-   * long.
-   */
+  /** Moves bytes in a bounded number of rounds, at least one. Bulk stops at `untilMs`, since its rounds take long. */
   carry(untilMs: number = Infinity): void {
     for (
       let round = this.to.kernel.settings.roundsPerTurn;

@@ -3,10 +3,7 @@ import type { SelfTest } from '@meshgate/linux';
 import type { EpollOptions } from './options.ts';
 import { epollTransport } from './transport.ts';
 
-/**
- * Tests whether the transport works on this system, with real bytes over loopback. Takes some milliseconds, never
- * throws.
- */
+/** Tests the transport on this system, with real bytes over loopback. Takes some milliseconds, never throws. */
 export function selfTest(options: EpollOptions = {}): Promise<SelfTest> {
   return testTransport(epollTransport(options));
 }

@@ -14,10 +14,7 @@ export interface ProxiedConnection {
   readonly tlvs?: readonly Tlv[];
 }
 
-/**
- * Writes a PROXY protocol header (HAProxy, doc/proxy-protocol.txt). If only one address is IPv4, both are written as
- * IPv6. Pure.
- */
+/** Formats a PROXY protocol header (HAProxy, doc/proxy-protocol.txt). Mixed families are written as IPv6. Pure. */
 export function formatProxyHeader(version: ProxyProtocolVersion, connection: ProxiedConnection): Uint8Array {
   const ends = endsOf(connection);
   return version === 'v1' ? Buffer.from(line(ends), 'latin1') : binary(ends, connection.tlvs ?? []);

@@ -5,10 +5,7 @@ import { encodeAddress } from './socket-address.ts';
 import { Sockets } from './sockets.ts';
 import { systemError } from './system-error.ts';
 
-/**
- * Sends datagrams to a unix socket, which Node does not support. Each is sent completely or not at all, without
- * blocking.
- */
+/** Sends datagrams to a unix socket, which Node cannot. Each is sent completely or not at all, without blocking. */
 export interface DatagramSender {
   /**
    * Sends one datagram.

@@ -81,10 +81,7 @@ export interface Libc {
   /** The error of the last call. */
   errno(): number;
   allocate(lengthBytes: number): Memory;
-  /**
-   * Calls `onReadable` from the event loop of this thread when `fd` is readable; keeps the process alive until it is
-   * closed.
-   */
+  /** Calls `onReadable` from this thread's event loop when `fd` is readable; keeps the process alive until closed. */
   poll(fd: number, onReadable: () => void): { close(): void };
 }
 

@@ -164,10 +164,7 @@ export class SocketSplice<Kernel extends TransportKernel, Socket extends StreamS
     if (direction === this.#downward) this.#firstByteAt ??= this.#lastByteAt;
   }
 
-  /**
-   * Only the first direction to finish needs a shutdown: the second ends with the close, since nothing is left unread
-   * then.
-   */
+  /** Only the first direction to finish needs a shutdown: the second ends with the close, with nothing left unread. */
   onFinished(direction: Direction): void {
     if (direction === this.#downward && this.#handBack()) return;
     this.#returning = undefined;

@@ -121,10 +121,7 @@ export class Sockets {
   }
 }
 
-/**
- * Returns the user timeout. The kernel ends keepalive by this timeout instead of the number of probes, so both must
- * agree.
- */
+/** Returns the user timeout, which replaces the number of probes at the end of keepalive: both must agree. */
 function userTimeoutMs({ idleMs, intervalMs, probes, userTimeoutMs: configured }: KeepAlive): number {
   const probedMs = idleMs + (intervalMs ?? DEFAULT_INTERVAL_MS) * (probes ?? DEFAULT_PROBES);
   return Math.min(LONGEST_USER_TIMEOUT_MS, Math.ceil(configured ?? probedMs));

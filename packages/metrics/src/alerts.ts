@@ -16,10 +16,7 @@ export interface AlertDefinition {
   readonly summary: string;
   /** What to check next. */
   readonly description: string;
-  /**
-   * Series for which the alert fires after twenty minutes, in the notation of `promtool test rules`: one sample per
-   * minute.
-   */
+  /** Series that make the alert fire after twenty minutes, for `promtool test rules`: one sample per minute. */
   readonly example: Readonly<Record<string, string>>;
 }
 

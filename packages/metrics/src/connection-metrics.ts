@@ -41,8 +41,7 @@ export class ConnectionMetrics {
   readonly #live = new WeakMap<Accepted, Live>();
 
   /**
-   * @param live returns all live connections, called at each scrape; without it, bytes are counted when a connection
-   * closes
+   * @param live returns all live connections, at each scrape; without it, bytes are counted when a connection closes
    */
   constructor(registry: LabeledRegistry, live: () => Iterable<CarriedConnection> = () => []) {
     this.#accepted = new CellFamily(METRICS.accepted, registry);

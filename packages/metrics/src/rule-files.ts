@@ -3,10 +3,7 @@ import type { AlertDefinition } from './alerts.ts';
 // When the examples must fire, in promtool's notation.
 const FIRES_AFTER = '20m';
 
-/**
- * Returns the rules as a file for Prometheus: `rule_files: [meshgate.rules.yml]`. Strings are JSON, which is valid
- * YAML.
- */
+/** Returns a rule file for Prometheus (`rule_files: [meshgate.rules.yml]`). Strings are JSON, which is valid YAML. */
 export function rulesFile(alerts: readonly AlertDefinition[]): string {
   return yaml([
     '# Generated from packages/metrics/src/alerts.ts: npm run monitoring:update.',

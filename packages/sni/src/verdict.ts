@@ -54,10 +54,7 @@ export interface Rejected {
   readonly kind: 'reject';
   /** For programs: a closed list, stable over versions. */
   readonly reason: RejectReason;
-  /**
-   * For people: what was expected, what was found, and where. Printable ASCII whatever the client sent; not meant to be
-   * parsed.
-   */
+  /** For people: what was expected, what was found, and where. Always printable ASCII; not meant to be parsed. */
   readonly detail: string;
 }
 

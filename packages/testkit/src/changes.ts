@@ -7,10 +7,7 @@ export class Changes {
     for (const check of this.#checks) check();
   }
 
-  /**
-   * Resolves with the result of `find`, called now and after each change until it is defined. Rejects with what `find`
-   * throws.
-   */
+  /** Resolves with the first defined result of `find`, called now and at each change. Rejects with what it throws. */
   until<Found>(find: () => Found | undefined): Promise<Found> {
     return new Promise((resolve, reject) => {
       const check = (): void => {

@@ -1,9 +1,6 @@
 import { readdirSync, readlinkSync } from 'node:fs';
 
-/**
- * Returns the number of open descriptors of this process by kind, in the kernel's terms: `pipe`, `socket`, `anon_inode`
- * …
- */
+/** Returns the number of open descriptors of this process by kind: `pipe`, `socket`, `anon_inode` … */
 export function descriptorsByKind(): Readonly<Record<string, number>> {
   const counts: Record<string, number> = {};
   for (const fd of readdirSync('/proc/self/fd')) {

@@ -19,10 +19,7 @@ export interface ClientHelloOptions {
    * late extension.
    */
   readonly grease?: boolean;
-  /**
-   * Entries of `key_share`; X25519 alone by default. `[X25519_MLKEM768, X25519]` makes a hello larger than one TCP
-   * segment.
-   */
+  /** Entries of `key_share`; X25519 by default. `[X25519_MLKEM768, X25519]` makes a hello larger than a TCP segment. */
   readonly keyShares?: readonly KeyShare[];
   /** Length of the legacy session id: RFC 8446 allows 0 to 32 bytes; 32 by default, as in its compatibility mode. */
   readonly sessionIdBytes?: number;

@@ -95,10 +95,7 @@ export async function nameServer(zone: Zone = {}): Promise<NameServer> {
   }
 }
 
-/**
- * Binds one port for UDP and TCP. The port that the system selected for TCP may be in use for UDP: another is then
- * tried.
- */
+/** Binds one port for UDP and TCP; tries another if the one that the system selected for TCP is in use for UDP. */
 async function bound(): Promise<{ udp: UdpSocket; tcp: Server; port: number }> {
   for (;;) {
     const tcp = createServer().listen(0, HOST);

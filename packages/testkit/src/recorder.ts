@@ -29,10 +29,7 @@ export interface Recorder extends Observer {
     matches?: (event: EventOf<Type>) => boolean,
     options?: UntilOptions,
   ): Promise<EventOf<Type>>;
-  /**
-   * Resolves with the first `count` events of this type, once there are that many. Rejects as {@link Recorder.until}
-   * does.
-   */
+  /** Resolves with the first `count` events of this type. Rejects as {@link Recorder.until} does. */
   untilCount<Type extends ProxyEvent['type']>(
     type: Type,
     count: number,

@@ -1,7 +1,4 @@
-/**
- * Constants and layouts of io_uring(7), as `linux/io_uring.h` defines them: little endian, in 32-bit words unless
- * noted.
- */
+/** Constants and layouts of io_uring(7), from `linux/io_uring.h`: little endian, in 32-bit words unless noted. */
 
 /** io_uring_setup(2): `flags` of the parameters, with the kernel version that introduced each. */
 export const SETUP_CQSIZE: number = 1 << 3;

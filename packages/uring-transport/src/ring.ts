@@ -143,29 +143,20 @@ export class Ring {
     this.#sqes[this.#at + 6] = length;
   }
 
-  /**
-   * Sets the location of a connect's address, which {@link submit} reads. Its length is stored in the field of the
-   * offset.
-   */
+  /** Sets the location of a connect's address, which {@link submit} reads. Its length uses the field of the offset. */
   setSocketAddress(address: number, length: number): void {
     this.setMemory(address, 0);
     this.#sqes[this.#at + 2] = length;
   }
 
-  /**
-   * Submits the prepared requests and makes the kernel deliver completions. Requests that it does not accept stay
-   * prepared.
-   */
+  /** Submits the prepared requests and makes the kernel deliver completions. Requests not accepted stay prepared. */
   submit(): void {
     Atomics.store(this.#words, this.#sq.tail, this.#tail);
     const taken = this.#libc.io_uring_enter(this.fd, this.unsubmitted, 0, ENTER_GETEVENTS);
     if (taken > 0) this.#submitted = (this.#submitted + taken) | 0;
   }
 
-  /**
-   * Passes every available completion to `onCompletion`, and makes the kernel deliver those that did not fit into the
-   * ring.
-   */
+  /** Passes available completions to `onCompletion`, and makes the kernel deliver those that did not fit the ring. */
   dispatch(onCompletion: OnCompletion): void {
     const words = this.#words;
     const { cqes, mask } = this.#cq;

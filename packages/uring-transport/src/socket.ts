@@ -128,10 +128,7 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
     return (this.#inFlight & (RECEIVE | RETRY)) !== 0;
   }
 
-  /**
-   * Number of bytes that the kernel accepted in a send that was pending when the socket was closed. Final once it is
-   * closed.
-   */
+  /** Number of bytes that the kernel accepted in a send pending at the close. Final once it is closed. */
   get sentWhileClosing(): number {
     return this.#sentWhileClosing;
   }

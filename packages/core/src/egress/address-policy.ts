@@ -54,10 +54,7 @@ export function refusedAddress(
   return refused?.what ?? (isLocal(host) ? 'an address of this machine' : undefined);
 }
 
-/**
- * Checks the IPv4 address embedded in an allowed IPv6 address: allowing a translator does not allow the addresses
- * behind it.
- */
+/** Checks the IPv4 address embedded in an allowed IPv6 address: allowing a translator does not allow every target. */
 function refusedInside(host: string, allowed: AddressSet, isLocal: (host: string) => boolean): string | undefined {
   const words = new Uint32Array(WORDS);
   if (!EMBEDS_IPV4.has(host) || readAddress(host, words) !== 6) return undefined;

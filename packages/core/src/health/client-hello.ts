@@ -78,8 +78,7 @@ const ALERT_BYTES = 2;
 const WARNING = 1;
 
 /**
- * Parses all bytes of the response so far. Warning alerts before the ServerHello, such as for an unknown name, are
- * skipped.
+ * Parses all bytes of the response so far. Skips warning alerts before the ServerHello, such as for an unknown name.
  */
 export function judgeResponse(bytes: Buffer): ProbeResponse {
   let at = 0;

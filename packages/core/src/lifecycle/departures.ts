@@ -236,10 +236,7 @@ function allowsName(route: Route | undefined, { host }: Endpoint): boolean {
   return route?.egress !== undefined && isAllowedName(host.replace(/\.$/, ''), route.serverNames);
 }
 
-/**
- * The backends of the routes by name, with their health; cached per table, since it is read for each of very many
- * sessions.
- */
+/** The backends of routes by name, with their health; cached per table, since it is read for each session. */
 class KnownBackends {
   readonly #table: () => RouteTable;
   readonly #byTable = new WeakMap<RouteTable, Map<string, ReadonlyMap<string, boolean>>>();

@@ -19,10 +19,7 @@ export interface DrainOptions {
   readonly spreadMs: number;
 }
 
-/**
- * No delay: only the load balancer in front knows how long it needs to notice. An orchestrator must wait for the sum of
- * the three.
- */
+/** No delay: it depends on the load balancer in front. An orchestrator must wait for the sum of the three. */
 export const DEFAULT_DRAIN: DrainOptions = { delayMs: 0, graceMs: 30_000, spreadMs: 5_000 };
 
 /** Reason for a drain: `leaving` is a shutdown; `handover` means that a successor already accepts. */

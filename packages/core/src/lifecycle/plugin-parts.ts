@@ -123,10 +123,7 @@ export class PartsCollector {
     return Object.fromEntries(sizes) as PartSizes;
   }
 
-  /**
-   * Creates a host for `plugin`. Its methods throw a `TypeError` for an invalid part, and an `Error` once the host is
-   * closed.
-   */
+  /** Creates a host for `plugin`. Its methods throw a `TypeError` for an invalid part, an `Error` once it is closed. */
   hostFor(plugin: string, services: HostServices): OpenHost {
     const lists = this.#lists;
     let closed = false;

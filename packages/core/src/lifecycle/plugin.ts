@@ -12,10 +12,7 @@ import type { Transport } from '../transport/transport.ts';
  */
 export const PLUGIN_API_VERSION = 1;
 
-/**
- * Registers a plugin's parts and provides the gateway's services. Registration only, no lookup: plugins do not know
- * each other.
- */
+/** Registers a plugin's parts and provides the gateway's services. There is no lookup: plugins are independent. */
 export interface PluginHost {
   /** Folder of the configuration file; relative paths resolve against it. */
   readonly baseDir: string;
@@ -45,10 +42,7 @@ export interface PluginHost {
   addService(service: Service, options?: ServiceOptions): void;
   /** Offers a transport under its name for the setting `transport`. Names of built-in transports are refused. */
   addTransport(transport: Transport): void;
-  /**
-   * Offers one filter instance, without settings, to listeners that name it in `filters`. Names of built-in filters are
-   * refused.
-   */
+  /** Offers one filter, without settings, to listeners that name it in `filters`. Built-in names are refused. */
   addFilter(filter: ConnectionFilter): void;
   /**
    * Offers a filter with settings to listeners that name it in `filters`.
@@ -197,20 +191,11 @@ export interface Plugin {
 /** A plugin as a parser of its settings and a set-up function that gets the parsed settings. */
 export interface PluginDefinition<Config, Prepared = Config> {
   readonly name: string;
-  /**
-   * Parses the settings; throws {@link ConfigProblems} if they are invalid. The `parse` of a schema library fits, also
-   * an asynchronous one.
-   */
+  /** Parses the settings; throws {@link ConfigProblems} if they are invalid. The `parse` of a schema library fits. */
   parse(config: unknown): Config | Promise<Config>;
-  /**
-   * Does slow work before parts are created, such as reading a file or compiling a schema. Must not open connections:
-   * `--check` calls it too.
-   */
+  /** Does slow work before `setup`, such as reading a file. Must not open connections: `--check` calls it too. */
   prepare?(config: Config, host: Pick<PluginHost, 'baseDir' | 'process'>): Promise<Prepared>;
-  /**
-   * Adds parts to `host`; starts nothing. `prepared` is the result of `prepare`, or the settings if there is no
-   * `prepare`.
-   */
+  /** Adds parts to `host`; starts nothing. `prepared` is the result of `prepare`, or the settings without one. */
   setup(host: PluginHost, prepared: Prepared): void | Promise<void>;
 }
 
@@ -267,10 +252,7 @@ export class ConfigProblems extends Error {
     this.problems = problems;
   }
 
-  /**
-   * Also true for errors of another copy of this package, which a plugin in its own folder brings along. Do not extend
-   * this class.
-   */
+  /** Also true for errors of another copy of this package, such as that of a plugin. Do not extend this class. */
   static override [Symbol.hasInstance](value: unknown): value is ConfigProblems {
     return value instanceof Error && value.name === 'ConfigProblems' && Array.isArray(Reflect.get(value, 'problems'));
   }

@@ -1,9 +1,6 @@
 import { settlesInTime } from '../watch/scope.ts';
 
-/**
- * Something with a lifetime. An aborted signal always means "do not wait any longer": `start` gives up, `stop` is
- * forced.
- */
+/** Something with a lifetime. An aborted signal always means "do not wait": `start` gives up, `stop` is forced. */
 export interface Service {
   readonly name: string;
   /** Starts the service; resolves when others may rely on it. If it cannot start, it cleans up and rejects. */
@@ -14,8 +11,8 @@ export interface Service {
    */
   drain?(signal: AbortSignal): Promise<void>;
   /**
-   * Takes no new work, finishes work in progress, and resolves when nothing is left. Called once, after `start` has
-   * resolved.
+   * Finishes work in progress, takes no more, and resolves when nothing is left. Called once, after a successful
+   * `start`.
    */
   stop(signal: AbortSignal): Promise<void>;
 }

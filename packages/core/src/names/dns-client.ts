@@ -44,10 +44,7 @@ export class DnsClient {
     return this.#resolvers.length > 0;
   }
 
-  /**
-   * Resolves `host` as it is and with the search domains, in the order defined by `ndots`. Rejects with a
-   * `ResolutionError`.
-   */
+  /** Resolves `host` as it is and with search domains, ordered by `ndots`. Rejects with a `ResolutionError`. */
   async resolve(host: string): Promise<Resolution> {
     let trouble: ResolutionError | undefined;
     for (const name of this.#candidates(host)) {

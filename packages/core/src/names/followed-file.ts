@@ -47,10 +47,7 @@ const MISSING = '';
 /** The C library skips comments in any encoding. */
 const ANY_COMMENTS = { otherBytes: 'replace' } as const;
 
-/**
- * Returns a stamp that changes when the file is written or replaced, even by one of the same size within one clock
- * tick.
- */
+/** Returns a stamp that changes when the file is written or replaced, even with the same size within a clock tick. */
 async function stampOf(path: string): Promise<string> {
   try {
     const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });

@@ -11,10 +11,7 @@ export interface Resolution {
   readonly rest?: Promise<Resolution | undefined>;
 }
 
-/**
- * `absent`: the name does not exist or has no address. `unavailable`: there was no authoritative answer; the name may
- * exist.
- */
+/** `absent`: the name does not exist or has no address. `unavailable`: no authoritative answer; it may exist. */
 export type ResolutionFailure = 'absent' | 'unavailable';
 
 /** A failed resolution of a name. */
@@ -31,10 +28,7 @@ export class ResolutionError extends Error {
 
 /** Resolves names to addresses. */
 export interface NameSystem {
-  /**
-   * Resolves a name. Rejects with a {@link ResolutionError}; any other error counts as `unavailable`. Settles within
-   * seconds.
-   */
+  /** Settles within seconds. Rejects with a {@link ResolutionError}; any other error counts as `unavailable`. */
   resolve(host: string): Promise<Resolution>;
   /** Whether earlier answers are outdated because the files they depend on have changed. Never rejects. */
   hasChanged?(): Promise<boolean>;

@@ -29,10 +29,7 @@ const MAX_TIMEOUT_MS = 2_000;
 const MIN_TIMEOUT_MS = 1_000;
 const MAX_ATTEMPTS = 5;
 
-/**
- * Parses a resolv.conf. Unknown lines are skipped, as by the system. Of several `search` and `domain` lines the last
- * one counts. Pure.
- */
+/** Parses a resolv.conf. Skips unknown lines, as the system does; the last `search` or `domain` line counts. Pure. */
 export function parseResolvConf(text: string): ResolvConf {
   const listed: string[] = [];
   let search: readonly string[] = [];

@@ -46,8 +46,7 @@ export class Admission {
   }
 
   /**
-   * Replaces the limits and rules. Existing connections stay, even beyond the new limits; `perClient.prefix` does not
-   * change.
+   * Replaces the limits and rules, except `perClient.prefix`. Existing connections stay, even beyond the new limits.
    */
   use(limits: AdmissionLimits, { accessOf }: AdmissionOptions = {}): void {
     this.#accessOf = accessOf;

@@ -72,10 +72,7 @@ export class BackendSlot {
     this.#at = undefined;
   }
 
-  /**
-   * Turns the reason for a failed connect into `LIMIT_REACHED` if some backends were full, unless the client is at
-   * fault.
-   */
+  /** Turns the error of a failed connect into `LIMIT_REACHED` if backends were full, unless the client is at fault. */
   explained(reason: unknown): unknown {
     if (!this.#wasFull || !(reason instanceof ProxyError)) return reason;
     if (reason.code !== 'NO_BACKEND' && reason.side !== 'upstream') return reason;

@@ -55,10 +55,7 @@ export class Candidates {
     return this.#first(healthy.length > 0 ? healthy : backends);
   }
 
-  /**
-   * Priorities in order of use; lowest first when absent. Considers all backends of the route, including those tried
-   * before.
-   */
+  /** Priorities in order of use; lowest first when absent. Considers all backends of the route, tried ones too. */
   #priorities(route: Route): readonly number[] | undefined {
     if (route.failover === undefined) return undefined;
     return this.#options.failover.order(route, (backend) => {

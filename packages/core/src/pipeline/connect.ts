@@ -29,10 +29,7 @@ export interface ConnectorOptions extends DialsOptions {
   readonly balances?: ReadonlyMap<string, BalanceFactory>;
   /** Results of health checks; none when absent. */
   readonly health?: BackendHealth;
-  /**
-   * Labels of the preferred backends; none when absent. Read at each choice, as `keepAlive` is at each dial: both may
-   * be getters.
-   */
+  /** Labels of the preferred backends; none when absent. May be a getter, read at each choice, like `keepAlive`. */
   readonly prefer?: Preference;
   /** Shared state of the priority groups, for views of it; private to the connector when absent. */
   readonly failover?: FailoverGroups;
@@ -41,8 +38,7 @@ export interface ConnectorOptions extends DialsOptions {
 /** A connector for callers that try several routes for one connection. */
 export interface BalancedConnector extends Connector {
   /**
-   * @param withinMs upper bound of the connect time, in milliseconds, in addition to that of the route; none when
-   * absent
+   * @param withinMs maximum connect time, in milliseconds, besides the route's own limit; none when absent
    */
   connect(route: Route, context: ConnectContext, withinMs?: number): Promise<Upstream>;
 }

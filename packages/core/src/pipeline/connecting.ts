@@ -18,8 +18,7 @@ export interface DialStages {
 }
 
 /**
- * The state of a session from its hello on. Makes, counts and reports every dial, and owns the connections that the
- * dials return.
+ * The state of a session from its hello on. Makes, counts and reports every dial, and owns the resulting connections.
  */
 export class Connecting implements ConnectContext {
   readonly connection: Accepted;
@@ -166,10 +165,7 @@ function isOpen(connection: Partial<Connection> | undefined): boolean {
   return typeof connection?.destroy === 'function';
 }
 
-/**
- * Returns an upstream without its stream and `release`, which only its owner may use: observers may be plain
- * JavaScript.
- */
+/** Returns an upstream without the members for its owner only: observers may be plain JavaScript. */
 export function reachedBackend({ route, backend, address, trace }: Upstream): ReachedBackend {
   return trace === undefined ? { route, backend, address } : { route, backend, address, trace };
 }

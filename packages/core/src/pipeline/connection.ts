@@ -33,14 +33,10 @@ export interface Hello {
   /** Name of the recognised protocol, for example `tls`. */
   readonly protocol: string;
   /**
-   * Requested server name: lower case, no trailing dot, a valid host name (RFC 6066, section 3). Absent if the client
-   * sent none.
+   * Requested server name: a valid host name (RFC 6066, section 3), lower case, no trailing dot. Absent if not sent.
    */
   readonly serverName?: string;
-  /**
-   * Protocols offered by ALPN (RFC 7301), as strings, in the client's order. Absent, like the next three, if the
-   * protocol is not TLS.
-   */
+  /** Protocols offered by ALPN (RFC 7301), in the client's order. Absent, like the next three, without TLS. */
   readonly alpn?: readonly string[];
   /** Offered TLS versions, in wire format (`0x0304` is TLS 1.3), without GREASE values. */
   readonly supportedVersions?: readonly number[];
@@ -76,10 +72,7 @@ export interface Upstream {
    * once, when the splice has ended, unless {@link Retry.reach} is called instead.
    */
   release(transfer: Transfer): void;
-  /**
-   * Replaces this backend if it closes without sending a byte; absent if the route does not retry or nothing is left to
-   * try.
-   */
+  /** Replaces this backend if it closes without sending a byte; absent if the route does not retry, or cannot. */
   readonly retry?: Retry;
 }
 

@@ -92,10 +92,7 @@ export class Dials {
     return answering;
   }
 
-  /**
-   * Records that a backend was connected and closed without sending a byte: its other addresses, if any, are tried
-   * last.
-   */
+  /** Records that a connected backend closed without sending a byte: its other addresses, if any, are tried last. */
   unanswered(backend: Backend, address: Endpoint, reason: ProxyError | undefined): void {
     const how = reason === undefined ? 'finished' : 'was lost';
     this.#failure = new ProxyError('UPSTREAM_RESET', `${formatEndpoint(address)} ${how} before its first byte`, {
@@ -170,10 +167,7 @@ export class Dials {
     this.#options.observer.observe({ type: 'dial.failed', connection, route: this.route, address, error });
   }
 
-  /**
-   * Awaits the addresses of a backend; an empty list if the lookup fails. Rejects if the session no longer needs a
-   * backend.
-   */
+  /** Awaits a backend's addresses; none if the lookup fails. Rejects if the session no longer needs a backend. */
   async lookedUp(address: Endpoint, found: Promise<readonly Endpoint[]>): Promise<readonly Endpoint[]> {
     try {
       return await this.inTime(found, 'of the name system');

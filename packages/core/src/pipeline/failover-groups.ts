@@ -6,10 +6,7 @@ const MAX_REMEMBERED = 10_000;
 
 /** State of a priority group that was out of service. */
 interface GroupState {
-  /**
-   * Time at which the group had enough healthy backends again, in milliseconds of the monotonic clock; absent until
-   * then.
-   */
+  /** Time of its recovery: enough healthy backends, in milliseconds of the monotonic clock; absent until then. */
   goodSince: number | undefined;
 }
 

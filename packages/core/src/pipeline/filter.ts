@@ -41,10 +41,7 @@ export interface FilterContext {
    * @param atLeast from 1 to 131072
    */
   peek(atLeast: number): Promise<Uint8Array>;
-  /**
-   * Removes the first `bytes` bytes of those that {@link peek} returned: later filters, the sniffer and the backend do
-   * not see them.
-   */
+  /** Removes the first `bytes` bytes that {@link peek} returned: nothing after this filter sees them. */
   consume(bytes: number): void;
   /** Sends bytes to the client; see {@link Connection.write}. */
   write(bytes: Uint8Array): Promise<void>;

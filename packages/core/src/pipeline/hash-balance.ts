@@ -24,10 +24,7 @@ export function nameHash(options: PickerOptions): Picker {
   return hashed(options, ({ hello }) => hashOf(hello.serverName ?? ''));
 }
 
-/**
- * A backend may exceed its share of the connections by a quarter: the usual factor of consistent hashing with bounded
- * loads.
- */
+/** A backend may exceed its share by a quarter: the usual factor of consistent hashing with bounded loads. */
 const LOAD_FACTOR = 1.25;
 /**
  * A load that overloads no backend; without this bound, the second connection of the first client would go elsewhere.

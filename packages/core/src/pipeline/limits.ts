@@ -8,8 +8,7 @@ export interface Limits {
   /** Maximum size of a hello, in bytes. */
   readonly helloMaxBytes: number;
   /**
-   * Time from the first dial to an established connection, for all attempts together, in milliseconds. A route may
-   * override it.
+   * Time from the first dial to an established connection, for all attempts, in milliseconds. A route may override it.
    */
   readonly connectTimeoutMs: number;
   /** Maximum number of dials per connection, over all backends and addresses: 1 or more. */

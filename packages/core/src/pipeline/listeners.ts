@@ -81,10 +81,7 @@ export class Listeners implements Service {
     });
   }
 
-  /**
-   * Whether a dial to `address` would reach one of these listeners, through any address of this machine or an
-   * advertised one.
-   */
+  /** Whether a dial to `address` would reach a listener, through any address of this machine or an advertised one. */
   owns(address: Endpoint): boolean {
     for (const listener of this.#fixed) if (listener.isAt(address)) return true;
     for (const listeners of this.#followed.values())
@@ -330,10 +327,7 @@ interface HeldBack {
 
 const NO_LISTENERS: readonly Listener[] = [];
 
-/**
- * Returns the listeners that continue, by their new settings: those with the same name and address, then those with the
- * same address.
- */
+/** Returns the listeners that continue, by new settings: those with equal name and address, then equal address. */
 function keptBy(before: readonly Listener[], wanted: readonly ListenAddress[]): ReadonlyMap<ListenAddress, Listener> {
   const kept = new Map<ListenAddress, Listener>();
   const free = new Set(before);

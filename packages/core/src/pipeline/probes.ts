@@ -82,10 +82,7 @@ export class Probes {
   }
 }
 
-/**
- * Another connection's dial may have a later deadline: waiting for it in vain is a failure of this address, and the
- * next one is tried.
- */
+/** A timeout counts as a failure of this address: another connection's dial may have a later deadline. */
 function timedOut(reason: unknown, { context }: Dials): ProxyError {
   if (context.abandoned !== undefined || !(reason instanceof ProxyError)) throw reason;
   return reason;

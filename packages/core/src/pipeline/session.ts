@@ -107,10 +107,7 @@ export class Session implements Linked<Session> {
     this.connection = connection;
   }
 
-  /**
-   * Time of the last byte from either side, in milliseconds of the monotonic clock; the time of accept before the
-   * splice.
-   */
+  /** Time of the last byte from either side, in monotonic milliseconds; the time of accept before the splice. */
   get lastByteAt(): number {
     const of = this.#phase.kind === 'splicing' ? lastByteOf(this.#phase.splice) : undefined;
     return of ?? this.connection.at;

@@ -125,10 +125,7 @@ export class Sessions {
     };
   }
 
-  /**
-   * Of the oldest pending sessions, the one whose client has the most connections: a flood displaces its own
-   * connections.
-   */
+  /** Of the oldest pending sessions, the one whose client has the most connections: a flood displaces its own. */
   #longestPending(): Session | undefined {
     const { admission } = this.#control.stages;
     let chosen: Session | undefined;

@@ -134,10 +134,7 @@ function inTurn(
 
 /** Connects to one of a route's backends. */
 export interface Connector {
-  /**
-   * Resolves with an upstream that the caller owns. Rejects with a `ProxyError`: `NO_BACKEND`, `CONNECT_*`, or the
-   * signal's reason.
-   */
+  /** The caller owns the upstream. Rejects with a `ProxyError`: `NO_BACKEND`, `CONNECT_*`, or the signal's reason. */
   connect(route: Route, context: ConnectContext): Promise<Upstream>;
 }
 
@@ -164,10 +161,7 @@ export function firstToKnow(resolvers: readonly Resolver[]): Resolver {
   };
 }
 
-/**
- * Combines `sniffers`: they are called in order, and the first that does not `pass` decides. If all pass, the result is
- * `pass`.
- */
+/** Combines `sniffers`: called in order, the first that does not `pass` decides. If all pass, the result is `pass`. */
 export function firstOf(sniffers: readonly Sniffer[]): Sniffer {
   const [only] = sniffers;
   if (only !== undefined && sniffers.length === 1) return only;

@@ -31,10 +31,7 @@ export class SlowFamilies {
     return isNew;
   }
 
-  /**
-   * Returns `addresses` in dial order: the families alternate, beginning with one that is not slow (RFC 8305, section
-   * 4).
-   */
+  /** Returns `addresses` in dial order: families alternate, the first one is not slow (RFC 8305, section 4). */
   ordered(backend: Backend, addresses: readonly Endpoint[]): readonly Endpoint[] {
     const [first] = addresses;
     if (first === undefined || addresses.length < 2) return addresses;

@@ -15,10 +15,7 @@ export interface Backend {
   readonly priority?: number;
   /** Location labels, such as `{ zone: 'a' }`, for a gateway with a preference. None when absent. */
   readonly labels?: Readonly<Record<string, string>>;
-  /**
-   * Overrides the version of the route, which must have one too; `off` is for routes where only some backends expect a
-   * header.
-   */
+  /** Overrides the route's version; `off`: this backend expects no header. Only on routes with a version. */
   readonly proxyProtocol?: ProxyProtocolVersion | 'off';
 }
 
@@ -45,10 +42,7 @@ export interface HealthCheck {
   readonly fall: number;
   /** Server name in the ClientHello; absent: the hello has none. */
   readonly serverName?: string;
-  /**
-   * Period in which the share of new connections of a recovered backend grows to the full one, in milliseconds; at once
-   * when absent.
-   */
+  /** Time for a recovered backend to grow to its full share of connections, in milliseconds; at once when absent. */
   readonly slowStartMs?: number;
   /** If all backends of a route are down: `try` them anyway (the default), or `refuse` its connections. */
   readonly whenAllDown?: 'try' | 'refuse';
@@ -77,10 +71,7 @@ export interface Egress {
 export interface BackendDrain {
   /** Grace period, in milliseconds; 0: none. */
   readonly graceMs: number;
-  /**
-   * Period over which the remaining connections are then closed, in milliseconds, so that their clients do not all
-   * reconnect at once.
-   */
+  /** Period over which the rest is then closed, in milliseconds, so that clients do not all reconnect at once. */
   readonly spreadMs: number;
 }
 
@@ -90,10 +81,7 @@ export interface KeepAlive {
   readonly idleMs: number;
   /** Time between probes, in milliseconds. The system's default when absent, or if the transport cannot set it. */
   readonly intervalMs?: number;
-  /**
-   * Unanswered probes before the connection is dropped. The system's default when absent, or if the transport cannot
-   * set it.
-   */
+  /** Unanswered probes before the connection is dropped. The system's default when absent or not supported. */
   readonly probes?: number;
   /**
    * Maximum time, in milliseconds, that sent bytes may stay unacknowledged, which probes do not cover, or that the
@@ -103,10 +91,7 @@ export interface KeepAlive {
   readonly userTimeoutMs?: number;
 }
 
-/**
- * Which clients may connect, by address: the one from the PROXY protocol on listeners that accept it. `deny` beats
- * `allow`.
- */
+/** Which clients may connect, by address: that of the PROXY protocol where accepted. `deny` beats `allow`. */
 export interface AccessRules {
   /**
    * Addresses and blocks, or `unix` for clients on unix sockets; all other clients are denied. Without `allow` and
@@ -148,18 +133,12 @@ export interface RouteLimits {
   readonly halfCloseTimeoutMs?: number;
 }
 
-/**
- * Version of the PROXY protocol (HAProxy, doc/proxy-protocol.txt): `v1` is a line of text, `v2` is binary with more
- * fields.
- */
+/** Version of the PROXY protocol (HAProxy, doc/proxy-protocol.txt): `v1` is text, `v2` binary with more fields. */
 export type ProxyProtocolVersion = 'v1' | 'v2';
 
 /** Maps server names to backends. */
 export interface Route {
-  /**
-   * Metric label and log field: unique within its snapshot, stable over time, and set by configuration, never by a
-   * client.
-   */
+  /** Metric label and log field: unique in its snapshot, stable over time, set by configuration, never by a client. */
   readonly name: string;
   /**
    * Origin of the route for people and metrics: `static`, `local-service`, `remote-datacenter` … A short list, bounded
@@ -184,10 +163,7 @@ export interface Route {
   readonly fallback?: boolean;
   /** May be empty: connections then end with {@link Route.withoutBackend}. */
   readonly backends: readonly Backend[];
-  /**
-   * Error code of connections while there is no backend; `NO_BACKEND` when absent. `NO_GATEWAY`: the backends are other
-   * gateways.
-   */
+  /** Error code while there is no backend; `NO_BACKEND` when absent. `NO_GATEWAY`: the backends are other gateways. */
   readonly withoutBackend?: 'NO_BACKEND' | 'NO_GATEWAY';
   /** `round_robin` when absent. */
   readonly balance?: Balance;

@@ -32,10 +32,7 @@ const USED_AFTER_CLOSE = new ProxyError('INTERNAL', 'a connection was used after
 
 /** Options of an upgrade. */
 export interface UpgradeOptions {
-  /**
-   * Returns the probable cause of a loss, appended to the error message, as long as nothing has been received over the
-   * connection.
-   */
+  /** Returns the probable cause of a loss, appended to the error message until the first byte is received. */
   explainLoss?(): string;
 }
 
@@ -122,10 +119,7 @@ export class NodeConnection implements Connection {
     socket.on('data', data).on('end', end).on('drain', drain).on('error', error).on('close', close);
   }
 
-  /**
-   * Returns the connection of an accepted socket, or `undefined` if the client has closed before its address could be
-   * read.
-   */
+  /** Returns the connection of an accepted socket; `undefined` if the client closed before its address was read. */
   static accepted(socket: Socket, listening: Endpoint, keepAlive: KeepAlive): NodeConnection | undefined {
     const bottom = socket;
     const side = 'downstream';

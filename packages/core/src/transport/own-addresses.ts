@@ -34,10 +34,7 @@ export function leadsTo(to: Endpoint, bound: Endpoint, isLocal: (host: string) =
   return takes(own, target) && isLocal(target);
 }
 
-/**
- * Whether a dial to `to` loops back to a listener bound to `bound`, through any address of this machine or one of
- * `advertised`.
- */
+/** Whether a dial to `to` reaches a listener bound to `bound`, through a local address or one of `advertised`. */
 export function leadsBack(to: Endpoint, bound: Endpoint, advertised: readonly Endpoint[] = []): boolean {
   return leadsTo(to, bound) || advertised.some((one) => isOneAddress(one, to));
 }

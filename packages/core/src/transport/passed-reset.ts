@@ -9,10 +9,7 @@ export const RESET_OF: Readonly<Record<ConnectionEnd, ProxyErrorCode>> = {
   upstream: 'UPSTREAM_RESET',
 };
 
-/**
- * Whether a connection on `side`, closed for `reason`, must be reset because the peer on the other side reset its
- * connection.
- */
+/** Whether a connection on `side`, closed for `reason`, must be reset because the other side was reset. */
 export function isPassedOn(reason: ProxyError | undefined, side: ConnectionEnd): boolean {
   return reason?.code === RESET_OF[side === 'downstream' ? 'upstream' : 'downstream'];
 }

@@ -22,10 +22,7 @@ export interface Connection {
    * `ProxyError` if the connection is lost, and with the reason given to {@link destroy}.
    */
   read(): Promise<Uint8Array | undefined>;
-  /**
-   * Resolves when the kernel has taken all of `bytes`, or will without further help; the caller must not modify them
-   * afterwards.
-   */
+  /** Resolves when the kernel has taken all of `bytes`, or will by itself. The caller must not modify them any more. */
   write(bytes: Uint8Array): Promise<void>;
   /**
    * Closes both directions at once; idempotent. A pending `read` or `write` rejects with `reason`; bytes that the
@@ -69,10 +66,7 @@ export interface DialOptions {
 export interface SpliceOptions {
   /** Bytes already read from the downstream: written to the upstream first, and not kept afterwards. */
   readonly head: Uint8Array;
-  /**
-   * Maximum time without a byte from either side; both are then closed with `IDLE_TIMEOUT`. Milliseconds; `Infinity`:
-   * none.
-   */
+  /** Maximum time without a byte from either side, in milliseconds: closed with `IDLE_TIMEOUT`. `Infinity`: none. */
   readonly idleTimeoutMs: number;
   /**
    * The same once one side has finished sending, with `HALF_CLOSE_TIMEOUT`; counted from that moment, or from the last
@@ -124,15 +118,9 @@ export interface Stall {
 
 /** A splice in progress. */
 export interface Splice extends Progress {
-  /**
-   * Resolves when both directions have ended and both connections are closed, except one that is handed back. Never
-   * rejects.
-   */
+  /** Resolves when both directions have ended and both connections are closed or handed back. Never rejects. */
   readonly done: Promise<Transfer>;
-  /**
-   * Returns the side that waits for its network, if the system can tell; otherwise `undefined`. Absent if the transport
-   * cannot tell.
-   */
+  /** Returns the side that waits for its network, if the system can tell. Absent if the transport cannot tell. */
   stalled?(): Stall | undefined;
   /** Ends the splice: both sides are closed, and `done` resolves with `reason` as its error. Idempotent. */
   cut(reason: ProxyError): void;
@@ -152,10 +140,7 @@ export interface Listening {
 
 /** Listening sockets that can be passed on. */
 export interface HeldSockets {
-  /**
-   * File descriptors for another process to inherit; they stay open, and the transport keeps their ownership. Usually
-   * one.
-   */
+  /** File descriptors, usually one, for another process to inherit; they stay open, and the transport owns them. */
   readonly fds: readonly number[];
   /** The handles to pass to `process.send`, one for each descriptor; absent if there are only descriptors. */
   readonly handles?: readonly unknown[];

@@ -21,10 +21,7 @@ export interface QuerySetOptions {
   readonly changed: () => void;
   /** Maximum number of queries in flight. */
   readonly atATime: number;
-  /**
-   * Whether a failure is due to a rate limit: all queries then pause, and this one is repeated as if it had not been
-   * sent.
-   */
+  /** Whether a failure is due to a rate limit: all queries then pause, and this one counts as not sent. */
   readonly isOverload: (error: Error) => boolean;
   /** Back-off of a failing query; 250 ms to 30 s when absent. */
   readonly pauses?: BackoffOptions;

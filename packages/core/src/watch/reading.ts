@@ -18,10 +18,7 @@ export interface Reading<T> {
   readonly asOf?: Date;
   /** Why there is no newer response; present while `failing`. */
   readonly error?: Error;
-  /**
-   * Whether there has been a current response since the process started: an older one is then `stale` instead of
-   * `restored`.
-   */
+  /** Whether there has been a current response in this process: an older one is then `stale` instead of `restored`. */
   readonly hasBeenCurrent: boolean;
 }
 

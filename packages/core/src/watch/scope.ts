@@ -71,10 +71,7 @@ export function settlesWithin(work: Promise<unknown>, ms: number | undefined, si
   );
 }
 
-/**
- * Resolves with the result of `work`. Rejects with the reason of `signal` if it aborts first; a later result is
- * dropped.
- */
+/** Resolves with the result of `work`, or rejects with the reason of `signal` if that aborts first. */
 export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   if (await settlesWithin(work, undefined, signal)) return work;
   throw signal.reason;
@@ -92,10 +89,7 @@ export async function settlesInTime(
   return (await settlesWithin(work, ms, signal)) || (signal.aborted && settlesWithin(work, forcedMs));
 }
 
-/**
- * Waits `ms` milliseconds, or until `signal` aborts: it then resolves early instead of rejecting. Leaves no timer
- * behind.
- */
+/** Resolves after `ms` milliseconds, or early if `signal` aborts. Never rejects, and leaves no timer behind. */
 export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   if (!signal.aborted) await endsWithin(() => nothing, ms, signal);
 }

@@ -17,10 +17,7 @@ export interface WatchOptions {
 /** Starts one watch. Like a source, it returns when the signal aborts, and throws to be restarted. */
 export type Watch<T> = (signal: AbortSignal) => AsyncIterable<T>;
 
-/**
- * A watch that runs from its construction on: while it fails, its last value stays in use, and it is restarted with
- * back-off.
- */
+/** A watch that runs from its construction on. If it fails, it is restarted with back-off, and its last value stays. */
 export class Watched<T> {
   readonly #scope: ReturnType<typeof openScope>;
   readonly #following: Promise<unknown>;

@@ -27,10 +27,7 @@ export interface StandInAgentOptions {
    * permission, answered with 403; `filtered` is an empty list with status 200, as Consul returns for lists.
    */
   readonly denied?: Readonly<Record<string, string>>;
-  /**
-   * A proxy in front of the agent, which ends queries that block for longer than this many milliseconds. None when
-   * absent.
-   */
+  /** A proxy in front of the agent, which ends queries that block for longer than `ms`. None when absent. */
   readonly holdsAtMost?: { readonly ms: number; readonly fault: StandInFault };
 }
 
@@ -61,10 +58,7 @@ export interface StandInAgent extends AsyncDisposable {
   misbehave(fault: StandInFault | undefined, on?: (path: string) => boolean): void;
 }
 
-/**
- * Starts a stand-in for a Consul agent: blocking queries with indexes, permissions, missing endpoints, and faults on
- * demand.
- */
+/** Starts a stand-in for a Consul agent, with blocking queries, permissions, missing endpoints, faults on demand. */
 export async function standInAgent(options: StandInAgentOptions = {}): Promise<StandInAgent> {
   const agent = new PlayedAgent(options);
   await agent.start();

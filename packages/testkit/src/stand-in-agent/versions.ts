@@ -19,10 +19,7 @@ export interface VersionTraits {
   readonly hasMeshEntries: boolean;
   /** Whether deregistering an unknown service is an error (1.14). */
   readonly refusesUnknownDeregistration: boolean;
-  /**
-   * Whether blocking health queries are served from the stream that servers send to the agent (1.10, on a client
-   * agent).
-   */
+  /** Whether blocking health queries are served from the servers' stream to the agent (1.10, on a client agent). */
   readonly streamsHealth: boolean;
   /** Whether queries for intentions by destination can block (1.9). */
   readonly holdsIntentions: boolean;
