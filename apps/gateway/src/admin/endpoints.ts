@@ -396,7 +396,10 @@ function aboutDrain({ drainProgress, shutDown }: AdminTargets): readonly AdminEn
 
 type DrainRequest = Pick<AdminRequest, 'query' | 'signal'>;
 
-/** Sends the result to waiting clients at once, because the process may exit right after its drain. */
+/**
+ * Waits for the end of the drain as long as the request asks, and returns the progress. A waiting client thus receives
+ * the result, although the process may exit right after its drain.
+ */
 async function drainResponse(
   status: number,
   drainProgress: AdminTargets['drainProgress'],

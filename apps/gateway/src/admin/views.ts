@@ -60,7 +60,10 @@ interface RouteView extends RouteRulesView {
 /** A priority group that is held back after it was out of service. */
 export interface HeldView {
   readonly priority: number;
-  /** Remaining time in milliseconds, until the next connection at most; the longest when workers differ. */
+  /**
+   * Remaining time in milliseconds, which runs from the first connection that finds the group recovered; the longest
+   * when workers differ.
+   */
   readonly forMs: number;
 }
 

@@ -5,7 +5,7 @@ import type { PeerCertificate } from 'node:tls';
 import { unixPath } from '@meshgate/core';
 import type { Endpoint } from '@meshgate/core';
 
-/** Result of one attempt to reach a backend as a client of `serverName` would. */
+/** The result of one attempt to reach a backend, as a client of `serverName` would. */
 export type Probe =
   /** TLS was negotiated. */
   | {
@@ -13,28 +13,31 @@ export type Probe =
       readonly subject: string;
       readonly validFrom: Date;
       readonly validTo: Date;
-      /** The certificate is for other host names than the requested one; a certificate of a mesh is for none. */
+      /**
+       * The certificate is for other host names than the requested one. Always false for a mesh certificate, which has
+       * none.
+       */
       readonly isForOthers: boolean;
     }
-  /** TLS alert: `unrecognized name` … */
+  /** The backend sent a TLS alert: `unrecognized name` … */
   | { readonly kind: 'alert'; readonly alert: string }
   /** The response was not TLS. */
   | { readonly kind: 'not-tls' }
-  /** It accepted, and closed without a response. */
+  /** The backend accepted, and closed without a response. */
   | { readonly kind: 'closed' }
-  /** It accepted, and did not respond in time. */
+  /** The backend accepted, and did not respond in time. */
   | { readonly kind: 'silent' }
-  /** No connection; the system's error code, or `ETIMEDOUT`. */
+  /** No connection; `code` is the system's error code, or `ETIMEDOUT`. */
   | { readonly kind: 'unreachable'; readonly code: string };
 
-/** Timeout in milliseconds: once for the connection, once for TLS. */
+/** Timeout in milliseconds, for the connection and for TLS separately. */
 const PATIENCE_MS = 2_000;
 
 /**
- * Connects to `address` and starts a TLS handshake for `serverName`, without finishing it: no client certificate is
- * presented, and no server certificate is trusted. Never rejects.
+ * Connects to `address` and starts a TLS handshake for `serverName`, which it does not finish: it presents no client
+ * certificate, and trusts no server certificate. Never rejects.
  *
- * @param address an address or a unix socket, or a name that the system resolves
+ * @param address an IP address, a unix socket, or a name that the system resolves
  */
 export async function probe(address: Endpoint, serverName: string, size: HelloSize = 'usual'): Promise<Probe> {
   const connected = await connection(address);
@@ -43,13 +46,13 @@ export async function probe(address: Endpoint, serverName: string, size: HelloSi
     : handshakeOver(connected, serverName, size);
 }
 
-/** `large`: a ClientHello that spans several packets, as post-quantum key shares do. */
+/** Size of the ClientHello. `large` spans several packets, as with post-quantum key shares. */
 export type HelloSize = 'usual' | 'large';
 
-/** Unknown protocol names of maximum length (RFC 7301, section 3.1): three kilobytes. */
+/** Unknown protocol names of maximum length (RFC 7301, section 3.1), three kilobytes in total. */
 const PADDING = Array.from({ length: 12 }, (_, index) => String.fromCharCode(97 + index).repeat(255));
 
-/** The socket, or why there is none. */
+/** Returns the socket, or the code of the failure. */
 function connection(address: Endpoint): Promise<Socket | string> {
   const path = unixPath(address);
   const host = address.host.replace(/^\[|\]$/g, '');
@@ -72,7 +75,7 @@ function connection(address: Endpoint): Promise<Socket | string> {
 
 function handshakeOver(socket: Socket, serverName: string, size: HelloSize): Promise<Probe> {
   const padding = size === 'large' ? { ALPNProtocols: PADDING } : {};
-  // The probe only asks who responds; it never sends application data.
+  // Accepts any certificate, since the probe never sends application data.
   const tls = tlsConnect({ socket, servername: serverName, rejectUnauthorized: false, ...padding });
   return new Promise((resolve) => {
     const timer = setTimeout(() => settle({ kind: 'silent' }), PATIENCE_MS);
@@ -99,11 +102,11 @@ function identityOf(certificate: PeerCertificate, serverName: string): Probe {
   return { kind: 'tls', subject: shown, validFrom: new Date(validFrom), validTo: new Date(validTo), isForOthers };
 }
 
-/** A certificate may list hundreds of names. */
+/** Limit for certificates with hundreds of names. */
 const MAX_NAMES = 3;
 
 function failureOf({ code = '', message }: NodeJS.ErrnoException): Probe {
-  // `ERR_SSL_TLSV1_UNRECOGNIZED_NAME`, `ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE` …
+  // For example `ERR_SSL_TLSV1_UNRECOGNIZED_NAME` or `ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE`.
   const alert = /^ERR_SSL_(?:TLSV1|SSLV3|TLSV13)_(?:ALERT_)?(?<alert>[A-Z_]+)$/.exec(code)?.groups?.['alert'];
   if (alert !== undefined) return { kind: 'alert', alert: alert.toLowerCase().replaceAll('_', ' ') };
   if (code.startsWith('ERR_SSL_')) return { kind: 'not-tls' };

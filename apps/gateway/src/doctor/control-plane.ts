@@ -9,23 +9,23 @@ import type { LoadedConfig } from '../config/load-config.ts';
 import { agentsOf } from '../live-check/live-check.ts';
 import type { Finding } from '../live-check/finding.ts';
 
-/** Sources of data about the mesh besides its routes: agents of Consul, and folders of mesh files. */
+/** Sources of mesh data besides routes: Consul agents, and folders of mesh files. */
 export interface ControlPlane {
   readonly agents: readonly AgentOptions[];
   readonly meshes: readonly MeshFolder[];
 }
 
-/** Mesh files without problems. */
+/** A folder of mesh files without problems. */
 interface MeshFolder {
   readonly baseDir: string;
   readonly config: MeshConfig;
   readonly mesh: Mesh;
 }
 
-/** When nothing is configured. */
+/** A configuration without agents and mesh files. */
 export const NO_CONTROL_PLANE: ControlPlane = { agents: [], meshes: [] };
 
-/** The control plane in a configuration. Unreadable mesh files are skipped: they are reported on their own line. */
+/** Returns the control plane of a configuration. Skips unreadable mesh files, which have their own finding. */
 export async function controlPlaneOf(loaded: LoadedConfig): Promise<ControlPlane> {
   const { file, config } = loaded;
   const baseDir = file === undefined ? resolve() : dirname(resolve(file));
@@ -42,9 +42,9 @@ export async function controlPlaneOf(loaded: LoadedConfig): Promise<ControlPlane
 }
 
 /**
- * Findings for each peer: the state of the peering, what is replicated, and until when its roots are valid.
+ * Returns findings for each peer: state of the peering, replicated services, and expiry of its roots.
  *
- * @param only the peer that a name leads to; all of them when absent
+ * @param only the peer to which a name leads; all peers when absent
  */
 export async function peerFindings({ agents, meshes }: ControlPlane, only?: string): Promise<readonly Finding[]> {
   const ofAgents = await Promise.all(agents.map((agent) => checkPeers(agent)));
@@ -54,7 +54,7 @@ export async function peerFindings({ agents, meshes }: ControlPlane, only?: stri
   return [...ofAgents, ...ofMeshes].flat().filter(isSelected);
 }
 
-/** A peering of mesh files is established once the files of both clusters exist. */
+/** Checks the peers in mesh files. A peering is established once the files of both clusters exist. */
 async function peersInFiles({ baseDir, config, mesh }: MeshFolder) {
   const { peers = [], imports = [], exports = [] } = mesh.catalogs.get(mesh.datacenter)?.peering ?? {};
   const findings = peers.map(async ({ name }) => {
@@ -67,7 +67,7 @@ async function peersInFiles({ baseDir, config, mesh }: MeshFolder) {
   return (await Promise.all(findings)).flat();
 }
 
-/** Only sidecars need them, so they may be missing. */
+/** Checks the file with a peer's roots. Only sidecars need it, so it may be missing. */
 async function rootsInFile(peer: string, { peers = {} }: MeshConfig, baseDir: string): Promise<readonly Finding[]> {
   const { ca } = peers[peer] ?? {};
   if (ca === undefined) return [];
@@ -79,7 +79,9 @@ async function rootsInFile(peer: string, { peers = {} }: MeshConfig, baseDir: st
   }
 }
 
-/** The intentions with `service` as their destination, from the first part of the control plane that has them. */
+/**
+ * Returns the intentions with `service` as their destination, from the first part of the control plane that has them.
+ */
 export async function intentionsFor({ agents, meshes }: ControlPlane, service: string): Promise<IntentionVerdict> {
   const [agent] = agents;
   const [folder] = meshes;

@@ -25,13 +25,13 @@ import type { OwnListener } from './reach-check.ts';
 import { nameFindings, targetsOfName } from './route-check.ts';
 import { usageFindings } from './usage-check.ts';
 
-/** What to check. */
+/** The checks to run. */
 export interface DoctorRequest {
-  /** When given, only the path of this name; otherwise every backend, up to a limit. */
+  /** Name whose path is checked. When absent, every backend is checked, up to a limit. */
   readonly serverName?: string | undefined;
   /** The configuration to check; absent when there is none. */
   readonly config?: DoctorConfig;
-  /** Of the running gateway, if there is one. */
+  /** Admin API of the running proxy, if there is one. */
   readonly admin: AdminClient;
 }
 
@@ -39,13 +39,13 @@ export interface DoctorRequest {
 interface DoctorConfig {
   readonly file: string | undefined;
   readonly amend: Amend;
-  /** Which sidecar it configures; a gateway when absent. */
+  /** The sidecar of the configuration; absent for a gateway. */
   readonly sidecar?: ProxyChoice;
 }
 
 /**
- * Checks everything that a connection depends on, causes before symptoms: fix the first failure first. Read-only, and
- * registers nothing. Takes a minute at most.
+ * Checks everything on which a connection depends, causes before symptoms, so that the first failure is to be fixed
+ * first. Read-only, registers nothing. Takes a minute at most.
  */
 export async function diagnose({ serverName, config, admin }: DoctorRequest): Promise<readonly Finding[]> {
   const running = await queryGateway(admin);
@@ -74,14 +74,17 @@ export async function diagnose({ serverName, config, admin }: DoctorRequest): Pr
   return withoutRepeats(inOrder);
 }
 
-/** The command line of the proxy that a configuration is of. */
+/** Returns the command that starts the proxy of a configuration. */
 function startOf({ file, sidecar }: Partial<DoctorConfig> = {}): string {
   const of = file === undefined ? '' : ` --config ${file}`;
   if (sidecar === undefined) return `meshgate gateway${of}`;
   return `meshgate sidecar ${'proxyId' in sidecar ? `--proxy-id ${sidecar.proxyId}` : `--sidecar-for ${sidecar.sidecarFor}`}${of}`;
 }
 
-/** What is wrong with a file is said once: by its configuration, or by whoever meets it first. */
+/**
+ * Drops repeated descriptions of a file's problem: only the first finding, usually that of its configuration, has the
+ * text.
+ */
 function withoutRepeats(findings: readonly Finding[]): readonly Finding[] {
   const said = new Set<string>();
   return findings.flatMap((finding): readonly Finding[] => {
@@ -98,17 +101,17 @@ function withoutRepeats(findings: readonly Finding[]): readonly Finding[] {
 
 const OF_FILES = /^(?:configuration|source) /;
 const AS_ABOVE = 'as above';
-/** Shorter texts may be part of others by chance. */
+/** Minimum length, because a shorter text may be part of another one by chance. */
 const MIN_TEXT_CHARS = 24;
 
-/** Warnings about other names than the requested one come last: they most likely concern other routes. */
+/** Moves warnings about other names than the requested one to the end: they most likely concern other routes. */
 function ofNameFirst(all: readonly Finding[], ofName: readonly Finding[]): readonly Finding[] {
   const isBeside = (one: Finding): boolean =>
     one.outcome === 'warning' && !ofName.includes(one) && !one.check.startsWith('connections of route');
   return [...all.filter((one) => !isBeside(one)), ...all.filter(isBeside)];
 }
 
-/** The gateway's listeners: from the gateway itself, else from its configuration. */
+/** Returns the gateway's listeners: as the gateway reports them, else from its configuration. */
 async function listenersOf(
   running: Running,
   admin: AdminClient,
@@ -138,7 +141,7 @@ function liveFindings(
     : checkSidecarLive(loaded);
 }
 
-/** The configuration of a sidecar does not name the sidecar, and would be invalid for a gateway. */
+/** Skips the configuration of a sidecar that is not named: it would be invalid for a gateway. */
 function unnamedSidecar({ file }: DoctorConfig): CheckedConfig {
   const check = `configuration ${file ?? 'of the command line'}`;
   const found = 'not checked: the running proxy is a sidecar';
@@ -166,7 +169,7 @@ async function machine(loaded: LoadedConfig | undefined): Promise<readonly Findi
   return machineFindings(thisMachine(), choice);
 }
 
-/** The route queries, and other known data. */
+/** Inputs of the route checks. */
 interface RoutingQuery {
   readonly serverName: string | undefined;
   readonly known: ControlPlane;
@@ -175,7 +178,7 @@ interface RoutingQuery {
 
 interface DoctorRouting {
   readonly findings: readonly Finding[];
-  /** Findings for the requested name. */
+  /** Name of the route for the requested name. */
   readonly route?: string;
 }
 
@@ -213,8 +216,8 @@ async function routingOf(
 }
 
 /**
- * Findings for the peer that the name leads to, or is exported to. A name of a peer without a route may belong to any
- * of them.
+ * Returns findings for the peer to which the name leads, or to which it is exported. A peer's name without a route may
+ * belong to any peer.
  */
 async function peersOfName(explanation: Explanation, known: ControlPlane): Promise<readonly Finding[]> {
   if (!explanation.found) return explanation.serverName.includes('.external.') ? peerFindings(known) : [];

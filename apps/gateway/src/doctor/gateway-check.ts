@@ -2,7 +2,7 @@ import type { AdminClient } from '../admin/client.ts';
 import type { StatusView } from '../admin/status.ts';
 import type { Finding } from '../live-check/finding.ts';
 
-/** The status of a running proxy, or why it does not respond. */
+/** Status of a running proxy, or why it does not respond. */
 export type Running =
   { readonly kind: 'running'; readonly status: StatusView } | { readonly kind: 'silent'; readonly why: string };
 
@@ -16,9 +16,9 @@ export async function queryGateway(client: AdminClient): Promise<Running> {
 }
 
 /**
- * The check of it. Pure.
+ * Evaluates the status of a proxy. Pure.
  *
- * @param start the command that starts it
+ * @param start the command that starts the proxy
  */
 export function gatewayFindings(running: Running, start: string): readonly Finding[] {
   if (running.kind === 'silent') return [silentFinding(running.why, start)];
@@ -36,7 +36,7 @@ export function gatewayFindings(running: Running, start: string): readonly Findi
   ];
 }
 
-/** A proxy that nobody can ask does not carry connections, most likely: that is a failure whatever else is well. */
+/** Reports a failure: a proxy without a responding admin API most likely does not carry connections. */
 function silentFinding(why: string, start: string): Finding {
   const isGone = /\b(?:ECONNREFUSED|ENOENT)\b/.test(why);
   const advice = isGone
@@ -48,7 +48,7 @@ function silentFinding(why: string, start: string): Finding {
   return { check: 'running gateway', outcome: 'failed', found, advice };
 }
 
-/** By the beginning of a reason or warning: its effect on traffic, and what to do. */
+/** Effect on traffic and remedy, by the beginning of a reason or warning. */
 const ADVICE: readonly (readonly [beginning: string, advice: string])[] = [
   [
     'draining:',

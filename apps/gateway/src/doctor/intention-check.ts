@@ -5,8 +5,8 @@ import { intentionsFor } from './control-plane.ts';
 import type { ControlPlane } from './control-plane.ts';
 
 /**
- * The intentions for connections to the service with the name: a gateway forwards connections regardless of these, and
- * the service rejects them. Nothing when the name is not a service's.
+ * Checks the intentions for the service with the name: a gateway forwards connections regardless of intentions, and the
+ * service rejects them. No findings when the name is not a service's.
  */
 export async function intentionFindings(explanation: Explanation, known: ControlPlane): Promise<readonly Finding[]> {
   const destination = destinationOf(explanation);
@@ -20,13 +20,13 @@ export async function intentionFindings(explanation: Explanation, known: Control
   }
   const verdict = await intentionsFor(known, service);
   if (verdict.kind === 'unknown') return [{ check, outcome: 'ok', found: `unknown: ${verdict.why}` }];
-  // Intentions for services of this cluster do not apply to those of a peer, and the reverse.
+  // Intentions for services of this cluster do not apply to a peer's services, and the reverse.
   const intentions = verdict.intentions.filter(({ peer }) => peer === callers);
   const found =
     intentions.length === 0
       ? 'none, so the default applies (that of the ACLs, or allow)'
       : intentions.map(({ source, action }) => `${action} ${source}`).join(', ');
-  // Sorted by precedence: all sources are denied when no intention before the wildcard allows one.
+  // Intentions are sorted by precedence: all sources are denied when no intention before the wildcard allows one.
   const decided = intentions.slice(0, 1 + intentions.findIndex(({ source }) => source === '*'));
   if (decided.length === 0 || decided.some(({ action }) => action !== 'deny')) return [{ check, outcome: 'ok', found }];
   const advice =
@@ -36,7 +36,7 @@ export async function intentionFindings(explanation: Explanation, known: Control
   return [{ check, outcome: 'failed', found, advice }];
 }
 
-/** For a service without a healthy instance, its failing checks. */
+/** Returns the failing checks of a service without a healthy instance. */
 export async function checkEvidence(explanation: Explanation, { agents }: ControlPlane): Promise<string> {
   const [agent] = agents;
   const isLocal = explanation.found && explanation.kind?.startsWith('local-') === true;
@@ -45,23 +45,23 @@ export async function checkEvidence(explanation: Explanation, { agents }: Contro
   return failing.length === 0 ? '' : `: ${failing.join('; ')}`;
 }
 
-/** A service, and where its intentions are defined. */
+/** A service, and the cluster that has its intentions. */
 interface IntentionTarget {
   readonly service: string;
-  /** The peer whose services use this name; absent for this cluster. */
+  /** Peer whose services use the name; absent for this cluster. */
   readonly callers?: string;
-  /** The peer whose intentions apply; absent when those of this cluster do. */
+  /** Peer whose intentions apply; absent for this cluster. */
   readonly judge?: string;
 }
 
-/** From the origin of the route, or, behind a gateway of another datacenter, from the name itself. */
+/** Takes the service from the origin of the route, or, for a gateway of another datacenter, from the name itself. */
 function destinationOf(explanation: Explanation): IntentionTarget | undefined {
   if (!explanation.found) return undefined;
   const { origin = {}, kind, serverName } = explanation;
   const { service, peer } = origin;
   if (kind === 'remote-datacenter') {
     const [names = ''] = serverName.split('.internal.');
-    // SERVICE.NAMESPACE.DATACENTER, optionally preceded by a subset.
+    // SERVICE.NAMESPACE.DATACENTER, with an optional subset in front.
     const named = names.split('.').at(-3);
     return named === undefined ? undefined : { service: named };
   }

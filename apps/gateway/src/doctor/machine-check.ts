@@ -5,10 +5,10 @@ import { limitsFor } from '../run/machine.ts';
 import type { TransportChoice } from '../run/transport-choice.ts';
 import type { Finding } from '../live-check/finding.ts';
 
-/** Below this, a limit is likely to be reached. */
+/** A lower limit of connections is likely to be reached. */
 const FEW_CONNECTIONS = 4_096;
 
-/** Limits of the machine. Pure. */
+/** Checks the limits of the machine. Pure. */
 export function machineFindings(machine: Machine, choice: TransportChoice): readonly Finding[] {
   return [connectionsFinding(machine), transportFinding(choice)];
 }

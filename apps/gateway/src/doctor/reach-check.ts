@@ -8,31 +8,31 @@ import type { Probe } from './backend-probe.ts';
 
 /** A backend of a route, and the name to request from it. */
 export interface Target {
-  /** `route web`, `datacenter dc2`: for people. */
+  /** Name in messages: `route web`, `datacenter dc2`. */
   readonly what: string;
   readonly address: Endpoint;
   readonly serverName: string;
-  /** Why this address is dialled rather than another: the mesh gateway mode of a sidecar. */
+  /** Why this address is dialled: the mesh gateway mode of a sidecar. */
   readonly modePath?: string;
-  /** The listener of the same gateway with this address; absent when there is none. */
+  /** The same gateway's listener with this address; absent when there is none. */
   readonly ownListener?: string;
-  /** No service has the name: a refusal is a good sign. */
+  /** No service has the name: the backend is expected to reject it. */
   readonly isMadeUp: boolean;
 }
 
-/** More would be a load test. */
+/** A larger number would be a load test. */
 const MAX_TARGETS = 64;
 const AT_ONCE = 8;
 
 /**
- * Backends to probe: one per address, with an exact name of the route where it has one, otherwise with an unused name
- * below its suffix. Pure.
+ * Selects the backends to probe, one per address: with an exact name of the route if it has one, else with an unused
+ * name below its suffix. Pure.
  */
 export function targetsOf({ routes }: Pick<RouteTableView, 'routes'>): readonly Target[] {
   const targets = new Map<string, Target>();
   for (const { name, kind, serverNames, backends } of routes) {
     const suffix = serverNames.find((serverName) => serverName.startsWith('*.'))?.slice(1);
-    // The name of a datacenter itself belongs to no service.
+    // Skips the datacenter's own name, which belongs to no service.
     const exact = serverNames.find((serverName) => !serverName.startsWith('*') && `.${serverName}` !== suffix);
     const serverName = exact ?? (suffix === undefined ? undefined : `meshgate-doctor${suffix}`);
     if (serverName === undefined) continue;
@@ -46,7 +46,7 @@ export function targetsOf({ routes }: Pick<RouteTableView, 'routes'>): readonly 
   return Array.from(targets.values());
 }
 
-/** Probes `targets`, up to the first 64. Takes about ten seconds when a few of them do not respond. */
+/** Probes the first 64 of `targets`. Takes about ten seconds when a few of them do not respond. */
 export async function checkReach(targets: readonly Target[]): Promise<readonly Finding[]> {
   const tried = targets.slice(0, MAX_TARGETS);
   const findings = new Map<Target, Finding>();
@@ -68,7 +68,7 @@ export async function checkReach(targets: readonly Target[]): Promise<readonly F
 
 const DEADLINE_MS = 10_000;
 
-/** A backend that responds may still be unreachable for packets as large as those of clients. */
+/** Probes a backend twice: one that responds may still be unreachable for packets as large as those of clients. */
 async function checkTarget(target: Target): Promise<Finding> {
   const { address, serverName, ownListener } = target;
   if (ownListener !== undefined) return loopFinding(target, ownListener);
@@ -80,7 +80,7 @@ async function checkTarget(target: Target): Promise<Finding> {
   return { check: usual.check, outcome: 'failed', found, advice: MTU };
 }
 
-/** The target is the gateway itself, whose result for the name is already above. */
+/** Reports a target that is the gateway itself, whose result for the name is already listed. */
 function loopFinding({ what, address, serverName }: Target, listener: string): Finding {
   return {
     check: `${what}: backend ${formatEndpoint(address)} for ${serverName}`,
@@ -90,7 +90,7 @@ function loopFinding({ what, address, serverName }: Target, listener: string): F
   };
 }
 
-/** `targets`, with a mark on those that lead back to one of `listeners`. Pure. */
+/** Returns `targets`, and marks those that lead back to one of `listeners`. Pure. */
 export function withOwnListeners(targets: readonly Target[], listeners: readonly OwnListener[]): readonly Target[] {
   return targets.map((target) => {
     const own = listeners.find(({ address }) => leadsBack(target.address, address, []));
@@ -98,7 +98,7 @@ export function withOwnListeners(targets: readonly Target[], listeners: readonly
   });
 }
 
-/** The listeners of the checked gateway. */
+/** A listener of the checked gateway. */
 export interface OwnListener {
   readonly name: string;
   readonly address: Endpoint;
@@ -108,9 +108,9 @@ const MTU =
   'large packets are lost on the path: lower the MTU of this machine or of the tunnel in between, or allow ICMP (path MTU discovery)';
 
 /**
- * Datacenters and peers without a gateway: there is no address to dial. Pure.
+ * Reports datacenters and peers without a gateway, which have no address to dial. Pure.
  *
- * @param routes as `GET /routes` shows them
+ * @param routes routes in the format of `GET /routes`
  */
 export function gapsIn({ routes }: Pick<RouteTableView, 'routes'>): readonly Finding[] {
   return Array.from(routes).flatMap(({ name, kind = '', backends }): readonly Finding[] => {
@@ -123,7 +123,7 @@ export function gapsIn({ routes }: Pick<RouteTableView, 'routes'>): readonly Fin
 
 const LEADS_TO_GATEWAYS: ReadonlySet<string> = new Set(['remote-datacenter', 'imported-service']);
 
-/** The check of a probe. Pure. */
+/** Evaluates the result of a probe. Pure. */
 export function reachFinding(target: Target, outcome: Probe, now: Date): Finding {
   const { what, address, serverName, isMadeUp, modePath } = target;
   const check = `${what}: backend ${formatEndpoint(address)} for ${serverName}`;

@@ -5,9 +5,9 @@ import type { Finding } from '../live-check/finding.ts';
 import type { Target } from './reach-check.ts';
 
 /**
- * The route table's result for the name. Pure.
+ * Evaluates the route table's result for the name. Pure.
  *
- * @param evidence why no instance is healthy, where known: `: CHECK critical`
+ * @param evidence why no instance is healthy, if known: `: CHECK critical`
  */
 export function nameFindings(explanation: Explanation, evidence = ''): readonly Finding[] {
   const check = `name ${explanation.serverName}`;
@@ -27,7 +27,7 @@ export function nameFindings(explanation: Explanation, evidence = ''): readonly 
   ];
 }
 
-/** A route of a wider pattern is there for other names; one of the same pattern is never used. */
+/** Reports a shadowed route. One with a wider pattern serves other names; one with the same pattern is never used. */
 function shadowFinding(check: string, other: FoundExplanation['shadowed'][number], used: FoundExplanation): Finding {
   const found = `shadows route ${other.route} of ${other.source}`;
   if (other.pattern !== used.pattern) return { check, outcome: 'note', found: `${found}, which has ${other.pattern}` };
@@ -58,7 +58,7 @@ function limitsFinding(check: string, limits: NonNullable<FoundExplanation['limi
   };
 }
 
-/** The doctor cannot know the address of the client that has the problem. */
+/** Reports access rules, because the address of the affected client is not known. */
 function accessFinding(check: string, { allow, deny, allowFile, denyFile }: AccessRules): Finding {
   const lists = [
     ...(allow === undefined ? [] : [`only from ${allow.join(', ')}`]),
@@ -97,10 +97,10 @@ function backendFindings(check: string, backends: ExplainedBackends, evidence: s
   return [{ check, outcome: 'failed', found, advice: 'check the health checks of its instances' }];
 }
 
-/** Enough to see the reason. */
+/** Enough to show the reason. */
 const MAX_SHOWN = 3;
 
-/** Every backend of the name, to be probed with it. Pure. */
+/** Returns every backend of the name as a target, to be probed with this name. Pure. */
 export function targetsOfName(explanation: Explanation): readonly Target[] {
   if (!explanation.found) return [];
   const { serverName, route, backends, origin = {} } = explanation;
@@ -114,7 +114,7 @@ export function targetsOfName(explanation: Explanation): readonly Target[] {
   }));
 }
 
-/** For an upstream of a sidecar. */
+/** Describes the path to an upstream of a sidecar. */
 function pathOf({ path, mode, decidedBy }: Readonly<Record<string, string>>): string | undefined {
   if (path === undefined || mode === undefined) return undefined;
   return `its mesh gateway mode is ${mode}${decidedBy === undefined ? '' : ` (${decidedBy})`}, so the path is ${path}`;

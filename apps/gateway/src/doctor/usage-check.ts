@@ -2,10 +2,10 @@ import type { AdminClient } from '../admin/client.ts';
 import type { Finding } from '../live-check/finding.ts';
 
 /**
- * How close a running gateway is to its limits, and the errors of its connections since the start. Empty when unknown.
- * Never rejects.
+ * Checks how close a running gateway is to its limits, and the errors of its connections since the start. No findings
+ * when the metrics are not available. Never rejects.
  *
- * @param route only its connections; those of all routes when absent
+ * @param route route whose connections are checked; all routes when absent
  */
 export async function usageFindings(client: Pick<AdminClient, 'stream'>, route?: string): Promise<readonly Finding[]> {
   try {
@@ -20,14 +20,14 @@ export async function usageFindings(client: Pick<AdminClient, 'stream'>, route?:
 
 const PATIENCE_MS = 5_000;
 
-/** One line of an exposition. */
+/** A series in the text format of metrics. */
 interface Series {
   readonly name: string;
   readonly labels: string;
   readonly value: number;
 }
 
-/** Pure. */
+/** Parses the text format of metrics. Pure. */
 function seriesIn(text: string): readonly Series[] {
   const lines = text.matchAll(/^([a-z_]+)(?:\{(.*)\})? (\S+)$/gm);
   return Array.from(lines, ([, name = '', labels = '', value]) => ({ name, labels, value: Number(value) }));
@@ -37,7 +37,7 @@ function sumOf(series: readonly Series[], metric: string): number {
   return series.reduce((sum, { name, value }) => (name === metric ? sum + value : sum), 0);
 }
 
-/** Metrics of usage and limit, and the setting that raises the limit. */
+/** Metrics of usage and limit, with the setting that raises the limit. */
 const LIMITS = [
   ['connections', 'meshgate_connections_active', 'meshgate_connections_limit', 'raise limits.connections'],
   [
@@ -54,7 +54,7 @@ const LIMITS = [
   ],
   ['MiB', 'process_resident_memory_bytes', 'meshgate_memory_limit_bytes', 'give it more memory'],
 ] as const;
-/** From here on, reaching the limit is only a matter of time. */
+/** Share of a limit from which reaching it is a matter of time. */
 const NEAR = 0.8;
 /** The soft limit of most systems, too low for a server. */
 const FEW_DESCRIPTORS = 1_024;
@@ -85,12 +85,12 @@ function limitsFinding(series: readonly Series[]): Finding {
   return { check, outcome: 'failed', found: `no ${what} left, new clients are refused: ${found}`, advice };
 }
 
-/** A low limit is near as well. */
+/** Describes usage; a low limit counts as nearly reached. */
 function howNear({ what, used, limit }: Pick<LimitUse, 'what' | 'used' | 'limit'>): string {
   return used > limit * NEAR ? `few ${what} left` : `a low limit of ${what}`;
 }
 
-/** Codes with causes on this side, whatever the backends do. */
+/** Advice for codes with causes on this side, independent of backends. */
 const ADVICE: Readonly<Record<string, string>> = {
   CLIENT_DENIED: 'an access list of the listener or route: meshgate explain NAME shows it',
   LIMIT_REACHED: 'the log line says which limit',

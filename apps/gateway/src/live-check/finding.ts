@@ -1,32 +1,35 @@
 import { counted } from '../log/messages.ts';
 
-/** One check of a gateway's environment, and its result. For people, one line each. */
+/** The result of one check of a gateway's environment, in one line for operators. */
 export interface Finding {
-  /** What was checked: `Consul agent at http://127.0.0.1:8500`. */
+  /** Subject of the check: `Consul agent at http://127.0.0.1:8500`. */
   readonly check: string;
   /**
-   * `failed`: clients are turned away, or a gateway started now would not become ready. `note`: as configured, and not
+   * `failed`: clients are rejected, or a gateway started now would not become ready. `note`: as configured, but not
    * what every client or reader expects.
    */
   readonly outcome: 'ok' | 'note' | 'warning' | 'failed';
   readonly found: string;
-  /** How to fix it. */
+  /** The remedy. */
   readonly advice?: string;
 }
 
-/** What findings say together. */
+/** Summary of findings. */
 export interface Verdict {
-  /** No check failed. */
+  /** True when no check failed. */
   readonly healthy: boolean;
   /** Number of checks that failed. */
   readonly failed: number;
   /** Number of warnings. */
   readonly warnings: number;
-  /** What to fix first: the first failure, otherwise the first warning; absent when there is neither. */
+  /** The finding to fix first: the first failure, else the first warning; absent without either. */
   readonly first?: Finding;
 }
 
-/** Causes come before symptoms, so that the first of the worst is what to fix first. Pure. */
+/**
+ * Summarises findings. Causes come before symptoms, so the first finding of the worst outcome is to be fixed first.
+ * Pure.
+ */
 export function verdictOf(findings: readonly Finding[]): Verdict {
   const [failed, warnings] = (['failed', 'warning'] as const).map((one) =>
     findings.filter(({ outcome }) => outcome === one),
@@ -36,7 +39,7 @@ export function verdictOf(findings: readonly Finding[]): Verdict {
   return { healthy: counts.failed === 0, ...counts, ...(first !== undefined && { first }) };
 }
 
-/** A line each, of every kind only the first few, and one line at the end that says what they mean together. Pure. */
+/** Formats findings, one per line, only the first few of each kind, and a summary in the last line. Pure. */
 export function findingLines(findings: readonly Finding[]): readonly string[] {
   const kindOf = ({ check, outcome }: Finding): string => `${outcome} ${check.split(' ', 1).join()}`;
   const totals = new Map<string, number>();
@@ -57,7 +60,10 @@ export function findingLines(findings: readonly Finding[]): readonly string[] {
   return [...lines, verdictText(findings)];
 }
 
-/** A cause that is repeated in a thousand files is seen in the first of them; the verdict must not scroll away. */
+/**
+ * Limits repetitions: a cause that affects a thousand files shows in the first ones, and the summary must not scroll
+ * away.
+ */
 const MAX_OF_A_KIND = 16;
 
 function verdictText(findings: readonly Finding[]): string {
@@ -70,7 +76,7 @@ function verdictText(findings: readonly Finding[]): string {
     : `${failed} failed, ${warned}; fix this first: ${what}`;
 }
 
-/** One line: what was checked, the result, how to fix it. */
+/** Formats a finding in one line: check, result, remedy. */
 function findingText(finding: Finding): string {
   return `${LABELS[finding.outcome]} ${textOf(finding)}`;
 }

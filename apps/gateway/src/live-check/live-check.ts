@@ -11,8 +11,8 @@ import { checkSources, addressesOf } from './source-check.ts';
 import { checkStateFolder } from './state-folder-check.ts';
 
 /**
- * Checks the environment that a start would need: the Consul agent, the route sources, DNS, the ports, the state
- * folder. Registers nothing; takes half a minute at most.
+ * Checks the environment that a start needs: the Consul agent, the route sources, DNS, the ports, the state folder.
+ * Registers nothing; takes 30 s at most.
  *
  * @param options `withNames`: whether to resolve the names of all backends
  */
@@ -30,7 +30,7 @@ export async function checkLive(
   return [...agents, ...sources, ...ports, ...around];
 }
 
-/** {@link checkLive} for a sidecar, whose routes and listeners come from its agent. */
+/** Like {@link checkLive}, for a sidecar, whose routes and listeners come from its agent. */
 export async function checkSidecarLive(loaded: LoadedConfig): Promise<readonly Finding[]> {
   const [agents, ports, around] = await Promise.all([
     agentFindings(loaded, () => RIGHTS_OF_READERS),
@@ -54,7 +54,7 @@ async function agentFindings(
   return (await Promise.all(findings)).flat();
 }
 
-/** How to reach the agents that a configuration names. */
+/** Returns the connection options of the agents in a configuration. */
 export function agentsOf({ file, config }: LoadedConfig): readonly AgentOptions[] {
   const baseDir = file === undefined ? resolve() : dirname(resolve(file));
   return config.sources.filter(isConsul).map(({ settings }) => optionsOf(parseSettings(settings), baseDir));
@@ -89,5 +89,5 @@ async function stateFindings(stateDir: string | undefined): Promise<readonly Fin
   return stateDir === undefined ? [] : [await checkStateFolder(stateDir)];
 }
 
-/** An agent that responds has sent them by then. */
+/** A working agent has reported the listeners by then. */
 const LISTENERS_PATIENCE_MS = 3_000;

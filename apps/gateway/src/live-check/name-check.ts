@@ -6,7 +6,7 @@ import type { NameSystem } from '@meshgate/core/parts';
 import { counted } from '../log/messages.ts';
 import type { Finding } from './finding.ts';
 
-/** Resolves every name among `addresses`, each once. */
+/** Resolves every name among `addresses` once. */
 export async function checkNames(
   addresses: Iterable<Endpoint>,
   system: NameSystem = systemNames(),
@@ -57,7 +57,7 @@ export async function checkNames(
 
 /** Enough for responsive name servers, few enough not to overload slow ones. */
 const AT_ONCE = 32;
-/** Nobody waits longer for a check. One lookup takes up to ten seconds. */
+/** Limit for the whole check, since one lookup takes up to ten seconds. */
 const DEADLINE_MS = 10_000;
 
 function namesIn(addresses: Iterable<Endpoint>): ReadonlySet<string> {

@@ -11,14 +11,14 @@ import type { Finding } from './finding.ts';
 
 /** An address to listen on. */
 export interface ListenTarget {
-  /** `listener public`, `admin`. */
+  /** Name in messages: `listener public`, `admin`. */
   readonly what: string;
   readonly endpoint: Endpoint;
 }
 
 /**
- * Whether each address can be bound: it is bound and released at once. An address held by the gateway at `admin` is
- * fine, since a start replaces that.
+ * Checks whether each address can be bound, by binding and releasing it at once. An address of the gateway at `admin`
+ * is not a problem, since a start replaces that gateway.
  */
 export async function checkPorts(
   locations: readonly ListenTarget[],
@@ -44,7 +44,7 @@ async function checkPort({ what, endpoint }: ListenTarget, held: ReadonlySet<str
   };
 }
 
-/** Where the gateway at one of `admin` listens, and these addresses themselves. */
+/** Returns the listen addresses of the gateway at one of `admin`, and these addresses themselves. */
 async function heldAt(admin: readonly Endpoint[]): Promise<ReadonlySet<string>> {
   for (const endpoint of admin) {
     const response = await adminClient(addressOf(endpoint))
@@ -68,7 +68,7 @@ function bindingProblem({ host, port }: Endpoint): Promise<NodeJS.ErrnoException
   });
 }
 
-/** No socket file is created for a check: its watchers would see it. */
+/** Checks a unix socket without creating its file, which watchers would notice. */
 async function socketProblem(path: string): Promise<NodeJS.ErrnoException | undefined> {
   const code = await new Promise<string | undefined>((resolve) => {
     const socket = connect(path, () => resolve(undefined));
@@ -76,7 +76,7 @@ async function socketProblem(path: string): Promise<NodeJS.ErrnoException | unde
       .once('error', ({ code: found }: NodeJS.ErrnoException) => resolve(found))
       .once('connect', () => socket.destroy());
   });
-  // Nothing listens: the stale file of a killed process is replaced.
+  // No process listens: a start replaces the stale file.
   if (code === 'ECONNREFUSED') return undefined;
   if (code !== 'ENOENT') return Object.assign(new Error(code ?? 'in use'), { code: 'EADDRINUSE' });
   return access(dirname(path), constants.W_OK | constants.X_OK).then(

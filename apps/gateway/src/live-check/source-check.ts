@@ -4,10 +4,10 @@ import { counted } from '../log/messages.ts';
 import type { Finding } from './finding.ts';
 import type { ListenTarget } from './port-check.ts';
 
-/** What sources of routes have reported. */
+/** The result of checking route sources. */
 export interface SourcesChecked {
   readonly findings: readonly Finding[];
-  /** Of every backend of every route. */
+  /** Addresses of all backends of all routes. */
   readonly addresses: readonly Endpoint[];
 }
 
@@ -35,7 +35,7 @@ export async function checkSources(sources: readonly RouteSource[]): Promise<Sou
 
 const LOOK_AT_SOURCE = 'a gateway that starts now would wait for it, not ready';
 
-/** The addresses of listener sources, as far as they are known within `patienceMs`. */
+/** Returns the addresses of listener sources, as far as they are known within `patienceMs`. */
 export async function addressesOf(
   sources: readonly ListenerSource[],
   patienceMs: number,
@@ -49,7 +49,7 @@ async function firstAddresses(source: ListenerSource, patienceMs: number): Promi
     for await (const listeners of source.watch(AbortSignal.timeout(patienceMs)))
       return listeners.map(({ name, endpoint }) => ({ what: `listener ${name}`, endpoint }));
   } catch {
-    // Its requirements are reported on their own line.
+    // The source's own finding reports the failure.
   }
   return [];
 }

@@ -3,7 +3,10 @@ import { join } from 'node:path';
 import { makeFolder } from '../run/make-folder.ts';
 import type { Finding } from './finding.ts';
 
-/** Whether `stateDir` is writable, creating it if necessary. Writes data, since a full disk still creates files. */
+/**
+ * Checks whether `stateDir` is writable, and creates it if necessary. Writes data, since even a full disk allows new
+ * empty files.
+ */
 export async function checkStateFolder(stateDir: string): Promise<Finding> {
   const check = `stateDir ${stateDir}`;
   const file = join(stateDir, `.check.${process.pid}.tmp`);
@@ -20,6 +23,6 @@ export async function checkStateFolder(stateDir: string): Promise<Finding> {
   }
 }
 
-/** More than fits into the inode itself. */
+/** More than fits into an inode. */
 const PROBE_BYTES = 64 * 1024;
 const MIB = 1024 * 1024;

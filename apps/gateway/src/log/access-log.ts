@@ -9,68 +9,68 @@ import { shownTrace } from './shown-trace.ts';
 import { sidecarFacts } from '../sidecar/access-facts.ts';
 import type { SidecarFacts } from '../sidecar/access-facts.ts';
 
-/** One line of the access log without its `time`. Facts that the connection never reached are absent. */
+/** A line of the access log, without its `time`. Omits the facts of stages that the connection did not reach. */
 export interface AccessEntry extends SidecarFacts {
-  /** Unique within the process. */
+  /** Connection id, unique within the process. */
   readonly id: string;
   readonly listener: string;
-  /** `host:port` of the client. */
+  /** Address of the client, as `host:port`. */
   readonly remote: string;
-  /** `host:port` of the TCP peer, when that is a proxy and not the client. */
+  /** Address of the TCP peer, as `host:port`, when it is a proxy in front of the client. */
   readonly peer?: string;
   readonly serverName?: string;
   readonly alpn?: readonly string[];
-  /** The same at every proxy on the path: 13 hexadecimal digits. */
+  /** Trace of the connection, the same at every proxy on the path: 13 hexadecimal digits. */
   readonly trace?: string;
   readonly route?: string;
-  /** `host:port` of the last dial, successful or not. */
+  /** Address of the last dial, as `host:port`, successful or not. */
   readonly backend?: string;
-  /** What filters found out, by the fact's name. */
+  /** Facts from filters, by name. */
   readonly facts?: Readonly<Record<string, string>>;
   /** Number of dials. */
   readonly attempts: number;
-  /** Number of retries because a backend closed before its first byte. */
+  /** Number of retries after a backend closed before its first byte. */
   readonly retries?: number;
   readonly bytesUp: number;
   readonly bytesDown: number;
-  /** From accept to a complete ClientHello. */
+  /** Milliseconds from the accept to a complete ClientHello. */
   readonly helloMs?: number;
-  /** From the ClientHello to an established connection to the backend. */
+  /** Milliseconds from the ClientHello to an established backend connection. */
   readonly connectMs?: number;
-  /** From then to the backend's first byte. */
+  /** Milliseconds from there to the backend's first byte. */
   readonly firstByteMs?: number;
-  /** From accept to close. */
+  /** Milliseconds from the accept to the close. */
   readonly durationMs: number;
-  /** Why it ended early; absent when both sides finished normally. */
+  /** Error code; absent when both sides finished normally. */
   readonly code?: string;
-  /** The same for people: what was expected, what was found. Never parse it. */
+  /** Reason of the error in words: the expected and the found. Not to be parsed. */
   readonly reason?: string;
-  /** Lines of refused clients that were suppressed since the last one: of this client, or of all in a flood. */
+  /** Number of lines suppressed since the last one, for rejections of this client, or of all clients in a flood. */
   readonly repeats?: number;
 }
 
-/** The line of a connection that has reached its backend: the facts known by then. */
+/** A line of a connection that has reached its backend, with the facts known by then. */
 type ConnectedEntry = Pick<
   AccessEntry,
   'id' | 'listener' | 'remote' | 'serverName' | 'alpn' | 'trace' | 'route' | 'backend' | 'helloMs' | 'connectMs'
 > & { readonly event: 'connected' };
 
-/** Optional lines of an {@link accessLog}. */
+/** Options of an {@link accessLog}. */
 export interface AccessLogOptions extends AccessLogSettings {
-  /** Clients whose refused connections are logged at level `debug`. */
+  /** Clients whose rejected connections are logged at level `debug`. */
   readonly quiet: readonly string[];
 }
 
 /**
- * Writes one line per closed connection, and, with `connected`, one when it reaches its backend. A client that closes
- * without a byte, as health checks do, is logged at level `debug` only; a client that is refused repeatedly has one
- * line a minute.
+ * Logs each closed connection and, with `connected`, each connection that reaches its backend. A client that closes
+ * without sending a byte, as health checks do, is logged at level `debug`. Repeated rejections of a client are logged
+ * once a minute.
  */
 export function accessLog(
   log: Pick<Log, 'logger' | 'writeJson'>,
   { connected, repeated, quiet }: AccessLogOptions = { connected: false, repeated: false, quiet: [] },
 ): Observer {
-  /** ClientHellos of connections without a backend so far. */
+  /** ClientHellos of connections that have not reached a backend yet. */
   const hellos = new WeakMap<Accepted, AccessLogEvent<'connection.sniffed'>>();
   const quietClients = addressList(quiet);
   const refusals = new RefusalThrottle();
@@ -94,7 +94,7 @@ export function accessLog(
   }
 
   function write(level: 'debug' | 'info', entryOf: () => AccessEntry | ConnectedEntry): void {
-    // A reload may change the format.
+    // Read at each line, since a reload may change the format.
     const { logger, writeJson } = log;
     if (!logger.isLevelEnabled(level)) return;
     const entry = entryOf();
@@ -125,7 +125,7 @@ function connectedEntry(
   };
 }
 
-/** Access log fields of a connection. */
+/** Returns the access log fields of a connection. */
 export function accessEntry(closed: ClosedConnection, repeats = 0): AccessEntry {
   const { connection, hello, route, dialled, transfer } = closed;
   const { helloAt, connectedAt, closedAt, attempts, retries = 0, error } = closed;
@@ -154,7 +154,7 @@ export function accessEntry(closed: ClosedConnection, repeats = 0): AccessEntry 
   };
 }
 
-/** Facts of filters that are meant to be logged; the caller of a sidecar has a field of its own. */
+/** Returns the facts of filters that are logged; a sidecar's caller has its own field. */
 function shownFacts({ facts }: Accepted): Pick<AccessEntry, 'facts'> {
   if (facts === undefined) return {};
   const shown = Array.from(facts).flatMap(([name, fact]) =>
@@ -163,7 +163,7 @@ function shownFacts({ facts }: Accepted): Pick<AccessEntry, 'facts'> {
   return shown.length === 0 ? {} : { facts: Object.fromEntries(shown) };
 }
 
-/** Sub-microsecond digits are noise. */
+/** Rounds to microseconds. */
 function toMicroseconds(ms: number): number {
   return Math.round(ms * 1_000) / 1_000;
 }
@@ -174,7 +174,7 @@ function between<Key extends string>(key: Key, from?: number, to?: number): { re
     : ({ [key]: toMicroseconds(to - from) } as { [key in Key]: number });
 }
 
-/** A load balancer's health check: it connects and closes. */
+/** Whether a client connected and closed, as the health check of a load balancer does. */
 function closedSilently({ hello, error }: ClosedConnection): boolean {
   return hello === undefined && error === undefined;
 }

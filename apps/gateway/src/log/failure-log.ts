@@ -1,23 +1,23 @@
-/** Whether a failure gets a log line, and what the line says about suppressed ones. */
+/** Whether a failure is logged, and the number of suppressed lines before it. */
 export type FailureReport =
   | { readonly kind: 'silent' }
-  /** `failingForMs` and `repeats` are 0 for the first in a row. */
+  /** Both are 0 for the first of consecutive failures. */
   | { readonly kind: 'line'; readonly failingForMs: number; readonly repeats: number };
 
 interface Failing {
-  /** When it started to fail. */
+  /** Start of the failures. */
   since: number;
-  /** Absent once it has recovered. */
+  /** False after a recovery. */
   isFailing: boolean;
-  /** Reasons with a line within the last minute. */
+  /** Reasons logged within the last minute. */
   readonly reasons: Set<string>;
   lastLineAt: number;
   repeats: number;
 }
 
 /**
- * Limits repeated failures to one line a minute per subject: the first failure at once, a new reason at once (up to a
- * limit), the rest as a count in the next line. A subject that flaps counts as failing.
+ * Limits repeated failures to one line per minute and subject. Logs the first failure and each new reason at once (up
+ * to a limit), and counts the others in the next line. A flapping subject counts as failing.
  */
 export class FailureLog {
   readonly #things = new Map<string, Failing>();
@@ -25,15 +25,19 @@ export class FailureLog {
   readonly #maxReasons: number;
 
   /**
-   * @param now monotonic milliseconds
-   * @param maxReasons reasons of one subject that may have a line within a minute
+   * @param now returns monotonic milliseconds
+   * @param maxReasons number of reasons of one subject that may be logged within a minute
    */
   constructor(now: () => number = () => performance.now(), maxReasons: number = MAX_REASONS) {
     this.#now = now;
     this.#maxReasons = maxReasons;
   }
 
-  /** @param thing what fails, such as a source: the number of subjects must be bounded, or they must recover */
+  /**
+   * Records a failure.
+   *
+   * @param thing the failing subject, such as a source; subjects must be bounded in number, or must recover
+   */
   failed(thing: string, reason: string): FailureReport {
     const now = this.#now();
     const known = this.#things.get(thing);
@@ -53,7 +57,10 @@ export class FailureLog {
     return { kind: 'line', failingForMs: now - since, repeats };
   }
 
-  /** How long `thing` had failed, in milliseconds; `undefined` when it had not, or nothing was logged. */
+  /**
+   * Records a recovery. Returns the duration of the failure in milliseconds; `undefined` when `thing` was not failing,
+   * or nothing was logged.
+   */
   recovered(thing: string): number | undefined {
     const failing = this.#things.get(thing);
     if (failing === undefined || !failing.isFailing) return undefined;
@@ -62,7 +69,7 @@ export class FailureLog {
     return wasReported ? this.#now() - failing.since : undefined;
   }
 
-  /** A flood of subjects must not exhaust memory: one without failures for a minute is forgotten. */
+  /** Bounds the memory in a flood of subjects: drops those without a failure in the last minute. */
   #forgetOld(now: number): void {
     if (this.#things.size < MAX_THINGS) return;
     for (const [thing, { lastLineAt }] of this.#things) if (now - lastLineAt >= EVERY_MS) this.#things.delete(thing);
@@ -73,5 +80,5 @@ export class FailureLog {
 
 const EVERY_MS = 60_000;
 const MAX_REASONS = 3;
-/** More than any configuration names; there may be more backends and backend names. */
+/** More than any configuration names; backends and their names may be more. */
 const MAX_THINGS = 1_000;

@@ -2,7 +2,7 @@ import { Counter } from 'prom-client';
 import type { Registry } from 'prom-client';
 import type { Log } from './logger.ts';
 
-/** Adds the dropped lines of `log` to `registry`. */
+/** Adds a counter for the dropped lines of `log` to `registry`. */
 export function countDroppedLines(log: Pick<Log, 'health'>, registry: Registry): void {
   const counter: Counter = new Counter({
     name: 'meshgate_log_lines_dropped_total',

@@ -24,8 +24,7 @@ export function logObserver(logger: Logger): Observer {
   }
 
   function lineFor(event: ProxyEvent): LogLine | undefined {
-    // The table is complete by its type; the compiler cannot check that each event is passed to the writer of its own
-    // type.
+    // The table is complete by its type, but the compiler cannot verify that each event goes to the writer of its type.
     const writer = LINES[event.type] as LineWriter<ProxyEvent> | undefined;
     const line = writer?.(event, { hasRoutes });
     if (line === undefined) return undefined;
@@ -45,7 +44,7 @@ export function logObserver(logger: Logger): Observer {
       write(lineOf('sourceRecovered', { duration: formatDuration(Math.round(failedForMs)) }, { source }));
   }
 
-  /** Each warning when it first appears: sources repeat them with every snapshot. */
+  /** Logs each warning when it first appears, since sources repeat warnings with every snapshot. */
   function writeWarnings(source: string, now: readonly string[]): void {
     const before = warnings.get(source) ?? [];
     warnings.set(source, now);
@@ -58,7 +57,7 @@ export function logObserver(logger: Logger): Observer {
   }
 }
 
-/** The failing subject of `event`, for repeated failures; `undefined` for other events. */
+/** Returns the failing subject of `event`; `undefined` for an event that is not a repeatable failure. */
 function failingThing(event: ProxyEvent): string | undefined {
   switch (event.type) {
     case 'source.failed':
@@ -95,7 +94,7 @@ function thingOf(kind: string, name: string): string {
 
 type LoggedEvent<Type extends ProxyEvent['type']> = Extract<ProxyEvent, { type: Type }>;
 
-/** What a line depends on besides its event. */
+/** State on which lines depend, besides their event. */
 interface Known {
   /** Sources that have yielded routes. */
   readonly hasRoutes: ReadonlySet<string>;
@@ -213,7 +212,7 @@ const LINES: { readonly [Type in ProxyEvent['type']]: LineWriter<LoggedEvent<Typ
   'drain.ended': ({ finished, cut }) => lineOf('drainFinished', {}, { finished, cut }),
 };
 
-/** Summary of changes: a few names, and the number of the others. Kinds without changes are absent. */
+/** Summarises changes: a few names, and the number of the others. Omits kinds without changes. */
 function changeFacts({ appeared, vanished, health }: RouteChanges): LogLine['facts'] {
   const asText = ({ route, was, is }: HealthChange): string =>
     `${route} ${was.healthy}/${was.total} to ${is.healthy}/${is.total}`;
@@ -232,13 +231,13 @@ function someOf({ count, first }: BoundedList<string>): string {
 /** Keeps the line short; `GET /events` has more. */
 const MAX_NAMES = 5;
 
-/** The name of a backend, if it differs from its address. */
+/** Adds the name of a backend, if it differs from the address. */
 function checkFacts({ backend, address }: Pick<LoggedEvent<'backend.up'>, 'backend' | 'address'>): LogLine['facts'] {
   const [named, dialled] = [formatEndpoint(backend), formatEndpoint(address)];
   return { backend: dialled, ...(named !== dialled && { name: named }) };
 }
 
-/** A stack helps with bugs, not with a refused connection. */
+/** Adds the stack of a bug; other errors, such as a refused connection, need none. */
 function stackOf(error: Error, isUncaught: boolean): { readonly err?: Error } {
   const { cause } = error;
   const isBug = [error, cause].some((one) => BUGS.some((kind) => one instanceof kind));

@@ -4,34 +4,34 @@ import { settlesWithin } from '@meshgate/core/parts';
 
 /** State of a log, for `GET /ready` and the metrics. */
 export interface LogHealth {
-  /** Lines dropped since the process started. */
+  /** Number of lines dropped since the process started. */
   readonly dropped: number;
-  /** Why lines cannot be written at the moment; absent while they can. */
+  /** Why lines cannot be written at the moment; absent otherwise. */
   readonly trouble?: string;
 }
 
 /** Options of a {@link LogWriter}. */
 export interface LogWriterOptions {
-  /** Remains the caller's, and open. Preferably one from {@link ownDescriptor}. */
+  /** Descriptor to write to, preferably from {@link ownDescriptor}. The caller keeps and closes it. */
   readonly fd: number;
-  /** Maximum bytes of one write. A shorter line is never split between two writes. */
+  /** Maximum size of one write in bytes. A shorter line is never split between two writes. */
   readonly maxWriteBytes?: number;
-  /** Called when writing resumes after `dropped` lines were lost: it may write a line in their place. */
+  /** Called when writing resumes after `dropped` lines were lost; may write a line in their place. */
   onRecovered?(dropped: number, reason: string): void;
   /** Called when `health.trouble` appears, changes or clears. */
   onTrouble?(): void;
 }
 
 /**
- * Writes lines to a file descriptor without ever blocking: not on a full disk, nor on a stalled or closed pipe.
- * Unwritten lines are buffered up to a limit, then dropped and counted; writing is retried each second.
+ * Writes lines to a file descriptor without blocking, even on a full disk, or on a stalled or closed pipe. Buffers
+ * lines up to a limit, then drops and counts them. Retries every second.
  */
 export class LogWriter {
   readonly #options: LogWriterOptions;
   readonly #queue: string[] = [];
   #queuedChars = 0;
   /**
-   * The chunk being written, as far as the system has not accepted it. A pipe may have the start of a line, so its end
+   * The rest of the current chunk that the system has not accepted. A pipe may have the start of a line, so the rest
    * must follow.
    */
   #chunk: Buffer = EMPTY;
@@ -40,9 +40,11 @@ export class LogWriter {
   #trouble: string | undefined;
   #lastTrouble = STALLED;
   #dropped = 0;
-  /** Dropped lines that no log line has reported yet. */
+  /** Number of dropped lines that no log line has reported yet. */
   #unreported = 0;
-  /** After a dropped line, all lines are dropped until the backlog is written: one gap instead of many. */
+  /**
+   * Drops all lines from the first dropped one until the backlog is written, so that there is one gap instead of many.
+   */
   #isDropping = false;
   readonly #flushWaiters = new Set<() => void>();
 
@@ -54,12 +56,12 @@ export class LogWriter {
     return { dropped: this.#dropped, ...(this.#trouble !== undefined && { trouble: this.#trouble }) };
   }
 
-  /** Whether a write is still in the system: the process cannot exit normally before it returns. */
+  /** Whether a system call is in progress: the process cannot exit normally before it returns. */
   get isWriting(): boolean {
     return this.#state.kind === 'writing';
   }
 
-  /** @param line with its line break */
+  /** Writes a line. @param line the line, with its line break */
   write(line: string): void {
     if (this.#isDropping || this.#queuedChars + line.length > MAX_BACKLOG_CHARS) return this.#drop();
     this.#queue.push(line);
@@ -67,7 +69,7 @@ export class LogWriter {
     if (this.#state.kind === 'idle') this.#writeNext();
   }
 
-  /** Resolves when everything is written, when an error shows that it cannot be, or after `patienceMs`. */
+  /** Resolves when everything is written, when an error prevents that, or after `patienceMs`. */
   async flush(patienceMs: number): Promise<void> {
     if (this.#state.kind === 'idle') return;
     const flushed = new Promise<void>((resolve) => this.#flushWaiters.add(resolve));
@@ -93,7 +95,7 @@ export class LogWriter {
     });
   }
 
-  /** Whole lines, as many as fit one write, but at least one. */
+  /** Returns as many complete lines as fit into one write, but at least one. */
   #take(): Buffer {
     const { maxWriteBytes = MAX_WRITE_BYTES } = this.#options;
     let bytes = 0;
@@ -112,12 +114,12 @@ export class LogWriter {
   #wrote(bytes: number): void {
     this.#chunk = this.#chunk.subarray(bytes);
     this.#retryInMs = FIRST_RETRY_MS;
-    // A full disk may accept a part first: the trouble clears with the first complete chunk.
+    // A full disk may accept a part first: the trouble clears only with a complete chunk.
     if (this.#chunk.length === 0 && !this.#isDropping) this.#setTrouble(undefined);
     this.#writeNext();
   }
 
-  /** The buffer is empty. */
+  /** Called when the buffer is empty. */
   #finished(): void {
     this.#state = { kind: 'idle' };
     const dropped = this.#unreported;
@@ -135,7 +137,7 @@ export class LogWriter {
     this.#settle();
   }
 
-  /** The pipe is full: its reader is slow, or does not read at all. */
+  /** Called when the pipe is full, since its reader is slow or has stopped. */
   #stalled(): void {
     if (this.#retryInMs === MAX_RETRY_MS) this.#setTrouble(STALLED);
     this.#retryLater(this.#retryInMs);
@@ -169,20 +171,20 @@ export class LogWriter {
 
 type WriterState =
   | { readonly kind: 'idle' }
-  /** A write is running in libuv's thread pool. */
+  /** A write is in progress in libuv's thread pool. */
   | { readonly kind: 'writing' }
-  /** The last write failed: the next follows when `timer` fires. */
+  /** The last write failed; `timer` starts the next one. */
   | { readonly kind: 'waiting'; readonly timer: NodeJS.Timeout };
 
 /**
- * A descriptor for the same file as `fd`, opened anew, since `fd` shares its mode with every process that has inherited
- * it. Writes to a pipe or a terminal fail with `EAGAIN` where those to `fd` might block a thread. Writes to a file go to
- * its end, also after it was truncated: logrotate's `copytruncate` would otherwise leave a hole of zeros in front.
- * Returns `fd` where that is not possible: for sockets, on systems other than Linux, or without permission.
+ * Opens a new descriptor for the file behind `fd`, because `fd` shares its mode with every process that has inherited
+ * it. Writes to a pipe or a terminal then fail with `EAGAIN`, where writes to `fd` could block a thread. Writes to a
+ * file append, even after a truncation: logrotate's `copytruncate` would otherwise leave zeros at the start of the
+ * file. Returns `fd` where this is not possible: for sockets, on systems other than Linux, or without permission.
  */
 export function ownDescriptor(fd: number): number {
-  // Accessed for its side effect: Node makes a pipe or socket on standard output non-blocking. Nothing more is possible
-  // elsewhere.
+  // Accessed for its side effect: Node makes a pipe or a socket on standard output non-blocking, which is all that
+  // other systems allow.
   void process.stdout;
   try {
     const mode = process.platform === 'linux' ? modeFor(fd) : undefined;
@@ -193,8 +195,8 @@ export function ownDescriptor(fd: number): number {
 }
 
 /**
- * As bigints, because Node caches the result of its last numeric stat: with that of a pipe, its `realpathSync` misreads
- * links, and later imports resolve dependencies in the wrong folder.
+ * Uses bigints, because Node caches the result of its last numeric stat: with that of a pipe, its `realpathSync`
+ * misreads links, and later imports resolve dependencies in the wrong folder.
  */
 function modeFor(fd: number): number | undefined {
   const status = fstatSync(fd, { bigint: true });
@@ -204,11 +206,11 @@ function modeFor(fd: number): number | undefined {
 
 const EMPTY = Buffer.alloc(0);
 
-/** About ten thousand lines. A stalled reader costs memory up to this, then lines. */
+/** About ten thousand lines. A stalled reader costs this much memory, and after that lines. */
 const MAX_BACKLOG_CHARS = 4 * 1024 * 1024;
 /** The capacity of a pipe, pipe(7). */
 const MAX_WRITE_BYTES = 64 * 1024;
-/** A slow reader makes room within milliseconds; for a stalled one, or an error, once a second is enough. */
+/** A slow reader makes room within milliseconds; for a stalled reader or an error, one attempt per second is enough. */
 const FIRST_RETRY_MS = 8;
 const MAX_RETRY_MS = 1_000;
 

@@ -11,28 +11,28 @@ export type { Logger } from 'pino';
 /** The log of a process. */
 export interface Log {
   readonly logger: Logger;
-  /** Writes `fields` as a JSON line with nothing added; absent while the format is for people. */
+  /** Writes `fields` as a JSON line without additions; absent while the format is `pretty`. */
   readonly writeJson: ((fields: object) => void) | undefined;
   readonly health: LogHealth;
-  /** Loads what `format` needs; it is in use from the call of the function that is returned. */
+  /** Loads the modules of `format`. The returned function switches to the format. */
   prepareFormat(format: LogSettings['format']): Promise<() => void>;
-  /** Resolves when everything so far is written or has failed, or after `patienceMs`. */
+  /** Resolves when all previous lines are written or have failed, or after `patienceMs`. */
   flush(patienceMs: number): Promise<void>;
-  /** Whether a write is still in the system: the process cannot exit normally before it returns. */
+  /** Whether a system call is in progress: the process cannot exit normally before it returns. */
   readonly isWriting: boolean;
 }
 
-/** Before the process exits: writes what it can, within a second. */
+/** Writes the remaining lines before the process exits, within a second. */
 export async function closeLog(log: Pick<Log, 'flush' | 'isWriting'>): Promise<void> {
   await log.flush(FLUSH_PATIENCE_MS);
-  // Node waits for its thread pool before it exits: forever, if a write blocks, as to a stopped terminal.
+  // Node waits for its thread pool before it exits: for ever, if a write blocks, as to a stopped terminal.
   if (log.isWriting) process.kill(process.pid, 'SIGKILL');
 }
 
-/** Its reader may have stalled or closed. */
+/** Limit for a reader that has stalled. */
 const FLUSH_PATIENCE_MS = 1_000;
 
-/** The same log through a child of its logger. */
+/** Returns the same log with a child of its logger. */
 export function withLogger(log: Log, logger: Logger): Log {
   return {
     logger,
@@ -50,7 +50,7 @@ export function withLogger(log: Log, logger: Logger): Log {
   };
 }
 
-/** The level of `logger`, readable and writable. */
+/** Returns access to the level of `logger`. */
 export function logLevelOf(logger: Logger): { readonly current: string; set(level: LogLevel): void } {
   return {
     get current() {
@@ -60,19 +60,19 @@ export function logLevelOf(logger: Logger): { readonly current: string; set(leve
   };
 }
 
-/** Where a log goes. */
+/** Destination of a log. */
 export interface LogTarget {
   readonly fd: number;
   readonly isTerminal: boolean;
-  /** Colours for people; when absent, only on a terminal. */
+  /** Whether to use colours in format `pretty`; when absent, only on a terminal. */
   readonly hasColors?: boolean;
-  /** Other processes write there as well: lines must not be interleaved. */
+  /** Other processes write to the same destination: their lines must not be interleaved. */
   readonly isShared?: boolean;
   /** Called when `health.trouble` appears, changes or clears. */
   onTrouble?(): void;
 }
 
-/** Opens the log. With `auto`, the format is for people on a terminal, and JSON elsewhere. Colours are for terminals. */
+/** Opens the log. Format `auto` is `pretty` on a terminal, else JSON. Only terminals get colours. */
 export async function openLog({ level, format }: LogSettings, target: LogTarget): Promise<Log> {
   const { fd, isTerminal, hasColors = isTerminal, isShared = false, onTrouble } = target;
   const writer = new LogWriter({
@@ -112,10 +112,10 @@ export async function openLog({ level, format }: LogSettings, target: LogTarget)
   };
 }
 
-/** Writes to a pipe up to this size are atomic: `PIPE_BUF` of Linux, pipe(7). Files and terminals need no limit. */
+/** Size up to which writes to a pipe are atomic: `PIPE_BUF` of Linux, pipe(7). Files and terminals have no limit. */
 const ATOMIC = { maxWriteBytes: 4096 };
 
-/** One format of the lines. */
+/** A stream for one format of lines. */
 interface LogStream extends DestinationStream {
   readonly forPeople: boolean;
 }
@@ -124,7 +124,7 @@ function jsonWrite(destination: DestinationStream): LogStream['write'] {
   return (line) => destination.write(printableJson(line));
 }
 
-/** Loaded on demand: it takes longer than the rest of a start. */
+/** Loaded on demand, since loading takes longer than the rest of a start. */
 async function prettyWrite(destination: DestinationStream, colorize: boolean): Promise<LogStream['write']> {
   const { prettyFactory } = await import('pino-pretty');
   const messageFormat = (line: Record<string, unknown>, key: string): string => printable(String(line[key]));

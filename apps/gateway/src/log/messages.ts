@@ -4,15 +4,15 @@ import { oneLine } from './printable.ts';
 /** A log message of level `info` or above, and its entry in docs/operate/logs.md. */
 export interface Message {
   readonly level: 'info' | 'warn' | 'error' | 'fatal';
-  /** With the names of its values in braces. */
+  /** Text of the message, with the names of its values in braces. */
   readonly text: string;
-  /** What has happened. */
+  /** What the message means. */
   readonly meaning: string;
-  /** What to do about it. */
+  /** What the operator should do. */
   readonly action: string;
 }
 
-/** Every message of level `info` and above: a closed list of {@link Message}. The access log is not included. */
+/** Every message of level `info` and above, except for the access log: a closed list of {@link Message}. */
 export const MESSAGES = {
   started: {
     level: 'info',
@@ -350,7 +350,7 @@ export const MESSAGES = {
   },
 } as const;
 
-/** Names of the messages. */
+/** Name of a message. */
 export type MessageName = keyof typeof MESSAGES;
 
 /** The names in braces. */
@@ -361,23 +361,23 @@ export type Values<Name extends MessageName> = {
   readonly [Key in ValueNames<(typeof MESSAGES)[Name]['text']>]: string;
 };
 
-/** A line of the log before it is written. */
+/** A log line before it is written. */
 export interface LogLine {
   readonly level: 'debug' | Message['level'];
-  /** For people. */
+  /** Message for people. */
   readonly message: string;
-  /** For programs. An `err` is written with its stack. */
+  /** Facts for programs. An `err` is written with its stack. */
   readonly facts: Readonly<Record<string, unknown>>;
 }
 
-/** The line of a message with its values. */
+/** Returns the line of a message with its values. */
 export function lineOf<Name extends MessageName>(
   name: Name,
   values: Values<Name>,
   facts: LogLine['facts'] = {},
 ): LogLine {
   const { level, text }: Message = MESSAGES[name];
-  // Its keys are those of the type; a name without braces is unchanged.
+  // The keys are those of the type; a name without a value remains unchanged.
   const byName = values as Readonly<Record<string, string>>;
   const valueOf = (brace: string, key: string): string => (key in byName ? oneLine(byName[key] ?? '') : brace);
   return { level, message: text.replace(/\{(\w+)\}/g, valueOf), facts };
@@ -395,7 +395,7 @@ export function logMessage<Name extends MessageName>(
   logger[MESSAGES[name].level](line.facts, line.message);
 }
 
-/** `1 route`, `2 routes`. */
+/** Formats a number with its noun: `1 route`, `2 routes`. */
 export function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }

@@ -3,8 +3,8 @@ import type { ClosedConnection } from '@meshgate/core';
 import { FailureLog } from './failure-log.ts';
 
 /**
- * Keeps clients that are refused repeatedly (health checks over HTTP, scanners, floods) from filling the log: each has
- * one line a minute per reason, for a few reasons, and the total is bounded.
+ * Keeps clients that are rejected repeatedly (health checks over HTTP, scanners, floods) from filling the log: logs one
+ * line per minute, client and reason, for a few reasons, and limits the total.
  */
 export class RefusalThrottle {
   readonly #failures: FailureLog;
@@ -13,13 +13,13 @@ export class RefusalThrottle {
   #linesInMinute = 0;
   #omitted = 0;
 
-  /** @param now monotonic milliseconds */
+  /** @param now returns monotonic milliseconds */
   constructor(now: () => number = () => performance.now()) {
     this.#now = now;
     this.#failures = new FailureLog(now, MAX_REASONS);
   }
 
-  /** Number of suppressed lines before this one; `undefined`: this one is suppressed, too. */
+  /** Returns the number of suppressed lines before this one; `undefined` when this line is to be suppressed as well. */
   repeatsOf(closed: ClosedConnection): number | undefined {
     const { connection, error } = closed;
     const report = this.#failures.failed(`${error?.code} ${clientOf(connection.remote)}`, error?.message ?? '');
@@ -44,18 +44,18 @@ export class RefusalThrottle {
   }
 }
 
-/** Whether a client was refused before any dial. */
+/** Whether a client was rejected before any dial. */
 export function isRefusal({ attempts, error }: ClosedConnection): boolean {
   return attempts === 0 && error?.side === 'downstream';
 }
 
-/** All connections of one host count as one client. */
+/** Returns the client's host: all connections of one host count as one client. */
 function clientOf({ host, port }: ClosedConnection['connection']['remote']): string {
   return host === '' ? formatEndpoint({ host, port }) : host;
 }
 
-// The address of a gateway or NAT stands for many clients, each with its own reason.
+// A gateway's or NAT's address has many clients, each with its own reason.
 const MAX_REASONS = 20;
 const MINUTE_MS = 60_000;
-/** Ten a second: more lines do not help, and a scan from many addresses would write megabytes. */
+/** Ten per second: more lines do not help, and a scan from many addresses would write megabytes. */
 const MAX_LINES_A_MINUTE = 600;

@@ -1,20 +1,20 @@
 import type { Route, RouteSnapshot } from '@meshgate/core';
 
-/** The changes of a snapshot, compared with the previous one of the same source. */
+/** The differences between a snapshot and the previous one of its source. */
 export interface RouteChanges {
   readonly appeared: BoundedList<string>;
   readonly vanished: BoundedList<string>;
-  /** Routes in both with a changed number of backends or healthy backends. */
+  /** Routes in both snapshots with another number of backends or healthy backends. */
   readonly health: BoundedList<HealthChange>;
 }
 
-/** The total, and the names of the first {@link MAX_LISTED}. */
+/** The total number, and the first {@link MAX_LISTED} elements. */
 export interface BoundedList<T> {
   readonly count: number;
   readonly first: readonly T[];
 }
 
-/** Health of a route, before and now. */
+/** Health of a route in both snapshots. */
 export interface HealthChange {
   readonly route: string;
   readonly was: RouteHealth;
@@ -39,7 +39,7 @@ export function routeChanges(previous: RouteSnapshot, snapshot: RouteSnapshot): 
   return changes;
 }
 
-/** Several readers request the same comparison. */
+/** Cached, because several readers request the same comparison. */
 const KNOWN = new WeakMap<RouteSnapshot, { readonly previous: RouteSnapshot; readonly changes: RouteChanges }>();
 
 function compared(previous: readonly Route[], current: readonly Route[]): RouteChanges {

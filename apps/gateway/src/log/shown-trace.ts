@@ -2,8 +2,8 @@ import { formatTrace } from '@meshgate/core';
 import type { ClosedConnection } from '@meshgate/core';
 
 /**
- * The trace of a connection for people and scripts: of the TLS connection that a sidecar originated for its
- * application, else of the one it forwards.
+ * Returns the trace of a connection: that of the TLS connection that a sidecar originates for its application, else of
+ * the forwarded one.
  */
 export function shownTrace({ hello, upstream }: Pick<ClosedConnection, 'hello' | 'upstream'>): {
   readonly trace?: string;
