@@ -83,9 +83,8 @@ export const MESSAGES = {
   printed: {
     level: 'info',
     text: 'printed by a plugin: {output}',
-    meaning:
-      'A plugin, or a package that it uses, has called `console`, whose output would break the lines of this log.',
-    action: 'Nothing. Its author may use `host.log`, which has levels and fields.',
+    meaning: 'A plugin or one of its packages called `console`.',
+    action: 'Nothing. Its author can use `host.log`, which has levels and fields.',
   },
   uncaughtException: {
     level: 'fatal',
