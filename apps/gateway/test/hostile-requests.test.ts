@@ -58,4 +58,21 @@ describe('the admin API, with hostile requests', () => {
     expect(await gateway.query('/ready')).toMatchObject({ status: 200 });
     expect(gateway.lines.filter(({ level }) => level === 'error' || level === 'fatal')).toEqual([]);
   });
+
+  it('is not kept from its work by a thousand requests at once that nobody waits for', async () => {
+    await using files = await gatewayFolder([]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    const request = 'GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n';
+    const { hostname, port } = new URL(gateway.admin);
+    const socket = connect(Number(port), hostname);
+    socket.on('error', () => undefined);
+    socket.write(request.repeat(1_000));
+    await once(socket.resume(), 'close');
+    // As many as a client may send ahead.
+    const answered = connect(Number(port), hostname);
+    answered.write(`${request.repeat(3)}${request.replace('Host', 'Connection: close\r\nHost')}`);
+    const chunks = (await answered.toArray()) as Buffer[];
+    expect(Buffer.concat(chunks).toString().split('HTTP/1.1 200')).toHaveLength(5);
+    expect(gateway.lines.filter(({ level }) => level === 'error')).toEqual([]);
+  });
 });

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Counter, Histogram, Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import { exposition, expositionStream, processMetrics } from '../src/index.ts';
@@ -39,6 +40,26 @@ describe('the format follows the Accept header', () => {
 });
 
 describe('a scrape of thousands of routes', () => {
+  it('shares turns of the event loop with other scrapes: each has one piece at most, however many scrape', async () => {
+    const registry = new Registry();
+    for (const name of ['one', 'two', 'three'])
+      new Counter({ name: `${name}_total`, help: 'Series', labelNames: ['of'], registers: [registry] }).inc({
+        of: 'x',
+      });
+    const perTurn = [0];
+    const scrape = async (): Promise<void> => {
+      for await (const piece of expositionStream(registry, undefined).stream)
+        if (piece.includes('# HELP')) perTurn.push((perTurn.pop() ?? 0) + 1);
+    };
+    const done = Promise.all(Array.from({ length: 20 }, scrape)).then(() => perTurn.push(-1));
+    while (perTurn.at(-1) !== -1) {
+      await nextTurn();
+      if (perTurn.at(-1) !== -1) perTurn.push(0);
+    }
+    await done;
+    expect(Math.max(...perTurn)).toBe(1);
+  });
+
   it('does not block the event loop: no turn is long', async () => {
     const { registry } = observed();
     const counter = new Counter({ name: 'used_total', help: 'h', labelNames: ['route'], registers: [registry] });

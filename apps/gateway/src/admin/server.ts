@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import { once, setMaxListeners } from 'node:events';
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { isIP } from 'node:net';
@@ -40,13 +40,17 @@ export class AdminServer implements Service {
   readonly #responding = new Set<Promise<void>>();
   /** Connections, oldest first. */
   readonly #sockets = new Set<Socket>();
-  readonly #busy = new Set<Socket>();
+  /** Requests in progress. */
+  readonly #busy = new Map<Socket, number>();
 
   constructor(options: AdminOptions) {
     this.#options = options;
     this.#settings = options.settings;
     this.#router = routerOf(options.endpoints);
+    // Each response in progress listens to it.
+    setMaxListeners(0, this.#stopping.signal);
     this.#server = createServer(BOUNDS, (request, response) => {
+      if (this.#requestsOf(request.socket) >= MAX_PIPELINED) return void request.socket.destroy();
       const answering = this.#respond(request, response).finally(() => this.#responding.delete(answering));
       this.#responding.add(answering);
     });
@@ -150,15 +154,21 @@ export class AdminServer implements Service {
     idle?.destroy();
   }
 
+  #requestsOf(socket: Socket): number {
+    return this.#busy.get(socket) ?? 0;
+  }
+
   async #respond(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { socket } = request;
-    this.#busy.add(socket);
+    this.#busy.set(socket, this.#requestsOf(socket) + 1);
     const gone = new AbortController();
     const stop = (): void => gone.abort();
     this.#stopping.signal.addEventListener('abort', stop, { once: true });
     response.once('close', () => {
       this.#stopping.signal.removeEventListener('abort', stop);
-      this.#busy.delete(socket);
+      const others = this.#requestsOf(socket) - 1;
+      if (others === 0) this.#busy.delete(socket);
+      else this.#busy.set(socket, others);
       gone.abort();
     });
     try {
@@ -241,6 +251,11 @@ const JSON_TYPE = 'application/json; charset=utf-8';
 
 /** Room for some probes, scrapers and operators; more would use up the file descriptors of proxied connections. */
 const MAX_CONNECTIONS = 64;
+/**
+ * Requests of one connection in progress. Node starts every request that it has read, a thousand in one read, whether or not the
+ * client takes the responses.
+ */
+const MAX_PIPELINED = 4;
 /** Time without progress after which a request or response is closed. */
 const SILENCE_MS = 30_000;
 
