@@ -66,6 +66,12 @@ describe('access rules', () => {
     const failure = await gateway.line(({ msg }) => String(msg).includes('allowed.txt:2:1'));
     expect(failure['msg']).toContain('expected an address, a block such as 10.0.0.0/8, or unix, found "10.0.0.0/33"');
     expect(await getsThrough(gateway, '192.0.2.99')).toBe(true);
+    // As a shell truncates what a program then writes, or fails to.
+    await writeFile(join(at.path, 'allowed.txt'), '');
+    await gateway.line(({ msg }) => String(msg).includes('or a comment for none; found an empty file'));
+    expect(await getsThrough(gateway, '192.0.2.99')).toBe(true);
+    await writeFile(join(at.path, 'allowed.txt'), '# nobody\r\n');
+    while (await getsThrough(gateway, '192.0.2.99')) await gateway.query('/live');
   });
 
   it('of a listener apply to the client in the PROXY protocol header, including IPv6 and IPv4-mapped IPv6', async () => {

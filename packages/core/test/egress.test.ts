@@ -105,6 +105,9 @@ const REFUSED = [
   'fec0::1',
   'ff02::1',
   '4000::1',
+  '168.63.129.16',
+  '64:ff9b:1::a9fe:a9fe',
+  '::ffff:0:169.254.169.254',
   'localhost',
   '',
   'unix:/run/app.sock',
@@ -127,6 +130,14 @@ const REACHED = [
 describe('an address', () => {
   it.each(REFUSED)('%s is not dialled', (host) => expect(refusedAddress(host, undefined)).toBeTypeOf('string'));
   it.each(REACHED)('%s is dialled', (host) => expect(refusedAddress(host, undefined)).toBeUndefined());
+
+  it('is not dialled behind a translator that is allowed', () => {
+    const allowed = addressSet(['64:ff9b::/96', '64:ff9b:1::/48', '::ffff:0:0:0/96']);
+    for (const prefix of ['64:ff9b::', '64:ff9b:1::', '::ffff:0:']) {
+      expect(refusedAddress(`${prefix}10.0.0.1`, allowed)).toBe('it embeds 10.0.0.1: private');
+      expect(refusedAddress(`${prefix}1.1.1.1`, allowed)).toBeUndefined();
+    }
+  });
 
   it('is dialled when its network is allowed, and others are not', () => {
     const allowed = addressSet(['10.1.0.0/16', 'fd00:1::/32', '127.0.0.1']);

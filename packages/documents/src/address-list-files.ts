@@ -16,7 +16,7 @@ import { watchPathTo } from './watch-path.ts';
 
 /**
  * Address lists in files, one entry per line: `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32` or `unix`; `#` starts a
- * comment. A file is followed from its first use until one hour after its last. While it is invalid or missing, its
+ * comment. An empty file is invalid. A file is followed from its first use until one hour after its last. While it is invalid or missing, its
  * last good entries remain in use.
  */
 export class AddressListFiles implements AddressLists, Service {
@@ -125,9 +125,17 @@ export async function addressListProblems(path: string): Promise<readonly Proble
 
 async function parseAddressList({ files, problems }: FilesRead): Promise<ParseOutcome<AddressSet>> {
   if (problems.length > 0) return { kind: 'wrong', problems };
+  // A file that is about to be written, or whose download has failed: a list of nobody has a comment.
+  const empty = files.filter(({ text }) => text.trim() === '');
+  if (empty.length > 0) return { kind: 'wrong', problems: empty.map(({ file }) => emptyFile(file)) };
   const builder = new AddressSetBuilder();
   const wrong = await inTurns(readLines(files, builder));
   return wrong.length > 0 ? { kind: 'wrong', problems: wrong } : { kind: 'good', value: builder.build() };
+}
+
+function emptyFile(file: string): Problem {
+  const message = 'expected addresses, or a comment for none; found an empty file';
+  return { message, path: [], at: { file, line: 1, column: 1 } };
 }
 
 const LINES_PER_STEP = 1_000;

@@ -20,6 +20,8 @@ const REFUSED_IPV4: readonly Refused[] = [
   { what: 'for documentation', addresses: addressSet(['192.0.2.0/24', '198.51.100.0/24', '203.0.113.0/24']) },
   { what: 'reserved', addresses: addressSet(['192.0.0.0/24', '192.88.99.0/24', '198.18.0.0/15', '240.0.0.0/4']) },
   { what: 'multicast', addresses: addressSet(['224.0.0.0/4']) },
+  // A public address that Azure serves to each of its machines: certificates, extensions and their secrets.
+  { what: 'the platform address of Azure, which serves metadata', addresses: addressSet(['168.63.129.16']) },
 ];
 
 const GLOBAL_UNICAST = addressSet(['2000::/3']);
@@ -67,7 +69,7 @@ function refusedInside(host: string, allowed: AddressSet, isLocal: (host: string
 }
 
 /**
- * NAT64 with the well-known prefix (RFC 6052), where the IPv4 address is at the end, and 6to4 (RFC 3056), where it
- * follows the prefix.
+ * NAT64 with the well-known prefix (RFC 6052) or one for local use (RFC 8215), and stateless translation (RFC 7915), where the
+ * IPv4 address is at the end, and 6to4 (RFC 3056), where it follows the prefix.
  */
-const EMBEDS_IPV4 = addressSet(['64:ff9b::/96', '2002::/16']);
+const EMBEDS_IPV4 = addressSet(['64:ff9b::/96', '64:ff9b:1::/48', '::ffff:0:0:0/96', '2002::/16']);
