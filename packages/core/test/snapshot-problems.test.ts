@@ -32,6 +32,31 @@ describe('a valid snapshot', () => {
     ['with a unix socket', withAddress('unix:/run/api.sock', 0)],
     ['with a backup', withBackend({ priority: 1 })],
     ['with keepalive', withRoute({ keepAlive: { idleMs: 1_000, intervalMs: 500, probes: 3 } })],
+    ['without a user timeout', withRoute({ keepAlive: { idleMs: 1_000, userTimeoutMs: 0 } })],
+    ['with labels', withBackend({ labels: { zone: 'a' } })],
+    ['with failover', withRoute({ failover: { minHealthy: 1, returnAfterMs: 0 } })],
+    ['that tells its backends of the client', withRoute({ proxyProtocol: 'v2' })],
+    [
+      'of which some backends are told of the client',
+      withRoute({ proxyProtocol: 'off', backends: [{ ...backend, proxyProtocol: 'v1' }] }),
+    ],
+    [
+      'with slow starts',
+      withRoute({
+        healthCheck: {
+          kind: 'tls',
+          intervalMs: 1,
+          timeoutMs: 1,
+          rise: 1,
+          fall: 1,
+          slowStartMs: 5,
+          whenAllDown: 'refuse',
+        },
+      }),
+    ],
+    ['with limits', withRoute({ limits: { connections: 1, rate: { count: 0.5, perMs: 1 }, idleTimeoutMs: Infinity } })],
+    ['to wherever clients ask', withRoute({ egress: { port: 443, allowAddresses: ['10.0.0.0/8'] } })],
+    ['that closes connections of backends it has lost', withRoute({ onBackendDown: { graceMs: 0, spreadMs: 5 } })],
     ['that is stale', { version: '1', routes: [route], asOf: new Date(0), warnings: ['agent unreachable'] }],
   ])('%s has no problem', (_what, snapshot) => {
     expect(described(snapshot)).toEqual([]);
@@ -79,6 +104,72 @@ describe('a malformed snapshot', () => {
     [withAddress('', 1), 'error: routes.0.backends.0.address.host: expected a non-empty string, found an empty string'],
   ])('%j is rejected', (snapshot, expected) => {
     expect(described(snapshot)).toEqual([expected]);
+  });
+
+  it.each<[key: string, value: unknown, expected: string]>([
+    ['limits', 5, 'routes.0.limits: expected limits, found 5'],
+    ['limits', [], 'routes.0.limits: expected limits, found a list'],
+    ['limits', { rate: 5 }, 'routes.0.limits.rate: expected a count and a time'],
+    ['limits', { rate: { count: 1, perMs: Infinity } }, 'routes.0.limits.rate'],
+    ['limits', { maxAgeMs: 0 }, 'routes.0.limits.maxAgeMs: expected a number of milliseconds above 0'],
+    ['limits', { idleTimeoutMs: NaN }, 'routes.0.limits.idleTimeoutMs'],
+    ['limits', { perBackend: 0.5 }, 'routes.0.limits.perBackend: expected an integer of 1 or more, found 0.5'],
+    ['access', null, 'routes.0.access: expected access rules, found null'],
+    ['access', { allow: 'all' }, 'routes.0.access.allow'],
+    ['access', { denyFile: 'relative' }, 'routes.0.access.denyFile: expected an absolute path'],
+    ['failover', 2, 'routes.0.failover'],
+    ['failover', { minHealthy: 0 }, 'routes.0.failover'],
+    ['failover', { minHealthy: 1, returnAfterMs: -1 }, 'routes.0.failover'],
+    ['keepAlive', 'often', 'routes.0.keepAlive'],
+    ['keepAlive', { idleMs: 1, probes: NaN }, 'routes.0.keepAlive'],
+    ['healthCheck', 'tcp', 'routes.0.healthCheck'],
+    [
+      'healthCheck',
+      { kind: 'tcp', intervalMs: 1, timeoutMs: 1, rise: 1, fall: 1, slowStartMs: 0 },
+      'routes.0.healthCheck',
+    ],
+    [
+      'healthCheck',
+      { kind: 'tcp', intervalMs: 1, timeoutMs: 1, rise: 1, fall: 1, whenAllDown: 'wait' },
+      'routes.0.healthCheck',
+    ],
+    ['proxyProtocol', 'v3', 'routes.0.proxyProtocol: expected v1, v2 or off, found "v3"'],
+    ['onBackendRemoved', { graceMs: 0 }, 'routes.0.onBackendRemoved'],
+    ['onBackendDown', 'close', 'routes.0.onBackendDown'],
+    ['egress', { port: 0 }, 'routes.0.egress'],
+    ['egress', { port: 443, allowAddresses: ['everything'] }, 'routes.0.egress'],
+    ['balance', () => 1, 'routes.0.balance'],
+    ['use', {}, 'routes.0.use'],
+    ['use', [{ name: 'x' }], 'routes.0.use'],
+    ['listeners', ['edge', 5], 'routes.0.listeners: expected a list of names'],
+    ['withoutBackend', 'DENIED', 'routes.0.withoutBackend: expected NO_BACKEND or NO_GATEWAY'],
+    ['connectTimeoutMs', Infinity, 'routes.0.connectTimeoutMs'],
+  ])('is refused when %s of a route is %j', (key, value, expected) => {
+    expect(described(withRoute({ [key]: value })).join('\n')).toContain(expected);
+  });
+
+  it.each<[key: string, value: unknown]>([
+    ['labels', ['a']],
+    ['labels', { zone: 5 }],
+    ['labels', 'a'],
+    ['proxyProtocol', 2],
+    ['healthy', 'yes'],
+    ['address', 'localhost:1'],
+  ])('is refused when %s of a backend is %j', (key, value) => {
+    expect(described(withBackend({ [key]: value })).join('\n')).toContain(`error: routes.0.backends.0.${key}`);
+  });
+
+  it('is described without its contents where these are long, or cannot be shown', () => {
+    const name = 'x'.repeat(1_048_576);
+    expect(described(withRoute({ name, fallback: () => 1, use: Symbol('s') })).join('\n')).toMatch(
+      /^(?=[^]*fallback: expected true or false, found a function)(?=[^]*found Symbol\(s\))[^]{0,600}$/,
+    );
+    expect(described({ version: '1', routes: [route, { ...route, name }, { ...route, name }] })).toEqual([
+      `warning: routes.2.name: another route of the source is named "${'x'.repeat(100)}…"`,
+    ]);
+    expect(described({ version: '1', routes: [], asOf: new Date(NaN) })).toEqual([
+      'error: asOf: expected a valid Date, found an invalid Date',
+    ]);
   });
 
   it.each([0, -30_351, 65_536, 100_721, 1.5, NaN, '8443', undefined, null])('is rejected for the port %s', (port) => {
