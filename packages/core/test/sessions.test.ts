@@ -5,6 +5,7 @@ import type { ProxyEvent } from '../src/observe.ts';
 import { Admission } from '../src/pipeline/admission.ts';
 import type { Upstream } from '../src/pipeline/connection.ts';
 import { DEFAULT_LIMITS } from '../src/pipeline/limits.ts';
+import type { Limits } from '../src/pipeline/limits.ts';
 import { Sessions } from '../src/pipeline/sessions.ts';
 import type { Stages } from '../src/pipeline/session.ts';
 import type { Route } from '../src/routes/route.ts';
@@ -59,7 +60,7 @@ class TestSplice implements Splice {
   cut = (reason: ProxyError): void => this.onCut(reason);
 }
 
-function proxied(more: Partial<Stages> = {}) {
+function proxied(more: Partial<Stages> & { readonly limits?: Limits } = {}) {
   const events: ProxyEvent[] = [];
   const splices: TestSplice[] = [];
   const released: Transfer[] = [];
