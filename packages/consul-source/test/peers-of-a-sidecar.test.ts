@@ -97,7 +97,7 @@ describe('a caller of a peer', () => {
     const authorizer = consulAuthorizer({ address: agent.address });
     const web = { ...caller('cloud.consul', 'web'), sourcePeer: 'cloud' };
     const { allowed, reason } = await authorizer.authorize(web, { destination: 'db' });
-    expect({ allowed, reason }).toEqual({ allowed: false, reason: expect.stringContaining('about peer cloud') });
+    expect({ allowed, reason }).toEqual({ allowed: false, reason: expect.stringContaining('callers of peer cloud') });
     await authorizer.stop(signal);
   });
 

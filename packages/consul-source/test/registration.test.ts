@@ -404,6 +404,6 @@ it('a registration that disappears repeatedly is not repeated forever: the proba
     await expect.poll(() => agent.registered.size).toBe(1);
     await fetch(`${agent.address}/v1/agent/service/deregister/edge`, { method: 'PUT' });
   }
-  await expect.poll(() => problems.at(-1)).toContain('several agents, or several servers');
+  await expect.poll(() => problems.at(-1)).toContain('several agents or servers respond at its address');
   await registration.stop(signal);
 });
