@@ -306,6 +306,7 @@ describe('a route with every setting', () => {
   - name: all
     serverNames: [all.example.com]
     balance: client_hash
+    use: [{ name: tag, label: a }, { name: slow }]
     access: { allow: [192.0.2.0/24], denyFile: /etc/denied.txt }
     limits: { connections: 10, rate: 5/s, perBackend: 3, maxAge: 1h, idleTimeout: off, halfCloseTimeout: 1m }
     proxyProtocol: v2
@@ -342,6 +343,12 @@ describe('a route with every setting', () => {
     }
   });
 
+  it('has its balance and its layers in the table of routes', () => {
+    const text = routesText(routesView({ table, sources: [] }, { connectTimeoutMs: 5_000, ...known }));
+    expect(text).toContain('SETTINGS                KIND');
+    expect(text).toMatch(/all +all\.example\.com .* client_hash, tag, slow +static +file/);
+  });
+
   it('is explained line by line', () => {
     expect(explanationText(explain('all.example.com', table, known))).toBe(`\
 all.example.com: route all, exact match
@@ -350,6 +357,7 @@ all.example.com: route all, exact match
   file             /etc/routes.yaml
   line             2
   balance          client_hash
+  layers           tag, slow
   failover         below 2 healthy, returns after 30 s
   preferred        backends with zone a
   allow on main    10.0.0.0/8

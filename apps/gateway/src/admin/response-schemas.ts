@@ -10,6 +10,7 @@ const strings = z.array(z.string());
 
 const choice = {
   balance: z.string().optional().describe('round_robin when absent'),
+  layers: strings.optional().describe("plugins' layers around its connector, the outermost first"),
   failover: z
     .strictObject({ minHealthy: z.int(), returnAfterMs: z.number().optional() })
     .optional()

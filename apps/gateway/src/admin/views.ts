@@ -41,6 +41,8 @@ interface RouteView extends RouteRulesView {
   readonly connectTimeoutMs: number;
   /** Balancing policy; absent for `round_robin`. */
   readonly balance?: string;
+  /** Names of the plugins' layers around its connector, the outermost first; absent when there are none. */
+  readonly layers?: readonly string[];
   /** When backups take over; absent for the default rule of priorities. */
   readonly failover?: Failover;
   /** The route forwards to the server name itself; absent when it has backends. */
@@ -288,10 +290,16 @@ function preferredView(backends: readonly BackendView[], prefer: Preference): Ch
   return { preferred: Object.fromEntries(shared) };
 }
 
-/** Returns the balancing settings that differ from the defaults; a plugin's balance by its name. */
-export function balanceView({ balance, failover, egress }: Route): Pick<RouteView, 'balance' | 'failover' | 'egress'> {
+/** Returns the settings of dials that differ from the defaults; parts of plugins by their names. */
+export function balanceView({
+  balance,
+  use = [],
+  failover,
+  egress,
+}: Route): Pick<RouteView, 'balance' | 'layers' | 'failover' | 'egress'> {
   return {
     ...(balance !== undefined && { balance: typeof balance === 'string' ? balance : balance.name }),
+    ...(use.length > 0 && { layers: use.map(({ name }) => name) }),
     ...(failover !== undefined && { failover }),
     ...(egress !== undefined && { egress }),
   };

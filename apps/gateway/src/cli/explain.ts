@@ -26,6 +26,8 @@ export interface FoundRoute extends ClaimingRoute, RouteRulesView {
   readonly origin?: Readonly<Record<string, string>>;
   /** How the next backend is chosen; absent for `round_robin`. */
   readonly balance?: string;
+  /** Names of the plugins' layers around its connector, the outermost first; absent when there are none. */
+  readonly layers?: readonly string[];
   /** When backups take over; absent for the default rule of priorities. */
   readonly failover?: Failover;
   /** The route forwards to the server name itself; absent when it has backends. */

@@ -14,7 +14,9 @@ import { printable } from '../log/printable.ts';
  * @param width of the terminal; unlimited when absent
  */
 export function routesText({ routes, sources }: RouteTableView, width?: number): string {
-  const rows = [...routes].map(({ name, source, kind = '', serverNames, listeners, fallback, backends }) => [
+  const all = [...routes];
+  const hasSettings = all.some((route) => dialSettings(route) !== '');
+  const rows = all.map(({ name, source, kind = '', serverNames, listeners, fallback, backends, ...dial }) => [
     name,
     [
       ...serverNames,
@@ -22,17 +24,30 @@ export function routesText({ routes, sources }: RouteTableView, width?: number):
       ...(listeners === undefined ? [] : [`on ${listeners.join(', ')}`]),
     ].join(' '),
     backends.map(backendText).join(' ') || 'none',
+    ...(hasSettings ? [dialSettings(dial)] : []),
     kind,
     source,
   ]);
+  const settings = hasSettings ? ['SETTINGS'] : [];
   const troubles = sources.flatMap((source) => [
     ...(source.state === 'current' ? [] : [`source ${source.name} is ${stateOf(source)}`]),
     ...source.warnings.map((warning) => `source ${source.name}: ${warning}`),
   ]);
   return lines([
-    ...columns([['ROUTE', 'SERVER NAMES', 'BACKENDS', 'KIND', 'SOURCE'], ...rows], { width }),
+    ...columns([['ROUTE', 'SERVER NAMES', 'BACKENDS', ...settings, 'KIND', 'SOURCE'], ...rows], { width }),
     ...troubles,
   ]);
+}
+
+/** Returns how backends are chosen and dialled, when that is not the default. */
+function dialSettings({
+  balance,
+  layers = [],
+}: {
+  readonly balance?: string;
+  readonly layers?: readonly string[];
+}): string {
+  return [...(balance === undefined ? [] : [balance]), ...layers].join(', ');
 }
 
 function stateOf({ state, lastSuccess, error }: SourceView): string {
@@ -80,13 +95,14 @@ export function explanationText(explanation: Explanation, width?: number): strin
 }
 
 function detailsOf(found: FoundRoute, width: number | undefined): readonly string[] {
-  const { kind, source, origin = {}, listeners, listenerAccess = [], balance, backends, shadowed } = found;
+  const { kind, source, origin = {}, listeners, listenerAccess = [], balance, layers, backends, shadowed } = found;
   const rows = [
     ['source', source],
     ...(kind === undefined ? [] : [['kind', kind]]),
     ...Object.entries(origin),
     ...(listeners === undefined ? [] : [['listeners', listeners.join(', ')]]),
     ...(balance === undefined ? [] : [['balance', balance]]),
+    ...(layers === undefined ? [] : [['layers', layers.join(', ')]]),
     ...choiceFacts(found),
     ...unknownOf(found),
     ...facts(listenerAccess.flatMap(({ listener, access }) => accessFacts(access, ` on ${listener}`))),
