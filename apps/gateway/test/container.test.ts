@@ -6,7 +6,7 @@ import { needs, tlsBackend, tlsClient } from '@meshgate/testkit';
 import type { TlsTestBackend } from '@meshgate/testkit';
 import { expect, it } from 'vitest';
 import { until } from './bad-night/night.ts';
-import { gatewayFolder, readyDaemon, run } from './daemon.ts';
+import { gatewayFolder, readyDaemon, run, TEST_CONFIG } from './daemon.ts';
 import type { Folder, ReadyDaemon } from './daemon.ts';
 
 /** Whether this machine lets us make such namespaces, and such a user run Node: `true`, or why not. */
@@ -28,16 +28,19 @@ findmnt -rno TARGET,FSTYPE | while read -r target type; do
 done
 exec env -i TMPDIR=/nowhere KUBERNETES_SERVICE_HOST=10.96.0.1 setpriv --reuid 54321 --regid 54321 --clear-groups --no-new-privs "$@"`;
 
+/** The same with a process 1 that waits for the gateway, as tini does. */
+const SCRIPT_OF_INIT = `${SCRIPT.replace('exec env', 'env')}\nexit $?`;
+
 interface Contained extends ReadyDaemon {
   /** Of its process 1. */
   send(signal: NodeJS.Signals): void;
 }
 
-async function startContained(files: Folder): Promise<Contained> {
+async function startContained(files: Folder, script = SCRIPT): Promise<Contained> {
   const gateway = await readyDaemon((node, main) =>
     spawn(
       'unshare',
-      [...CONTAINER, SCRIPT, 'sh', node, main, 'gateway', '--config', join(files.path, 'meshgate.yaml')],
+      [...CONTAINER, script, 'sh', node, main, 'gateway', '--config', join(files.path, 'meshgate.yaml')],
       {
         stdio: ['ignore', 'pipe', 'pipe'],
       },
@@ -90,6 +93,30 @@ needs('netns', containersAvailable())('a gateway in a read-only container', () =
     expect(warning['msg']).toMatch(/EACCES|EROFS/);
     gateway.send('SIGINT');
     expect(await gateway.ended).toBe(0);
+  });
+
+  it('reloads, and refuses an upgrade that would end the container, beneath an init process as well', async () => {
+    await using api = await tlsBackend('api.example.com');
+    for (const [script, why] of [
+      [SCRIPT, 'process 1 of a container cannot be replaced from within'],
+      [SCRIPT_OF_INIT, 'process 1 of this container, sh, has started this process and exits with it'],
+    ] as const) {
+      await using files = await folderFor(api, {});
+      await using gateway = await startContained(files, script);
+      await files.write('meshgate.yaml', { ...TEST_CONFIG, limits: { connectTimeout: '2s' } });
+      await chmod(join(files.path, 'meshgate.yaml'), 0o644);
+      expect(await gateway.query('/reload', { method: 'POST' })).toMatchObject({
+        status: 200,
+        json: { changes: [{ setting: 'limits.connectTimeout' }] },
+      });
+      expect(await gateway.query('/upgrade', { method: 'POST' })).toEqual({
+        status: 409,
+        json: { error: `${why}: start a new container` },
+      });
+      expect(await served(gateway)).toBe('hello');
+      await gateway.query('/drain', { method: 'POST' });
+      expect(await gateway.ended).toBe(0);
+    }
   });
 
   it('survives storms of signals, and SIGSTOP with SIGCONT', async () => {

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+import { readFile, readlink } from 'node:fs/promises';
 import { settlesWithin } from '@meshgate/core/parts';
 import type { InheritedSocket } from './inherited-sockets.ts';
 import { HANDOVER_VARIABLE } from './predecessor.ts';
@@ -17,9 +18,8 @@ export interface Successor {
  * @throws Error with the reason when the process is not ready in time; it has then exited
  */
 export async function startSuccessor(sockets: readonly InheritedSocket[], withinMs: number): Promise<Successor> {
-  // When process 1 of a container exits, its children exit, too.
-  if (process.pid === 1)
-    throw new Error('process 1 of a container cannot be replaced from within: start a new container');
+  const whyNot = await boundToContainer();
+  if (whyNot !== undefined) throw new Error(`${whyNot}: start a new container`);
   const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
     // A session of its own, because an interrupt from the terminal is for this process.
     detached: true,
@@ -39,6 +39,25 @@ export async function startSuccessor(sockets: readonly InheritedSocket[], within
   if (child.connected) child.disconnect();
   return { pid: child.pid ?? 0 };
 }
+
+/** At the start: later it may be that of any process whose parent has exited. */
+const STARTED_BY = process.ppid;
+
+/** Why a container would end with this process, its successor included; `undefined` when it would not. */
+async function boundToContainer(): Promise<string | undefined> {
+  if (process.pid === 1) return 'process 1 of a container cannot be replaced from within';
+  if (STARTED_BY !== 1 || process.platform !== 'linux') return undefined;
+  const [namespace, name] = await Promise.all([readlink('/proc/self/ns/pid'), readFile('/proc/1/comm', 'utf8')]).catch(
+    () => [INITIAL_NAMESPACE, ''],
+  );
+  // tini, dumb-init and a shell exit with the process that they have started; an init system does not.
+  if (namespace === INITIAL_NAMESPACE || INIT_SYSTEMS.has(name.trim())) return undefined;
+  return `process 1 of this container, ${name.trim()}, has started this process and exits with it`;
+}
+
+/** `PROC_PID_INIT_INO` of Linux. */
+const INITIAL_NAMESPACE = 'pid:[4026531836]';
+const INIT_SYSTEMS: ReadonlySet<string> = new Set(['systemd', 'init']);
 
 /** Resolves when the process is ready. Rejects when it exits before. */
 function readiness(child: ChildProcess, withinMs: number): Promise<void> {
