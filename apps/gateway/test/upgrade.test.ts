@@ -109,14 +109,27 @@ describe('an upgrade', () => {
     await expect(access(`${files.path}/admin.sock`)).rejects.toThrow('ENOENT');
   });
 
-  it('uses the current configuration and arguments', { timeout: 60_000 }, async () => {
-    await using files = await gatewayFolder([]);
+  it('applies what a reload does not, and drops no connection', { timeout: 60_000 }, async () => {
+    await using api = await tlsBackend('api.example.com');
+    await using files = await gatewayFolder([api], { drain: { grace: '1m' } });
     await using gateway = await upgradable(`${files.path}/meshgate.yaml`);
-    await files.write('meshgate.yaml', { ...TEST_CONFIG, workers: 2, transport: 'node' });
+    await using old = await tlsClient(gateway.address, 'api.example.com');
+    const traffic = steadyLoad(() => tlsClient(gateway.address, 'api.example.com'));
+    await files.write('plugin.mjs', "export default { name: 'none', install() {} };");
+    const changed = { workers: 2, transport: 'node', stateDir: 'state', plugins: ['./plugin.mjs'] };
+    await files.write('meshgate.yaml', { ...TEST_CONFIG, drain: { grace: '1m' }, ...changed });
+    const pending = (await query(gateway).change('POST', '/reload')) as { readonly changes: readonly object[] };
+    expect(pending.changes).toMatchObject(pending.changes.map(() => ({ effect: 'restart' })));
+    expect(pending.changes.length).toBeGreaterThan(2);
     gateway.signal('SIGUSR2');
     await inTime(gateway.logged('successor is ready, draining'), 'the successor to be ready', gateway);
+    expect(await old.echo('not cut')).toBe('not cut');
+    old.end();
     expect(await inTime(gateway.exited, 'the first process to exit', gateway)).toBe(0);
-    expect(await query(gateway).get('/status')).toMatchObject({ workers: 2, ready: true });
+    expect(await query(gateway).get('/status')).toMatchObject({ workers: 2, transport: 'node', ready: true });
+    expect(await query(gateway).change('POST', '/reload')).toEqual({ changes: [] });
+    expect((await inTime(traffic.end(), 'the load to end', gateway)).failed).toEqual([]);
+    await access(`${files.path}/state`);
   });
 
   it('that fails leaves everything as it was, and reports why', { timeout: 60_000 }, async () => {
