@@ -190,6 +190,7 @@ export interface Plugin {
 
 /** A plugin as a parser of its settings and a set-up function that gets the parsed settings. */
 export interface PluginDefinition<Config, Prepared = Config> {
+  /** As in {@link Plugin.name}. */
   readonly name: string;
   /** Parses the settings; throws {@link ConfigProblems} if they are invalid. The `parse` of a schema library fits. */
   parse(config: unknown): Config | Promise<Config>;

@@ -2,6 +2,7 @@ import { settlesInTime } from '../watch/scope.ts';
 
 /** Something with a lifetime. An aborted signal always means "do not wait": `start` gives up, `stop` is forced. */
 export interface Service {
+  /** Name in error messages, events and metrics. */
   readonly name: string;
   /** Starts the service; resolves when others may rely on it. If it cannot start, it cleans up and rejects. */
   start(signal: AbortSignal): Promise<void>;

@@ -36,8 +36,11 @@ import type { Connection, Progress, Splice, Stall, Transfer, Transport } from '.
 export interface Stages {
   /** Returns the filters of a listener, in order; no filters when absent. Called once per connection. */
   filtersOf?(listener: string): readonly ConnectionFilter[];
+  /** Recognises the client's protocol. */
   readonly sniffer: Sniffer;
+  /** Finds the route. */
   readonly resolver: Resolver;
+  /** Connects to a backend of the route. */
   readonly connector: Connector;
   /** The transport of the listeners: a session dials and splices with it. */
   readonly transport: Pick<Transport, 'dial' | 'splice'>;
@@ -51,7 +54,9 @@ export interface Stages {
     | 'halfCloseTimeoutMs'
     | 'maxAgeMs'
   >;
+  /** Enforces the limits on numbers of connections; shared by all sessions. */
   readonly admission: Admission;
+  /** Receives every event. */
   readonly observer: Observer;
   /** Prefix of connection ids, which makes them unique when several processes share a log. None when absent. */
   readonly idPrefix?: string;

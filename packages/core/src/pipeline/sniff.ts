@@ -10,6 +10,7 @@ import type { Connection } from '../transport/transport.ts';
 /** A hello, and all bytes received so far, which must be sent to the backend. */
 export interface Sniffed {
   readonly hello: Hello;
+  /** All bytes received so far, beginning with the hello. */
   readonly head: Uint8Array;
   /** Rejection bytes in the client's protocol; absent if it has none. */
   readonly rejections?: RejectionBytes | undefined;

@@ -30,6 +30,7 @@ export type RejectionBytes = Readonly<Partial<Record<ProxyErrorCode, Uint8Array>
  * protocol.
  */
 export interface Sniffer {
+  /** Name in error messages. */
   readonly name: string;
   /**
    * Inspects the bytes so far. Called again with more of them after `more`.
@@ -42,6 +43,7 @@ export interface Sniffer {
 
 /** Finds the route for a hello. Synchronous: routing never waits. */
 export interface Resolver {
+  /** Returns the route, or `undefined` to leave the hello to the next resolver. Must not modify its arguments. */
   resolve(hello: Hello, from: Accepted): Route | undefined;
 }
 

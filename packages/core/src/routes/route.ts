@@ -226,6 +226,7 @@ export interface Route {
 
 /** Use of a plugin's part, by its offered name. */
 export interface PartUse {
+  /** Name under which a plugin offers the part. */
   readonly name: string;
   /** Parsed by the plugin. Plain data: it may be stored on disk and sent to other processes. */
   readonly settings: Readonly<Record<string, unknown>>;
@@ -284,6 +285,7 @@ export interface ListenAddress {
  * RouteSource}.
  */
 export interface ListenerSource {
+  /** Unique within the proxy; a metric label. */
   readonly name: string;
   /**
    * Yields the whole set at each change. A listener that is no longer listed stops accepting; its connections continue.

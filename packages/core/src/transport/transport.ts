@@ -165,6 +165,7 @@ export interface Dial {
 
 /** The interface between the pipeline and the network. `describeTransport` of the testkit tests the contract. */
 export interface Transport {
+  /** Name in the configuration and in messages: lower case letters, digits and hyphens. */
   readonly name: string;
   /**
    * Binds and accepts until closed. `onConnection` owns the connection, must not throw, and must handle it from the

@@ -19,6 +19,7 @@ export type SourceState = Freshness;
 
 /** Status of a source. */
 export interface SourceStatus {
+  /** Name of the source. */
   readonly name: string;
   /** State of its routes. */
   readonly state: SourceState;
