@@ -58,8 +58,9 @@ export async function loadSidecar(file: string | undefined, amend: Amend, choice
   if (config === undefined || made.kind === 'wrong' || all.length > 0) throw new ConfigProblems(inOrder(all));
   // A sidecar terminates TLS, which requires node:tls.
   const transport = { kind: 'chosen', transport: nodeTransport(), declined: [] } as const;
-  const { parts, warnings } = installed;
+  const { parts } = installed;
   const { material } = made;
+  const warnings = [...installed.warnings, ...(made.warnings ?? [])];
   const awaited = made.awaited.map(placed);
   // The source adds no parts of plugins, but is compared when the configuration is read again.
   const sources = uses.flatMap((use) => (use.list === 'sources' ? [{ use, parts: new PartsCollector().parts }] : []));
@@ -104,6 +105,7 @@ type Made =
   | {
       readonly kind: 'made';
       readonly material: SidecarMaterial;
+      readonly warnings?: readonly string[];
       /** Files that cannot be used yet, with paths from the root of the configuration. */
       readonly awaited: readonly Problem[];
     }
@@ -166,9 +168,9 @@ async function fromFiles({ settings, path }: PlacedUse, choice: ProxyChoice, bas
   const material = { proxy: meshProxySource(options), credentials: fileCredentials(files), services: [] };
   const awaited = await unreadableOf([tls.ca, tls.cert, tls.key]);
   if (awaited.length > 0) return { kind: 'made', material, awaited };
-  const unusable = whyUnusable(await readCredentials(files));
-  if (unusable !== undefined) return wrong([...path, 'tls'], unusable);
-  return { kind: 'made', material, awaited };
+  const identity = usableIdentity(await readCredentials(files));
+  if (typeof identity === 'string') return wrong([...path, 'tls'], identity);
+  return { kind: 'made', material, awaited, warnings: peerWarnings(identity) };
 }
 
 /** Returns the problems of missing or incomplete files, which their issuer may be about to write. */
@@ -189,12 +191,18 @@ async function readTextOf(path: string): Promise<string> {
   return (await stat(path)).isDirectory() ? 'a folder' : readRegularFile(path);
 }
 
-/** Returns OpenSSL's own error, for example about a short key. */
-function whyUnusable(credentials: Credentials): string | undefined {
+/** Returns OpenSSL's own error, for example about a short key, if the credentials are unusable. */
+function usableIdentity(credentials: Credentials): ReturnType<typeof identityOf> | string {
   try {
-    identityOf(credentials);
-    return undefined;
+    return identityOf(credentials);
   } catch (reason) {
     return `expected credentials that TLS accepts: ${reason instanceof Error ? reason.message : String(reason)}`;
   }
+}
+
+/** Peers with unusable roots: the others are not affected. */
+function peerWarnings({ peers }: ReturnType<typeof identityOf>): readonly string[] {
+  return Array.from(peers.values()).flatMap((peer) =>
+    peer.kind === 'refused' ? [`peer ${peer.peer}: no connection is possible, ${peer.reason}`] : [],
+  );
 }

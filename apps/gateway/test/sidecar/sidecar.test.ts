@@ -329,6 +329,24 @@ describe('meshgate sidecar, with mesh files', () => {
     expect(ended.status).toBe(2);
   });
 
+  it('--check warns of a peer whose roots cannot be used, which does not affect the others', async () => {
+    await using files = await meshFolder([1, 2, 3], 4);
+    await mkdir(join(files.path, 'mesh/peers/cloud/dc1'), { recursive: true });
+    await files.write('cloud.pem', 'garbage');
+    const cloud = { datacenter: 'dc1', trustDomain: `9${TRUST_DOMAIN.slice(1)}`, knownAs: 'home', ca: 'cloud.pem' };
+    const { sources, ...settings } = JSON.parse(
+      await readFile(join(files.path, 'web.yaml'), 'utf8'),
+    ) as typeof SETTINGS & {
+      sources: readonly object[];
+    };
+    const source = { ...sources[0], peers: { cloud } };
+    await files.write('web.yaml', { ...settings, sources: [source] });
+    const args = ['--sidecar-for', 'web', '--config', join(files.path, 'web.yaml'), '--check'];
+    const { status, stdout, stderr } = await meshgate(['sidecar', ...args]);
+    expect(stdout + stderr).toContain('warning: peer cloud: no connection is possible, its roots are unknown');
+    expect(status).toBe(0);
+  });
+
   it.each<readonly [claim: string, args: readonly string[], config: object, message: RegExp]>([
     ['neither id', [], {}, /expected --sidecar-for or --proxy-id, found neither/],
     ['both ids', ['--sidecar-for', 'a', '--proxy-id', 'b'], {}, /found both/],
