@@ -153,6 +153,17 @@ describe('the image of docs/operate/install.md', () => {
     expect(major).toBeGreaterThanOrEqual(Number(/\d+/.exec(root.engines.node)?.[0]));
   });
 
+  it('does not copy what a build of the checkout has left, which .gitignore lists', () => {
+    const lines = (file: string): readonly string[] =>
+      pageText(file)
+        .split('\n')
+        .filter((line) => line !== '' && !line.startsWith('#'));
+    const ignored = lines('.dockerignore').map((line) => line.replace(/^\*\*\//, ''));
+    for (const left of ['node_modules', 'dist', '.turbo', '*.tsbuildinfo'])
+      if (lines('.gitignore').some((line) => line.replaceAll('/', '') === left)) expect(ignored).toContain(left);
+    expect(ignored).toContain('node_modules');
+  });
+
   it('runs the command as process 1, so that it receives signals, as a user other than root', () => {
     const entrypoint = JSON.parse(instruction('ENTRYPOINT')) as readonly string[];
     const [, inImage = ''] = entrypoint;
