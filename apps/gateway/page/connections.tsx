@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { ConnectionView } from '../src/admin/views.ts';
 import { change, get, Refused } from './api.ts';
 import { Controls } from './controls.tsx';
-import { bytes, duration, whole } from './format.ts';
+import { bytes, duration, formatCount } from './format.ts';
 import type { Live } from './live.ts';
 import { VirtualList } from './virtual-list.tsx';
 
@@ -29,7 +29,7 @@ export function Connections({ live }: { readonly live: Live }): JSX.Element {
         orders={ORDERS}
         order={order}
         onOrder={(chosen) => setOrder(chosen)}
-        count={`${whole(found.length)} of ${whole(all.length)} connections`}
+        count={`${formatCount(found.length)} of ${formatCount(all.length)} connections`}
       />
       {closing.dialog}
       <VirtualList

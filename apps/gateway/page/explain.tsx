@@ -2,7 +2,7 @@ import type { ComponentChildren, JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import type { Explanation, FoundRoute } from '../src/cli/explain.ts';
 import { get } from './api.ts';
-import { address, whole } from './format.ts';
+import { address, formatCount } from './format.ts';
 import type { Live } from './live.ts';
 
 type Explained =
@@ -162,7 +162,9 @@ function FoundSteps({ found }: { readonly found: FoundRoute }): JSX.Element {
             </li>
           ))}
         </ul>
-        {found.backends.length > SHOWN && <div class="muted">and {whole(found.backends.length - SHOWN)} more</div>}
+        {found.backends.length > SHOWN && (
+          <div class="muted">and {formatCount(found.backends.length - SHOWN)} more</div>
+        )}
         {found.backends.length === 0 && `none: closed with ${found.withoutBackend ?? 'NO_BACKEND'}`}
       </Step>
     </>

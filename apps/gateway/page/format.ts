@@ -2,11 +2,11 @@ export { ageText as duration, bytesText as bytes } from '../src/cli/amounts.ts';
 
 /** A rate per second. */
 export function rate(perSecond: number): string {
-  return perSecond >= 100 || Number.isInteger(perSecond) ? whole(Math.round(perSecond)) : perSecond.toFixed(1);
+  return perSecond >= 100 || Number.isInteger(perSecond) ? formatCount(Math.round(perSecond)) : perSecond.toFixed(1);
 }
 
 /** With separators of thousands. */
-export function whole(value: number): string {
+export function formatCount(value: number): string {
   return value.toLocaleString('en');
 }
 

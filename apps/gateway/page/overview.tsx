@@ -1,6 +1,6 @@
 import type { ComponentChildren, JSX } from 'preact';
 import type { StatusView } from '../src/admin/status.ts';
-import { address, bytes, duration, moment, rate, timeOfDay, whole } from './format.ts';
+import { address, bytes, duration, moment, rate, timeOfDay, formatCount } from './format.ts';
 import type { Live, RouteEvent } from './live.ts';
 import { Sparkline } from './sparkline.tsx';
 import type { Table } from './table.ts';
@@ -84,15 +84,15 @@ function TrafficCard({ live, table }: { readonly live: Live; readonly table: Tab
       <Sparkline history={live.total} />
       <Facts
         facts={[
-          ['Live connections', whole(traffic?.connections ?? 0)],
+          ['Live connections', formatCount(traffic?.connections ?? 0)],
           ['Accepted', `${rate(traffic?.acceptedPerSecond ?? 0)}/s`],
           ['Failed', <span class={failed > 0 ? 'bad' : ''}>{rate(failed)}/s</span>],
           ['Refused', `${rate(traffic?.refusedPerSecond ?? 0)}/s`],
           ['To backends', `${bytes(up)}/s`],
           ['To clients', `${bytes(down)}/s`],
-          ['Routes', whole(status?.routes ?? 0)],
-          ['Backends healthy', `${whole(healthy)} of ${whole(backends.length)}`],
-          ['Addresses ejected', whole(status?.ejected ?? 0)],
+          ['Routes', formatCount(status?.routes ?? 0)],
+          ['Backends healthy', `${formatCount(healthy)} of ${formatCount(backends.length)}`],
+          ['Addresses ejected', formatCount(status?.ejected ?? 0)],
         ]}
       />
     </Card>
@@ -105,7 +105,7 @@ function NoRouteCard({ errors }: { readonly errors: Readonly<Record<string, numb
   if (sorted.length === 0) return null;
   return (
     <Card title="Connections without a route">
-      <Facts facts={sorted.map(([code, count]) => [code, whole(count)] as const)} />
+      <Facts facts={sorted.map(([code, count]) => [code, formatCount(count)] as const)} />
     </Card>
   );
 }
@@ -118,9 +118,9 @@ function DrainCard({ status: { drain } }: { readonly status: StatusView }): JSX.
       <Facts
         facts={[
           ['Phase', drain.state],
-          ['Connections remaining', whole(drain.remaining)],
-          ['Finished', whole(drain.finished)],
-          ['Cut', whole(drain.cut)],
+          ['Connections remaining', formatCount(drain.remaining)],
+          ['Finished', formatCount(drain.finished)],
+          ['Cut', formatCount(drain.cut)],
           ['Time left', duration(drain.remainingMs)],
         ]}
       />
@@ -153,7 +153,7 @@ function SourcesCard({ status: { sources } }: { readonly status: StatusView }): 
             <strong>{name}</strong> <span class={`badge ${SOURCE_MARKS[state]}`}>{state}</span>
           </p>
           <p class="muted">
-            {whole(routes)} routes,{' '}
+            {formatCount(routes)} routes,{' '}
             {lastSuccess === undefined ? 'no snapshot yet' : `confirmed at ${moment(lastSuccess)}`}
           </p>
           {error !== undefined && !warnings.includes(error) && <p class="bad">{error}</p>}
@@ -185,7 +185,7 @@ function changeText({ appeared, vanished, health }: RouteEvent): string {
   const some = (
     verb: string,
     { count, first }: { readonly count: number; readonly first: readonly string[] },
-  ): string => `${verb}: ${first.slice(0, 3).join(', ')}${count > 3 ? ` and ${whole(count - 3)} more` : ''}`;
+  ): string => `${verb}: ${first.slice(0, 3).join(', ')}${count > 3 ? ` and ${formatCount(count - 3)} more` : ''}`;
   const asText = health.first.map(
     ({ route, was, is }) => `${route} ${was.healthy}/${was.total} to ${is.healthy}/${is.total}`,
   );

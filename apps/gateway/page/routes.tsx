@@ -1,7 +1,7 @@
 import type { ComponentChildren, JSX } from 'preact';
 import { useMemo, useState } from 'preact/hooks';
 import type { RouteRates } from '../src/admin/traffic-rates.ts';
-import { address, bytes, rate, whole } from './format.ts';
+import { address, bytes, rate, formatCount } from './format.ts';
 import type { Live } from './live.ts';
 import { Controls } from './controls.tsx';
 import { Sparkline } from './sparkline.tsx';
@@ -37,7 +37,7 @@ export function Routes({ live, table }: { readonly live: Live; readonly table: T
         orders={ORDERS}
         order={order}
         onOrder={(wanted) => setOrder(wanted)}
-        count={`${whole(rows.length)} of ${whole(table.length)} routes`}
+        count={`${formatCount(rows.length)} of ${formatCount(table.length)} routes`}
       />
       {selected !== undefined && <Details row={selected} live={live} onClose={() => choose(undefined)} />}
       <VirtualList
@@ -109,10 +109,10 @@ function cellsOf(
     <span class={healthy === backends.length && healthy > 0 ? 'good' : healthy === 0 ? 'bad' : 'warn'}>
       {healthy} of {backends.length}
     </span>,
-    whole(rates?.active ?? 0),
+    formatCount(rates?.active ?? 0),
     rate(rates?.closedPerSecond ?? 0),
     rates === undefined ? '' : <Sparkline history={live.histories.get(name)} />,
-    <span class={errors > 0 ? 'bad' : ''}>{whole(errors)}</span>,
+    <span class={errors > 0 ? 'bad' : ''}>{formatCount(errors)}</span>,
   ];
 }
 
@@ -143,7 +143,7 @@ function Details({ row, live, onClose }: DetailsProps): JSX.Element {
       <ul class="plain">
         {errors.map(([code, count]) => (
           <li key={code} class="bad">
-            {code}: {whole(count)}
+            {code}: {formatCount(count)}
           </li>
         ))}
       </ul>
@@ -168,7 +168,9 @@ function Backends({ row: { backends, egress } }: { readonly row: RouteRow }): JS
           </li>
         ))}
       </ul>
-      {backends.length > SHOWN_BACKENDS && <p class="muted">and {whole(backends.length - SHOWN_BACKENDS)} more</p>}
+      {backends.length > SHOWN_BACKENDS && (
+        <p class="muted">and {formatCount(backends.length - SHOWN_BACKENDS)} more</p>
+      )}
     </>
   );
 }

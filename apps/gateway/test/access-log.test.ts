@@ -19,7 +19,7 @@ const hello = {
   earlyData: false,
 };
 const route = { name: 'api', serverNames: ['api.example.com'], backends: [] };
-const whole: ClosedConnection = {
+const complete: ClosedConnection = {
   connection,
   hello,
   helloAt: 1_001.23456,
@@ -33,7 +33,7 @@ const whole: ClosedConnection = {
 
 describe('an entry of the access log', () => {
   it('has every fact of a connection that ended normally, with times in milliseconds to the microsecond', () => {
-    expect(accessEntry(whole)).toEqual({
+    expect(accessEntry(complete)).toEqual({
       id: '1z',
       listener: 'main',
       remote: '[2001:db8::9]:50123',
@@ -70,7 +70,7 @@ describe('an entry of the access log', () => {
   it('is one readable sentence in the format for people', () => {
     const logged: string[] = [];
     const logger = { isLevelEnabled: () => true, info: (text: string) => logged.push(text) } as never;
-    accessLog({ logger, writeJson: undefined }).observe({ type: 'connection.closed', closed: whole });
+    accessLog({ logger, writeJson: undefined }).observe({ type: 'connection.closed', closed: complete });
     expect(logged).toEqual(['[2001:db8::9]:50123 > api.example.com > api > 10.0.0.1:443 517 B up 4096 B down 500 ms']);
   });
 });

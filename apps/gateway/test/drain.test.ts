@@ -67,7 +67,7 @@ describe('a drain', () => {
     await gateway.logged('drain started');
     gateway.signal('SIGTERM');
     expect(await gateway.ended).toBe(1);
-    expect((await client.closed).kind).not.toBe('left');
+    expect((await client.closed).kind).not.toBe('destroyed');
     expect(await gateway.logged('drain finished')).toMatchObject({ finished: 0, cut: 1 });
   });
 

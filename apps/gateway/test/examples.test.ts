@@ -43,10 +43,10 @@ describe('npm start', () => {
   it('knows every port in the files of the quick start', async () => {
     const script = await readFile(`${EXAMPLES}../scripts/start.mjs`, 'utf8');
     const known = /const PORTS = \{(.*)\}/.exec(script)?.[1] ?? '';
-    const texts = await Promise.all(
+    const contents = await Promise.all(
       ['meshgate.yaml', 'routes.yaml'].map((name) => readFile(`${EXAMPLES}quickstart/${name}`, 'utf8')),
     );
-    const ports = texts.flatMap((text) => Array.from(text.matchAll(/port: (\d+)/g), ([, port]) => Number(port)));
+    const ports = contents.flatMap((text) => Array.from(text.matchAll(/port: (\d+)/g), ([, port]) => Number(port)));
     expect(Array.from(known.matchAll(/: ([\d_]+)/g), ([, port]) => Number(port?.replace('_', '')))).toEqual(ports);
   });
 });

@@ -95,8 +95,8 @@ describe('exit status 2', () => {
     ],
   ])(
     'is that of --check with 20,000 mistakes in %s, of which it reports the first and the number',
-    async (_, texts) => {
-      await using files = await folder({ 'routes.yaml': JSON.stringify(ROUTES), ...texts });
+    async (_, contents) => {
+      await using files = await folder({ 'routes.yaml': JSON.stringify(ROUTES), ...contents });
       const { status, stderr } = await meshgate(['gateway', '--check'], files.path);
       const lines = stderr.trimEnd().split('\n');
       expect([status, lines.length]).toEqual([2, 101]);

@@ -161,8 +161,10 @@ describe('the plan of a reload', () => {
   ])('matches the reload: only changes that need a restart remain (%j, %j)', (before, wanted) => {
     const plan = planReload(settings(before), settings(wanted));
     const after = flat(reloaded(parsedConfig(before), parsedConfig(wanted)));
-    const left = plan.filter(({ effect }) => effect === 'restart');
-    expect(planReload(after, settings(wanted)).map(changeText).toSorted()).toEqual(left.map(changeText).toSorted());
+    const remaining = plan.filter(({ effect }) => effect === 'restart');
+    expect(planReload(after, settings(wanted)).map(changeText).toSorted()).toEqual(
+      remaining.map(changeText).toSorted(),
+    );
     expect(plan.some(({ effect }) => effect !== 'restart')).toBe(true);
   });
 
@@ -229,8 +231,8 @@ for (const { transport, workers, declare } of [
       };
       expect(listeners).toMatchObject([{ name: 'second', bound: true }]);
       const [second = gateway.address] = listeners;
-      await using late = await tlsClient(second, 'web.example.com');
-      expect(await late.echo('hello')).toBe('hello');
+      await using newcomer = await tlsClient(second, 'web.example.com');
+      expect(await newcomer.echo('hello')).toBe('hello');
       await using still = await tlsClient(second, 'api.example.com');
       expect(await still.echo('kept')).toBe('kept');
       await expect(rawClient(gateway.address)).rejects.toThrow('ECONNREFUSED');
@@ -305,11 +307,11 @@ for (const { transport, workers, declare } of [
         30_000,
       );
       expect(next).toMatchObject({ pid: expect.any(Number) });
-      const isTaken = async (): Promise<true> => {
+      const isPassedOn = async (): Promise<true> => {
         expect(await (await at('/status')).json()).toMatchObject(next as object);
         return true;
       };
-      await eventually('the successor', isTaken, 5_000);
+      await eventually('the successor', isPassedOn, 5_000);
       await at('/drain', authorized);
     });
 
@@ -405,8 +407,8 @@ for (const { transport, workers, declare } of [
       await using files = await gatewayFolder([api], own);
       await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
       const refused = async (): Promise<number> => {
-        const tries = Array.from({ length: 3 * workers }, () => tlsClient(gateway.address, 'api.example.com'));
-        const outcomes = await Promise.allSettled(tries);
+        const attempts = Array.from({ length: 3 * workers }, () => tlsClient(gateway.address, 'api.example.com'));
+        const outcomes = await Promise.allSettled(attempts);
         for (const one of outcomes) if (one.status === 'fulfilled') await one.value[Symbol.asyncDispose]();
         return outcomes.filter(({ status }) => status === 'rejected').length;
       };
@@ -428,11 +430,11 @@ for (const { transport, workers, declare } of [
         status: 422,
         json: { problems: [expect.stringContaining('unknown key "limit": did you mean "limits"?')] },
       });
-      const taken = { name: 'taken', address: '127.0.0.1', port: api.address.port };
+      const occupied = { name: 'taken', address: '127.0.0.1', port: api.address.port };
       await files.write('meshgate.yaml', {
         ...TEST_CONFIG,
         ...own,
-        listeners: [taken],
+        listeners: [occupied],
         sources: [
           { use: 'file', path: 'routes.yaml' },
           { use: 'file', path: 'routes.yaml', poll: '0s' },
@@ -441,9 +443,9 @@ for (const { transport, workers, declare } of [
       });
       expect(await reloading(gateway)).toMatchObject({
         status: 409,
-        json: { error: expect.stringContaining(`cannot listen on 127.0.0.1:${taken.port}`) },
+        json: { error: expect.stringContaining(`cannot listen on 127.0.0.1:${occupied.port}`) },
       });
-      for (const why of ['unknown key "limit"', `cannot listen on 127.0.0.1:${taken.port}`])
+      for (const why of ['unknown key "limit"', `cannot listen on 127.0.0.1:${occupied.port}`])
         await gateway.line(
           ({ msg }) => String(msg).startsWith('reload refused, nothing changed: ') && String(msg).includes(why),
         );

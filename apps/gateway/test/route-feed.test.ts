@@ -16,17 +16,17 @@ function slowWorker() {
   const intake = new RouteIntake();
   const parts: RoutesPart[] = [];
   const got: RouteSnapshot[] = [];
-  let taken: () => void = () => undefined;
+  let acknowledge: () => void = () => undefined;
   const feed = new RouteFeed((part) => {
     parts.push(part);
-    return new Promise((resolve) => (taken = resolve));
+    return new Promise((resolve) => (acknowledge = resolve));
   });
   /** Until nothing more comes. */
   const takeAll = async (): Promise<void> => {
     for (let part = parts.shift(); part !== undefined; part = parts.shift()) {
-      const whole = intake.take(part);
-      if (whole !== undefined) got.push(whole);
-      taken();
+      const complete = intake.take(part);
+      if (complete !== undefined) got.push(complete);
+      acknowledge();
       await new Promise((resolve) => setImmediate(resolve));
     }
   };

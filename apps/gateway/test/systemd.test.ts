@@ -90,9 +90,9 @@ needs('epoll', typeof libc !== 'string' || libc)('a gateway started by systemd',
       const { pid } = (await operator.change('POST', '/upgrade', 30_000)) as { readonly pid: number };
       const observed = [await receiver.next(), await receiver.next()].join('\n');
       expect(observed).toContain(`MAINPID=${pid}\nREADY=1`);
-      await using late = await tlsClient({ host: '127.0.0.1', port }, 'api.example.com');
-      expect(await late.echo('hello')).toBe('hello');
-      for (const peer of [client, late]) await peer[Symbol.asyncDispose]();
+      await using newcomer = await tlsClient({ host: '127.0.0.1', port }, 'api.example.com');
+      expect(await newcomer.echo('hello')).toBe('hello');
+      for (const peer of [client, newcomer]) await peer[Symbol.asyncDispose]();
       process.kill(pid, 'SIGTERM');
       expect(await receiver.next()).toContain('STOPPING=1');
       await gateway.ended;

@@ -96,7 +96,7 @@ export async function until(
 ): Promise<void> {
   const endsAt = performance.now() + withinMs;
   while (!(await condition())) {
-    if (performance.now() > endsAt) throw await late(what, gateway, withinMs);
+    if (performance.now() > endsAt) throw await timeoutError(what, gateway, withinMs);
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
@@ -104,10 +104,10 @@ export async function until(
 /** What `waited` settles with. @throws Error that tells the state of the gateway when it does not settle in time */
 export async function inTime<T>(waited: Promise<T>, what: string, gateway: ReadyDaemon): Promise<T> {
   if (await settlesWithin(waited, PATIENCE_MS)) return waited;
-  throw await late(what, gateway, PATIENCE_MS);
+  throw await timeoutError(what, gateway, PATIENCE_MS);
 }
 
-async function late(what: string, gateway: ReadyDaemon, withinMs: number): Promise<Error> {
+async function timeoutError(what: string, gateway: ReadyDaemon, withinMs: number): Promise<Error> {
   const [status, drain, connections] = await Promise.all(
     ['/status', '/drain', '/connections'].map((path) => query(gateway).get(path).catch(String)),
   );

@@ -133,8 +133,8 @@ for (const workers of [1, 2]) {
             pid = await upgraded(gateway);
             await until(() => catalog.registeredBy !== before, 'the successor to be registered', gateway);
             expect(await query(gateway).change('POST', '/reload')).toEqual({ changes: [] });
-            await using late = await location.connect();
-            expect(await late.echo('hello')).toBe('hello');
+            await using newcomer = await location.connect();
+            expect(await newcomer.echo('hello')).toBe('hello');
           }
           const { served, failed } = await inTime(traffic.end(), 'the load to end', gateway);
           expect(failed).toEqual([]);
@@ -168,12 +168,12 @@ describeWithConsul('an upgrade while the agent is unavailable', () => {
       expect(await live.echo('before')).toBe('before');
       await consul.kill();
       const pid = await upgraded(gateway);
-      await using late = await location.connect();
-      expect(await late.echo('hello')).toBe('hello');
+      await using newcomer = await location.connect();
+      expect(await newcomer.echo('hello')).toBe('hello');
       await consul.restart();
       await using catalog = watched(consul, 'mesh-gateway');
       await catalog.until(/^edge-1: service:edge-1/, gateway);
-      for (const client of [live, late]) await client[Symbol.asyncDispose]();
+      for (const client of [live, newcomer]) await client[Symbol.asyncDispose]();
       process.kill(pid, 'SIGTERM');
       await catalog.until(/^absent$/, gateway);
       await inTime(gateway.ended, 'all processes to exit', gateway);

@@ -79,7 +79,7 @@ describe('an upgrade', () => {
   it('hands over unix sockets, of a listener and of the admin API, whose paths stay', { timeout: 80_000 }, async () => {
     await using api = await tlsBackend('api.example.com');
     await using files = await gatewayFolder([api]);
-    const taken = { name: 'taken', address: '127.0.0.1', port: api.address.port };
+    const occupied = { name: 'taken', address: '127.0.0.1', port: api.address.port };
     const path = `${files.path}/edge.sock`;
     const admin = `unix:${files.path}/admin.sock`;
     const settings = {
@@ -94,14 +94,14 @@ describe('an upgrade', () => {
     await using client = await tlsClient({ host: `unix:${path}`, port: 0 }, 'api.example.com');
     expect(await client.echo('hello')).toBe('hello');
     // One that fails leaves the paths as well.
-    await files.write('meshgate.yaml', { ...settings, listeners: [...settings.listeners, { ...taken }] });
+    await files.write('meshgate.yaml', { ...settings, listeners: [...settings.listeners, { ...occupied }] });
     expect(await meshgate(['upgrade', '--admin', admin])).toMatchObject({ status: 1 });
     await files.write('meshgate.yaml', settings);
     const again = await meshgate(['upgrade', '--admin', admin]);
     expect(again).toMatchObject({ status: 0 });
-    await using late = await tlsClient({ host: `unix:${path}`, port: 0 }, 'api.example.com');
-    expect(await late.echo('hello')).toBe('hello');
-    await late[Symbol.asyncDispose]();
+    await using newcomer = await tlsClient({ host: `unix:${path}`, port: 0 }, 'api.example.com');
+    expect(await newcomer.echo('hello')).toBe('hello');
+    await newcomer[Symbol.asyncDispose]();
     await client[Symbol.asyncDispose]();
     process.kill(Number(/process (\d+)/.exec(again.stdout)?.[1]), 'SIGTERM');
     await inTime(gateway.ended, 'all processes to exit', gateway);

@@ -141,12 +141,12 @@ for (const { name: transport, declare } of TRANSPORTS) {
       await listens(gateway, '3');
       await served('first');
       // Taken: nothing changes, and the one that could have been opened is gone again.
-      const taken = createServer().listen(`${files.path}/taken.sock`);
-      await once(taken, 'listening');
+      const occupied = createServer().listen(`${files.path}/taken.sock`);
+      await once(occupied, 'listening');
       await write('first', 'second', 'taken');
       expect(await gateway.query('/reload', { method: 'POST' })).toMatchObject({ status: 409 });
       await expect(access(`${files.path}/second.sock`)).rejects.toThrow('ENOENT');
-      taken.close();
+      occupied.close();
       await write('first', 'second');
       expect(await gateway.query('/reload', { method: 'POST' })).toMatchObject({ status: 200 });
       await served('second');

@@ -36,15 +36,15 @@ export interface StageOptions {
 /** Copies files into a new folder, and adapts addresses to this machine. */
 export async function setUpStage({ example, parts, locations, oneAddress, freePorts }: StageOptions): Promise<Stage> {
   const alone = freePorts ? undefined : await listening(DOORBELL);
-  const taken = await claim(locations, oneAddress, alone === undefined);
+  const assigned = await claim(locations, oneAddress, alone === undefined);
   const folder = await mkdtemp(join(tmpdir(), 'meshgate-demo-'));
-  const fill = (text: string): string => filledIn(text, taken, oneAddress);
+  const fill = (text: string): string => filledIn(text, assigned, oneAddress);
   for (const part of parts) await copyFilled(join(example, part), join(folder, part), fill);
   return {
     folder,
-    at: (address) => taken.get(address.port) ?? address,
+    at: (address) => assigned.get(address.port) ?? address,
     oneAddress,
-    moved: freePorts ? [] : alone === undefined ? [NOT_ALONE] : movedOf(locations, taken),
+    moved: freePorts ? [] : alone === undefined ? [NOT_ALONE] : movedOf(locations, assigned),
     async [Symbol.asyncDispose]() {
       if (alone !== undefined) await closed(alone);
       await rm(folder, { recursive: true, force: true });
@@ -73,7 +73,7 @@ async function claim(
   oneAddress: boolean,
   freePorts: boolean,
 ): Promise<ReadonlyMap<number, Endpoint>> {
-  const taken = new Map<number, Endpoint>();
+  const assigned = new Map<number, Endpoint>();
   const probes: Server[] = [];
   for (const location of locations) {
     const host = oneAddress ? LOCALHOST : location.host;
@@ -81,11 +81,11 @@ async function claim(
     const probe = wanted ?? (await listening({ host, port: 0 }));
     if (probe === undefined) throw new Error(`expected a free port of ${host}, found none`);
     probes.push(probe);
-    taken.set(location.port, { host, port: (probe.address() as AddressInfo).port });
+    assigned.set(location.port, { host, port: (probe.address() as AddressInfo).port });
   }
   // All together, so that no two get the same port.
   await Promise.all(probes.map(closed));
-  return taken;
+  return assigned;
 }
 
 async function listening(at: Endpoint): Promise<Server | undefined> {
@@ -104,16 +104,16 @@ async function closed(server: Server): Promise<void> {
   await once(server, 'close');
 }
 
-function movedOf(locations: readonly Endpoint[], taken: ReadonlyMap<number, Endpoint>): readonly string[] {
+function movedOf(locations: readonly Endpoint[], assigned: ReadonlyMap<number, Endpoint>): readonly string[] {
   return locations.flatMap(({ host, port }) => {
-    const instead = taken.get(port);
+    const instead = assigned.get(port);
     if (instead === undefined || instead.port === port) return [];
     return [`${formatEndpoint({ host, port })} is in use: using ${formatEndpoint(instead)} instead`];
   });
 }
 
-function filledIn(text: string, taken: ReadonlyMap<number, Endpoint>, oneAddress: boolean): string {
-  const ports = text.replaceAll(/\b\d{5}\b/g, (port) => String(taken.get(Number(port))?.port ?? port));
+function filledIn(text: string, assigned: ReadonlyMap<number, Endpoint>, oneAddress: boolean): string {
+  const ports = text.replaceAll(/\b\d{5}\b/g, (port) => String(assigned.get(Number(port))?.port ?? port));
   return oneAddress ? ports.replaceAll(/\b127\.0\.\d+\.\d+\b/g, LOCALHOST) : ports;
 }
 

@@ -13,7 +13,7 @@ const AS_WRITTEN = { freePorts: false, oneAddress: false };
 const ELSEWHERE = { freePorts: true, oneAddress: true };
 
 /** Contents of all files in a folder and its subfolders. */
-function texts(folder: string): readonly string[] {
+function contentsOf(folder: string): readonly string[] {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => readFileSync(join(entry.parentPath, entry.name), 'utf8'));
@@ -34,7 +34,9 @@ describe('the files of the example', () => {
     ];
     const ports = locations.map(({ port }) => port);
     expect(new Set(ports).size).toBe(ports.length);
-    const written = ['mesh', 'config', 'consul'].flatMap((folder) => texts(join(EXAMPLE, folder))).flatMap(portsIn);
+    const written = ['mesh', 'config', 'consul']
+      .flatMap((folder) => contentsOf(join(EXAMPLE, folder)))
+      .flatMap(portsIn);
     expect(new Set(written)).toEqual(new Set(ports));
   });
 });
@@ -44,7 +46,7 @@ describe('the folder of a demo', () => {
     'has other addresses where requested, and only there: %s',
     async (form) => {
       await using stage = await setUp(form, ELSEWHERE);
-      const text = texts(stage.folder).join('\n');
+      const text = contentsOf(stage.folder).join('\n');
       expect(text.match(/\b127\.0\.[129]\.\d+/g)).toBeNull();
       const moved = [...GATEWAYS.flatMap(({ lan, wan }) => [lan, wan]), ...SERVICES.map(({ sidecar }) => sidecar)];
       for (const location of moved) {
@@ -52,7 +54,7 @@ describe('the folder of a demo', () => {
         expect(host).toBe('127.0.0.1');
         expect(text).toMatch(new RegExp(`\\b${port}\\b`));
       }
-      expect(texts(join(stage.folder, 'mesh')).length).toBe(texts(join(EXAMPLE, 'mesh')).length);
+      expect(contentsOf(join(stage.folder, 'mesh')).length).toBe(contentsOf(join(EXAMPLE, 'mesh')).length);
     },
   );
 
@@ -77,7 +79,9 @@ describe('the folder of a demo', () => {
     const exchanged = `${at.host}:${at.port} is in use: using ${instead.host}:${instead.port} instead`;
     // Unless another demonstration runs beside the tests.
     expect([exchanged, expect.stringContaining('another demo')]).toContainEqual(stage.moved[0]);
-    expect(texts(join(stage.folder, 'mesh', 'primary')).join('\n')).toContain(`local_bind_port  = ${instead.port}`);
+    expect(contentsOf(join(stage.folder, 'mesh', 'primary')).join('\n')).toContain(
+      `local_bind_port  = ${instead.port}`,
+    );
   });
 
   it('has a certificate for each service with a private key, and is removed completely', async () => {

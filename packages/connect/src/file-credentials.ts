@@ -110,8 +110,9 @@ function problem(file: string, message: string): ConfigProblems {
 
 /** @throws ConfigProblems naming the file, the expected contents and those found */
 function credentialsIn({ ca, cert, key, peers }: FileContents, files: CredentialFiles): Credentials {
-  const [leaf] = wholeChainIn(cert, files.cert);
-  if (wholeChainIn(ca, files.ca).length === 0) throw problem(files.ca, 'expected at least one root in PEM, found none');
+  const [leaf] = completeChainIn(cert, files.cert);
+  if (completeChainIn(ca, files.ca).length === 0)
+    throw problem(files.ca, 'expected at least one root in PEM, found none');
   if (leaf === undefined) throw problem(files.cert, 'expected a certificate in PEM, found none');
   const trustDomain = files.trustDomain ?? trustDomainIn(leaf);
   const service = serviceIn(leaf, trustDomain);
@@ -129,7 +130,7 @@ function credentialsIn({ ca, cert, key, peers }: FileContents, files: Credential
 }
 
 /** @throws ConfigProblems when a certificate is malformed: an incomplete chain cannot be used */
-function wholeChainIn(pem: string, file: string): readonly X509Certificate[] {
+function completeChainIn(pem: string, file: string): readonly X509Certificate[] {
   try {
     return certificatesIn(pem);
   } catch (reason) {

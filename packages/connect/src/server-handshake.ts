@@ -47,7 +47,7 @@ export async function acceptMutualTls(
     await client.replace((connection) => upgradeConnection(connection, upgrade, { explainLoss }));
   } catch (reason) {
     if (socket?.bytesRead === 0 && reason instanceof ProxyError && reason.code === 'DOWNSTREAM_RESET')
-      return { kind: 'left' };
+      return { kind: 'disconnected' };
     throw reason;
   }
   if (handshake === undefined) throw new ProxyError('INTERNAL', 'a handshake without a hello');

@@ -12,23 +12,23 @@ const intermediate = root.intermediate('secondary');
 const [web, other] = [leafOf(root, 'web'), leafOf(root, 'web')];
 const OWNER = { service: 'web', datacenter: 'dc1' };
 
-interface Texts {
+interface FileContents {
   readonly ca?: string;
   readonly cert?: string;
   readonly key?: string;
 }
 
-async function filesWith(texts: Texts): Promise<CredentialFiles> {
+async function filesWith(contents: FileContents): Promise<CredentialFiles> {
   const folder = await mkdtemp(join(tmpdir(), 'meshgate-credentials-'));
   onTestFinished(() => rm(folder, { recursive: true }));
   const files = { ca: join(folder, 'ca.pem'), cert: join(folder, 'web.pem'), key: join(folder, 'web-key.pem') };
-  const whole = { ca: root.certificate, cert: web.chain, key: web.privateKey, ...texts };
-  for (const part of ['ca', 'cert', 'key'] as const) await writeFile(files[part], whole[part]);
+  const complete = { ca: root.certificate, cert: web.chain, key: web.privateKey, ...contents };
+  for (const part of ['ca', 'cert', 'key'] as const) await writeFile(files[part], complete[part]);
   return { ...files, trustDomain: TRUST_DOMAIN, owner: OWNER };
 }
 
 describe('credentials in files', () => {
-  it.each<[string, Texts]>([
+  it.each<[string, FileContents]>([
     ['with a leaf of a root', {}],
     [
       'with a leaf of a root that only peers trust, as while authorities change',
@@ -46,11 +46,11 @@ describe('credentials in files', () => {
       'with everything in one line behind the other',
       { ca: `${certificateAuthority('old').certificate.trim()}${root.certificate}`, key: `key: ${web.privateKey}` },
     ],
-  ])('are loaded %s', async (_claim, texts) => {
-    expect(await readCredentials(await filesWith(texts))).toMatchObject({ trustDomain: TRUST_DOMAIN });
+  ])('are loaded %s', async (_claim, contents) => {
+    expect(await readCredentials(await filesWith(contents))).toMatchObject({ trustDomain: TRUST_DOMAIN });
   });
 
-  it.each<[string, Texts, 'ca' | 'cert' | 'key', string]>([
+  it.each<[string, FileContents, 'ca' | 'cert' | 'key', string]>([
     ['an empty file of roots', { ca: '' }, 'ca', 'expected at least one root in PEM, found none'],
     ['a file of roots that is no PEM', { ca: 'garbage' }, 'ca', 'expected at least one root in PEM, found none'],
     [
@@ -91,8 +91,8 @@ describe('credentials in files', () => {
       'key',
       `expected the key of ${uriOf('web')}, found that of another certificate`,
     ],
-  ])('are rejected: %s', async (_claim, texts, file, message) => {
-    const files = await filesWith(texts);
+  ])('are rejected: %s', async (_claim, contents, file, message) => {
+    const files = await filesWith(contents);
     await expect(readCredentials(files)).rejects.toThrow(`${files[file]}:1:1: ${message}`);
   });
 

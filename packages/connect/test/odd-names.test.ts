@@ -57,15 +57,15 @@ describe('a handshake of mutual TLS', () => {
 
 describe('a bundle of roots in which the root that is needed is the last', () => {
   const others = [certificateAuthority('old'), certificateAuthority('older')];
-  const texts = [...others, root].map(({ certificate }: CertificateAuthority) => certificate.trim());
+  const pems = [...others, root].map(({ certificate }: CertificateAuthority) => certificate.trim());
 
   it.each([
-    ['one behind the other without a line break', texts.join('')],
-    ['with a carriage return at the end of each line', texts.join('\n').replaceAll('\n', '\r\n')],
-    ['with a carriage return alone at the end of each line', texts.join('\n').replaceAll('\n', '\r')],
-    ['with prose on the lines between them', `roots:\n${texts.join('\n# issuer=CN = root-2\n')}\nthe end`],
-    ['with prose on the lines of the roots', `roots: ${texts.join(' and ')} the end`],
-    ['with a byte order mark', `\u{FEFF}${texts.join('\n')}`],
+    ['one behind the other without a line break', pems.join('')],
+    ['with a carriage return at the end of each line', pems.join('\n').replaceAll('\n', '\r\n')],
+    ['with a carriage return alone at the end of each line', pems.join('\n').replaceAll('\n', '\r')],
+    ['with prose on the lines between them', `roots:\n${pems.join('\n# issuer=CN = root-2\n')}\nthe end`],
+    ['with prose on the lines of the roots', `roots: ${pems.join(' and ')} the end`],
+    ['with a byte order mark', `\u{FEFF}${pems.join('\n')}`],
   ])('is trusted completely, by the client and by the server: %s', async (_case, text) => {
     const of = (service: string): Credentials => ({ ...credentialsOf(leafOf(root, service)), roots: [text] });
     expect(await exchange(['web', of('web')], ['db', of('db')])).toEqual(WELL);

@@ -58,7 +58,7 @@ async function pair(one: Observed<ReturnType<typeof credentialsOf>>, two: typeof
 }
 
 /** What `tell` says is in use. */
-async function taken(sidecar: TestSidecar, notify: () => void): Promise<void> {
+async function installed(sidecar: TestSidecar, notify: () => void): Promise<void> {
   const before = sidecar.identity.current;
   notify();
   const signal = AbortSignal.timeout(5_000);
@@ -85,7 +85,7 @@ describe('rotation', () => {
       [db, () => two.notify(credentialsOf(leafOf(newRoot, 'db'), newRoot))],
     ];
     for (const [sidecar, notify] of steps) {
-      await taken(sidecar, notify);
+      await installed(sidecar, notify);
       chatters.push(...Array.from({ length: 5 }, () => new Chatter(at)));
     }
     const logged = await Promise.all(chatters.map((chatter) => chatter.finish()));
@@ -99,7 +99,7 @@ describe('rotation', () => {
     const two = new Observed('ca', credentialsOf(leafOf(oldRoot, 'db'), oldRoot));
     await using sidecars = await pair(one, two);
     const { web, db } = sidecars;
-    await taken(db, () => two.notify(credentialsOf(leafOf(newRoot, 'db', { commonName: 'new leaf' }), newRoot)));
+    await installed(db, () => two.notify(credentialsOf(leafOf(newRoot, 'db', { commonName: 'new leaf' }), newRoot)));
     await using shown = await tlsClient(await db.address(), 'db', { identity: leafOf(newRoot, 'web') });
     expect(shown.serverCertificateName).toBe('new leaf');
     await using client = await rawClient(await web.address('upstream:db'));

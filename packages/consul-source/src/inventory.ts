@@ -137,11 +137,11 @@ export function digestsOf(
     const digest = terminatingGateways.get(gateway);
     if (digest !== undefined) for (const name of names) push(linked, name, `${name}: ${digest}`);
   }
-  const whole = ({ name, namespace, digest }: ListedService): string | undefined => {
+  const completeDigest = ({ name, namespace, digest }: ListedService): string | undefined => {
     const gateways = [name, '*'].flatMap((pattern) => linked.get(indexKey(pattern, namespace)) ?? []);
     return digest === undefined ? undefined : [digest, ...gateways].join('|');
   };
-  return new Map(Array.from(services, ([key, listed]) => [key, whole(listed)]));
+  return new Map(Array.from(services, ([key, listed]) => [key, completeDigest(listed)]));
 }
 
 /**

@@ -59,19 +59,19 @@ class KeptRegistration implements Service {
   /** Starts to keep the registration. Rejects when the id belongs to something other than a mesh gateway. */
   async start(signal: AbortSignal): Promise<void> {
     const { onProblem } = this.#options;
-    const tries = new Cell<void>();
+    const attempts = new Cell<void>();
     this.#keeping = follow((inner) => this.#keep(inner), this.#scope.signal, {
       onValue: (problem) => {
         onProblem(problem);
-        tries.set();
+        attempts.set();
       },
       onFailure: (error) => {
         onProblem(`the gateway may be missing in Consul: ${error.message}`);
         if (error instanceof NotAGateway) this.#refusal = error;
-        tries.set();
+        attempts.set();
       },
     });
-    await tries.changed(0, signal, PATIENCE_MS);
+    await attempts.changed(0, signal, PATIENCE_MS);
     if (!signal.aborted && this.#refusal === undefined) return;
     await this.#end();
     throw this.#refusal ?? signal.reason;
@@ -101,8 +101,8 @@ class KeptRegistration implements Service {
    * leftover registration at one of them would remain for hours: so it repeats the attempt.
    */
   async #takeBack(signal: AbortSignal): Promise<void> {
-    const rounds = this.#hasLost ? ROUNDS : 1;
-    for (let round = 0; round < rounds; round += 1) {
+    const repeats = this.#hasLost ? MAX_REPEATS : 1;
+    for (let round = 0; round < repeats; round += 1) {
       const own = await this.#own(signal);
       if (own === undefined) continue;
       // One, two, then three requests: with a round-robin balancer in front of the agents, a constant number could miss
@@ -221,7 +221,7 @@ const FORGOTTEN_REST_MS = 30_000;
 const FORGOTTEN =
   'the agent loses the registration at once: several agents or servers respond at its address; configure the address of one of them';
 // Enough for a load balancer over a handful of agents.
-const ROUNDS = 12;
+const MAX_REPEATS = 12;
 const SOCKETS = 2;
 // A gateway must route within a second of its start, even without a response from the agent.
 const PATIENCE_MS = 1_000;

@@ -195,8 +195,8 @@ class ConsulRouteWatch {
   async #snapshot({ view, peers: peering, stale, warnings: found }: Seen): Promise<RouteSnapshot> {
     this.#rootExpiries?.update(view.roots, peering?.peers ?? []);
     const [catalog, gateway] = inputsOf(view, this.#health.services, this.#options);
-    const whole = peering === undefined ? catalog : { ...catalog, peering };
-    const { routes: derived, problems } = await inTurns(this.#derive(whole, gateway));
+    const withPeering = peering === undefined ? catalog : { ...catalog, peering };
+    const { routes: derived, problems } = await inTurns(this.#derive(withPeering, gateway));
     const { trustDomain, index, own } = view;
     const invisible = this.#visibility.incompleteReason(instanceOf(own), view.inventory.instances);
     const isPartial = view.inventory.partial || view.serversVanished;

@@ -67,9 +67,9 @@ const EVERYTHING = [
 /** A gateway that knows all routes, and how often a route was missing since, or led nowhere. */
 async function knowing(agent: StandInAgent, expected: Readonly<Record<string, string>>) {
   const routes = new Watched(consulSource({ address: agent.address }));
-  const isWhole = (at: RouteSnapshot): boolean =>
+  const isComplete = (at: RouteSnapshot): boolean =>
     Object.entries(expected).every(([name, backends]) => shown(at, name) === backends);
-  await routes.until(isWhole);
+  await routes.until(isComplete);
   const lost = new Set<string>();
   const over = new AbortController();
   const watching = routes.until((at) => {
@@ -86,7 +86,7 @@ async function knowing(agent: StandInAgent, expected: Readonly<Record<string, st
       over.abort();
       agent.change(mesh);
       await watching;
-      await routes.until(isWhole);
+      await routes.until(isComplete);
     },
     [Symbol.asyncDispose]: () => routes[Symbol.asyncDispose](),
   };

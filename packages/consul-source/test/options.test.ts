@@ -115,7 +115,7 @@ describe('the settings of the Consul source', () => {
 describe('unusable files', () => {
   const authority = certificateAuthority('agents');
   const [leaf, other] = [authority.issue({ commonName: 'a' }), authority.issue({ commonName: 'b' })];
-  const TEXTS = {
+  const CONTENTS = {
     'ca.pem': authority.certificate,
     'cert.pem': leaf.chain,
     'key.pem': leaf.privateKey,
@@ -130,7 +130,7 @@ describe('unusable files', () => {
 
   async function problemsIn(settings: object): Promise<readonly string[]> {
     const folder = mkdtempSync(join(tmpdir(), 'meshgate-options-'));
-    for (const [file, text] of Object.entries(TEXTS)) writeFileSync(join(folder, file), text);
+    for (const [file, text] of Object.entries(CONTENTS)) writeFileSync(join(folder, file), text);
     mkdirSync(join(folder, 'folder'));
     const problems = await fileProblems(optionsOf(settings, folder));
     return problems.map(({ path, message }) => `${path.join('.')}: ${message.replaceAll(`${folder}/`, '')}`);

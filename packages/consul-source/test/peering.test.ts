@@ -231,12 +231,12 @@ describe('peering', () => {
     await using routes = new Watched(consulSource({ address: agent.address }));
     await routes.until((at) => exportsIn(at) === 2);
     const seen: number[] = [];
-    const whole = routes.until((at) => seen.push(exportsIn(at)) > 0 && exportsIn(at) === 8);
+    const complete = routes.until((at) => seen.push(exportsIn(at)) > 0 && exportsIn(at) === 8);
     for (let count = 3; count <= 8; count += 1) {
       agent.change(meshOf(count));
       await routes.until((at) => exportsIn(at) === count);
     }
-    await whole;
+    await complete;
     expect(seen).toEqual(seen.toSorted((a, b) => a - b));
   });
 

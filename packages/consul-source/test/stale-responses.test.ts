@@ -98,8 +98,8 @@ describe.concurrent('a server without a leader, or without contact to it for lon
 
 it('what a server has lost is not removed either when its response is accepted a moment after Consul’s own servers are back', async () => {
   const resolver = { Kind: 'service-resolver', Name: 'db', Subsets: { v1: { Filter: '' } } };
-  const whole = { ...mesh(DB), entries: [resolver] };
-  await using agent = await standInAgent({ mesh: whole });
+  const full = { ...mesh(DB), entries: [resolver] };
+  await using agent = await standInAgent({ mesh: full });
   await using routes = new Watched(consulSource({ address: agent.address }));
   await routes.until((at) => shown(at, 'subset:v1.db') === '10.0.0.1:20000');
   agent.misbehave({ kind: 'empty' }, (path) => path === 'health/service/consul');
@@ -110,11 +110,11 @@ it('what a server has lost is not removed either when its response is accepted a
   agent.misbehave({ kind: 'empty' }, (path) => path === 'config/service-resolver');
   // Asked once more, believed, and asked again.
   await expect.poll(() => queried() - before).toBeGreaterThan(1);
-  agent.change({ ...whole, ...mesh(SECOND) });
+  agent.change({ ...full, ...mesh(SECOND) });
   const after = await routes.until((at) => shown(at, 'service:db') === '10.0.0.2:20000');
   expect(shown(after, 'subset:v1.db')).toBe('10.0.0.1:20000');
   agent.misbehave(undefined);
   // Whoever waits for a change of resolvers by the index of the empty response is answered now.
-  agent.change({ ...whole, ...mesh(SECOND), entries: [{ ...resolver, ConnectTimeout: '7s' }] });
+  agent.change({ ...full, ...mesh(SECOND), entries: [{ ...resolver, ConnectTimeout: '7s' }] });
   await routes.until((at) => shown(at, 'subset:v1.db') === '10.0.0.2:20000');
 });

@@ -87,9 +87,9 @@ it('what vanishes a moment after the last sign of a loss is held, too, and what 
     guard.apply([one, two], { ...seen, incompleteReason: 'blind' }, 10);
     return guard.apply([one, two], seen, 300);
   };
-  const [late, removed] = [new StateLossGuard(), new StateLossGuard()];
-  for (const guard of [late, removed]) expect(lossOf(guard).warning).toBeUndefined();
-  expect(late.apply([one], seen, 600).routes).toEqual([one, two]);
+  const [delayed, removed] = [new StateLossGuard(), new StateLossGuard()];
+  for (const guard of [delayed, removed]) expect(lossOf(guard).warning).toBeUndefined();
+  expect(delayed.apply([one], seen, 600).routes).toEqual([one, two]);
   removed.apply([one, two], seen, 3_000);
   expect(removed.apply([one], seen, 4_000).routes).toEqual([one]);
 });

@@ -61,8 +61,8 @@ describe('TLS files towards the agent', () => {
     const authority = certificateAuthority('agents');
     const issuing = authority.intermediate('issuing');
     const client = issuing.issue({ commonName: 'client' });
-    const joined = (...texts: readonly string[]): string =>
-      texts.map((text) => text.trim().replaceAll('\n', between === '\r\n' ? '\r\n' : '\n')).join(between);
+    const joined = (...pems: readonly string[]): string =>
+      pems.map((text) => text.trim().replaceAll('\n', between === '\r\n' ? '\r\n' : '\n')).join(between);
     const chain = joined(client.certificate, issuing.certificate);
     write(folder, {
       'ca.pem': joined(certificateAuthority('old').certificate, authority.certificate),
@@ -140,8 +140,8 @@ function newFolder(): string {
   return folder;
 }
 
-function write(folder: string, texts: Readonly<Record<string, string>>): void {
-  for (const [name, text] of Object.entries(texts)) {
+function write(folder: string, pems: Readonly<Record<string, string>>): void {
+  for (const [name, text] of Object.entries(pems)) {
     writeFileSync(join(folder, `.${name}`), text);
     renameSync(join(folder, `.${name}`), join(folder, name));
   }

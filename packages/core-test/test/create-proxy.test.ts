@@ -136,9 +136,9 @@ describe('a proxy made by createProxy', () => {
   it('cleans up when its port is in use, and can be started again when it is free', async () => {
     // What an earlier test has closed takes a turn of the loop to go.
     await expect.poll(sockets).toEqual([]);
-    const taken = createServer().listen(0, '127.0.0.1');
-    await new Promise((resolve) => taken.once('listening', resolve));
-    const { port } = taken.address() as AddressInfo;
+    const occupied = createServer().listen(0, '127.0.0.1');
+    await new Promise((resolve) => occupied.once('listening', resolve));
+    const { port } = occupied.address() as AddressInfo;
     const log: string[] = [];
     const proxy = createProxy(
       options({
@@ -149,7 +149,7 @@ describe('a proxy made by createProxy', () => {
     );
     await expect(proxy.start()).rejects.toMatchObject({ code: 'EADDRINUSE' });
     expect(log).toEqual(['registration started', 'watch began', 'watch ended', 'registration stopped']);
-    await new Promise((resolve) => taken.close(resolve));
+    await new Promise((resolve) => occupied.close(resolve));
     await expect.poll(sockets).toEqual([]);
     await proxy.start();
     expect(proxy.address.port).toBe(port);

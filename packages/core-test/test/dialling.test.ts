@@ -67,7 +67,7 @@ describe('a fallback route', () => {
 describe('a route that leads back to the proxy', () => {
   it.each(['127.0.0.1', '0.0.0.0', '127.8.8.8'])('by %s is refused before anything is dialled', async (host) => {
     const events = recorder();
-    const source = lateSource();
+    const source = delayedSource();
     const proxy = createProxy({
       listen: { host: '0.0.0.0', port: 0 },
       sources: [source],
@@ -89,15 +89,15 @@ describe('a route that leads back to the proxy', () => {
 });
 
 /** A source without routes, until it is given one. */
-function lateSource(): RouteSource & { yields(route: Route): void } {
+function delayedSource(): RouteSource & { yields(route: Route): void } {
   let yields: (route: Route) => void = () => undefined;
-  const late = new Promise<Route>((resolve) => (yields = resolve));
+  const delayed = new Promise<Route>((resolve) => (yields = resolve));
   return {
     name: 'late',
     yields: (route) => yields(route),
     async *watch(signal) {
       yield { version: '1', routes: [] };
-      yield { version: '2', routes: [await late] };
+      yield { version: '2', routes: [await delayed] };
       if (!signal.aborted) await once(signal, 'abort');
     },
   };

@@ -153,8 +153,8 @@ describe('listeners', () => {
 
   it('that configuration fixes are bound all or none, and say which address it was', async () => {
     await using held = await heldPort();
-    const taken = { name: 'taken', endpoint: { host: '127.0.0.1', port: held.port } };
-    await expect(listening([{ name: 'free', endpoint: ANY_PORT }, taken])).rejects.toMatchObject({
+    const occupied = { name: 'taken', endpoint: { host: '127.0.0.1', port: held.port } };
+    await expect(listening([{ name: 'free', endpoint: ANY_PORT }, occupied])).rejects.toMatchObject({
       code: 'EADDRINUSE',
       port: held.port,
     });

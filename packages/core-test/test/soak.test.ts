@@ -200,7 +200,7 @@ function watch(
   return new Promise((resolve) => socket.once('close', () => resolve(seen)));
 }
 
-const WHOLE: ReadonlySet<Plan> = new Set([
+const COMPLETE: ReadonlySet<Plan> = new Set([
   'both at once',
   'client finishes first',
   'backend finishes first',
@@ -216,7 +216,7 @@ function judge(
 ): string | undefined {
   if (client.wrongAt !== undefined) return `the client got a wrong byte after ${client.wrongAt}`;
   if (backend?.wrongAt !== undefined) return `the backend got a wrong byte after ${backend.wrongAt}`;
-  if (!WHOLE.has(fate.plan)) return undefined;
+  if (!COMPLETE.has(fate.plan)) return undefined;
   const expected = { up: fate.upBytes, down: fate.downBytes, counted: [fate.upBytes + HEADER_BYTES, fate.downBytes] };
   const found = {
     up: backend?.received,

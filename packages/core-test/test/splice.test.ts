@@ -37,9 +37,9 @@ describe('a splice', () => {
       // Standing still for ten turns of the loop in a row: all buffers on the way are full.
       let [last, quietTurns] = [-1, 0];
       await until(() => {
-        const taken = proxy.splices[0]?.bytesUp ?? 0;
-        quietTurns = taken === last && taken > 0 ? quietTurns + 1 : 0;
-        last = taken;
+        const written = proxy.splices[0]?.bytesUp ?? 0;
+        quietTurns = written === last && written > 0 ? quietTurns + 1 : 0;
+        last = written;
         return quietTurns > 10;
       });
       expect(last).toBeLessThan(bytes.length / 2);
@@ -82,12 +82,12 @@ describe('a splice', () => {
     for (const first of ['client', 'server'] as const) {
       await using client = await rawClient(proxy.address, { halfOpen: true });
       await using server = await backend.accept();
-      const [early, late] = first === 'client' ? [client, server] : [server, client];
+      const [early, later] = first === 'client' ? [client, server] : [server, client];
       await early.send('all of it');
       early.end();
-      expect((await late.receiveAll()).toString()).toBe('all of it');
-      await late.send('the answer');
-      late.end();
+      expect((await later.receiveAll()).toString()).toBe('all of it');
+      await later.send('the answer');
+      later.end();
       expect((await early.receiveAll()).toString()).toBe('the answer');
       expect(await early.closed).toEqual({ kind: 'finished' });
     }

@@ -59,11 +59,11 @@ function flood(socket: Socket): void {
 
 /** Resolves when the kernel has taken no byte of any of them for a while. */
 async function stalled(senders: readonly Socket[]): Promise<void> {
-  const taken = (): number =>
+  const accepted = (): number =>
     senders.reduce((sum, { bytesWritten, writableLength }) => sum + bytesWritten - writableLength, 0);
   let [last, since] = [-1, performance.now()];
   await until(() => {
-    const now = taken();
+    const now = accepted();
     if (now !== last) [last, since] = [now, performance.now()];
     return performance.now() - since > QUIET_MS && senders.every(({ writableLength }) => writableLength > 0);
   });

@@ -69,11 +69,17 @@ export function optionProblems(options: unknown): readonly Problem[] {
     ...transportProblems(options['transport']),
     ...routeProblems(options['routes']),
   ];
-  return problems.length > 0 ? problems : wholeProblems(options as unknown as ProxyOptions);
+  return problems.length > 0 ? problems : compositionProblems(options as unknown as ProxyOptions);
 }
 
 /** Of options that are each right: what is missing, and what is there twice. */
-function wholeProblems({ listen, routes, sources = [], resolvers = [], sniffers }: ProxyOptions): readonly Problem[] {
+function compositionProblems({
+  listen,
+  routes,
+  sources = [],
+  resolvers = [],
+  sniffers,
+}: ProxyOptions): readonly Problem[] {
   const names = 'host' in listen ? ['main'] : listen.map(({ name }) => name);
   const sourceNames = sources.map(({ name }) => name);
   const problem = (isWrong: boolean, key: keyof ProxyOptions, message: string): readonly Problem[] =>

@@ -186,10 +186,10 @@ describe('client hash', () => {
   });
 
   it('keeps the first eight connections of a client together', () => {
-    let taken = 0;
-    const bounded = picker('client_hash', { load: () => taken, random: seeded() });
+    let count = 0;
+    const bounded = picker('client_hash', { load: () => count, random: seeded() });
     const [first] = [bounded.pick(ten, CLIENT)];
-    for (taken = 1; taken < 8; taken += 1) expect(bounded.pick(ten, CLIENT)).toBe(first);
+    for (count = 1; count < 8; count += 1) expect(bounded.pick(ten, CLIENT)).toBe(first);
   });
 });
 

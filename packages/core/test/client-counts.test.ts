@@ -42,9 +42,9 @@ describe('counts by client address', () => {
         live[at] = live.at(-1) ?? '';
         live.pop();
         counts.remove(host);
-        const left = (expected.get(host) ?? 0) - 1;
-        if (left === 0) expected.delete(host);
-        else expected.set(host, left);
+        const remaining = (expected.get(host) ?? 0) - 1;
+        if (remaining === 0) expected.delete(host);
+        else expected.set(host, remaining);
       }
     }
     expect(counts.size).toBe(expected.size);

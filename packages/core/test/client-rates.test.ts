@@ -7,8 +7,8 @@ const EACH = { v4: 32, v6: 128 };
 const TEN_A_SECOND = { count: 10, perMs: 1_000 };
 
 /** How many of `tries` tokens there were. */
-function taken(rates: ClientRates, host: string, tries: number, nowMs: number): number {
-  return Array.from({ length: tries }, () => rates.take(host, nowMs)).filter(Boolean).length;
+function granted(rates: ClientRates, host: string, attempts: number, nowMs: number): number {
+  return Array.from({ length: attempts }, () => rates.take(host, nowMs)).filter(Boolean).length;
 }
 
 describe('a token bucket', () => {
@@ -55,16 +55,16 @@ describe('a token bucket', () => {
 describe('rates of clients', () => {
   it('apply to each client separately', () => {
     const rates = new ClientRates(TEN_A_SECOND, { v4: 32, v6: 64 });
-    expect(taken(rates, '192.0.2.1', 20, 1)).toBe(10);
-    expect(taken(rates, '192.0.2.2', 20, 1)).toBe(10);
-    expect(taken(rates, '2001:db8::1', 20, 1)).toBe(10);
-    expect(taken(rates, '2001:db8::ffff:1', 20, 1)).toBe(0);
-    expect(taken(rates, '192.0.2.1', 20, 501)).toBe(5);
+    expect(granted(rates, '192.0.2.1', 20, 1)).toBe(10);
+    expect(granted(rates, '192.0.2.2', 20, 1)).toBe(10);
+    expect(granted(rates, '2001:db8::1', 20, 1)).toBe(10);
+    expect(granted(rates, '2001:db8::ffff:1', 20, 1)).toBe(0);
+    expect(granted(rates, '192.0.2.1', 20, 501)).toBe(5);
   });
 
   it('use no more memory for 200,000 addresses than for one, and remember the heaviest users', () => {
     const rates = new ClientRates(TEN_A_SECOND, EACH);
-    expect(taken(rates, '192.0.2.1', 10, 1)).toBe(10);
+    expect(granted(rates, '192.0.2.1', 10, 1)).toBe(10);
     const before = process.memoryUsage();
     for (let index = 0; index < 200_000; index += 1)
       rates.take(`2001:db8::${(index >>> 16).toString(16)}:${(index & 65_535).toString(16)}`, 1);

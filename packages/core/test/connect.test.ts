@@ -36,8 +36,8 @@ function network(responses: Record<string, Conduct>) {
     waitedMs += timeoutMs;
     let cut: Dial['cut'] = () => undefined;
     const done = new Promise<Connection>((_resolve, reject) => {
-      const late = (): void => reject(new ProxyError('CONNECT_TIMEOUT', `dial ${address}: no answer`));
-      const timer = setTimeout(late, timeoutMs);
+      const onTimeout = (): void => reject(new ProxyError('CONNECT_TIMEOUT', `dial ${address}: no answer`));
+      const timer = setTimeout(onTimeout, timeoutMs);
       cut = (reason) => (clearTimeout(timer), reject(reason));
     });
     return { done, cut };
@@ -730,8 +730,8 @@ describe('a route with retryBeforeFirstByte', () => {
     expect(error).toMatchObject({ code: 'CONNECT_FAILED' });
     const { connect: again } = harness({ '10.0.0.1:1': 'accepts' }, { empty: [] });
     const { retry: other } = await again(retrying([backend('10.0.0.1'), { ...backend('empty'), priority: 1 }]));
-    const left = await other?.reach(SILENT).catch((reason: unknown) => reason);
-    expect(left).toMatchObject({
+    const failure = await other?.reach(SILENT).catch((reason: unknown) => reason);
+    expect(failure).toMatchObject({
       code: 'UPSTREAM_RESET',
       message: '10.0.0.1:1 finished before its first byte',
     });

@@ -99,10 +99,10 @@ describe('a dial of a session', () => {
     const { dial } = connecting({ dial: (to) => ({ ...network.dial(to), cut: () => undefined }) });
     const { done, cut } = connectorsView(dial(1));
     cut(gone);
-    const late = new Fake();
-    network.dials[0]?.resolve(late);
+    const delayed = new Fake();
+    network.dials[0]?.resolve(delayed);
     await expect(done).rejects.toBe(gone);
-    expect(late.closedBy).toBe(gone);
+    expect(delayed.closedBy).toBe(gone);
   });
 
   it('is cancelled even if the transport throws', async () => {
@@ -113,10 +113,10 @@ describe('a dial of a session', () => {
     const { context, dial } = connecting({ dial: (to) => ({ ...network.dial(to), cut }) });
     const { done } = dial(1);
     expect(context.end({ bytesUp: 0, bytesDown: 0, error: gone })).toBeUndefined();
-    const late = new Fake();
-    network.dials[0]?.resolve(late);
+    const delayed = new Fake();
+    network.dials[0]?.resolve(delayed);
     await expect(done).rejects.toBe(gone);
-    expect(late.closedBy).toBe(gone);
+    expect(delayed.closedBy).toBe(gone);
   });
 
   it('fails with INTERNAL when the transport throws', async () => {

@@ -4,14 +4,14 @@ import { Deadline, Deadlines } from '../src/pipeline/deadlines.ts';
 const AFTER_MS = 100;
 
 function deadlines() {
-  const late: string[] = [];
-  const all = new Deadlines<string>(AFTER_MS, (one) => late.push(one));
+  const expired: string[] = [];
+  const all = new Deadlines<string>(AFTER_MS, (one) => expired.push(one));
   const begin = (one: string): Deadline<string> => {
     const deadline = new Deadline(one);
     deadline.begin(all, performance.now());
     return deadline;
   };
-  return { all, late, begin };
+  return { all, expired, begin };
 }
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] }));
@@ -19,40 +19,40 @@ afterEach(() => void vi.useRealTimers());
 
 describe('deadlines', () => {
   it('expire after their time, each after its own', () => {
-    const { begin, late } = deadlines();
+    const { begin, expired } = deadlines();
     begin('a');
     vi.advanceTimersByTime(60);
     begin('b');
     vi.advanceTimersByTime(39);
-    expect(late).toEqual([]);
+    expect(expired).toEqual([]);
     vi.advanceTimersByTime(1);
-    expect(late).toEqual(['a']);
+    expect(expired).toEqual(['a']);
     vi.advanceTimersByTime(59);
-    expect(late).toEqual(['a']);
+    expect(expired).toEqual(['a']);
     vi.advanceTimersByTime(1);
-    expect(late).toEqual(['a', 'b']);
+    expect(expired).toEqual(['a', 'b']);
   });
 
   it('do not depend on the wall clock', () => {
     vi.useFakeTimers({ toFake: ['Date', 'setTimeout', 'clearTimeout', 'performance'] });
-    const { begin, late } = deadlines();
+    const { begin, expired } = deadlines();
     begin('a');
     vi.setSystemTime(new Date('2100-01-01'));
     vi.advanceTimersByTime(99);
-    expect(late).toEqual([]);
+    expect(expired).toEqual([]);
     vi.setSystemTime(new Date('1970-01-01'));
     vi.advanceTimersByTime(1);
-    expect(late).toEqual(['a']);
+    expect(expired).toEqual(['a']);
   });
 
   it('that have ended do not expire, and do not delay others', () => {
-    const { begin, late } = deadlines();
+    const { begin, expired } = deadlines();
     const first = begin('a');
     begin('b');
     first.end();
     first.end();
     vi.advanceTimersByTime(AFTER_MS);
-    expect(late).toEqual(['b']);
+    expect(expired).toEqual(['b']);
   });
 
   it('share one timer, and leave none after the last', () => {
@@ -65,26 +65,26 @@ describe('deadlines', () => {
   });
 
   it('can begin again, also within the callback of their expiry', () => {
-    const late: number[] = [];
+    const expired: number[] = [];
     const all: Deadlines<string> = new Deadlines(AFTER_MS, () => {
-      late.push(performance.now());
-      if (late.length < 3) deadline.begin(all, performance.now());
+      expired.push(performance.now());
+      if (expired.length < 3) deadline.begin(all, performance.now());
     });
     const deadline = new Deadline('a');
     const start = performance.now();
     deadline.begin(all, start);
     vi.advanceTimersByTime(3 * AFTER_MS);
-    expect(late.map((at) => at - start)).toEqual([AFTER_MS, 2 * AFTER_MS, 3 * AFTER_MS]);
+    expect(expired.map((at) => at - start)).toEqual([AFTER_MS, 2 * AFTER_MS, 3 * AFTER_MS]);
   });
 
   it('are used for one wait after the other: a new one ends the previous one', () => {
-    const { all, begin, late } = deadlines();
+    const { all, begin, expired } = deadlines();
     const deadline = begin('a');
     vi.advanceTimersByTime(60);
     deadline.begin(all, performance.now());
     vi.advanceTimersByTime(99);
-    expect([late, deadline.isRunning]).toEqual([[], true]);
+    expect([expired, deadline.isRunning]).toEqual([[], true]);
     vi.advanceTimersByTime(1);
-    expect([late, deadline.isRunning]).toEqual([['a'], false]);
+    expect([expired, deadline.isRunning]).toEqual([['a'], false]);
   });
 });

@@ -80,7 +80,7 @@ function route(hosts: readonly string[], more: Partial<Route> = {}): Route {
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
-const rounds = (count: number): Promise<unknown> => vi.advanceTimersByTimeAsync(count * CHECK.intervalMs);
+const intervals = (count: number): Promise<unknown> => vi.advanceTimersByTimeAsync(count * CHECK.intervalMs);
 
 describe('health checks', () => {
   it('take a backend down after the configured consecutive failures, and bring it up after the passes', async () => {
@@ -88,18 +88,18 @@ describe('health checks', () => {
     const isDown = (): boolean => health.isDown(CHECK, at('10.0.0.1').address);
     follow(route(['10.0.0.1']));
     await checks.start();
-    await rounds(2);
+    await intervals(2);
     expect(observed('backend.up')).toEqual([]);
     responses['10.0.0.1:1'] = 'refuses';
-    await rounds(2);
+    await intervals(2);
     expect(isDown()).toBe(false);
-    await rounds(2);
+    await intervals(2);
     expect(isDown()).toBe(true);
     expect(observed('backend.down')).toMatchObject([{ reason: 'ECONNREFUSED', address: { host: '10.0.0.1' } }]);
     responses['10.0.0.1:1'] = 'accepts';
-    await rounds(1);
+    await intervals(1);
     expect(isDown()).toBe(true);
-    await rounds(2);
+    await intervals(2);
     expect(isDown()).toBe(false);
     expect(observed('backend.up')).toHaveLength(1);
     await checks.stop();
@@ -109,7 +109,7 @@ describe('health checks', () => {
     const { checks, health, follow } = harness({ '10.0.0.1:1': 'hangs' });
     follow(route(['10.0.0.1']));
     await checks.start();
-    await rounds(1);
+    await intervals(1);
     expect(health.isDown(CHECK, at('10.0.0.1').address)).toBe(true);
     await checks.stop();
   });
@@ -118,7 +118,7 @@ describe('health checks', () => {
     const { checks, follow, dials } = harness({ '10.0.0.1:1': 'accepts' });
     follow(route(['10.0.0.1'], { healthCheck: { ...CHECK, intervalMs: 1e10 } }));
     await checks.start();
-    await rounds(86_400);
+    await intervals(86_400);
     expect(dials).toHaveLength(1);
     await checks.stop();
   });
@@ -130,11 +130,11 @@ describe('health checks', () => {
     );
     follow(route(hosts));
     await checks.start();
-    await rounds(10);
+    await intervals(10);
     expect(dials.length).toBeGreaterThan(300);
     expect(observed('backend.down')).toEqual([]);
     const stopped = checks.stop();
-    await rounds(1);
+    await intervals(1);
     await stopped;
   });
 
@@ -142,7 +142,7 @@ describe('health checks', () => {
     const { checks, follow, observed, dials } = harness({ '10.0.0.1:1': 'shortage' });
     follow(route(['10.0.0.1']));
     await checks.start();
-    await rounds(5);
+    await intervals(5);
     expect(dials.length).toBeGreaterThan(3);
     expect([...observed('backend.checked'), ...observed('backend.down')]).toEqual([]);
     await checks.stop();
@@ -157,7 +157,7 @@ describe('health checks', () => {
       route(['10.0.0.1'], { healthCheck: other }),
     );
     await checks.start();
-    await rounds(0.5);
+    await intervals(0.5);
     expect(dials).toHaveLength(2);
     await checks.stop();
   });
@@ -166,14 +166,14 @@ describe('health checks', () => {
     const { checks, health, follow, dials, observed } = harness({ '10.0.0.1:1': 'refuses' });
     follow(route(['10.0.0.1']));
     await checks.start();
-    await rounds(1);
+    await intervals(1);
     follow(route(['10.0.0.1'], { healthCheck: { ...CHECK }, name: 'other' }));
     expect(health.isDown(CHECK, at('10.0.0.1').address)).toBe(true);
     follow({ ...route(['10.0.0.1']), healthCheck: undefined } as never);
     expect(health.marks).toEqual([]);
     expect(observed('backend.unchecked')).toHaveLength(1);
     const before = dials.length;
-    await rounds(5);
+    await intervals(5);
     expect(dials).toHaveLength(before);
     await checks.stop();
     expect(vi.getTimerCount()).toBe(0);
@@ -197,7 +197,7 @@ describe('health checks', () => {
       const changed = { ...CHECK, ...more };
       follow(route(['10.0.0.1', 'name.internal']));
       await checks.start();
-      await rounds(1);
+      await intervals(1);
       const downs: string[] = [];
       health.onDown = (key) => void downs.push(key);
       follow(route(['10.0.0.1', 'name.internal'], { healthCheck: changed }));
@@ -217,9 +217,9 @@ describe('health checks', () => {
     const { responses, checks, health, follow } = harness({ '10.0.0.1:1': 'refuses', '10.0.0.2:1': 'accepts' });
     follow(route(['10.0.0.1', '10.0.0.2'], { healthCheck: slow }));
     await checks.start();
-    await rounds(1);
+    await intervals(1);
     responses['10.0.0.1:1'] = 'accepts';
-    await rounds(2);
+    await intervals(2);
     expect(health.share(slow, at('10.0.0.1').address)).toBe(0.1);
     follow(route(['10.0.0.1', '10.0.0.2'], { healthCheck: changed }));
     const shares = ['10.0.0.1', '10.0.0.2'].map((host) => health.share(changed, at(host).address));
@@ -232,13 +232,13 @@ describe('health checks', () => {
     const isDown = (): boolean => health.isDown(CHECK, at('10.0.0.1').address);
     follow(route(['10.0.0.1']));
     await checks.start();
-    await rounds(0.2);
+    await intervals(0.2);
     follow();
-    await rounds(1);
+    await intervals(1);
     expect([isDown(), observed('backend.down')]).toEqual([false, []]);
     responses['10.0.0.1:1'] = 'accepts';
     follow(route(['10.0.0.1']));
-    await rounds(2);
+    await intervals(2);
     expect(isDown()).toBe(false);
     await checks.stop();
   });
@@ -259,7 +259,7 @@ describe('health checks', () => {
     const snapshot = { version: 'v', routes: [route(['10.0.0.1'])] };
     checks.observe({ type: 'routes.replaced', source: 's', snapshot, removed: [], tookMs: 0 });
     await checks.start();
-    await rounds(5);
+    await intervals(5);
     expect(dials).toBeGreaterThan(2);
     await checks.stop();
   });
@@ -273,7 +273,7 @@ describe('health checks', () => {
     const [one, two] = [at('10.0.0.1').address, at('10.0.0.2').address];
     follow(to);
     await checks.start();
-    await rounds(1);
+    await intervals(1);
     expect(health.usable(CHECK, [one, two])).toEqual([two]);
     expect(health.isDown(CHECK, at('db.internal').address)).toBe(false);
     expect(checks.reportOf(to, at('db.internal').address)).toMatchObject({
@@ -284,11 +284,11 @@ describe('health checks', () => {
       ],
     });
     responses['10.0.0.2:1'] = 'refuses';
-    await rounds(4);
+    await intervals(4);
     expect(health.isDown(CHECK, at('db.internal').address)).toBe(true);
     names['db.internal'] = ['10.0.0.2'];
     responses['10.0.0.2:1'] = 'accepts';
-    await rounds(4);
+    await intervals(4);
     expect(health.isDown(CHECK, at('db.internal').address)).toBe(false);
     expect(checks.reportOf(to, at('db.internal').address)?.addresses).toMatchObject([{ address: two }]);
     await checks.stop();
@@ -298,7 +298,7 @@ describe('health checks', () => {
     const { checks, health, follow, observed } = harness({});
     follow(route(['gone.internal']));
     await checks.start();
-    await rounds(1);
+    await intervals(1);
     expect(health.isDown(CHECK, at('gone.internal').address)).toBe(true);
     expect(observed('backend.down')).toMatchObject([{ reason: 'no address for gone.internal: ENOTFOUND' }]);
     await checks.stop();
@@ -310,10 +310,10 @@ describe('health checks', () => {
     const { checks, follow, active, dials } = harness(silent, {}, seeded());
     follow(route(hosts));
     await checks.start();
-    await rounds(0.1);
+    await intervals(0.1);
     expect(dials.length).toBeGreaterThan(50);
     expect(dials.length).toBeLessThanOrEqual(100);
-    await rounds(2);
+    await intervals(2);
     expect(dials.length).toBeGreaterThan(300);
     expect(active.most).toBe(100);
     await checks.stop();

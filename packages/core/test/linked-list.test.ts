@@ -24,7 +24,7 @@ function removeFrom({ list, letters }: ReturnType<typeof listOf>, name: string):
 }
 
 describe('a linked list', () => {
-  const orders: readonly [claim: string, removed: readonly string[], left: readonly string[]][] = [
+  const orders: readonly [claim: string, removed: readonly string[], remaining: readonly string[]][] = [
     ['all of them', [], ['a', 'b', 'c']],
     ['the rest when the first is removed', ['a'], ['b', 'c']],
     ['the rest when the last is removed', ['c'], ['a', 'b']],
@@ -34,15 +34,15 @@ describe('a linked list', () => {
     ['nothing when all are removed from the end', ['c', 'b', 'a'], []],
     ['the rest when one is removed twice', ['b', 'b'], ['a', 'c']],
   ];
-  it.each(orders)('holds in order of insertion: %s', (_claim, removed, left) => {
+  it.each(orders)('holds in order of insertion: %s', (_claim, removed, remaining) => {
     const all = listOf('a', 'b', 'c');
     const { list } = all;
     for (const name of removed) removeFrom(all, name);
-    expect(Array.from(list, ({ name }) => name)).toEqual(left);
-    expect(list.size).toBe(left.length);
-    expect(list.first?.name).toBe(left[0]);
+    expect(Array.from(list, ({ name }) => name)).toEqual(remaining);
+    expect(list.size).toBe(remaining.length);
+    expect(list.first?.name).toBe(remaining[0]);
     list.push(new Letter('d'));
-    expect(Array.from(list, ({ name }) => name)).toEqual([...left, 'd']);
+    expect(Array.from(list, ({ name }) => name)).toEqual([...remaining, 'd']);
   });
 
   it('leaves no reference from a removed member to any other', () => {

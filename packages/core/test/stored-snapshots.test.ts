@@ -29,8 +29,8 @@ function source(first: Promise<RouteSnapshot>): RouteSource {
   return {
     name: 'agent',
     async *watch(signal) {
-      const left = new Promise<undefined>((resolve) => signal.addEventListener('abort', () => resolve(undefined)));
-      const word = await Promise.race([first, left]);
+      const stopped = new Promise<undefined>((resolve) => signal.addEventListener('abort', () => resolve(undefined)));
+      const word = await Promise.race([first, stopped]);
       if (word !== undefined) yield word;
       if (!signal.aborted)
         await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
@@ -184,9 +184,9 @@ describe('a source with a store', () => {
     const words = lastKnownGood(endless, memory().snapshots).watch(new AbortController().signal);
     const values = words[Symbol.asyncIterator]();
     expect(await values.next()).toEqual({ value: fresh, done: false });
-    const left = values.return?.(undefined);
+    const stopped = values.return?.(undefined);
     await vi.advanceTimersByTimeAsync(2_000);
-    expect(await left).toEqual({ value: undefined, done: true });
+    expect(await stopped).toEqual({ value: undefined, done: true });
   });
 
   it('that gives no promise, or nothing that can be iterated over, fails as one without a memory does', async () => {

@@ -45,10 +45,10 @@ export function* openingDocument(
     return opened(tree, { resolve: () => undefined, positionOf: positionsIn(text, file), problems: [], warnings: [] });
   // Checked first, because the parsers are recursive.
   const nesting = yield* nestingProblems(text, (offset) => positionsIn(text, file)(offset));
-  return nesting.length > 0 ? { kind: 'broken', problems: nesting } : parsedWhole(text, file, language);
+  return nesting.length > 0 ? { kind: 'broken', problems: nesting } : parsedAtOnce(text, file, language);
 }
 
-function parsedWhole(text: string, file: string, language: Language): OpenedDocument {
+function parsedAtOnce(text: string, file: string, language: Language): OpenedDocument {
   const lines = new LineCounter();
   const positionOf = (offset: number): DocumentPosition => positionIn(file, lines, offset);
   const document = parseDocument(text, {

@@ -371,17 +371,17 @@ describe('two files', () => {
 });
 
 describe('any text', () => {
-  const whole = `${ROUTE}    backends: &b [ { address: "10.0.0.1", port: 8443 } ]\n  - { serverNames: ["*.b"], backends: *b }\n`;
+  const complete = `${ROUTE}    backends: &b [ { address: "10.0.0.1", port: 8443 } ]\n  - { serverNames: ["*.b"], backends: *b }\n`;
 
   it('truncated anywhere is parsed without an exception', () => {
-    for (let end = 0; end <= whole.length; end += 1) parseRouteFile(whole.slice(0, end), 'r.yaml');
+    for (let end = 0; end <= complete.length; end += 1) parseRouteFile(complete.slice(0, end), 'r.yaml');
   });
 
   it('with any one character replaced is parsed without an exception, and its problem has a position', () => {
-    for (const [index, character] of [...whole].flatMap((_, at) =>
+    for (const [index, character] of [...complete].flatMap((_, at) =>
       [...'\0\t\n :?*&!-[]{}"|%'].map((c) => [at, c] as const),
     )) {
-      const { problems } = parseRouteFile(whole.slice(0, index) + character + whole.slice(index + 1), 'r.yaml');
+      const { problems } = parseRouteFile(complete.slice(0, index) + character + complete.slice(index + 1), 'r.yaml');
       for (const { at } of problems) expect(at?.line).toBeGreaterThan(0);
     }
   });

@@ -42,8 +42,8 @@ describe('pipes', () => {
   it('are bounded in number', () => {
     const { libc, open } = kernel(true);
     const pool = new PipePool(libc, MIB, 2);
-    const taken = [pool.take(), pool.take(), pool.take()];
-    expect(taken.filter((pipe) => pipe !== undefined)).toHaveLength(2);
+    const acquired = [pool.take(), pool.take(), pool.take()];
+    expect(acquired.filter((pipe) => pipe !== undefined)).toHaveLength(2);
     expect(open.size).toBe(4);
   });
 });

@@ -54,9 +54,9 @@ describe('the timer wheel', () => {
     const due = run(wheel, 1_000, 2 * HOUR);
     expect(due.size).toBe(expected.size);
     for (const [key, atMs] of expected) {
-      const lateMs = (due.get(key) ?? Infinity) - atMs;
-      expect(lateMs).toBeGreaterThanOrEqual(0);
-      expect(lateMs).toBeLessThanOrEqual(2 * TICK_MS);
+      const delayMs = (due.get(key) ?? Infinity) - atMs;
+      expect(delayMs).toBeGreaterThanOrEqual(0);
+      expect(delayMs).toBeLessThanOrEqual(2 * TICK_MS);
     }
   });
 
@@ -72,16 +72,16 @@ describe('the timer wheel', () => {
   });
 
   it('keeps a deadline that is set while the only other one expires late, exactly one turn of the first wheel ahead', () => {
-    for (const lateTicks of [1, 2, 63, 64, 65, 1_000]) {
+    for (const delayTicks of [1, 2, 63, 64, 65, 1_000]) {
       const wheel = new TimerWheel(0);
       const due: number[] = [];
       wheel.set(1, TICK_MS, 0);
-      const lateMs = (1 + lateTicks) * TICK_MS;
-      const nextMs = (1 + 64) * TICK_MS + (lateTicks >= 64 ? lateMs : 0);
-      wheel.advance(lateMs, (key) => {
+      const delayMs = (1 + delayTicks) * TICK_MS;
+      const nextMs = (1 + 64) * TICK_MS + (delayTicks >= 64 ? delayMs : 0);
+      wheel.advance(delayMs, (key) => {
         due.push(key);
         if (due.length > 10) throw new Error('expected one deadline to be due, found it due again and again');
-        wheel.set(1, nextMs, lateMs);
+        wheel.set(1, nextMs, delayMs);
       });
       expect(due).toEqual([1]);
       wheel.advance(nextMs - 1, (key) => due.push(key));

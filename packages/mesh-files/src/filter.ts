@@ -27,7 +27,7 @@ export function parseFilter(text: string): ParsedFilter {
   try {
     const tokens = tokensOf(text);
     if (tokens.length === 0) return { kind: 'filter', selects: () => true };
-    const selects = new FilterReader(tokens).whole();
+    const selects = new FilterReader(tokens).completeExpression();
     return { kind: 'filter', selects };
   } catch (reason) {
     if (reason instanceof FilterError) return { kind: 'refused', reason: reason.message };
@@ -80,7 +80,7 @@ class FilterReader {
     this.#tokens = tokens;
   }
 
-  whole(): FilterTest {
+  completeExpression(): FilterTest {
     const judge = this.#or();
     if (this.#peek() !== undefined) this.#expected('and, or, or the end');
     return judge;

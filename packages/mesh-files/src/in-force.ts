@@ -154,10 +154,10 @@ function* settleDatacenter(
   const lost = new Set(rivals.map(({ value }) => value));
   const stays = new Set(kept.map(({ value }) => value));
   const applied = yield* selectedFrom(files, () => (value) => !lost.has(value));
-  const left = yield* selectedFrom(stays.size === 0 ? [] : last, () => (value) => stays.has(value));
+  const remaining = yield* selectedFrom(stays.size === 0 ? [] : last, () => (value) => stays.has(value));
   return {
     kept,
-    files: [...applied, ...left.filter((file) => definitionsIn(file).length > 0)],
+    files: [...applied, ...remaining.filter((file) => definitionsIn(file).length > 0)],
     problems: rivals.flatMap((rival) => rivalry(rival, inForce.get(rival.key))),
   };
 }

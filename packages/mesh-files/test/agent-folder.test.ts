@@ -2,7 +2,7 @@ import { formatProblem } from '@meshgate/core';
 import { describe, expect, it } from 'vitest';
 import { type Mesh, readMesh } from '../src/index.ts';
 import { parseMeshFile } from '../src/mesh-file.ts';
-import { meshFolder, type MeshTexts, PRIMARY } from './mesh-folder.ts';
+import { meshFolder, type MeshFileContents, PRIMARY } from './mesh-folder.ts';
 
 const DB = `service {
   name = "db"
@@ -252,8 +252,8 @@ function shown(
   return { problems: problems.map(formatProblem), warnings: warnings.map(formatProblem) };
 }
 
-async function meshOf(texts: MeshTexts): Promise<Mesh> {
-  return readMesh(await meshFolder(texts), PRIMARY);
+async function meshOf(contents: MeshFileContents): Promise<Mesh> {
+  return readMesh(await meshFolder(contents), PRIMARY);
 }
 
 /** Address and worst status of each instance, by service. */

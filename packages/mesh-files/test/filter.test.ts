@@ -105,12 +105,12 @@ describe('a filter is rejected', () => {
       ']',
       'x',
     );
-    const texts = fc.oneof(
+    const anyText = fc.oneof(
       fc.string(),
       fc.array(word).map((words) => words.join(' ')),
     );
     fc.assert(
-      fc.property(texts, (text) => {
+      fc.property(anyText, (text) => {
         const filter = parseFilter(text);
         if (filter.kind === 'filter') for (const one of INSTANCES) filter.selects(one);
       }),

@@ -3,13 +3,13 @@ import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { meshSource, readMesh } from '../src/index.ts';
-import { meshFolder, type MeshTexts, PRIMARY } from './mesh-folder.ts';
+import { meshFolder, type MeshFileContents, PRIMARY } from './mesh-folder.ts';
 
 const SERVICES = 2_000;
 const numbers = Array.from({ length: SERVICES }, (_, index) => index);
 const few = numbers.slice(0, 600);
 
-const FOLDERS: Readonly<Record<string, MeshTexts>> = {
+const FOLDERS: Readonly<Record<string, MeshFileContents>> = {
   'one file of blocks': { 'primary/all.hcl': numbers.map(block).join('') },
   'one list': { 'primary/all.hcl': `services = [\n${numbers.map((n) => `${definition(n)},\n`).join('')}]\n` },
   'one file of JSON': {
@@ -23,8 +23,8 @@ const FOLDERS: Readonly<Record<string, MeshTexts>> = {
 describe('a large folder of mesh files', () => {
   it.each(Object.entries(FOLDERS))(
     'does not block the event loop while it is read and routed: %s',
-    async (_what, texts) => {
-      const folder = await meshFolder(texts);
+    async (_what, contents) => {
+      const folder = await meshFolder(contents);
       const ended = new AbortController();
       const watch = meshSource({ ...PRIMARY, folder }).watch(ended.signal);
       const snapshots = watch[Symbol.asyncIterator]();
@@ -34,7 +34,7 @@ describe('a large folder of mesh files', () => {
       while ((await Promise.race([reading, setImmediate('turn')])) === 'turn') turns += 1;
       // In one go it would leave some turns for its files, and none for what is in them.
       expect(turns).toBeGreaterThan(10);
-      const count = Object.keys(texts).length > 1 ? few.length : SERVICES;
+      const count = Object.keys(contents).length > 1 ? few.length : SERVICES;
       expect((await next).value).toMatchObject({ routes: { length: count } });
       ended.abort();
     },

@@ -3,13 +3,13 @@ import { deriveRoutes, type ProxyUpstream } from '@meshgate/mesh';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { meshProxyView, parseMeshConfig, readMesh } from '../src/index.ts';
-import { meshFolder, type MeshTexts, PRIMARY, TRUST_DOMAIN } from './mesh-folder.ts';
+import { meshFolder, type MeshFileContents, PRIMARY, TRUST_DOMAIN } from './mesh-folder.ts';
 
 const FILES_PAGE = page('mesh-files.md');
 const GATEWAYS_PAGE = page('mesh-gateways.md');
 
 describe('docs/mesh-files.md', () => {
-  const texts = files(FILES_PAGE);
+  const contents = files(FILES_PAGE);
 
   it('has valid settings of the plugin', () => {
     const [config] = blocks(FILES_PAGE).filter(({ info }) => info === 'yaml config');
@@ -19,7 +19,7 @@ describe('docs/mesh-files.md', () => {
   });
 
   it.each(['primary', 'secondary'])('has an example whose routes in %s are those of its table', async (datacenter) => {
-    const mesh = await readMesh(await meshFolder(texts), { ...PRIMARY, datacenter });
+    const mesh = await readMesh(await meshFolder(contents), { ...PRIMARY, datacenter });
     const catalog = mesh.catalogs.get(datacenter);
     const routes = catalog === undefined ? [] : deriveRoutes(catalog, { wanFederation: false }).routes;
     const rows = routes.map(({ name, serverNames, backends }) => [
@@ -31,7 +31,7 @@ describe('docs/mesh-files.md', () => {
   });
 
   it('says what the proxy of the example dials', async () => {
-    const view = meshProxyView(await readMesh(await meshFolder(texts), PRIMARY), 'web-sidecar-proxy');
+    const view = meshProxyView(await readMesh(await meshFolder(contents), PRIMARY), 'web-sidecar-proxy');
     const [upstream] = view?.upstreams ?? [];
     expect(upstream).toMatchObject({
       targets: [
@@ -98,7 +98,7 @@ function blocks(text: string): readonly { readonly info: string; readonly text: 
 }
 
 /** Blocks that say in which file they stand: `hcl primary/web.hcl`. */
-function files(text: string): MeshTexts {
+function files(text: string): MeshFileContents {
   const named = blocks(text).map(({ info, text: body }) => [info.split(' ')[1] ?? '', body] as const);
   return Object.fromEntries(named.filter(([name]) => name.includes('/')));
 }

@@ -1,11 +1,11 @@
 import { deriveRoutes } from '@meshgate/mesh';
 import { describe, expect, it } from 'vitest';
 import { type Mesh, meshProxyView, readMesh, sidecarsFor } from '../src/index.ts';
-import { meshFolder, type MeshTexts, PRIMARY, TRUST_DOMAIN } from './mesh-folder.ts';
+import { meshFolder, type MeshFileContents, PRIMARY, TRUST_DOMAIN } from './mesh-folder.ts';
 
 describe('a service definition', () => {
   it('is parsed alike in HCL and JSON, alone or in a list, in either spelling of its keys', async () => {
-    const written: readonly MeshTexts[] = [
+    const written: readonly MeshFileContents[] = [
       {
         'primary/a.hcl':
           'service { name = "db", port = 9, meta { version = "v1" }, connect { sidecar_service { port = 20 } } }',
@@ -27,7 +27,9 @@ describe('a service definition', () => {
           '{ "Services": [ { "Name": "db", "Port": 9, "Meta": { "version": "v1" }, "Tags": null, "Connect": { "SidecarService": { "Port": 20 } } } ] }',
       },
     ];
-    const [first, ...others] = await Promise.all(written.map(async (texts) => instances(await meshOf(texts), 'db')));
+    const [first, ...others] = await Promise.all(
+      written.map(async (contents) => instances(await meshOf(contents), 'db')),
+    );
     expect(first).toMatchObject([
       { id: 'db-sidecar-proxy', service: 'db-sidecar-proxy', kind: 'connect-proxy', port: 20, meta: { version: 'v1' } },
     ]);
@@ -221,17 +223,17 @@ UpstreamConfig { Defaults { PassiveHealthCheck {
   });
 
   it('apply in every datacenter, unless its own folder overrides them', async () => {
-    const texts = {
+    const contents = {
       'primary/empty.hcl': '',
       'secondary/defaults.hcl': 'Kind = "proxy-defaults"\nName = "global"\nMeshGateway { Mode = "local" }',
     };
-    expect((await meshOf(texts)).entries.proxyDefaults?.mode?.value).toBe('local');
+    expect((await meshOf(contents)).entries.proxyDefaults?.mode?.value).toBe('local');
     const own = {
-      ...texts,
+      ...contents,
       'primary/own.hcl': 'Kind = "proxy-defaults"\nName = "global"\nMeshGateway { Mode = "none" }',
     };
     expect((await meshOf(own)).entries.proxyDefaults?.mode?.value).toBe('none');
-    const same = { ...texts, 'tertiary/defaults.hcl': texts['secondary/defaults.hcl'] };
+    const same = { ...contents, 'tertiary/defaults.hcl': contents['secondary/defaults.hcl'] };
     expect((await meshOf(same)).entries.proxyDefaults?.mode?.value).toBe('local');
   });
 });
@@ -565,8 +567,8 @@ describe('a semantic mistake has its file, its position and its key path', () =>
   });
 });
 
-async function meshOf(texts: MeshTexts): Promise<Mesh> {
-  return readMesh(await meshFolder(texts), PRIMARY);
+async function meshOf(contents: MeshFileContents): Promise<Mesh> {
+  return readMesh(await meshFolder(contents), PRIMARY);
 }
 
 function instances(mesh: Mesh, service: string) {

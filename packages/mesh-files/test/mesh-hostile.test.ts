@@ -88,9 +88,9 @@ const ODD: readonly unknown[] = [
 ];
 
 it('any value in any position of a mesh file is accepted or rejected, without an exception', () => {
-  const texts = [SERVICES, ...ENTRIES].flatMap((value) => [...altered(value)]);
-  expect(texts.length).toBeGreaterThan(1_000);
-  for (const text of texts) {
+  const samples = [SERVICES, ...ENTRIES].flatMap((value) => [...altered(value)]);
+  expect(samples.length).toBeGreaterThan(1_000);
+  for (const text of samples) {
     const file = parseMeshFile(text, 'a.json');
     const { mesh } = atOnce(buildMesh(new Map([['primary', [file]]]), PRIMARY, '1'));
     const catalog = mesh.catalogs.get('primary');

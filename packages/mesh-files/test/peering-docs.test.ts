@@ -12,9 +12,9 @@ function entries(): readonly string[] {
 }
 
 it('the entries of docs/peering.md are valid as they are, and of the documented kinds', async () => {
-  const texts = entries();
-  expect(texts).toHaveLength(3);
-  const files = Object.fromEntries(texts.map((text, index) => [`primary/${index}.hcl`, text]));
+  const contents = entries();
+  expect(contents).toHaveLength(3);
+  const files = Object.fromEntries(contents.map((text, index) => [`primary/${index}.hcl`, text]));
   const mesh = await readMesh(await meshFolder(files), PRIMARY);
   expect(mesh.entries.intentions).toMatchObject([
     { source: 'web', sourcePeer: 'beta', destination: 'db', action: 'allow' },

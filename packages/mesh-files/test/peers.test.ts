@@ -12,7 +12,7 @@ import {
   readMesh,
   tlsFilesOf,
 } from '../src/index.ts';
-import { meshFolder, type MeshTexts, writeMesh } from './mesh-folder.ts';
+import { meshFolder, type MeshFileContents, writeMesh } from './mesh-folder.ts';
 
 const ALPHA = 'aaaaaaaa-2222-3333-4444-555555555555.consul';
 const BETA = 'bbbbbbbb-2222-3333-4444-555555555555.consul';
@@ -37,13 +37,13 @@ const service = (name: string, address: string): string =>
 const exported = (name: string, peer: string): string =>
   `Kind = "exported-services"\nName = "default"\nServices = [ { Name = "${name}", Consumers = [ { Peer = "${peer}" } ] } ]`;
 
-const ALPHA_FILES: MeshTexts = {
+const ALPHA_FILES: MeshFileContents = {
   'dc1/gateway.hcl': gateway('10.1.0.1', '198.18.0.1'),
   'dc1/web.hcl': `service { name = "web", address = "10.1.0.2", port = 1, connect { sidecar_service { port = 21000, proxy {
     upstreams { destination_name = "db", destination_peer = "beta", local_bind_port = 5432, mesh_gateway { mode = "local" } }
   } } } }`,
 };
-const BETA_FILES: MeshTexts = {
+const BETA_FILES: MeshFileContents = {
   'dc2/gateway.hcl': gateway('10.2.0.1', 'gateway.beta.example.com'),
   'dc2/db.hcl': service('db', '10.2.0.2'),
   'dc2/secret.hcl': service('secret', '10.2.0.3'),
@@ -249,14 +249,19 @@ describe('the setting "peers"', () => {
   });
 });
 
-function under(own: MeshTexts, other: MeshTexts, peer: string): MeshTexts {
+function under(own: MeshFileContents, other: MeshFileContents, peer: string): MeshFileContents {
   return {
     ...own,
     ...Object.fromEntries(Object.entries(other).map(([path, text]) => [`peers/${peer}/${path}`, text])),
   };
 }
 
-async function meshOf(own: MeshTexts, other: MeshTexts, standpoint: MeshStandpoint, peer: string): Promise<Mesh> {
+async function meshOf(
+  own: MeshFileContents,
+  other: MeshFileContents,
+  standpoint: MeshStandpoint,
+  peer: string,
+): Promise<Mesh> {
   return readMesh(await meshFolder(under(own, other, peer)), standpoint);
 }
 

@@ -1,7 +1,7 @@
 import type { ProxyUpstream, ProxyView } from '@meshgate/mesh';
 import { describe, expect, it } from 'vitest';
 import { meshProxyView, readMesh } from '../src/index.ts';
-import { meshFolder, type MeshTexts, PRIMARY, TRUST_DOMAIN } from './mesh-folder.ts';
+import { meshFolder, type MeshFileContents, PRIMARY, TRUST_DOMAIN } from './mesh-folder.ts';
 
 // The configurations of the document that introduced mesh gateways, as they stand there.
 
@@ -109,7 +109,7 @@ service {
 `;
 
 /** A gateway in each datacenter, and the three services in the other one. */
-const AROUND: MeshTexts = {
+const AROUND: MeshFileContents = {
   'primary/gateway.hcl':
     'service { name = "gateway", kind = "mesh-gateway", address = "10.0.0.5", port = 8443, tagged_addresses { wan { address = "203.0.113.5", port = 443 } } }',
   'secondary/gateway.hcl':
@@ -191,8 +191,8 @@ describe('the document of mesh gateways', () => {
   });
 });
 
-async function viewOf(texts: MeshTexts, id = 'web-sidecar-proxy'): Promise<ProxyView> {
-  const mesh = await readMesh(await meshFolder({ ...AROUND, ...texts }), PRIMARY);
+async function viewOf(contents: MeshFileContents, id = 'web-sidecar-proxy'): Promise<ProxyView> {
+  const mesh = await readMesh(await meshFolder({ ...AROUND, ...contents }), PRIMARY);
   const view = meshProxyView(mesh, id);
   if (view === undefined) throw new Error(`expected the proxy ${id}, found ${[...mesh.proxies.keys()].join()}`);
   return view;

@@ -129,4 +129,4 @@ export interface Destination {
 export const NO_ENTRIES: ConfigEntries = { serviceDefaults: new Map(), resolvers: new Map(), intentions: [] };
 
 /** The subset of all instances, for a service without subsets. */
-export const WHOLE_SERVICE: Subset = { filter: '', onlyPassing: false };
+export const ALL_INSTANCES: Subset = { filter: '', onlyPassing: false };

@@ -71,7 +71,7 @@ export function joined(parts: readonly DerivedRoutes[]): DerivedRoutes {
 }
 
 /** Runs a stepwise derivation to its end without yielding. */
-export function wholeOf<T>(steps: Generator<unknown, T>): T {
+export function resultOf<T>(steps: Generator<unknown, T>): T {
   for (;;) {
     const step = steps.next();
     if (step.done === true) return step.value;

@@ -1,5 +1,5 @@
 import type { Catalog, Subset } from './catalog.ts';
-import { WHOLE_SERVICE } from './config-entries.ts';
+import { ALL_INSTANCES } from './config-entries.ts';
 import type { ConfigEntries, Destination, ServiceResolver } from './config-entries.ts';
 import { defined } from './defined.ts';
 import { decideMode } from './gateway-mode.ts';
@@ -221,7 +221,7 @@ function peerTarget(spot: Spot, { request }: ChainScope): ChainTarget {
     id: targetId(spot),
     serverName: '',
     identities: [],
-    instances: WHOLE_SERVICE,
+    instances: ALL_INSTANCES,
     external: false,
     decision: request.decision,
     ...defined({ connectTimeoutMs: request.connectTimeoutMs }),
@@ -237,7 +237,7 @@ function ownTarget(spot: Spot, { request, entries, trustDomain, partition }: Cha
     id: targetId(location),
     serverName: externalSni ?? serviceServerName({ ...location, trustDomain }),
     identities: [serviceIdentity(location, trustDomain)],
-    instances: (spot.subset === undefined ? undefined : resolver?.subsets[spot.subset]) ?? WHOLE_SERVICE,
+    instances: (spot.subset === undefined ? undefined : resolver?.subsets[spot.subset]) ?? ALL_INSTANCES,
     external: externalSni !== undefined,
     decision: targetDecision(spot, request.decision, entries),
     ...defined({ connectTimeoutMs: request.connectTimeoutMs ?? resolver?.connectTimeoutMs }),

@@ -14,7 +14,7 @@ export interface ServiceGroup {
 /** Selects the instances in `subset` of a service; for `undefined`, those of the default subset, or all. */
 export function groupOf(service: CatalogService, subset: string | undefined): ServiceGroup {
   const name = subset ?? service.resolver?.defaultSubset;
-  if (name === undefined || name === '') return wholeService(service);
+  if (name === undefined || name === '') return allInstances(service);
   const { subsets = {} } = service.resolver ?? {};
   // Operators choose subset names: `constructor` must not match a property inherited from `Object`.
   const definition = Object.hasOwn(subsets, name) ? subsets[name] : undefined;
@@ -26,7 +26,7 @@ export function groupOf(service: CatalogService, subset: string | undefined): Se
   return { ...group, problems: [{ path, message: `Consul rejects this filter: ${group.refused}` }] };
 }
 
-function wholeService({ instances }: CatalogService): ServiceGroup {
+function allInstances({ instances }: CatalogService): ServiceGroup {
   return { instances, onlyPassing: false, rule: 'all Connect instances', problems: [] };
 }
 

@@ -97,11 +97,15 @@ function ours(
   mode: string,
   trustDomain: string,
 ): readonly Leg[] {
-  const whole = Object.entries(resolvers).map(
+  const complete = Object.entries(resolvers).map(
     ([name, part]) => [name, { subsets: {}, failover: new Map(), ...part }] as const,
   );
   const sql = { upstreamOverrides: [], mode: { value: 'remote', object: 'service-defaults/sql' } };
-  const entries: ConfigEntries = { ...NO_ENTRIES, resolvers: new Map(whole), serviceDefaults: new Map([['sql', sql]]) };
+  const entries: ConfigEntries = {
+    ...NO_ENTRIES,
+    resolvers: new Map(complete),
+    serviceDefaults: new Map([['sql', sql]]),
+  };
   const decision = decideMode([{ scope: 'proxy-defaults', value: mode, object: 'proxy-defaults/global' }]);
   const compiled = compileChain({ service: 'db', datacenter, decision }, entries, { trustDomain });
   if (compiled.kind === 'refused') throw new Error(compiled.message);

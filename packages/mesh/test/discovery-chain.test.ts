@@ -220,11 +220,11 @@ function compiled(
   request: Partial<ChainRequest> = {},
   others: Partial<ConfigEntries> = {},
 ) {
-  const whole = Object.entries(resolvers).map(([name, part]) => {
+  const complete = Object.entries(resolvers).map(([name, part]) => {
     const resolver: ServiceResolver = { subsets: {}, failover: new Map(), ...part };
     return [name, resolver] as const;
   });
-  const entries = { ...NO_ENTRIES, resolvers: new Map(whole), ...others };
+  const entries = { ...NO_ENTRIES, resolvers: new Map(complete), ...others };
   const queried = { service: 'db', datacenter: 'dc1', decision: UNSET, ...request };
   return compileChain(queried, entries, { trustDomain: TRUST_DOMAIN });
 }

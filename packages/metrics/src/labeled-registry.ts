@@ -38,9 +38,9 @@ export class LabeledRegistry {
    * @throws TypeError if a label has the name of a label in {@link LABELS}
    */
   constructor(registry: Registry, labels: ConstantLabels = {}) {
-    const taken = Object.keys(labels).find((name) => name in LABELS);
-    if (taken !== undefined)
-      throw new TypeError(`labels: expected names that no metric has for a label of its own, found ${taken}`);
+    const reserved = Object.keys(labels).find((name) => name in LABELS);
+    if (reserved !== undefined)
+      throw new TypeError(`labels: expected names that no metric has for a label of its own, found ${reserved}`);
     this.#registry = registry;
     this.labels = labels;
     this.#shared = SHARED.get(registry) ?? new Map<string, SharedMetric>();

@@ -75,7 +75,7 @@ describe('a scrape of thousands of routes', () => {
       counter.inc({ route });
       seconds.observe({ route }, 1);
     }
-    const whole = await registry.metrics();
+    const complete = await registry.metrics();
     let turns = 0;
     let text = '';
     const watch = setInterval(() => (turns += 1), 0);
@@ -85,7 +85,7 @@ describe('a scrape of thousands of routes', () => {
       text += piece;
     }
     clearInterval(watch);
-    expect(text).toBe(whole);
+    expect(text).toBe(complete);
     expect(turns).toBeGreaterThan(50);
     expect(longestPiece).toBeLessThan(1_500);
   });

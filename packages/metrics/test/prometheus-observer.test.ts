@@ -22,13 +22,13 @@ const address = { host: '10.0.0.1', port: 443 };
 
 describe('the own certificate', () => {
   it('has its expiry, as last reported by the source', async () => {
-    const taken = (seconds: number): ProxyEvent => ({
+    const installed = (seconds: number): ProxyEvent => ({
       type: 'certificate.installed',
       source: 'ca',
       certificate: { identity: 'spiffe://x/svc/web', validUntil: new Date(seconds * 1_000) },
       authorities: [],
     });
-    const { scrape } = observed(taken(1_900_000_000), taken(1_900_000_300));
+    const { scrape } = observed(installed(1_900_000_000), installed(1_900_000_300));
     expect(await scrape('certificate')).toEqual([
       'meshgate_certificate_expiry_timestamp_seconds{source="ca"} 1900000300',
     ]);
@@ -40,13 +40,13 @@ describe('the own certificate', () => {
   });
 
   it('has the expiry of the roots of its cluster and peers, without peers that are gone', async () => {
-    const taken = (...peers: readonly string[]): ProxyEvent => ({
+    const installed = (...peers: readonly string[]): ProxyEvent => ({
       type: 'certificate.installed',
       source: 'ca',
       certificate: { identity: 'spiffe://x/svc/web', validUntil: new Date(0) },
       authorities: ['mesh', ...peers].map((name) => ({ name, validUntil: new Date(1_900_000_000_000) })),
     });
-    const { scrape } = observed(taken('peer beta', 'peer gamma'), taken('peer gamma'));
+    const { scrape } = observed(installed('peer beta', 'peer gamma'), installed('peer gamma'));
     expect(await scrape('root')).toEqual([
       'meshgate_root_expiry_timestamp_seconds{source="ca",authority="mesh"} 1900000000',
       'meshgate_root_expiry_timestamp_seconds{source="ca",authority="peer gamma"} 1900000000',

@@ -6,7 +6,7 @@ import type { RejectReason } from '../src/index.ts';
 import { arriving, outcome } from './feeding.ts';
 import { VARIETIES } from './varieties.ts';
 
-const WHOLE = 2 ** 14;
+const FULL_RECORD = 2 ** 14;
 
 describe.each(VARIETIES)('$name', ({ message, expected }) => {
   const hello = {
@@ -20,7 +20,7 @@ describe.each(VARIETIES)('$name', ({ message, expected }) => {
     ...expected,
   };
 
-  describe.each([1, 2, 17, 512, WHOLE])('in records of %i bytes', (size) => {
+  describe.each([1, 2, 17, 512, FULL_RECORD])('in records of %i bytes', (size) => {
     const bytes = inRecords(message, size);
 
     it('is parsed completely', () => {
@@ -94,7 +94,7 @@ describe('a hello', () => {
   });
 
   it('of the longest kind that TLS allows is parsed', () => {
-    const bytes = inRecords(longestHello(), WHOLE);
+    const bytes = inRecords(longestHello(), FULL_RECORD);
     expect(outcome(bytes, 1460)).toMatchObject({ kind: 'hello', serverName: 'a.test', length: bytes.length });
   });
 

@@ -269,8 +269,8 @@ function addressBytes(address: string): Uint8Array {
   if (isIP(address) === 4) return Uint8Array.from(address.split('.').map(Number));
   if (isIP(address) !== 6) throw new Error(`expected an IP address, found '${address}'`);
   // The URL parser accepts every notation, and shortens zeros to '::' at most once.
-  const [left = '', right] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::');
-  const head = groups(left);
+  const [leading = '', right] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::');
+  const head = groups(leading);
   const tail = groups(right ?? '');
   const zeros = Array.from({ length: 8 - head.length - tail.length }, () => 0);
   return Uint8Array.from([...head, ...zeros, ...tail].flatMap((group) => [group >> 8, group & 0xff]));

@@ -265,13 +265,13 @@ function vector16(content: Uint8Array): Uint8Array {
 
 function join(parts: readonly Uint8Array[]): Uint8Array {
   const length = parts.reduce((sum, part) => sum + part.length, 0);
-  const whole = new Uint8Array(length);
+  const joined = new Uint8Array(length);
   let at = 0;
   for (const part of parts) {
-    whole.set(part, at);
+    joined.set(part, at);
     at += part.length;
   }
-  return whole;
+  return joined;
 }
 
 async function takeHello(socket: Socket): Promise<Uint8Array> {

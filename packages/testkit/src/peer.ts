@@ -10,7 +10,7 @@ export type Ending =
   /** The other end reset the stream (RST), or it was lost otherwise; `error.code` is the system's. */
   | { readonly kind: 'lost'; readonly error: NodeJS.ErrnoException }
   /** This end closed or reset the stream before the other had finished. */
-  | { readonly kind: 'left' };
+  | { readonly kind: 'destroyed' };
 
 /**
  * One end of a byte stream under a test's control: a client, or an accepted connection. It reads continuously, so that
@@ -175,7 +175,7 @@ class SocketPeer implements Peer {
     this.#closed = true;
     this.#changes.announce();
     if (this.#error !== undefined) return { kind: 'lost', error: this.#error };
-    return this.#ended ? { kind: 'finished' } : { kind: 'left' };
+    return this.#ended ? { kind: 'finished' } : { kind: 'destroyed' };
   }
 
   /** Resolves when `holds`; rejects if the stream has closed and it does not hold. */

@@ -142,7 +142,7 @@ describe('a raw client', () => {
     await using listener = await peerListener();
     const client = await rawClient(listener.address);
     await client[Symbol.asyncDispose]();
-    expect(await client.closed).toEqual({ kind: 'left' });
+    expect(await client.closed).toEqual({ kind: 'destroyed' });
     expect(await (await listener.accept()).closed).toEqual({ kind: 'finished' });
   });
 

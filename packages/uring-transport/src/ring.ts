@@ -152,8 +152,8 @@ export class Ring {
   /** Submits the prepared requests and makes the kernel deliver completions. Requests not accepted stay prepared. */
   submit(): void {
     Atomics.store(this.#words, this.#sq.tail, this.#tail);
-    const taken = this.#libc.io_uring_enter(this.fd, this.unsubmitted, 0, ENTER_GETEVENTS);
-    if (taken > 0) this.#submitted = (this.#submitted + taken) | 0;
+    const accepted = this.#libc.io_uring_enter(this.fd, this.unsubmitted, 0, ENTER_GETEVENTS);
+    if (accepted > 0) this.#submitted = (this.#submitted + accepted) | 0;
   }
 
   /** Passes available completions to `onCompletion`, and makes the kernel deliver those that did not fit the ring. */

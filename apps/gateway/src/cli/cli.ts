@@ -26,7 +26,7 @@ import { HANDOVER_MS, serve } from '../run/serve.ts';
 import { checkSidecar } from '../sidecar/load-sidecar.ts';
 import { serveSidecar } from '../sidecar/serve-sidecar.ts';
 import { addConnectionCommands } from './connection-commands.ts';
-import { addHelpTexts } from './help-text.ts';
+import { addHelp } from './help-text.ts';
 import { addOperatingCommands } from './operating-commands.ts';
 import { reportedSize } from './terminal-size.ts';
 import { hasColors, widthOf } from './terminal.ts';
@@ -79,7 +79,7 @@ export function commandLine(terminal: Terminal, end: (status: ExitStatus) => voi
       const facts = { version: VERSION, node: process.versions.node };
       stdout.write(json === true ? jsonText(facts) : `${RELEASE}\n`);
     });
-  addHelpTexts(program);
+  addHelp(program);
   return program;
 }
 

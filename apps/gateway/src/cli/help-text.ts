@@ -118,7 +118,7 @@ export const COMMAND_HELP: Readonly<Record<string, CommandHelp>> = {
 };
 
 /** Adds exit statuses and examples to the help of every command of `program`. */
-export function addHelpTexts(program: Command): void {
+export function addHelp(program: Command): void {
   program.addHelpText('after', `\n${PROGRAM_STATUSES}`);
   for (const command of program.commands) {
     const help = COMMAND_HELP[command.name()];

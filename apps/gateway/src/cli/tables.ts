@@ -155,10 +155,10 @@ function rulesOf(rules: RouteRulesView): readonly (readonly string[])[] {
     ...accessFacts(access),
     ['limits', Object.entries(limits).map(([name, value]) => `${name} ${value}`)],
     ['PROXY protocol', proxyProtocol === undefined ? [] : [proxyProtocol]],
-    ['health check', checkTexts(healthCheck)],
+    ['health check', describeCheck(healthCheck)],
     ['retry', retryBeforeFirstByte === undefined ? [] : ['before the first byte']],
-    ['removed backend', drainTexts(onBackendRemoved)],
-    ['backend down', drainTexts(onBackendDown)],
+    ['removed backend', describeDrain(onBackendRemoved)],
+    ['backend down', describeDrain(onBackendDown)],
   ]);
 }
 
@@ -181,7 +181,7 @@ function accessFacts({ allow, deny, allowFile, denyFile }: AccessRules, where = 
   ];
 }
 
-function checkTexts(check: HealthCheck | undefined): readonly string[] {
+function describeCheck(check: HealthCheck | undefined): readonly string[] {
   if (check === undefined) return [];
   const { kind, serverName, intervalMs, timeoutMs, rise, fall, slowStartMs, whenAllDown } = check;
   return [
@@ -195,7 +195,7 @@ function checkTexts(check: HealthCheck | undefined): readonly string[] {
   ];
 }
 
-function drainTexts(drain: BackendDrain | undefined): readonly string[] {
+function describeDrain(drain: BackendDrain | undefined): readonly string[] {
   if (drain === undefined) return [];
   const { graceMs, spreadMs } = drain;
   const when = graceMs === 0 ? 'at once' : `after ${formatDuration(graceMs)}`;

@@ -78,8 +78,8 @@ function limitsOf(cpus: number | undefined, memoryBytes?: number): CgroupLimits 
 
 /** Returns `undefined` for `max` and -1, which mean no limit. */
 function ratio(quota: string | undefined, period: string | undefined): number | undefined {
-  const [share, whole] = [positive(quota), positive(period)];
-  return share === undefined || whole === undefined ? undefined : share / whole;
+  const [share, total] = [positive(quota), positive(period)];
+  return share === undefined || total === undefined ? undefined : share / total;
 }
 
 function positive(text: string | undefined): number | undefined {

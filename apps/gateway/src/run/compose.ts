@@ -159,7 +159,7 @@ function carrying(
   const live = { keepAlive: { ...config.keepAlive }, prefer: config.prefer ?? {}, adminAt };
   const start: Plan = { ...plan, live, servicesOf, liveConnections: later(plan.c, SESSIONS) };
   bind(start.c, EVENTS, () => eventsOf(start));
-  const c = composed(start, (whole) => bindCarrier(bindOwn(whole)));
+  const c = composed(start, (container) => bindCarrier(bindOwn(container)));
   carrierVitals(one(c, REGISTRY), {
     pendingHellos: () => all(c, ADMISSION)[0]?.pendingHellos,
     pipes: () => environment.transport.pipes?.(),

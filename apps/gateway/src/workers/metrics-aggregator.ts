@@ -59,12 +59,15 @@ export class MetricsAggregator<Worker> {
 }
 
 async function without(gone: ReadonlySet<string>, families: readonly MetricFamily[]): Promise<readonly MetricFamily[]> {
-  const left: MetricFamily[] = [];
+  const remaining: MetricFamily[] = [];
   for (const family of families) {
-    left.push({ ...family, values: family.values.filter(({ labels }) => !gone.has(String(labels['route'] ?? ''))) });
+    remaining.push({
+      ...family,
+      values: family.values.filter(({ labels }) => !gone.has(String(labels['route'] ?? ''))),
+    });
     await nextTurn();
   }
-  return left;
+  return remaining;
 }
 
 /** Metrics for which only the primary's values count; those of workers are copies. */

@@ -6,7 +6,7 @@ export interface RoutesPart {
   readonly source: string;
   readonly routes: readonly Route[];
   /** The snapshot without its routes; present in the last part. */
-  readonly whole?: Omit<RouteSnapshot, 'routes'>;
+  readonly metadata?: Omit<RouteSnapshot, 'routes'>;
 }
 
 /**
@@ -39,9 +39,9 @@ export class RouteFeed {
     this.#sending = false;
   }
 
-  async #sendOne(source: string, { routes, ...whole }: RouteSnapshot): Promise<void> {
+  async #sendOne(source: string, { routes, ...metadata }: RouteSnapshot): Promise<void> {
     for (const share of inSlices(routes)) await this.#send({ source, routes: share });
-    await this.#send({ source, routes: [], whole });
+    await this.#send({ source, routes: [], metadata });
   }
 }
 
@@ -50,14 +50,14 @@ export class RouteIntake {
   readonly #coming = new Map<string, Route[]>();
 
   /** Returns the snapshot that `part` completes, if any. */
-  take({ source, routes, whole }: RoutesPart): RouteSnapshot | undefined {
+  take({ source, routes, metadata }: RoutesPart): RouteSnapshot | undefined {
     const all = this.#coming.get(source) ?? [];
     all.push(...routes);
-    if (whole === undefined) {
+    if (metadata === undefined) {
       this.#coming.set(source, all);
       return undefined;
     }
     this.#coming.delete(source);
-    return { ...whole, routes: all };
+    return { ...metadata, routes: all };
   }
 }

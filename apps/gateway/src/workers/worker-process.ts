@@ -304,9 +304,9 @@ export class WorkerProcess {
     this.#received.splice(0);
     const all = new Promise<void>((resolve) => (this.#onSockets = resolve));
     this.send({ kind: 'sockets' });
-    const isWhole = await settlesWithin(Promise.race([all, this.ended]), RESPONSE_MS);
+    const isComplete = await settlesWithin(Promise.race([all, this.ended]), RESPONSE_MS);
     const received = this.#received.splice(0);
-    if (isWhole) return received;
+    if (isComplete) return received;
     for (const { handle } of received) handle.close();
     return [];
   }

@@ -339,7 +339,7 @@ describe('a bad night', () => {
     backendSilent: () => routeFault('silent.example', 'CONNECT_TIMEOUT', silent),
     backendResets: () => routeFault('resets.example', 'UPSTREAM_RESET', resetting),
     loop: () => routeFault('loop.example', 'LOOP_DETECTED', () => night.gateway.address),
-    portTaken: () =>
+    portInUse: () =>
       listenerFault(
         'taken',
         heldPort,

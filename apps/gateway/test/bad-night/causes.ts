@@ -37,7 +37,7 @@ export const CAUSES = {
   nameServerFails: { cause: 'the name servers answer SERVFAIL', alert: 'MeshgateNamesFail' },
   nameServerSilent: { cause: 'the name servers do not answer', alert: 'MeshgateNamesFail' },
   nameGone: { cause: 'the name of a backend does not exist', alert: 'MeshgateNamesFail' },
-  portTaken: { cause: 'another process holds the port of a listener', alert: 'MeshgateListenerDown' },
+  portInUse: { cause: 'another process holds the port of a listener', alert: 'MeshgateListenerDown' },
   addressNotOurs: { cause: 'the address of a listener is not one of this host', alert: 'MeshgateListenerDown' },
   silentClients: { cause: 'one client holds silent connections' },
   garbageClients: { cause: 'scanners and health checks that speak no TLS' },

@@ -80,14 +80,14 @@ class Evaluation {
   }
 
   #binary(strength: number): Value {
-    let left = this.#operand();
+    let lhs = this.#operand();
     for (;;) {
       const operator = this.#peek();
       const own = STRENGTH[operator];
-      if (own === undefined || own < strength) return left;
+      if (own === undefined || own < strength) return lhs;
       this.#at += 1;
       const on = this.#take('on') ? this.#labels() : undefined;
-      left = combined(operator, [left, this.#binary(own + 1)], on);
+      lhs = combined(operator, [lhs, this.#binary(own + 1)], on);
     }
   }
 
@@ -244,26 +244,26 @@ const COMPARISON: Readonly<Record<string, (one: number, other: number) => boolea
 };
 
 /** @param on labels by which series of both sides belong together */
-function combined(operator: string, [left, right]: readonly [Value, Value], on: readonly string[] | undefined): Value {
-  if (operator === 'or') return [...vectorOf(left), ...vectorOf(right)];
+function combined(operator: string, [lhs, right]: readonly [Value, Value], on: readonly string[] | undefined): Value {
+  if (operator === 'or') return [...vectorOf(lhs), ...vectorOf(right)];
   if (operator === 'unless') {
     const keyOf = ({ labels }: Sample): string =>
       JSON.stringify(on?.map((name) => labels[name] ?? '') ?? unnamed(labels));
     const others = new Set(vectorOf(right).map(keyOf));
-    return vectorOf(left).filter((sample) => !others.has(keyOf(sample)));
+    return vectorOf(lhs).filter((sample) => !others.has(keyOf(sample)));
   }
   const compare = COMPARISON[operator];
   if (compare !== undefined) {
     if (typeof right !== 'number') throw new Error('expected a number to compare with');
-    return vectorOf(left).filter(({ value }) => compare(value, right));
+    return vectorOf(lhs).filter(({ value }) => compare(value, right));
   }
   const calculate = ARITHMETIC[operator];
   if (calculate === undefined) throw new Error(`unexpected ${operator}`);
-  if (typeof left === 'number' && typeof right === 'number') return calculate(left, right);
+  if (typeof lhs === 'number' && typeof right === 'number') return calculate(lhs, right);
   if (typeof right === 'number')
-    return vectorOf(left).map(({ labels, value }) => ({ labels: unnamed(labels), value: calculate(value, right) }));
+    return vectorOf(lhs).map(({ labels, value }) => ({ labels: unnamed(labels), value: calculate(value, right) }));
   const others = new Map(right.map(({ labels, value }) => [JSON.stringify(unnamed(labels)), value]));
-  return vectorOf(left).flatMap(({ labels, value }) => {
+  return vectorOf(lhs).flatMap(({ labels, value }) => {
     const other = others.get(JSON.stringify(unnamed(labels)));
     return other === undefined ? [] : [{ labels: unnamed(labels), value: calculate(value, other) }];
   });

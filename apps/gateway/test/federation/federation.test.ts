@@ -191,7 +191,7 @@ describeInNetworks('two datacenters that are connected by their gateways only', 
       await one.datacenter.namespace.ip('link', 'set', 'wan', 'down');
       // A machine that is busy with something else makes a start slower, and never faster.
       let quickestMs = await startMs();
-      for (let tries = 1; quickestMs >= 1_000 && tries < 10; tries += 1)
+      for (let attempts = 1; quickestMs >= 1_000 && attempts < 10; attempts += 1)
         quickestMs = Math.min(quickestMs, await startMs());
       await one.datacenter.namespace.ip('link', 'set', 'wan', 'up');
       two.datacenter.consul.freeze(false);
@@ -207,11 +207,11 @@ describeInNetworks('two datacenters that are connected by their gateways only', 
     const name = federation.nameOf('db', federation.one);
     const at = performance.now();
     const flags = ['--register', '--proxy-id', 'late', '--address', formatEndpoint(lan)];
-    await using late = datacenter.gateway(19_009, ...flags);
+    await using newcomer = datacenter.gateway(19_009, ...flags);
     await using client = await eventually('a way through', () => datacenter.client(lan, name), REPLICATED_MS);
     const tookMs = performance.now() - at;
     expect(await client.echo('here')).toBe('here');
-    expect((await late.ready()).warnings).toEqual([]);
+    expect((await newcomer.ready()).warnings).toEqual([]);
     return tookMs;
   }
 });

@@ -88,8 +88,8 @@ export async function meshInConsul(): Promise<PageMesh> {
 
 /** Gives what stands in the blocks of `section` to Consul's own commands; takes it back when it is disposed of. */
 async function handedToConsul(section: string, address: string): Promise<Belongings> {
-  const taken = new Belongings();
-  const { path } = taken.add(temporaryFolder());
+  const belongings = new Belongings();
+  const { path } = belongings.add(temporaryFolder());
   const agent = `-http-addr=${address}`;
   for (const { label, text } of blocksIn(section, 'hcl')) {
     const file = join(path, basename(label));
@@ -101,9 +101,9 @@ async function handedToConsul(section: string, address: string): Promise<Belongi
     const takeBack = isEntry
       ? ['config', 'delete', agent, `-kind=${kind}`, `-name=${name}`]
       : ['services', 'deregister', agent, file];
-    taken.add({ [Symbol.asyncDispose]: async () => void (await consulCommand(...takeBack)) });
+    belongings.add({ [Symbol.asyncDispose]: async () => void (await consulCommand(...takeBack)) });
   }
-  return taken;
+  return belongings;
 }
 
 /** Mesh files and nothing else: definitions are written into the folder of the primary. */

@@ -371,7 +371,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
       const from = mesh.far.daemon.lines.length;
       const name = mesh.federation.nameOf('db', two);
       await using client = await one.datacenter.client(NEAR, name, identity);
-      expect((await client.closed).kind).not.toBe('left');
+      expect((await client.closed).kind).not.toBe('destroyed');
       expect(client.bytesReceived).toBe(0);
       expect(await mesh.far.daemon.line(({ code }) => code === 'DOWNSTREAM_UNTRUSTED', from)).toMatchObject({
         reason: expect.stringContaining(`expected an identity of ${trustDomain}, found spiffe://${FOREIGN}`),

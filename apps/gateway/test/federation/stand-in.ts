@@ -11,7 +11,7 @@ import type { Inside } from './inside.ts';
 export type Manner = 'itself' | 'garbage' | 'status 500' | 'slow';
 
 // Longer than anybody should wait for a local agent, shorter than the timeout of a question.
-const LATE_MS = 3_000;
+const DELAY_MS = 3_000;
 
 /** Stands before a real agent, on a unix socket, and makes it look ill. */
 export class StandIn implements AsyncDisposable {
@@ -59,7 +59,7 @@ export class StandIn implements AsyncDisposable {
       case 'status 500':
         return void outgoing.writeHead(500, { 'X-Consul-Index': '1' }).end('No cluster leader');
       case 'slow':
-        return void setTimeout(() => this.#pass(incoming, outgoing), LATE_MS).unref();
+        return void setTimeout(() => this.#pass(incoming, outgoing), DELAY_MS).unref();
     }
   }
 

@@ -43,7 +43,7 @@ const VALUES: readonly (readonly [claim: string, text: string])[] = [
 ];
 
 /** Both take it, and see the same. */
-const TAKEN: readonly (readonly [claim: string, ending: 'hcl' | 'json', text: string])[] = [
+const ACCEPTED: readonly (readonly [claim: string, ending: 'hcl' | 'json', text: string])[] = [
   ['a service', 'hcl', 'service { name = "NAME" port = 8080 }'],
   ['keys as Go writes them', 'hcl', 'Service { Name = "NAME" Port = 8080 }'],
   ['services in a list, with a comma at its end', 'hcl', 'services = [ { name = "NAME", port = 8080 }, ]'],
@@ -313,7 +313,7 @@ describeWithConsul('mesh files and the commands of Consul', () => {
       ]);
   });
 
-  it.each(TAKEN)('take %s, and see the same service', async (_claim, ending, text) => {
+  it.each(ACCEPTED)('take %s, and see the same service', async (_claim, ending, text) => {
     const name = nextName();
     const named = text.replace('NAME', name);
     const id = named.includes(`${name}-größe`) ? `${name}-größe` : name;

@@ -44,7 +44,7 @@ export class EnvoyView implements Disposable {
     // Without a filter chain of its own, a server name is the name of a cluster.
     const exact = new Map(clusters);
     const patterns = this.#resources(LISTENER)
-      .flatMap((listener) => listener.messages(3).flatMap((chain) => chain.message(1).texts(11)))
+      .flatMap((listener) => listener.messages(3).flatMap((chain) => chain.message(1).strings(11)))
       .filter((name) => name.startsWith('*.'));
     return new Map([...exact, ...patterns.flatMap((name) => entry(name, exact.get(name.slice(2))))]);
   }

@@ -32,7 +32,7 @@ export class Message {
     return (this.#fields.get(field) ?? []).filter((value) => Buffer.isBuffer(value)).map((value) => new Message(value));
   }
 
-  texts(field: number): readonly string[] {
+  strings(field: number): readonly string[] {
     return (this.#fields.get(field) ?? []).map(String);
   }
 

@@ -270,7 +270,7 @@ function runsIn({ in: location }: ServiceOptions): ServiceOptions['in'] {
 function adminPath(plugin: string, path: unknown, existing: ReadonlyMap<string, unknown>): string {
   if (typeof path !== 'string' || !/^\/[\w.~/-]*$/.test(path))
     throw new TypeError(`addAdminPath: expected a path that begins with /, found ${JSON.stringify(path)}`);
-  const whole = `/plugins/${encodeURIComponent(plugin)}${path === '/' ? '' : path}`;
-  if (existing.has(whole)) throw new TypeError(`addAdminPath: expected a path once, found ${whole} again`);
-  return whole;
+  const fullPath = `/plugins/${encodeURIComponent(plugin)}${path === '/' ? '' : path}`;
+  if (existing.has(fullPath)) throw new TypeError(`addAdminPath: expected a path once, found ${fullPath} again`);
+  return fullPath;
 }

@@ -77,7 +77,7 @@ export class DnsClient {
     const second = await this.#second(first, other);
     if (second !== undefined) return this.#both(first, second);
     if (first.kind !== 'addresses') throw new ResolutionError('absent', `no such name (${this.#servers})`);
-    return { ...first, rest: other.then((late) => this.#merged(first, late)) };
+    return { ...first, rest: other.then((slower) => this.#merged(first, slower)) };
   }
 
   /** Returns the answer of the other family, or `undefined` if it does not arrive in time. */

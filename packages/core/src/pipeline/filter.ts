@@ -28,7 +28,7 @@ export type FilterResult =
   /** The hello is known, and sniffing is skipped. If several filters return one, the last counts. */
   | { readonly kind: 'hello'; readonly hello: Hello }
   /** The client closed without sending a byte, as TCP health checks do: a normal end. */
-  | { readonly kind: 'left' };
+  | { readonly kind: 'disconnected' };
 
 /** A filter's access to a client. */
 export interface FilterContext {
@@ -97,15 +97,15 @@ export class FilteredClient implements FilterContext {
   /**
    * Runs `filters` in order.
    *
-   * @returns the hello if a filter provides one, or `left` if the client closed without sending a byte
+   * @returns the hello if a filter provides one, or `disconnected` if the client closed without sending a byte
    * @throws ProxyError; any other rejection of a filter becomes `INTERNAL` and names the filter
    */
-  async run(filters: readonly ConnectionFilter[]): Promise<Hello | 'left' | undefined> {
+  async run(filters: readonly ConnectionFilter[]): Promise<Hello | 'disconnected' | undefined> {
     let hello: Hello | undefined;
     try {
       for (const filter of filters) {
         const result = await this.#passed(filter);
-        if (result?.kind === 'left') return 'left';
+        if (result?.kind === 'disconnected') return 'disconnected';
         hello = result?.hello ?? hello;
       }
       return hello;
@@ -119,12 +119,13 @@ export class FilteredClient implements FilterContext {
       const result: unknown = await filter.filter(this);
       if (result === undefined || result === null) return undefined;
       if (isResult(result)) return result;
-      throw new TypeError(`expected nothing, a hello or left, found ${JSON.stringify(result)}`);
+      throw new TypeError(`expected nothing, a hello or disconnected, found ${JSON.stringify(result)}`);
     } catch (reason) {
-      // Bytes below a replaced connection are not counted here: the filter itself must return `left` if the client just
+      // Bytes below a replaced connection are not counted here: the filter itself must return `disconnected` if the client just
       // closed.
       const isSilent = this.#head.total === 0 && !this.#isReplaced;
-      if (isSilent && reason instanceof ProxyError && reason.code === 'DOWNSTREAM_RESET') return { kind: 'left' };
+      if (isSilent && reason instanceof ProxyError && reason.code === 'DOWNSTREAM_RESET')
+        return { kind: 'disconnected' };
       throw ProxyError.from(reason, `filter ${filter.name}`);
     }
   }
@@ -202,5 +203,5 @@ function isConnection(value: unknown): value is Connection {
 
 function isResult(value: unknown): value is FilterResult {
   if (typeof value !== 'object' || value === null || !('kind' in value)) return false;
-  return value.kind === 'left' || (value.kind === 'hello' && 'hello' in value && isHello(value.hello));
+  return value.kind === 'disconnected' || (value.kind === 'hello' && 'hello' in value && isHello(value.hello));
 }

@@ -54,7 +54,7 @@ export class Outliers implements Service {
   readonly #observer: Observer;
   readonly #records = new Map<string, Record>();
   readonly #parts = new Set<Outliers>();
-  #leaveWhole: () => void = () => undefined;
+  #detach: () => void = () => undefined;
   #ejected = 0;
 
   constructor(observer: Observer, options: OutlierOptions = DEFAULT_OUTLIERS) {
@@ -69,7 +69,7 @@ export class Outliers implements Service {
   apart(options: OutlierOptions = this.#options): Outliers {
     const part = new Outliers(this.#observer, options);
     this.#parts.add(part);
-    part.#leaveWhole = () => void this.#parts.delete(part);
+    part.#detach = () => void this.#parts.delete(part);
     return part;
   }
 
@@ -77,7 +77,7 @@ export class Outliers implements Service {
   end(): void {
     for (const record of this.#records.values()) if (record.returns !== undefined) this.#return(record);
     this.#records.clear();
-    this.#leaveWhole();
+    this.#detach();
   }
 
   /** Number of ejected addresses. */

@@ -26,7 +26,7 @@ import type { ClosedConnection, Observer } from '../observe.ts';
 import type { Route } from '../routes/route.ts';
 import { CLOSED, connectingOf, Opening, Reaching, resendOf, Splicing } from './session-phases.ts';
 import type { Resend, SessionPhase } from './session-phases.ts';
-import { helloLate, readHello } from './sniff.ts';
+import { helloTimeoutError, readHello } from './sniff.ts';
 import type { Sniffed } from './sniff.ts';
 import type { Connector, Resolver, Sniffer } from './stages.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
@@ -200,7 +200,7 @@ export class Session implements Linked<Session> {
   onHelloTimeout(): void {
     const phase = this.#phase;
     const received = phase.kind === 'sniffing' ? phase.received.length : 0;
-    this.cut(helloLate(this.#control.stages.limits.helloTimeoutMs, received));
+    this.cut(helloTimeoutError(this.#control.stages.limits.helloTimeoutMs, received));
   }
 
   /**
@@ -338,7 +338,7 @@ export class Session implements Linked<Session> {
       this.#downstream = client.downstream;
       if (this.#isOver(opening)) destroyQuietly(client.downstream);
     });
-    if (hello === 'left' || this.#isOver(opening)) return undefined;
+    if (hello === 'disconnected' || this.#isOver(opening)) return undefined;
     const { host } = this.connection.remote;
     const refusal = this.#control.stages.admission.admitClient(host, this.connection.listener);
     if (refusal !== undefined) throw refusal;

@@ -83,7 +83,7 @@ function gone(received: number): ProxyError {
 }
 
 /** The hello is not complete in time. */
-export function helloLate(timeoutMs: number, received: number): ProxyError {
+export function helloTimeoutError(timeoutMs: number, received: number): ProxyError {
   const waited = formatDuration(timeoutMs);
   return new ProxyError(
     'SNIFF_TIMEOUT',

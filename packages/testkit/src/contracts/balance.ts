@@ -23,8 +23,8 @@ export function describeBalance(name: string, create: (options: PickerOptions) =
 
     it('chooses only among the remaining backends when some have failed', () => {
       const [all, { pick }] = [backends(10), create(IDLE)];
-      for (let left = 10; left > 0; left -= 1) {
-        const from = all.slice(0, left);
+      for (let remaining = 10; remaining > 0; remaining -= 1) {
+        const from = all.slice(0, remaining);
         expect(from).toContain(pick(from, client()));
         expect(all).toContain(pick(all, client()));
       }

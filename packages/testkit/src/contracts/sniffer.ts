@@ -54,32 +54,33 @@ function describeSample(sniffer: Sniffer, sample: SnifferSample): void {
   });
 
   it('has the same verdict when it arrives in pieces and progress is passed back', () => {
-    const whole = sniffer.inspect(bytes);
+    const complete = sniffer.inspect(bytes);
     const random = new Random(2);
-    for (const longest of [1, 2, 7, 64, bytes.length]) expect(inPieces(sniffer, bytes, longest, random)).toEqual(whole);
+    for (const longest of [1, 2, 7, 64, bytes.length])
+      expect(inPieces(sniffer, bytes, longest, random)).toEqual(complete);
   });
 
   it('has the same verdict whatever follows', () => {
-    const whole = sniffer.inspect(bytes);
+    const complete = sniffer.inspect(bytes);
     for (const count of [1, 5, 1000]) {
       const followed = Buffer.concat([bytes, new Random(count).bytes(count)]);
-      expect(sniffer.inspect(new Uint8Array(followed))).toEqual(whole);
+      expect(sniffer.inspect(new Uint8Array(followed))).toEqual(complete);
     }
   });
 
   it('reads it in place, in the middle of a larger buffer', () => {
-    const whole = sniffer.inspect(bytes);
+    const complete = sniffer.inspect(bytes);
     const larger = new Uint8Array(bytes.length + 200).fill(0xff);
     larger.set(bytes, 100);
-    expect(sniffer.inspect(larger.subarray(100, 100 + bytes.length))).toEqual(whole);
+    expect(sniffer.inspect(larger.subarray(100, 100 + bytes.length))).toEqual(complete);
   });
 
   it('neither modifies nor retains its input', () => {
-    const whole = sniffer.inspect(bytes);
+    const complete = sniffer.inspect(bytes);
     const half = bytes.slice(0, bytes.length >> 1 || 1);
     const verdict = judged(sniffer, half);
     half.fill(0);
-    expect(sniffer.inspect(bytes.slice(), progressOf(verdict))).toEqual(whole);
+    expect(sniffer.inspect(bytes.slice(), progressOf(verdict))).toEqual(complete);
   });
 }
 

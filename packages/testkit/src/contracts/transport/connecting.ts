@@ -85,8 +85,8 @@ function writingClaims(claim: TransportClaim, { open }: ConnectionSide): void {
     const { connection, peer } = await open(wiring);
     const sent = [payload(1), payload(3_000_000), payload(70_000), payload(0), payload(5)];
     for (const bytes of sent) await connection.write(bytes.slice());
-    const whole = Buffer.concat(sent);
-    expectSameBytes(await peer.receive(whole.length), whole);
+    const all = Buffer.concat(sent);
+    expectSameBytes(await peer.receive(all.length), all);
   });
 
   claim('applies backpressure to its writer when the reader is slow, and loses nothing', async (wiring) => {

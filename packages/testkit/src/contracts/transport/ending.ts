@@ -11,13 +11,13 @@ export function halfCloseClaims(claim: TransportClaim): void {
   ] as const) {
     claim(`passes the end on when the ${first} has finished, and continues until the ${second} has`, async (wiring) => {
       const spliced = await wiring.spliced();
-      const [early, late] = [payload(10_000), payload(400_000)];
+      const [early, later] = [payload(10_000), payload(400_000)];
       await spliced[first].send(early);
       spliced[first].end();
       expectSameBytes(await spliced[second].receiveAll(), early);
-      await spliced[second].send(late);
+      await spliced[second].send(later);
       spliced[second].end();
-      expectSameBytes(await spliced[first].receiveAll(), late);
+      expectSameBytes(await spliced[first].receiveAll(), later);
       expect((await spliced.splice.done).error).toBeUndefined();
       expect([await spliced.client.closed, await spliced.backend.closed]).toEqual([FINISHED, FINISHED]);
     });

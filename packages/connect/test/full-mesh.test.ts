@@ -27,8 +27,8 @@ const root = certificateAuthority('root');
 const KEEP_ALIVE = { idleMs: 60_000 };
 
 /** Writes mesh files, each at one stroke. */
-async function write(folder: string, texts: Readonly<Record<string, string>>): Promise<void> {
-  for (const [path, text] of Object.entries(texts)) {
+async function write(folder: string, contents: Readonly<Record<string, string>>): Promise<void> {
+  for (const [path, text] of Object.entries(contents)) {
     const file = join(folder, path);
     const hidden = join(dirname(file), `.${basename(file)}.new`);
     await mkdir(dirname(file), { recursive: true });
@@ -78,7 +78,7 @@ async function startGateway(folder: string, datacenter: string): Promise<Recorde
   return observer;
 }
 
-interface WholeMesh {
+interface FullMesh {
   readonly folder: string;
   readonly web: TestSidecar;
   readonly db: TestSidecar;
@@ -89,7 +89,7 @@ interface WholeMesh {
 }
 
 /** Two datacenters: web, its sidecar and a gateway in one; a gateway, the sidecar of db and db in the other. */
-async function wholeMesh(settings: Readonly<Record<string, string>>): Promise<WholeMesh> {
+async function fullMesh(settings: Readonly<Record<string, string>>): Promise<FullMesh> {
   const folder = await mkdtemp(join(tmpdir(), 'meshgate-whole-'));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const [near = 0, far = 0, webPort = 0, dbPort = 0, bind = 0] = await freePorts(5);
@@ -139,7 +139,7 @@ async function echo(at: Endpoint): Promise<string> {
 }
 
 /** How many connections each gateway has taken. */
-function passed({ near, far }: WholeMesh): readonly number[] {
+function passed({ near, far }: FullMesh): readonly number[] {
   return [near, far].map((events) => events.all('connection.accepted').length);
 }
 
@@ -149,7 +149,7 @@ describe('application, sidecar, gateways, sidecar, application: with mesh files 
     ['remote', 'remote-gateway', [0, 1]],
     ['none', 'direct', [0, 0]],
   ])("in mode %s by its path, and both ends know each other's identity", async (mode, path, expected) => {
-    const mesh = await wholeMesh({
+    const mesh = await fullMesh({
       'dc1/proxy-defaults.hcl': `Kind = "proxy-defaults"\nName = "global"\nMeshGateway { Mode = "${mode}" }`,
     });
     expect(await mesh.query()).toBe('hello');
@@ -171,7 +171,7 @@ describe('application, sidecar, gateways, sidecar, application: with mesh files 
   });
 
   it('a mode change at run time affects the next connection', async () => {
-    const mesh = await wholeMesh({});
+    const mesh = await fullMesh({});
     expect(await mesh.query()).toBe('hello');
     expect(passed(mesh)).toEqual([0, 0]);
     const changed = mesh.web.events.until('routes.replaced', ({ snapshot }) =>
@@ -188,7 +188,7 @@ describe('application, sidecar, gateways, sidecar, application: with mesh files 
   it('an intention denies, and then allows', async () => {
     const intention = (action: string): string =>
       `Kind = "service-intentions"\nName = "db"\nSources = [ { Name = "web", Action = "${action}" } ]`;
-    const mesh = await wholeMesh({ 'dc2/intentions.hcl': intention('deny') });
+    const mesh = await fullMesh({ 'dc2/intentions.hcl': intention('deny') });
     expect(await mesh.query()).toBe('nothing');
     expect((await mesh.db.failure('public')).code).toBe('DENIED');
     const changed = mesh.db.events.untilCount('routes.replaced', 2);
