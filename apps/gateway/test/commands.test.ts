@@ -158,9 +158,9 @@ describe('an admin address that is nearly right', () => {
     ['localhost:19000', 'http://localhost:19000'],
     ['[::1]:19000', 'http://[::1]:19000'],
     ['/run/meshgate/admin.sock', 'unix:/run/meshgate/admin.sock'],
-  ])('is met with the one that was meant: %s', async (text, meant) => {
+  ])('is met with the one that was meant: %s', async (text, suggestion) => {
     const { status, stderr } = await command(['status', '--admin', text]);
-    expect([status, stderr]).toEqual([2, expect.stringContaining(`found "${text}": did you mean ${meant}?`)]);
+    expect([status, stderr]).toEqual([2, expect.stringContaining(`found "${text}": did you mean ${suggestion}?`)]);
   });
 });
 

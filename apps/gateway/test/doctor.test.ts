@@ -93,8 +93,8 @@ const FAULTS: readonly Fault[] = [
   {
     cause: 'another process has the port',
     scene: async () => {
-      const taken = await serverThat(() => undefined);
-      return withBackend(1, { listeners: [{ name: 'main', address: '127.0.0.1', port: taken }] });
+      const port = await serverThat(() => undefined);
+      return withBackend(1, { listeners: [{ name: 'main', address: '127.0.0.1', port }] });
     },
     expected: /^listener main on 127\.0\.0\.1:\d+: cannot be bound: EADDRINUSE/,
   },
@@ -337,11 +337,11 @@ describe('what meshgate doctor prints', () => {
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     const broken = `routes:\n  - serverNames: [${NAME}]\n    backends\n      - { address: 127.0.0.1, port: 2 }\n`;
     await writeFile(`${files.path}/routes.yaml`, broken);
-    const isMet = async (): Promise<true> => {
+    const hasWarning = async (): Promise<true> => {
       expect(JSON.stringify((await gateway.query('/status')).json)).toContain('routes.yaml:3:5');
       return true;
     };
-    await eventually('a warning of the gateway', isMet, 10_000);
+    await eventually('a warning of the gateway', hasWarning, 10_000);
     const { stdout } = await meshgate(['doctor', '--admin', gateway.admin], files.path);
     const lines = stdout.trim().split('\n');
     const mistakes = lines.slice(0, -1).filter((line) => /routes\.yaml:\d/.test(line));

@@ -44,7 +44,7 @@ export async function* blockingQuery(agent: Agent, watched: WatchedPath, signal:
   let index = 0;
   let before: string | undefined;
   let freshAt = performance.now();
-  const hold = new Hold(watched.waitMs);
+  const hold = new QueryHold(watched.waitMs);
   while (!signal.aborted) {
     const unheld = requestFor(watched);
     const isHeld = index > 0 && watched.waitMs !== 0;
@@ -92,7 +92,7 @@ export async function* hashQuery(
   let hash: string | undefined;
   let before: AgentResponse | undefined;
   let missingRestMs = FIRST_MISSING_REST_MS;
-  const hold = new Hold();
+  const hold = new QueryHold();
   while (!signal.aborted) {
     const held = hash === undefined ? undefined : { hash };
     const response = await hold.respond(agent, { path, mayBeMissing: true }, held, signal);
@@ -109,7 +109,7 @@ export async function* hashQuery(
  * How long a query may block. One that a proxy with a shorter timeout ends says nothing about the agent: it is repeated at once
  * without blocking, and blocks for less time from then on.
  */
-class Hold {
+class QueryHold {
   #waitMs: number;
 
   constructor(waitMs = WAIT_MS) {

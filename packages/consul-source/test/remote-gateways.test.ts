@@ -78,7 +78,7 @@ describe('the gateways of a datacenter', () => {
     await using agent = await standInAgent({ mesh: MESH, responses: { [STATES]: {} } });
     await using routes = new Watched(consulSource({ address: agent.address }));
     await routes.until((at) => shown(at, 'datacenter:dc2') === '198.18.0.2:443');
-    const asked = (path: string): number => agent.requests.filter((one) => one === `GET ${path}`).length;
+    const countOf = (path: string): number => agent.requests.filter((one) => one === `GET ${path}`).length;
     const lost: (string | undefined)[] = [];
     const over = new AbortController();
     const watching = routes.until((at) => {
@@ -95,10 +95,10 @@ describe('the gateways of a datacenter', () => {
       .poll(() => agent.requests.slice(before).some((one) => one.includes(LISTS)), { timeout: 15_000 })
       .toBe(true);
     agent.respond({ [STATES]: {}, [SERVICES]: [{ Name: 'consul' }] });
-    const first = asked(SERVICES);
-    await expect.poll(() => asked(SERVICES) - first, { timeout: 15_000 }).toBeGreaterThan(0);
+    const first = countOf(SERVICES);
+    await expect.poll(() => countOf(SERVICES) - first, { timeout: 15_000 }).toBeGreaterThan(0);
     agent.respond({ [STATES]: {} });
-    await expect.poll(() => asked(SERVICES) - first, { timeout: 15_000 }).toBeGreaterThan(1);
+    await expect.poll(() => countOf(SERVICES) - first, { timeout: 15_000 }).toBeGreaterThan(1);
     over.abort();
     agent.change({ remoteGateways: { dc2: [{ ...GATEWAY, status: 'critical' }] } });
     await routes.until((at) => shown(at, 'datacenter:dc2') === '198.18.0.2:443 unhealthy');

@@ -11,7 +11,7 @@ import { errorOf } from './errors.ts';
 const DEFAULT_MAX_BYTES = 16 * 1024 * 1024;
 
 /** Options of {@link readRegularFile}. */
-export interface ReadOptions {
+export interface FileReadOptions {
   /** Larger files are refused; 16 MiB when absent. */
   readonly maxBytes?: number;
   /**
@@ -28,7 +28,7 @@ export interface ReadOptions {
  * no end. Rejects, with a message in the style of the system's, for anything but a regular file, and for what `options`
  * refuse.
  */
-export async function readRegularFile(path: string, options: ReadOptions = {}): Promise<string> {
+export async function readRegularFile(path: string, options: FileReadOptions = {}): Promise<string> {
   const handle = await open(path, LOOK_FIRST).catch((reason: unknown) => {
     throw refusedOpen(reason, path);
   });
@@ -41,7 +41,7 @@ export async function readRegularFile(path: string, options: ReadOptions = {}): 
 }
 
 /** Synchronous {@link readRegularFile}: throws the errors that it rejects with. */
-export function readRegularFileSync(path: string, options: ReadOptions = {}): string {
+export function readRegularFileSync(path: string, options: FileReadOptions = {}): string {
   const descriptor = openAt(path);
   try {
     refuseIrregular(fstatSync(descriptor), path, options);
@@ -68,14 +68,14 @@ function refusedOpen(reason: unknown, path: string): unknown {
 /** Does not block on a pipe without a writer (open(2)); no effect on regular files. */
 const LOOK_FIRST = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
-function refuseIrregular(status: Stats, path: string, { maxBytes = DEFAULT_MAX_BYTES }: ReadOptions): void {
+function refuseIrregular(status: Stats, path: string, { maxBytes = DEFAULT_MAX_BYTES }: FileReadOptions): void {
   // The message ends as those of the system do, so that callers that print the path elsewhere can cut it off.
   if (!status.isFile()) throw new Error(`expected a regular file, found ${kindOf(status)}, open '${path}'`);
   if (status.size > maxBytes)
     throw new Error(`expected at most ${maxBytes} bytes, found ${status.size}, open '${path}'`);
 }
 
-function decode(bytes: Uint8Array, path: string, { otherBytes = 'refuse' }: ReadOptions): string {
+function decode(bytes: Uint8Array, path: string, { otherBytes = 'refuse' }: FileReadOptions): string {
   if (otherBytes === 'replace') return new TextDecoder().decode(bytes);
   try {
     return utf8In(bytes);

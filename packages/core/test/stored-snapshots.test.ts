@@ -190,8 +190,8 @@ describe('a source with a store', () => {
   });
 
   it('that gives no promise, or nothing that can be iterated over, fails as one without a memory does', async () => {
-    let asked = 0;
-    const next = () => ({ value: fresh, done: (asked += 1) > 1 });
+    let reads = 0;
+    const next = () => ({ value: fresh, done: (reads += 1) > 1 });
     const watches = [
       (): unknown => ({ [Symbol.asyncIterator]: () => ({ next }) }),
       (): unknown => 7,

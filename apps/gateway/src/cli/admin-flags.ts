@@ -39,11 +39,11 @@ export function adminAddress(text: string, flag = '--admin'): AdminAddress {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol === 'http:' || url?.protocol === 'https:') return url;
   const expected = `expected ${flag} to be a URL such as ${DEFAULT_ADMIN_URL}, or unix:/path, found ${describe(text)}`;
-  const meant = /^\/./.test(text)
+  const suggestion = /^\/./.test(text)
     ? `unix:${text}`
     : /^[\w.-]+:\d+$|^\[[\d:a-f]+\]:\d+$/i.test(text)
       ? `http://${text}`
       : undefined;
-  const message = meant === undefined ? expected : `${expected}: did you mean ${meant}?`;
+  const message = suggestion === undefined ? expected : `${expected}: did you mean ${suggestion}?`;
   throw new ConfigProblems([{ message, path: [] }]);
 }

@@ -13,7 +13,7 @@ import { checkConfig, configuredAdmin } from '../config/load-config.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
 import { firstOf, problemLines } from '../config/shown-problems.ts';
 import { diagnose } from '../doctor/doctor.ts';
-import { findingLines, verdictOf } from '../live-check/finding.ts';
+import { findingLines, summaryOf } from '../live-check/finding.ts';
 import type { Finding } from '../live-check/finding.ts';
 import { checkLive, checkSidecarLive } from '../live-check/live-check.ts';
 import { addressOf, adminClient } from '../admin/client.ts';
@@ -246,7 +246,7 @@ function refuseWithoutCheck({ check = false, live = false, against }: CheckFlags
 /** 1 when any of them has failed. */
 function printFindings(findings: readonly Finding[], stdout: Pick<Output, 'write'>): ExitStatus {
   for (const line of findingLines(findings)) stdout.write(`${printable(line)}\n`);
-  return verdictOf(findings).healthy ? 0 : 1;
+  return summaryOf(findings).healthy ? 0 : 1;
 }
 
 function logTarget(stdout: Output, env: Environment): LogTarget {
@@ -321,9 +321,9 @@ async function doctor(
     }),
   });
   if (!json) return printFindings(findings, stdout);
-  const verdict = verdictOf(findings);
-  stdout.write(jsonText({ findings, verdict }));
-  return verdict.healthy ? 0 : 1;
+  const summary = summaryOf(findings);
+  stdout.write(jsonText({ findings, summary }));
+  return summary.healthy ? 0 : 1;
 }
 
 interface TraceFlags {

@@ -86,12 +86,12 @@ function startOf({ file, sidecar }: Partial<DoctorConfig> = {}): string {
  * text.
  */
 function withoutRepeats(findings: readonly Finding[]): readonly Finding[] {
-  const said = new Set<string>();
+  const reported = new Set<string>();
   return findings.flatMap((finding): readonly Finding[] => {
     const { check, outcome, found } = finding;
     if (outcome === 'ok' || outcome === 'note') return [finding];
-    const repeated = Array.from(said).filter((one) => found.includes(one));
-    if (OF_FILES.test(check) && found.length >= MIN_TEXT_CHARS) said.add(found);
+    const repeated = Array.from(reported).filter((one) => found.includes(one));
+    if (OF_FILES.test(check) && found.length >= MIN_TEXT_CHARS) reported.add(found);
     if (repeated.length === 0) return [finding];
     if (outcome === 'warning') return [];
     const rest = repeated.reduce((text, one) => text.replace(one, AS_ABOVE), found);

@@ -15,7 +15,7 @@ export interface Finding {
 }
 
 /** Summary of findings. */
-export interface Verdict {
+export interface FindingsSummary {
   /** True when no check failed. */
   readonly healthy: boolean;
   /** Number of checks that failed. */
@@ -30,7 +30,7 @@ export interface Verdict {
  * Summarises findings. Causes come before symptoms, so the first finding of the worst outcome is to be fixed first.
  * Pure.
  */
-export function verdictOf(findings: readonly Finding[]): Verdict {
+export function summaryOf(findings: readonly Finding[]): FindingsSummary {
   const [failed, warnings] = (['failed', 'warning'] as const).map((one) =>
     findings.filter(({ outcome }) => outcome === one),
   );
@@ -67,7 +67,7 @@ export function findingLines(findings: readonly Finding[]): readonly string[] {
 const MAX_OF_A_KIND = 16;
 
 function verdictText(findings: readonly Finding[]): string {
-  const { failed, warnings, first } = verdictOf(findings);
+  const { failed, warnings, first } = summaryOf(findings);
   if (first === undefined) return `healthy: nothing wrong in ${counted(findings.length, 'check')}`;
   const what = textOf(first);
   const warned = counted(warnings, 'warning');

@@ -78,7 +78,7 @@ export const PORTS = {
   b2: 9002,
   b3: 9003,
   b4: 9004,
-  late: 9011,
+  lastByte: 9011,
   closer: 9012,
   resetter: 9013,
   silent: 9014,
@@ -725,15 +725,15 @@ const limits: readonly Setup[] = [
 const endings: readonly Setup[] = [
   {
     name: 'a backend that answers at the end',
-    routes: [all('*', [to('late')])],
+    routes: [all('*', [to('lastByte')])],
     frontend: ANY_NAME,
-    pools: { all: [server('late')] },
-    nginx: nginxAll([nginxServer('late')]),
+    pools: { all: [server('lastByte')] },
+    nginx: nginxAll([nginxServer('lastByte')]),
     cases: [
       one(
         'receives every byte, and its response arrives after the client has finished',
         { pieces: [hello('a.test'), Buffer.alloc(100_000)], finish: true, until: 'end' },
-        `late ${hello('a.test').length + 100_000}, end`,
+        `lastByte ${hello('a.test').length + 100_000}, end`,
       ),
     ],
   },

@@ -137,7 +137,7 @@ function nginxConfig(path: string): string {
 const NGINX_STREAM = '/usr/lib/nginx/modules/ngx_stream_module.so';
 
 const CONDUCTS: Readonly<Record<string, BackendConduct>> = {
-  late: 'answer-last',
+  lastByte: 'answer-last',
   closer: 'close',
   resetter: 'reset',
   silent: 'silent',

@@ -204,10 +204,10 @@ function withStoredCopy<T>(
     const { restore, reportsUnreadable = false, keep, keepAgain } = copy();
     const scope = openScope(signal);
     const values = source.watch(scope.signal)[Symbol.asyncIterator]();
-    const ask = async (): Promise<IteratorResult<T>> => values.next();
+    const readNext = async (): Promise<IteratorResult<T>> => values.next();
     let hasEnded = false;
     try {
-      let next = ask();
+      let next = readNext();
       let settled = whenSettled(next);
       if (!isKnown && !(await responses(next, patienceMs)) && !signal.aborted) yield* restored();
       for (;;) {
@@ -223,7 +223,7 @@ function withStoredCopy<T>(
         hasEnded = false;
         isKnown = true;
         yield* keep(result.value);
-        next = ask();
+        next = readNext();
         settled = whenSettled(next);
       }
     } finally {

@@ -199,13 +199,13 @@ class PlayedAgent implements StandInAgent {
   #hold(request: StandInRequest, outgoing: ServerResponse): void {
     const held: Held = { request, outgoing, known: this.#current(request).text };
     this.#held.add(held);
-    const [askedMs, limit] = [waitMs(request.query.get('wait')), this.#holdsAtMost];
+    const [requestedMs, limit] = [waitMs(request.query.get('wait')), this.#holdsAtMost];
     const onTime = (): void => {
       if (!this.#held.delete(held)) return;
-      if (limit === undefined || askedMs <= limit.ms) this.#send(request, outgoing);
+      if (limit === undefined || requestedMs <= limit.ms) this.#send(request, outgoing);
       else playFault(limit.fault, outgoing);
     };
-    const timer = setTimeout(onTime, Math.min(askedMs, limit?.ms ?? askedMs));
+    const timer = setTimeout(onTime, Math.min(requestedMs, limit?.ms ?? requestedMs));
     outgoing.once('close', () => {
       clearTimeout(timer);
       this.#held.delete(held);
