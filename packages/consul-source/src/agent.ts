@@ -150,9 +150,9 @@ export interface Agent {
  * Opens a client without connecting. Throws an {@link AgentError} when the address is invalid.
  *
  * @param sockets maximum number of connections; further requests wait for a free one
- * @param onDoubt called whenever `incompleteReason` changes
+ * @param onIncomplete called whenever `incompleteReason` changes
  */
-export function openAgent(options: AgentOptions, sockets: number, onDoubt: () => void = () => undefined): Agent {
+export function openAgent(options: AgentOptions, sockets: number, onIncomplete: () => void = () => undefined): Agent {
   const address = parseAgentAddress(options.address ?? DEFAULT_ADDRESS);
   if (address.kind === 'invalid') throw new AgentError(address.reason);
   const { prefix, shown: shownAddress } = address;
@@ -161,7 +161,7 @@ export function openAgent(options: AgentOptions, sockets: number, onDoubt: () =>
   const pool = poolOf(options, address, sockets);
   const reader = new ResponseReader();
   let lastResponseAt = 0;
-  const leaders = new KnownLeaders(onDoubt);
+  const leaders = new KnownLeaders(onIncomplete);
   return {
     request: respond,
     close: () => pool.destroy(),

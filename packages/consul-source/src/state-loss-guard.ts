@@ -59,8 +59,8 @@ export class LossDetector {
     const isDoubted = observation.incompleteReason !== undefined;
     if (isDoubted) this.#doubtedAt = now;
     const isLost = last !== undefined && hasLostState(last, observation);
-    const doubt = last?.incompleteReason === undefined ? observation.incompleteReason : undefined;
-    const reason = isLost ? 'Consul has lost its state' : doubt;
+    const newReason = last?.incompleteReason === undefined ? observation.incompleteReason : undefined;
+    const reason = isLost ? 'Consul has lost its state' : newReason;
     if (last !== undefined && reason !== undefined)
       this.#hold = { reason, since: now, hasLostState: isLost || this.#hold?.hasLostState === true };
     if (this.#hold === undefined) return undefined;

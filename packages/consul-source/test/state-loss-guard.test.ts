@@ -94,19 +94,19 @@ it('what vanishes a moment after the last sign of a loss is held, too, and what 
   expect(removed.apply([one], seen, 4_000).routes).toEqual([one]);
 });
 
-it.each<readonly [string, { readonly lastDoubtAt?: number; readonly index?: number }, number]>([
-  ['35 s after the last doubt when Consul has kept its state', {}, 10 + 35_000],
-  ['35 s after the last doubt, however long it lasts', { lastDoubtAt: 300_000 }, 335_000],
-  ['ten minutes after a doubt that does not end', { lastDoubtAt: 599_000 }, 10 + 10 * MINUTE_MS],
+it.each<readonly [string, { readonly lastSignAt?: number; readonly index?: number }, number]>([
+  ['35 s after the last sign of a loss when Consul has kept its state', {}, 10 + 35_000],
+  ['35 s after the last sign of a loss, however long it lasts', { lastSignAt: 300_000 }, 335_000],
+  ['ten minutes after a sign of a loss that does not end', { lastSignAt: 599_000 }, 10 + 10 * MINUTE_MS],
   ['ten minutes after a loss of state', { index: 1 }, 10 + 10 * MINUTE_MS],
-])('what was removed in the moment of a doubt goes %s', (_when, { lastDoubtAt = 10, index = 5 }, endsAt) => {
+])('a removal at the moment of a sign of a loss takes effect %s', (_when, { lastSignAt = 10, index = 5 }, endsAt) => {
   const guard = new StateLossGuard();
   const [one, two] = ['one', 'two'].map(route) as [Route, Route];
   const seen = { trustDomain: 'td', index: 5, registered: true };
   const doubted = { ...seen, index, incompleteReason: 'the servers do not show this gateway' };
   guard.apply([one, two], seen, 0);
-  for (let at = 10; at < lastDoubtAt; at += 10_000) guard.apply([one], doubted, at);
-  guard.apply([one], doubted, lastDoubtAt);
+  for (let at = 10; at < lastSignAt; at += 10_000) guard.apply([one], doubted, at);
+  guard.apply([one], doubted, lastSignAt);
   expect(guard.apply([one], { ...seen, index }, endsAt - 1).routes).toEqual([one, two]);
   expect(guard.apply([one], { ...seen, index }, endsAt)).toEqual({ routes: [one] });
 });

@@ -10,7 +10,7 @@ export interface PossibleExport {
 }
 
 /** Whether a service is exported to a peer. `unknown`: the exports cannot be read, for the reason `why`. */
-export type ExportVerdict =
+export type ExportDecision =
   { readonly kind: 'exported' | 'not-exported' } | { readonly kind: 'unknown'; readonly why: string };
 
 /**
@@ -23,7 +23,7 @@ export async function exportTo(
   agent: Agent,
   { service, peer }: PossibleExport,
   signal: AbortSignal,
-): Promise<ExportVerdict> {
+): Promise<ExportDecision> {
   const path = 'internal/ui/exported-services';
   try {
     const response = await agent.request({ path, query: { peer }, timeoutMs: TIMEOUT_MS }, signal);

@@ -52,13 +52,13 @@ export function consulAuthorizer(options: AgentOptions, peers: PeerStatus = new 
 type IntentionCaller = Parameters<Authorizer['authorize']>[0];
 type IntentionDestination = Parameters<Authorizer['authorize']>[1];
 
-interface Sources {
+interface AuthorizerSources {
   readonly agent: Agent;
   readonly peers: PeerStatus;
 }
 
 function judgementOf(
-  sources: Sources,
+  sources: AuthorizerSources,
   caller: IntentionCaller,
   destination: IntentionDestination,
   signal: AbortSignal,
@@ -105,7 +105,7 @@ async function judgementOfAgent(
  * of no other peer.
  */
 async function judgementOfImporter(
-  { agent, peers }: Sources,
+  { agent, peers }: AuthorizerSources,
   caller: IntentionCaller & { readonly sourcePeer: string },
   destination: IntentionDestination,
   signal: AbortSignal,

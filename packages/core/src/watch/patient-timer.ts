@@ -1,7 +1,7 @@
 import { timerMs } from './scope.ts';
 
 // More than any turn of the event loop takes while the process has the processor.
-const LATE_MS = 500;
+const OVERDUE_MS = 500;
 // Many turns of the event loop.
 const GRACE_MS = 100;
 
@@ -42,7 +42,7 @@ export class PatientTimer {
   }
 
   #fire(): void {
-    this.#isGrace = !this.#isGrace && performance.now() - this.#dueMs > LATE_MS;
+    this.#isGrace = !this.#isGrace && performance.now() - this.#dueMs > OVERDUE_MS;
     if (this.#isGrace) this.#start(GRACE_MS);
     else this.#onDue();
   }
