@@ -15,7 +15,7 @@ export interface AdminFlags {
 /** The default admin address. */
 export const DEFAULT_ADMIN_URL: string = `http://${formatEndpoint(DEFAULT_ADMIN)}`;
 
-/** For commands that change something. */
+/** Adds the flags of commands that change something. */
 export function withAdminFlags(command: Command): Command {
   return withAdminFlag(command).option(
     '--token-file <file>',
@@ -23,17 +23,22 @@ export function withAdminFlags(command: Command): Command {
   );
 }
 
-/** For read-only commands. */
+/** Adds the flag of read-only commands. */
 export function withAdminFlag(command: Command): Command {
   return command.option('--admin <url>', `URL of the admin API, or unix:/path (default: ${DEFAULT_ADMIN_URL})`);
 }
 
-/** @throws ConfigProblems as {@link adminAddress} */
+/** Creates a client by these flags. @throws ConfigProblems like {@link adminAddress} */
 export function clientOf({ admin = DEFAULT_ADMIN_URL, tokenFile }: AdminFlags): AdminClient {
   return adminClient(adminAddress(admin), tokenFile);
 }
 
-/** @throws ConfigProblems when it is neither an HTTP URL (`localhost:19000` is a URL of the scheme `localhost`) nor a unix socket */
+/**
+ * Parses the address of an admin API.
+ *
+ * @throws ConfigProblems when it is neither an HTTP URL (`localhost:19000` is a URL with the scheme `localhost`) nor a
+ * unix socket
+ */
 export function adminAddress(text: string, flag = '--admin'): AdminAddress {
   if (/^unix:\/./.test(text)) return { socketPath: text.slice('unix:'.length) };
   const url = URL.canParse(text) ? new URL(text) : undefined;

@@ -1,6 +1,6 @@
 // Human-readable amounts for `status` and `top`.
 
-/** `1.5 MB`, in powers of ten. */
+/** Formats bytes in powers of ten: `1.5 MB`. */
 export function bytesText(value: number): string {
   const power = value < 1 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log10(value) / 3));
   const scaled = value / 1_000 ** power;
@@ -9,7 +9,7 @@ export function bytesText(value: number): string {
 
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
 
-/** `3 d 4 h`, the two largest units. */
+/** Formats a duration with its two largest units: `3 d 4 h`. */
 export function ageText(ms: number): string {
   const seconds = Math.max(0, Math.floor(ms / 1_000));
   if (seconds < 60) return `${seconds} s`;

@@ -37,21 +37,21 @@ import { VERSION } from './version.ts';
 
 const HELP_COLUMNS = 100;
 
-/** Runs the command of `args`. Never rejects: errors are printed to standard error. */
+/** Runs the command in `args`. Never rejects: prints errors to standard error. */
 export async function runCommand(args: readonly string[], terminal: Terminal): Promise<ExitStatus> {
   let status: ExitStatus = 0;
   try {
     await commandLine(terminal, (ended) => (status = ended)).parseAsync(withTwoDashes(args), { from: 'user' });
     return status;
   } catch (reason) {
-    // Commander has already printed the error. Help and version are no failures.
+    // Commander has already printed the error. Help and version are not failures.
     if (reason instanceof CommanderError) return reason.exitCode === 0 ? 0 : 2;
     terminal.stderr.write(`${printableLines(errorText(reason))}\n`);
     return reason instanceof ConfigProblems ? 2 : 1;
   }
 }
 
-/** Every command, with its flags. */
+/** Returns the parser with every command and its flags. */
 export function commandLine(terminal: Terminal, end: (status: ExitStatus) => void): Command {
   const { stdout, stderr } = terminal;
   const program = new Command('meshgate')
@@ -64,7 +64,7 @@ export function commandLine(terminal: Terminal, end: (status: ExitStatus) => voi
       getOutHelpWidth: () => reportedSize(stdout.columns) ?? HELP_COLUMNS,
     })
     .showSuggestionAfterError();
-  // Settings of the program apply only to subcommands created after this line.
+  // Settings of the program apply only to commands that are added after this line.
   addProxies(program, terminal, end);
   addQueries(program, terminal, end);
   addProcessCommands(program, terminal);
@@ -126,7 +126,7 @@ function addQueries(program: Command, terminal: Terminal, end: (status: ExitStat
     });
 }
 
-/** Commands for troubleshooting. */
+/** Adds the commands for troubleshooting. */
 function diagnosticCommands(program: Command, terminal: Terminal, end: (status: ExitStatus) => void): void {
   const { stdout } = terminal;
   withFlags(
@@ -161,7 +161,7 @@ function diagnosticCommands(program: Command, terminal: Terminal, end: (status: 
     });
 }
 
-/** Commands that act on a running gateway. */
+/** Adds the commands that act on a running gateway. */
 function addProcessCommands(program: Command, { stdout }: Terminal): void {
   withAdminFlags(program.command('reload').description('apply the changed configuration to a running gateway'))
     .option('--json', 'print JSON')
@@ -214,12 +214,12 @@ async function gateway(
   return live ? printFindings(await checkLive(loaded), stdout) : 0;
 }
 
-/** The result and options of `--check`. */
+/** The result and the options of `--check`. */
 interface Checked extends Pick<CheckFlags, 'against'> {
   readonly role: 'gateway' | 'sidecar';
-  /** With their names. */
+  /** Sources, with their names. */
   readonly sources: string;
-  /** As in `ConfigPlace`. */
+  /** See `ConfigOrigin`. */
   readonly isFound?: boolean;
 }
 
@@ -243,7 +243,7 @@ function refuseWithoutCheck({ check = false, live = false, against }: CheckFlags
   throw new ConfigProblems([{ message: `expected --check before ${flag}, found none`, path: [] }]);
 }
 
-/** 1 when any of them has failed. */
+/** Prints findings. Returns 1 when one of them is a failure. */
 function printFindings(findings: readonly Finding[], stdout: Pick<Output, 'write'>): ExitStatus {
   for (const line of findingLines(findings)) stdout.write(`${printable(line)}\n`);
   return summaryOf(findings).healthy ? 0 : 1;
@@ -290,7 +290,7 @@ function gather(value: string, before: readonly string[] = []): readonly string[
   return [...before, value];
 }
 
-/** @throws InvalidArgumentError, which commander reports */
+/** Parses a number above 0. @throws InvalidArgumentError, which commander reports */
 function positive(text: string): number {
   if (/^[1-9][0-9]{0,8}$/.test(text)) return Number(text);
   throw new InvalidArgumentError('expected a whole number above 0');
@@ -355,7 +355,7 @@ function withQueryFlags(command: Command): Command {
     .option('--json', 'print JSON');
 }
 
-/** @throws ConfigProblems when no client can send the name and no route has it */
+/** Explains a name. @throws ConfigProblems when no client can send the name and no route has it */
 async function explained(text: string, queries: RouteQueries, listener?: string): Promise<Explanation> {
   const requested = requestedName(text);
   if (requested.kind === 'name') return queries.explain(requested.serverName, listener);
@@ -372,8 +372,10 @@ function queriesFor({ admin = DEFAULT_ADMIN_URL, config }: QueryFlags, { env }: 
 const DEFAULT_FILE = 'meshgate.yaml';
 
 /**
- * @param optional whether the command works without one
- * @throws ConfigProblems when there is none and one is required: with a minimal example
+ * Returns the default configuration file, if it exists.
+ *
+ * @param optional whether the command works without a file
+ * @throws ConfigProblems with a minimal example when a file is required and there is none
  */
 function defaultFile(optional: boolean): string | undefined {
   if (existsSync(DEFAULT_FILE)) return DEFAULT_FILE;

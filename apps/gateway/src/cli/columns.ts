@@ -4,13 +4,13 @@ import { printable } from '../log/printable.ts';
 export interface ColumnOptions {
   /** Indentation of each line. */
   readonly indent?: string;
-  /** Of the terminal, in characters; unlimited when absent. */
+  /** Width of the terminal in characters; unlimited when absent. */
   readonly width?: number | undefined;
 }
 
 /**
- * Columns as wide as their widest cell, two spaces apart. On a narrower terminal, the widest columns shrink and their
- * cells wrap. Cells are made printable first, since that makes them wider.
+ * Formats a table with columns as wide as their widest cell, two spaces apart. On a narrower terminal, the widest
+ * columns shrink, and their cells wrap. Makes cells printable first, which makes them wider.
  */
 export function columns(
   table: readonly (readonly string[])[],
@@ -25,10 +25,10 @@ export function columns(
 }
 
 const GAP = '  ';
-/** Narrower columns are unreadable. */
+/** A narrower column is unreadable. */
 const MIN_WIDTH = 12;
 
-/** The widest columns shrink, down to a readable width. */
+/** Shrinks the widest columns, down to a readable width. */
 function fitted(widths: readonly number[], total: number): readonly number[] {
   const fitting = [...widths];
   for (let excess = fitting.reduce((sum, each) => sum + each, 0) - total; excess > 0; excess -= 1) {
@@ -47,7 +47,7 @@ function linesOf(row: readonly string[], widths: readonly number[]): readonly st
   );
 }
 
-/** Breaks at spaces, and within longer words. */
+/** Wraps text at spaces, and within long words. */
 function wrapped(cell: string, width: number): readonly string[] {
   if (cell.length <= width) return [cell];
   const parts: string[] = [];

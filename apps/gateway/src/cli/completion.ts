@@ -6,7 +6,7 @@ export const SHELLS: readonly ['bash', 'zsh', 'fish'] = ['bash', 'zsh', 'fish'];
 /** One of {@link SHELLS}. */
 export type Shell = (typeof SHELLS)[number];
 
-/** The completion script of `shell` for the commands and options of `program`. */
+/** Returns the completion script of `shell` for the commands and options of `program`. */
 export function completionScript(program: Command, shell: Shell): string {
   const commands = program.commands.map((command) => ({
     name: command.name(),
@@ -74,7 +74,7 @@ function fish(commands: readonly Completed[]): string {
   return `# meshgate completion for fish: meshgate completion fish | source\n${lines.join('\n')}\n`;
 }
 
-/** In single quotes, within which these shells expand nothing. */
+/** Quotes text with single quotes, within which these shells expand nothing. */
 function quoted(text: string): string {
   return `'${text.replaceAll("'", '’')}'`;
 }

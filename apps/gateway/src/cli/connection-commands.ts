@@ -42,7 +42,7 @@ function withConnectionFlags(command: Command): Command {
 
 type ConnectionsFlags = AdminFlags & ConnectionFlags;
 
-/** Which connections to select. */
+/** Selects connections. */
 interface ConnectionFlags {
   readonly route?: string;
   readonly client?: string;
@@ -50,7 +50,7 @@ interface ConnectionFlags {
   readonly older?: string;
 }
 
-/** `meshgate connections`: live connections of a running gateway. */
+/** Queries the live connections of a running gateway (`meshgate connections`). */
 async function connectionsOf(gateway: AdminClient, flags: ConnectionFlags): Promise<readonly ConnectionView[]> {
   const { connections } = (await gateway.get(`/connections${queryOf(flags)}`)) as {
     readonly connections: readonly ConnectionView[];
@@ -59,10 +59,10 @@ async function connectionsOf(gateway: AdminClient, flags: ConnectionFlags): Prom
 }
 
 /**
- * `meshgate close`: closes one connection, or those that match `flags`.
+ * Closes one connection, or those that match `flags` (`meshgate close`).
  *
- * @returns how many were closed
- * @throws ConfigProblems without id or flag
+ * @returns the number of closed connections
+ * @throws ConfigProblems without an id or a flag
  */
 async function closeBy(gateway: AdminClient, id: string | undefined, flags: ConnectionFlags): Promise<number> {
   const query = queryOf(flags);
@@ -81,7 +81,7 @@ async function closeBy(gateway: AdminClient, id: string | undefined, flags: Conn
 /** Large numbers of connections are closed in slices. */
 const PATIENCE_MS = 35_000;
 
-/** @throws ConfigProblems when a flag is wrong */
+/** Returns the query for these flags. @throws ConfigProblems when a flag is invalid */
 function queryOf({ route, client, backend, older }: ConnectionFlags): string {
   const given = Object.entries({ route, client, backend, olderThan: older });
   const parameters = new URLSearchParams();

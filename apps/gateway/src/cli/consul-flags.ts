@@ -4,7 +4,7 @@ import { parseEndpoint } from '@meshgate/core';
 import type { Problem } from '@meshgate/core';
 import { parseAgentAddress } from '@meshgate/consul-source';
 
-/** Flags for Consul and the admin server, under the keys of the command line parser. */
+/** Flags for Consul and the admin server, by the keys of the command line parser. */
 export interface ConsulFlags {
   readonly httpAddr?: string;
   readonly token?: string;

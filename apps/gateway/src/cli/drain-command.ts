@@ -7,7 +7,8 @@ import { counted } from '../log/messages.ts';
  * Starts a drain, and reports its progress until the end.
  *
  * @returns the result
- * @throws Error when the gateway exits before it has reported the end: the number of cut connections is unknown
+ * @throws Error when the gateway exits before it has reported the end, so that the number of cut connections is not
+ * known
  */
 export async function drainAndWait(
   gateway: AdminClient,
@@ -18,7 +19,7 @@ export async function drainAndWait(
     if (next.state !== last?.state || next.remaining !== last.remaining) onProgress(next);
     last = next;
   };
-  // One request is always pending: the gateway responds to it before it exits.
+  // Keeps one request pending, to which the gateway responds before it exits.
   let held = gateway.change('POST', `/drain${HELD}`, HELD_MS) as Promise<DrainProgress>;
   try {
     for (;;) {
@@ -37,14 +38,14 @@ async function progressOf(gateway: AdminClient): Promise<DrainProgress | undefin
   return (await gateway.get('/drain').catch(() => undefined)) as DrainProgress | undefined;
 }
 
-/** For people. */
+/** Formats the progress of a drain. */
 export function drainText({ state, remaining, finished, cut, remainingMs }: DrainProgress): string {
   const rest = state === 'drained' ? '' : `, at most ${Math.ceil(remainingMs / 1_000)} s left`;
   return `${state}: ${counted(remaining, 'connection')} left, ${finished} finished, ${cut} cut${rest}\n`;
 }
 
 const POLL_MS = 500;
-/** The gateway responds within ten seconds, at once when it has drained. */
+/** The gateway responds within ten seconds, and at once when it has drained. */
 const HELD = '?wait=5s';
 const HELD_MS = 15_000;
 const NEVER = new AbortController().signal;

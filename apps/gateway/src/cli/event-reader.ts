@@ -5,7 +5,7 @@ import type { TrafficRates } from '../admin/traffic-rates.ts';
 export type GatewayEvent =
   { readonly event: 'status'; readonly data: StatusView } | { readonly event: 'traffic'; readonly data: TrafficRates };
 
-/** Parses server-sent events as the admin API writes them: one line `event`, one line `data`, and an empty one. */
+/** Parses server-sent events in the format of the admin API: one line `event`, one line `data`, and an empty one. */
 export async function* eventsIn(chunks: AsyncIterable<string>): AsyncGenerator<GatewayEvent> {
   let rest = '';
   for await (const chunk of chunks) {
@@ -14,7 +14,7 @@ export async function* eventsIn(chunks: AsyncIterable<string>): AsyncGenerator<G
     for (const block of blocks) {
       const [, event, data] = /^event: (\w+)\ndata: (.*)$/.exec(block) ?? [];
       if (data === undefined || (event !== 'status' && event !== 'traffic')) continue;
-      // The gateway may have another version: unknown events are ignored.
+      // Unknown events are ignored, since the gateway may have another version.
       yield { event, data: JSON.parse(data) as never };
     }
   }

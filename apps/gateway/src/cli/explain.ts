@@ -8,23 +8,23 @@ import { describe } from '../config/config-messages.ts';
 import { counted } from '../log/messages.ts';
 
 /**
- * Which route matches a server name, and why. The response of `GET /explain` and the output of `meshgate explain
- * --json`.
+ * The route that matches a server name, and why. The response of `GET /explain`, and the output of
+ * `meshgate explain --json`.
  */
 export type Explanation = FoundRoute | NotFound;
 
-/** A route matches. */
+/** The matching route. */
 export interface FoundRoute extends ClaimingRoute, RouteRulesView {
   readonly found: true;
-  /** As looked up: lower case, no trailing dot. */
+  /** The name that was looked up: lower case, without a trailing dot. */
   readonly serverName: string;
-  /** The source's name for this kind of route; absent when unknown. */
+  /** The source's kind of this route; absent when the source sets none. */
   readonly kind?: string;
-  /** In one sentence. */
+  /** The reason, in one sentence. */
   readonly why: string;
-  /** Origin of the route: facts of its source, such as the file and the line. */
+  /** Facts from the source about the origin of the route, such as file and line. */
   readonly origin?: Readonly<Record<string, string>>;
-  /** How the next backend is chosen; absent for `round_robin`. */
+  /** Balancing policy; absent for `round_robin`. */
   readonly balance?: string;
   /** Names of the plugins' layers around its connector, the outermost first; absent when there are none. */
   readonly layers?: readonly string[];
@@ -32,28 +32,28 @@ export interface FoundRoute extends ClaimingRoute, RouteRulesView {
   readonly failover?: Failover;
   /** The route forwards to the server name itself; absent when it has backends. */
   readonly egress?: Egress;
-  /** The priority of the backends in use; absent when all have the same. */
+  /** Priority of the backends in use; absent when all backends have the same. */
   readonly priorityInUse?: number;
   /** Lower priorities that are healthy again, but held back; absent when there are none. */
   readonly heldBack?: readonly HeldView[];
   /** Labels of the preferred backends; absent when the gateway prefers none. */
   readonly preferred?: Readonly<Record<string, string>>;
   readonly backends: readonly ExplainedBackend[];
-  /** The code of connections while there is no backend; absent while there is one. */
+  /** Error code of connections while there is no backend; absent while there is one. */
   readonly withoutBackend?: string;
-  /** The listeners to which the route applies; absent when to all. */
+  /** Listeners to which the route applies; absent for all. */
   readonly listeners?: readonly string[];
-  /** Access rules of those of its listeners that do not admit every client; absent when all of them do. */
+  /** Access rules of those of its listeners that restrict clients; absent when none does. */
   readonly listenerAccess?: readonly ListenerAccess[];
-  /** Listeners that the route or the query names, and that do not exist; absent when there are none. */
+  /** Unknown listeners that the route or the query names; absent when there are none. */
   readonly unknownListeners?: readonly string[];
-  /** Where other routes match the name. Absent when the query names a listener, or there are none. */
+  /** Listeners on which other routes match the name. Absent when the query names a listener, or when there are none. */
   readonly onListeners?: readonly ListenerClaim[];
   /** Routes that would match the name without this one, in order. */
   readonly shadowed: readonly ClaimingRoute[];
 }
 
-/** No route matches: a client with this name is refused. */
+/** No route matches: a client with this name is rejected. */
 interface NotFound {
   readonly found: false;
   readonly serverName: string;
@@ -62,11 +62,11 @@ interface NotFound {
   readonly unknownListeners?: readonly string[];
   /** Similar names in the table, the closest first. */
   readonly nearest: readonly string[];
-  /** The listeners on which a route does match the name. Absent when the query names a listener, or there are none. */
+  /** Listeners on which a route matches the name. Absent when the query names a listener, or when there are none. */
   readonly onListeners?: readonly ListenerClaim[];
 }
 
-/** A listener that does not admit every client. */
+/** A listener that restricts clients. */
 interface ListenerAccess {
   readonly listener: string;
   readonly access: AccessRules;
@@ -79,17 +79,17 @@ interface ListenerClaim extends ClaimingRoute {
 
 /** Optional inputs of {@link explain}. */
 export interface ExplainOptions {
-  /** The listener of the connection; when absent, routes of single listeners are listed apart. */
+  /** Listener of the connection; when absent, routes of single listeners are listed separately. */
   readonly listener?: string;
-  /** The existing listeners; unknown ones are not reported when absent. */
+  /** The existing listeners; when absent, unknown listeners are not reported. */
   readonly listeners?: readonly Pick<ListenAddress, 'name' | 'access'>[];
-  /** Whether an address is ejected after failures; none is when absent. */
+  /** Whether an address is ejected after failures; no address is when absent. */
   isEjected?(address: Endpoint): boolean;
   /** Absent without health checks. */
   readonly checks?: Pick<HealthChecks, 'reportOf'>;
   /** Priority groups that are held back; none when absent. */
   readonly held?: readonly HeldGroup[];
-  /** Labels of the backends to use first; none when absent. */
+  /** Labels of the preferred backends; none when absent. */
   readonly prefer?: Preference | undefined;
 }
 
@@ -98,17 +98,17 @@ interface ClaimingRoute {
   readonly route: string;
   readonly source: string;
   readonly match: MatchKind;
-  /** What matched: the name itself, `*.suffix` or `*`. */
+  /** The pattern that matched: the name itself, `*.suffix` or `*`. */
   readonly pattern: string;
 }
 
 /** A backend and its state. */
 export interface ExplainedBackend extends BackendView {
-  /** Ejected for a while after consecutive dial failures. Only known for IP addresses, not for DNS names. */
+  /** Ejected for a while after consecutive dial failures. Known only for IP addresses, not for DNS names. */
   readonly ejected: boolean;
 }
 
-/** A name that a client can send, as it would arrive; or why none can. */
+/** Returns a name as a client sends it, or why no client can send it. */
 export function requestedName(
   text: string,
 ): { readonly kind: 'name'; readonly serverName: string } | { readonly kind: 'impossible'; readonly why: string } {
@@ -117,7 +117,7 @@ export function requestedName(
   return { kind: 'impossible', why: `no client can send ${describe(text)} as a server name: ${verdict.detail}` };
 }
 
-/** Explains what `table` does with a name as typed. Pure. */
+/** Explains which route of `table` matches a name as typed. Pure. */
 export function explain(name: string, table: RouteTable, options: ExplainOptions = {}): Explanation {
   const serverName = name.toLowerCase().replace(/\.$/, '');
   const requested = requestedName(name);
@@ -159,14 +159,14 @@ export function explain(name: string, table: RouteTable, options: ExplainOptions
 }
 
 /**
- * Whether a route has exactly the requested name. Consul takes any string as a service name, so that a route can have a
- * name that no client can send.
+ * Whether a route has exactly the requested name. Consul accepts any string as the name of a service, so that a route
+ * can have a name that no client can send.
  */
 export function isExact(explanation: Explanation): boolean {
   return explanation.found && explanation.match === 'exact';
 }
 
-/** @param named the listeners that matter; all of them when absent */
+/** @param named the relevant listeners; all when absent */
 function accessBefore(
   named: readonly string[] | undefined,
   { listeners = [] }: ExplainOptions,
@@ -185,7 +185,7 @@ function unknownAmong(
   return unknown.length === 0 ? {} : { unknownListeners: Array.from(new Set(unknown)) };
 }
 
-/** Where a route that names the listener matches `serverName` instead of `general`. */
+/** Returns the listeners on which another route than `general` matches `serverName`, because it names the listener. */
 function onListeners(serverName: string, table: RouteTable, general: Match | undefined): readonly ListenerClaim[] {
   return table.listeners.flatMap((listener) => {
     const [match] = table.matches(serverName, listener);
@@ -216,8 +216,8 @@ function reason({ kind, source, pattern }: Match, others: readonly Match[]): str
 const SHOWN_NAMES = 3;
 
 /**
- * First those that a short name may abbreviate (`api` for `api.default.dc2.internal…`), then those that differ by a few
- * letters.
+ * Returns similar names: first those for which a short name may stand (`api` for `api.default.dc2.internal…`), then
+ * those that differ by a few letters.
  */
 function nearestNames(serverName: string, table: RouteTable): readonly string[] {
   const longer = [...namesIn(table)].filter((name) => name.startsWith(`${serverName}.`)).toSorted();
@@ -225,7 +225,7 @@ function nearestNames(serverName: string, table: RouteTable): readonly string[] 
 }
 
 function similarNames(serverName: string, table: RouteTable): readonly string[] {
-  // One in three letters may differ; further off it is another name.
+  // At most one letter in three may differ: beyond that it is another name.
   const maxDistance = Math.max(1, Math.floor(serverName.length / 3));
   const near: { readonly name: string; readonly distance: number }[] = [];
   for (const name of namesIn(table)) {

@@ -1,30 +1,30 @@
 import type { Command } from 'commander';
 import { HANDOVER_MS } from '../run/serve.ts';
 
-/** The help of a command besides its options. Repeated in docs/operate/commands.md. */
+/** The help of a command, besides its options. docs/operate/commands.md repeats it. */
 interface CommandHelp {
-  /** When its exit status is 0. */
+  /** Condition for exit status 0. */
   readonly done: string;
-  /** When its exit status is 1; absent for commands that cannot fail at run time. */
+  /** Condition for exit status 1; absent for commands that cannot fail at run time. */
   readonly failed?: string;
-  /** When its exit status is 2; absent where the command line or the configuration is invalid. */
+  /** Condition for exit status 2; when absent: an invalid command line or configuration. */
   readonly invalid?: string;
   /** Additional notes. */
   readonly note?: string;
-  /** Command lines. */
+  /** Examples of command lines. */
   readonly examples: readonly string[];
 }
 
 const REFUSED = 'no gateway responds, or it refuses';
 
-/** Of the commands that run a proxy. */
+/** The help of both commands that run a proxy. */
 const PROXY = {
   done: 'stopped, no connection was cut; with --check: valid',
   failed:
     'it failed to start or at run time, or connections were cut; with --check: no gateway responds (--against), or a check failed (--live)',
 };
 
-/** By the name of the command. */
+/** Help texts, by the name of the command. */
 export const COMMAND_HELP: Readonly<Record<string, CommandHelp>> = {
   gateway: {
     ...PROXY,

@@ -79,7 +79,7 @@ async function top(flags: TopFlags, { stdout, stdin, job, env }: Terminal): Prom
     );
 }
 
-/** For an unknown width: fits a table of long route names. */
+/** Width when the terminal's is not known: fits a table of long route names. */
 const DEFAULT_COLUMNS = 130;
 
 async function drain(flags: AdminFlags & { readonly wait: boolean }, { stdout }: Terminal): Promise<ExitStatus> {

@@ -9,10 +9,10 @@ import { LIVE_SETTINGS, SIDECAR_SETTINGS, whyRestart } from '../run/setting-effe
 import { VERSION } from './version.ts';
 
 /**
- * `meshgate reload`: has a running gateway apply the configuration on its disk.
+ * Makes a running gateway apply the configuration on its disk (`meshgate reload`).
  *
- * @returns what changed, and what needs a restart
- * @throws ConfigProblems when the configuration is invalid; Error when it cannot be applied, or no gateway runs
+ * @returns the changes, including those that need a restart
+ * @throws ConfigProblems when the configuration is invalid; Error when it cannot be applied, or no gateway responds
  */
 export async function reloadGateway(gateway: AdminClient): Promise<readonly SettingChange[]> {
   try {
@@ -26,17 +26,17 @@ export async function reloadGateway(gateway: AdminClient): Promise<readonly Sett
 }
 
 /**
- * `meshgate upgrade`: has a running gateway start its successor.
+ * Makes a running gateway start its successor (`meshgate upgrade`).
  *
  * @returns the successor's process id
- * @throws Error when the upgrade failed, or no gateway runs
+ * @throws Error when the upgrade has failed, or no gateway responds
  */
 export async function upgradeGateway(gateway: AdminClient): Promise<number> {
   return ((await gateway.change('POST', '/upgrade', PATIENCE_MS)) as { readonly pid: number }).pid;
 }
 
 /**
- * `--check --against`: what a reload of a running proxy with `loaded` would change, for people.
+ * Describes the changes of a reload of a running proxy with `loaded` (`--check --against`).
  *
  * @param role the role that `loaded` configures
  * @throws Error when the running proxy has another role, or does not respond
@@ -61,7 +61,7 @@ export async function planAgainst(proxy: AdminClient, role: StatusView['role'], 
   return `${notes.join('')}${plan.length === 0 ? 'nothing would change\n' : changesText(plan)}`;
 }
 
-/** A line each, and why a part of it is not in use. */
+/** Formats changes, one per line, with the reason for those that are not in effect yet. */
 export function changesText(changes: readonly SettingChange[]): string {
   if (changes.length === 0) return 'nothing changed\n';
   const pending = changes.filter(({ effect }) => effect === 'restart');
@@ -77,7 +77,7 @@ interface ReloadResponse {
   readonly changes: readonly SettingChange[];
 }
 
-/** The reload waits for new sources and services; the upgrade for a ready successor. */
+/** A reload waits for new sources and services, an upgrade for a successor that is ready. */
 const PATIENCE_MS = 30_000;
 
 /** Unprocessable content (RFC 9110, section 15.5.21). */

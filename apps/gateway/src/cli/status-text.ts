@@ -4,7 +4,7 @@ import { counted } from '../log/messages.ts';
 import { printable } from '../log/printable.ts';
 import { ageText } from './amounts.ts';
 
-/** Human-readable output of `meshgate status`. */
+/** Returns the output of `meshgate status` in text form. */
 export function statusText(status: StatusView, now: Date): string {
   const { ready, reasons, warnings, listeners, sources, drain } = status;
   const lines = [
@@ -27,7 +27,7 @@ export function statusText(status: StatusView, now: Date): string {
   return lines.map((line) => `${printable(line)}\n`).join('');
 }
 
-/** One line: role, state, uptime. */
+/** Returns role, state and uptime in one line. */
 export function headline(status: StatusView, now: Date): string {
   const { role, host, version, pid, transport, workers, startedAt, drain } = status;
   const state = drain.state === 'serving' ? (status.ready ? 'ready' : 'not ready') : `draining (${drain.state})`;

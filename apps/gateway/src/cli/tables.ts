@@ -9,9 +9,9 @@ import type { BackendView, ConnectionView, RouteRulesView, RouteTableView, Sourc
 import { printable } from '../log/printable.ts';
 
 /**
- * Human-readable output of `meshgate routes`.
+ * Returns the output of `meshgate routes` in text form.
  *
- * @param width of the terminal; unlimited when absent
+ * @param width width of the terminal; unlimited when absent
  */
 export function routesText({ routes, sources }: RouteTableView, width?: number): string {
   const all = [...routes];
@@ -51,15 +51,15 @@ function dialSettings({
 }
 
 function stateOf({ state, lastSuccess, error }: SourceView): string {
-  // The reason is among its warnings.
+  // The reason is one of the source's warnings.
   if (state === 'stale') return `stale since ${lastSuccess ?? 'the start'}`;
   return error === undefined ? state : `${state}: ${error}`;
 }
 
 /**
- * The response of `meshgate connections`, human-readable.
+ * Returns the output of `meshgate connections` in text form.
  *
- * @param width of the terminal; unlimited when absent
+ * @param width width of the terminal; unlimited when absent
  */
 export function connectionsText(connections: readonly ConnectionView[], width?: number): string {
   const rows = connections.map(
@@ -81,9 +81,9 @@ export function connectionsText(connections: readonly ConnectionView[], width?: 
 }
 
 /**
- * Human-readable output of `meshgate explain`.
+ * Returns the output of `meshgate explain` in text form.
  *
- * @param width of the terminal; unlimited when absent
+ * @param width width of the terminal; unlimited when absent
  */
 export function explanationText(explanation: Explanation, width?: number): string {
   const { serverName, why } = explanation;
@@ -137,7 +137,7 @@ function choiceFacts(found: FoundRoute): readonly (readonly string[])[] {
   const returns = returnAfterMs === 0 ? 'at once' : `after ${formatDuration(returnAfterMs)}`;
   return [
     ...(failover === undefined ? [] : [['failover', `below ${minHealthy} healthy, returns ${returns}`]]),
-    // The lowest priority is the normal case and is not shown.
+    // Omits the lowest priority, which is the normal case.
     ...(priorityInUse !== undefined && backends.some(({ priority = 0 }) => priority < priorityInUse)
       ? [['in use', `backups of priority ${priorityInUse}`]]
       : []),
@@ -147,7 +147,7 @@ function choiceFacts(found: FoundRoute): readonly (readonly string[])[] {
   ];
 }
 
-/** Client-related settings of a route, one a line. */
+/** Returns the client-related settings of a route, one per line. */
 function rulesOf(rules: RouteRulesView): readonly (readonly string[])[] {
   const { access = {}, limits = {}, proxyProtocol, healthCheck } = rules;
   const { retryBeforeFirstByte, onBackendRemoved, onBackendDown } = rules;
@@ -164,7 +164,7 @@ function rulesOf(rules: RouteRulesView): readonly (readonly string[])[] {
 
 type ShownFact = readonly [name: string, parts: readonly string[]];
 
-/** Only the lists that are not empty. */
+/** Returns the lists that are not empty. */
 function facts(all: readonly ShownFact[]): readonly (readonly string[])[] {
   return all.flatMap(([name, parts]) => (parts.length === 0 ? [] : [[name, parts.join(', ')]]));
 }
@@ -202,10 +202,10 @@ function describeDrain(drain: BackendDrain | undefined): readonly string[] {
   return [`connections closed ${when}`, `spread over ${formatDuration(spreadMs)}`];
 }
 
-/** For longer lists, the rest is in `--json`. */
+/** Maximum number of entries; `--json` has all of them. */
 const SHOWN_ENTRIES = 5;
 
-/** Where another route matches the name than on the other listeners. */
+/** Returns the listeners on which another route matches the name. */
 function exceptionsOf({ onListeners = [] }: Explanation): readonly (readonly string[])[] {
   return onListeners.map(({ listener, route, pattern, source }) => [
     `on ${listener}`,
@@ -246,7 +246,7 @@ function stateText({ healthy, check, ejected }: ExplainedBackend): string {
   return [healthy ? 'healthy' : 'unhealthy', ...failures, ...(ejected ? ['ejected after failures'] : [])].join(', ');
 }
 
-/** Human-readable output of `meshgate trace`: a block per connection, a row per proxy on its path. */
+/** Returns the output of `meshgate trace` in text form: a block per connection, with a row per proxy on its path. */
 export function tracesText(traces: readonly Trace[]): string {
   if (traces.length === 0) return 'no such connection\n';
   return traces

@@ -9,7 +9,7 @@ export interface Terminal {
   readonly stderr: Pick<Output, 'write'>;
   /** Absent without an interactive user. */
   readonly stdin?: KeyInput;
-  /** Absent where nobody can stop the process. */
+  /** Absent when no user can stop the process. */
   readonly job?: Job;
   readonly signals: Signals;
   readonly env: Environment;
@@ -19,26 +19,29 @@ export interface Terminal {
 export interface Output {
   readonly fd: number;
   readonly isTTY?: boolean;
-  /** Width and height of a terminal; 0 when unknown. */
+  /** Size of the terminal in characters; 0 when not known. */
   readonly columns?: number;
   readonly rows?: number;
   write(text: string): unknown;
 }
 
-/** 0: done. 1: it failed at run time, or connections were cut. 2: the command line or the configuration is invalid. */
+/** 0: success. 1: a failure at run time, or cut connections. 2: the command line or the configuration is invalid. */
 export type ExitStatus = 0 | 1 | 2;
 
-/** The width of a terminal: files and pipes get one line per row. */
+/** Returns the width of a terminal; `undefined` for files and pipes, which get one line per row. */
 export function widthOf({ isTTY, columns }: Output): number | undefined {
   return isTTY === true ? reportedSize(columns) : undefined;
 }
 
-/** Whether it can move the cursor: an editor's shell, a log of a build and a serial printer say that they cannot. */
+/**
+ * Whether the terminal can move the cursor: the shell of an editor, the log of a build or a serial printer sets
+ * `TERM=dumb`.
+ */
 export function hasScreen({ isTTY }: Output, env: Environment): boolean {
   return isTTY === true && env['TERM'] !== 'dumb';
 }
 
-/** Colours only on terminals, unless `NO_COLOR` is set and not empty (no-color.org). */
+/** Whether to use colours: only on terminals, unless `NO_COLOR` is set and not empty (no-color.org). */
 export function hasColors(output: Output, env: Environment): boolean {
   return hasScreen(output, env) && (env['NO_COLOR'] ?? '') === '';
 }

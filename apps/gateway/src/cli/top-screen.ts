@@ -5,7 +5,7 @@ import { bytesText } from './amounts.ts';
 import type { GatewayEvent } from './event-reader.ts';
 import { headline } from './status-text.ts';
 
-/** Sort orders of the routes, each with its key. */
+/** Sort orders of routes, each with its key. */
 export const SORTS: Readonly<Record<Sort, { readonly key: string; readonly text: string }>> = {
   live: { key: 'l', text: 'live' },
   rate: { key: 'r', text: 'rate' },
@@ -14,14 +14,14 @@ export const SORTS: Readonly<Record<Sort, { readonly key: string; readonly text:
   name: { key: 'n', text: 'name' },
 };
 
-/** Name of an order. */
+/** Name of a sort order. */
 export type Sort = 'live' | 'rate' | 'failed' | 'bytes' | 'name';
 
-/** What the gateway has sent so far. */
+/** The data that the gateway has sent so far. */
 export class TopModel {
   status: StatusView | undefined;
   traffic: TrafficRates | undefined;
-  /** Number of traffic samples: rates are known from the second on. */
+  /** Number of traffic samples; rates are known from the second one on. */
   samples: number = 0;
   readonly routes: Map<string, RouteRates> = new Map();
 
@@ -36,25 +36,25 @@ export class TopModel {
   }
 }
 
-/** How to show it. */
+/** Settings of the display. */
 export interface TopView {
   readonly sort: Sort;
-  /** Substring of the names of the routes shown. */
+  /** Substring of the names of displayed routes. */
   readonly filter: string;
-  /** Present while the filter is being typed. */
+  /** True while the user types the filter. */
   readonly isTyping: boolean;
   readonly isColored: boolean;
   readonly columns: number;
-  /** Absent: all of them. */
+  /** Height of the terminal; when absent, all rows are shown. */
   readonly rows?: number;
 }
 
-/** One route of `top`, also in its JSON. */
+/** A route in `top` and in its JSON output. */
 export interface TopRoute extends RouteRates {
   readonly route: string;
 }
 
-/** The routes to show, in order. Pure. */
+/** Returns the routes to display, in order. Pure. */
 export function topRoutes(
   { routes }: Pick<TopModel, 'routes'>,
   { sort, filter }: Pick<TopView, 'sort' | 'filter'>,
@@ -77,17 +77,17 @@ function weight(route: TopRoute, sort: Sort): number {
   return weights[sort];
 }
 
-/** Every connection starts without a route. */
+/** Whether a route has traffic. The entry without a route counts every connection at its start. */
 function hasTraffic({ active, closedPerSecond, errors }: RouteRates): boolean {
   return active > 0 || closedPerSecond > 0 || Object.keys(errors).length > 0;
 }
 
-/** Connections without a route are counted under the empty name. */
+/** Replaces the empty name, under which connections without a route are counted. */
 function shownName(route: string): string {
   return route === '' ? '(no route)' : route;
 }
 
-/** The screen, line by line, none wider than the terminal. Pure. */
+/** Returns the lines of the screen, none wider than the terminal. Pure. */
 export function topScreen(model: TopModel, view: TopView, now: Date): readonly string[] {
   const { status, traffic } = model;
   if (status === undefined || traffic === undefined) return ['waiting for the gateway'];
@@ -113,14 +113,14 @@ export function topScreen(model: TopModel, view: TopView, now: Date): readonly s
   return view.rows === undefined ? lines : [...lines.slice(0, Math.max(0, view.rows - foot.length)), ...foot];
 }
 
-/** A filter that is being typed is shown on any terminal. */
+/** Returns the last lines. A filter that the user types is shown on any terminal. */
 function footOf(view: TopView, isLow: boolean): readonly string[] {
   if (view.rows === undefined) return [];
   if (isLow) return view.isTyping ? [helpText(view)] : [];
   return ['', helpText(view)];
 }
 
-/** Lower terminals have no empty lines and no help. */
+/** A terminal with fewer rows gets no empty lines and no help. */
 const LOW_ROWS = 12;
 const MAX_WARNINGS = 3;
 
@@ -165,10 +165,10 @@ function rowText(cells: readonly string[], columns: number): string {
     .trimEnd();
 }
 
-/** Wider name columns are hard to read across. */
+/** A wider column of names is hard to read across. */
 const MAX_NAME_CHARS = 48;
 
-/** The most frequent first, as far as they fit. */
+/** Formats errors, the most frequent first. */
 function errorsText(errors: RouteRates['errors']): string {
   const sorted = Object.entries(errors).toSorted(([, one], [, other]) => other - one);
   return sorted.map(([code, count]) => `${count} ${code}`).join(', ');
@@ -196,7 +196,7 @@ function bold(text: string, { isColored }: TopView): string {
   return isColored ? `\u001B[1m${text}\u001B[0m` : text;
 }
 
-/** Applies a key to the view; `undefined`: it ends `top`. Pure. */
+/** Applies a key to the view. Returns `undefined` when the key ends `top`. Pure. */
 export function afterKey(view: TopView, key: string): TopView | undefined {
   if (key === '\u0003') return undefined;
   if (view.isTyping) return afterTyping(view, key);

@@ -6,7 +6,7 @@ import type { TopRoute, TopView } from './top-screen.ts';
 import type { StatusView } from '../admin/status.ts';
 import type { TrafficRates } from '../admin/traffic-rates.ts';
 
-/** A terminal with output, and maybe input. */
+/** A terminal with output, and possibly input. */
 export interface TopTerminal {
   readonly stdout: {
     readonly columns?: number;
@@ -15,21 +15,27 @@ export interface TopTerminal {
   };
   /** Absent without an interactive user. */
   readonly stdin?: KeyInput | undefined;
-  /** Absent where nobody can stop the process. */
+  /** Absent when no user can stop the process. */
   readonly job?: Job | undefined;
 }
 
-/** The process as a job of a shell, which leaves the screen and comes back to it. */
+/** The process as a job of a shell, which leaves the screen and returns to it. */
 export interface Job {
-  /** The process is to end, or its terminal is gone: a signal, an uncaught error, an exit. The last moment to write. */
+  /**
+   * Calls `listener` when the process ends or its terminal is gone, by a signal, an uncaught error or an exit: the last
+   * opportunity to write.
+   */
   onEnd(listener: () => void): void;
-  /** It continues after it was stopped, or the terminal has another size: what it shows is to be drawn anew. */
+  /**
+   * Calls `listener` when the process continues after a stop, or the terminal has another size, so that the screen must
+   * be drawn again.
+   */
   onRedraw(listener: () => void): void;
-  /** Stops the process as Ctrl-Z does; returns when it continues. */
+  /** Stops the process like Ctrl-Z; returns when it continues. */
   suspend(): void;
 }
 
-/** The part of standard input that is used. */
+/** The part of standard input in use. */
 export interface KeyInput {
   readonly isTTY?: boolean;
   setRawMode?(raw: boolean): unknown;
@@ -41,14 +47,16 @@ export interface KeyInput {
   resume(): unknown;
 }
 
-/** What `top` shows at one moment. */
+/** The state of `top` at one moment. */
 export interface TopSnapshot {
   readonly status: StatusView;
   readonly traffic: Omit<TrafficRates, 'routes'>;
   readonly routes: readonly TopRoute[];
 }
 
-/** The traffic between two samples. Rejects when the gateway does not respond, or ends before. */
+/**
+ * Returns the traffic between two samples. Rejects when the gateway does not respond, or exits before the second one.
+ */
 export async function topModel(gateway: AdminClient): Promise<TopModel> {
   const over = new AbortController();
   const model = new TopModel();
@@ -63,10 +71,10 @@ export async function topModel(gateway: AdminClient): Promise<TopModel> {
   throw new Error('the gateway has exited');
 }
 
-/** Rates are differences. */
+/** Rates are differences between samples. */
 const ENOUGH_SAMPLES = 2;
 
-/** The JSON form. */
+/** Returns the state in its JSON form. */
 export function topSnapshot(model: TopModel, view: Pick<TopView, 'sort' | 'filter'>): TopSnapshot {
   const { status, traffic } = model;
   if (status === undefined || traffic === undefined) throw new Error('the gateway has exited');
@@ -74,7 +82,7 @@ export function topSnapshot(model: TopModel, view: Pick<TopView, 'sort' | 'filte
   return { status, traffic: rest, routes: topRoutes(model, view) };
 }
 
-/** Shows the traffic until the user types `q`, or the gateway exits, which rejects. Restores the terminal, whatever ends it. */
+/** Shows the traffic until the user types `q`, or the gateway exits, which rejects. Always restores the terminal. */
 export async function runTop(gateway: AdminClient, start: TopView, terminal: TopTerminal): Promise<void> {
   const { stdout, job } = terminal;
   const over = new AbortController();
@@ -129,7 +137,7 @@ export async function runTop(gateway: AdminClient, start: TopView, terminal: Top
   }
 }
 
-/** The alternate screen, and the keyboard in raw mode. */
+/** The alternate screen, with the keyboard in raw mode. */
 class Screen {
   readonly #terminal: TopTerminal;
   #isActive = false;
@@ -138,7 +146,7 @@ class Screen {
     this.#terminal = terminal;
   }
 
-  /** @param onKeys listens to the keyboard; `onGone` is called when there is none any more */
+  /** @param onKeys receives keys; `onGone` is called when the keyboard is gone */
   listen(onKeys: (keys: string) => void, onGone: () => void): void {
     const { stdin } = this.#terminal;
     stdin?.setEncoding('utf8');
@@ -148,7 +156,10 @@ class Screen {
     stdin?.resume();
   }
 
-  /** Also again, after another program had the terminal: its shell has set the mode of the keyboard. */
+  /**
+   * Enters the alternate screen, also again after another program has used the terminal, whose shell has reset the mode
+   * of the keyboard.
+   */
   enter(): void {
     const { stdin, stdout } = this.#terminal;
     stdout.write(ENTER);
@@ -162,7 +173,7 @@ class Screen {
     this.#terminal.stdout.write(`${HOME}${lines.map((line) => `${line}${CLEAR_LINE}`).join('\r\n')}${CLEAR_BELOW}`);
   }
 
-  /** Any number of times. */
+  /** Leaves the alternate screen. May be called several times. */
   leave(): void {
     if (!this.#isActive) return;
     this.#isActive = false;
@@ -171,7 +182,7 @@ class Screen {
   }
 }
 
-/** An escape sequence, such as an arrow key, is one key. */
+/** Splits input into keys. An escape sequence, such as an arrow key, is one key. */
 function keysIn(text: string): readonly string[] {
   // oxlint-disable-next-line no-control-regex -- keys are what is looked for
   return text.match(/\u001B\[[\d;]*[A-Za-z~]|[\s\S]/gu) ?? [];
@@ -181,8 +192,8 @@ const DEFAULT_ROWS = 24;
 
 const CTRL_Z = '\u001A';
 
-// ECMA-48, and the private modes of xterm for the alternate screen (1049) and the cursor (25), of DEC for wrapping (7): names may have
-// characters that take two columns.
+// ECMA-48, and the private modes of xterm for the alternate screen (1049) and the cursor (25), and of DEC for wrapping
+// (7): names may have characters that take two columns.
 const ENTER = '\u001B[?1049h\u001B[?25l\u001B[?7l';
 const LEAVE_SCREEN = '\u001B[?7h\u001B[?25h\u001B[?1049l';
 const HOME = '\u001B[H';

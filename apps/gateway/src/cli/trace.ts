@@ -6,17 +6,17 @@ import type { Trace } from '../trace/traces.ts';
 
 /** Arguments of `meshgate trace`. */
 export interface TraceRequest {
-  /** As in the access log; all when absent. */
+  /** Trace as in the access log; all when absent. */
   readonly trace?: string | undefined;
   readonly serverName?: string | undefined;
   readonly files: readonly string[];
   readonly admins: readonly (readonly [name: string, address: AdminAddress])[];
-  /** Maximum number of traces; the newest are kept. */
+  /** Maximum number of traces: the newest ones. */
   readonly limit: number;
 }
 
 /**
- * Joins what several proxies report of the same connections.
+ * Joins the records of several proxies about the same connections.
  *
  * @throws ConfigProblems when there is nothing to read, or the trace is malformed
  */

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-/** The version, from the package. */
+/** The version in the package. */
 export const VERSION: string = releaseOf(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 
 function releaseOf(manifest: string): string {
