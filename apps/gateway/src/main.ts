@@ -1,17 +1,17 @@
 #!/usr/bin/env node
-// No other module here: those that are imported together are opened together, which takes more descriptors than a low
-// limit has.
+// Imports no other module here: modules that are imported together are opened together, which takes more descriptors
+// than a low limit allows.
 import { descriptorLimit, MIN_DESCRIPTORS } from './run/descriptor-limit.ts';
 import type { Signals } from './run/serve.ts';
 import type { Job } from './cli/top.ts';
 
-// By default Node opens its inspector on SIGUSR1: remote access to a process that holds a token.
+// By default, SIGUSR1 opens Node's inspector: remote access to a process that has a token.
 for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => undefined);
 
 const { stdout, stderr } = process;
-// Their reader may have exited, as in `meshgate routes | head -1`: no reason for a stack trace.
+// A reader may have exited, as in `meshgate routes | head -1`, which needs no stack trace.
 for (const output of [stdout, stderr]) output.on('error', () => undefined);
-// It would disable certificate verification.
+// The variable would disable the verification of certificates.
 if (process.env['NODE_TLS_REJECT_UNAUTHORIZED'] === '0')
   stderr.write('meshgate: NODE_TLS_REJECT_UNAUTHORIZED=0 is ignored: certificates are always verified\n');
 delete process.env['NODE_TLS_REJECT_UNAUTHORIZED'];
@@ -22,12 +22,12 @@ if (descriptors < MIN_DESCRIPTORS) {
   );
   process.exit(1);
 }
-// Loaded only now: with fewer descriptors the modules cannot be opened.
+// Imported only now: with fewer descriptors, the modules cannot be opened.
 const { disablePretenuring } = await import('./run/v8-flags.ts');
 disablePretenuring();
 const { forbidExit, redirectConsole } = await import('./run/plugin-limits.ts');
 const exit = forbidExit();
-// Until there is a log.
+// Used until there is a log.
 redirectConsole((output) => stderr.write(`${output}\n`));
 const { onStray } = await import('./run/stray-error.ts');
 const signals: Signals = {
@@ -50,17 +50,17 @@ const job: Job = {
     process.on('SIGCONT', listener);
     stdout.on('resize', listener);
   },
-  // The whole job: its shell waits for the first process of it.
+  // Stops the whole job, because its shell waits for the job's first process.
   suspend: () => void process.kill(0, 'SIGTSTP'),
 };
-// Timers or handles left by a plugin must not keep the process running.
+// Timers or handles that a plugin leaves behind must not keep the process running.
 const terminal = {
   stdout,
   stderr,
   signals,
   job,
   env: process.env,
-  // Created on demand: most commands do not use standard input.
+  // Accessed on demand, since most commands do not use standard input.
   get stdin() {
     return process.stdin;
   },

@@ -22,11 +22,11 @@ export interface ConsulFlags {
   readonly nodeName?: string;
   readonly address?: string;
   readonly wanAddress?: string;
-  /** Each `NAME=IP:PORT`. */
+  /** Values in the form `NAME=IP:PORT`. */
   readonly bindAddress?: readonly string[];
   readonly exposeServers?: boolean;
   readonly deregisterAfterCritical?: string;
-  /** `IP:PORT`. */
+  /** Value in the form `IP:PORT`. */
   readonly adminBind?: string;
 }
 
@@ -38,28 +38,28 @@ export interface Override {
   /** Keys of the settings of `use: consul`, or `admin`. */
   readonly path: readonly string[];
   readonly value: unknown;
-  /** Its flag or variable, for messages: `--http-addr`, `CONSUL_HTTP_ADDR`. */
+  /** Flag or variable of the setting, for messages: `--http-addr`, `CONSUL_HTTP_ADDR`. */
   readonly by: string;
 }
 
 /** Settings from the command line and the environment. They override the configuration file. */
 export interface CommandSettings {
   readonly overrides: readonly Override[];
-  /** Paths are the flag or the variable. */
+  /** Problems, whose paths are the flag or the variable. */
   readonly problems: readonly Problem[];
-  /** Whether a flag is about Consul: then Consul is a source even if no file says so. */
+  /** Whether a flag concerns Consul: then Consul is a source even without a configuration file. */
   readonly byFlag: boolean;
   /**
-   * Whether the environment names an agent: a variable is meant for every program, and only matters where nothing else
-   * is configured.
+   * Whether the environment names an agent. Variables apply to every program, so this one counts only when no source is
+   * configured.
    */
   readonly byEnvironment: boolean;
-  /** `CONSUL_HTTP_SSL`: TLS to the agent, whatever the origin of its address. */
+  /** `CONSUL_HTTP_SSL`: uses TLS to the agent, wherever its address comes from. */
   readonly secure: boolean;
 }
 
 /**
- * Reads the flags and variables of Consul's own command line, with the same meaning; a flag overrides a variable. Pure.
+ * Reads the flags and variables of Consul's own command line, with the same meaning. A flag overrides a variable. Pure.
  *
  * @param cwd base of relative file names
  */
@@ -84,7 +84,7 @@ export interface FlagDefinition {
   readonly repeatable?: true;
 }
 
-/** The flags behind {@link ConsulFlags}. */
+/** Definitions of the flags in {@link ConsulFlags}. */
 export const CONSUL_FLAGS: readonly FlagDefinition[] = [
   { flag: '--http-addr <address>', description: 'Consul agent (CONSUL_HTTP_ADDR; default: http://127.0.0.1:8500)' },
   { flag: '--token <token>', description: 'ACL token; other users can see it, prefer a file (CONSUL_HTTP_TOKEN)' },
@@ -133,7 +133,7 @@ export const SIDECAR_FLAGS: readonly FlagDefinition[] = [
 ];
 
 /**
- * Rewrites flags in the form of Consul's own command line, `-http-addr=…` and `-register=true`; everything else is
+ * Rewrites flags in the form of Consul's own command line, `-http-addr=…` and `-register=true`. All other arguments are
  * unchanged. Pure.
  */
 export function withTwoDashes(args: readonly string[]): readonly string[] {
@@ -148,11 +148,11 @@ export function withTwoDashes(args: readonly string[]): readonly string[] {
   });
 }
 
-// The values of Go's strconv.ParseBool, with which Consul parses its flags and variables.
+// The values of Go's strconv.ParseBool, with which Consul parses flags and variables.
 const TRUE = new Set(['1', 't', 'T', 'true', 'TRUE', 'True']);
 const FALSE = new Set(['0', 'f', 'F', 'false', 'FALSE', 'False']);
 
-/** A setting of the agent: its flag, its variable and its key in a file. */
+/** A setting of the agent, with its flag, its variable and its key in a configuration file. */
 type AgentSetting = readonly [flag: keyof ConsulFlags, written: string, variable: string, key: string];
 
 const STRINGS: readonly AgentSetting[] = [
@@ -187,7 +187,7 @@ function agentSettings(flags: ConsulFlags, env: Environment, cwd: string, proble
   ];
 }
 
-/** Consul's order: flags before variables, and in each the file before the token itself. */
+/** Selects the token in Consul's order: flags before variables, and in each the file before the token itself. */
 function token(flags: ConsulFlags, env: Environment, cwd: string): readonly Override[] {
   const ofFlags = [...found(TOKEN_FILE, flags, {}), ...found(TOKEN, flags, {})];
   const ofEnvironment = [...found(TOKEN_FILE, {}, env), ...found(TOKEN, {}, env)];
@@ -195,7 +195,7 @@ function token(flags: ConsulFlags, env: Environment, cwd: string): readonly Over
   if (first === undefined) return [];
   const other = first.path[0] === 'token' ? 'tokenFile' : 'token';
   const value = other === 'token' ? resolve(cwd, String(first.value)) : first.value;
-  // A value of the other setting in a file would conflict.
+  // Removes the other setting, whose value in a configuration file would conflict.
   return [
     { ...first, value },
     { path: [other], value: undefined, by: first.by },
@@ -212,7 +212,7 @@ function found(
   return isSet(env[variable]) ? [{ path, value: env[variable], by: variable }] : [];
 }
 
-/** Empty counts as unset, as in Consul. */
+/** Whether a value is set; an empty one is not, as in Consul. */
 function isSet(value: unknown): boolean {
   return value !== undefined && value !== '';
 }
