@@ -237,7 +237,17 @@ export class Session implements Linked<Session> {
     this.#deadline.begin(helloDeadlines, this.connection.at);
     try {
       stages.observer.observe({ type: 'connection.accepted', connection: this.connection });
-      this.#await(await this.#reach(filters));
+      const sniffed = await this.#readHello(filters);
+      const found = sniffed && this.#routed(sniffed);
+      if (sniffed === undefined || found === undefined) {
+        this.#close(NOTHING_CARRIED);
+        return;
+      }
+      const { reaching, route } = found;
+      // No time has passed since the hello: there was no `await`.
+      this.#beginConnecting(reaching, route, reaching.connecting.helloAt);
+      const upstream = await stages.connector.connect(route, reaching.connecting);
+      this.#await(this.#carryTo(reaching, upstream, sniffed.head));
     } catch (reason) {
       this.#failed(reason);
     }
@@ -276,23 +286,15 @@ export class Session implements Linked<Session> {
     this.#close(failedWith(ProxyError.from(reason, this.#part)));
   }
 
-  /**
-   * Runs the stages from accept to splice. Resolves with `undefined` if the client closed without sending a byte, or if
-   * the session was closed.
-   */
-  async #reach(filters: readonly ConnectionFilter[]): Promise<Splice | undefined> {
-    const sniffed = await this.#readHello(filters);
+  /** Finds the route of a complete hello. Returns `undefined` if the session was closed. */
+  #routed(sniffed: Sniffed): { readonly reaching: Reaching; readonly route: Route } | undefined {
     const phase = this.#phase;
-    if (sniffed === undefined || (phase.kind !== 'filtering' && phase.kind !== 'sniffing')) return undefined;
+    if (phase.kind !== 'filtering' && phase.kind !== 'sniffing') return undefined;
     // A client of an unrecognised protocol is reported as sniffed only if a route takes it.
     if (sniffed.unrecognised !== undefined && this.#route(sniffed.hello) === undefined) throw sniffed.unrecognised;
     const reaching = this.#helloComplete(sniffed.hello);
     const route = this.#resolve(reaching, sniffed);
-    if (route === undefined) return undefined;
-    // No time has passed since the hello: there was no `await`.
-    this.#beginConnecting(reaching, route, reaching.connecting.helloAt);
-    const upstream = await this.#control.stages.connector.connect(route, reaching.connecting);
-    return this.#carryTo(reaching, upstream, sniffed.head);
+    return route && { reaching, route };
   }
 
   /** Retries on another backend: the former one closed without sending a byte, and only it got the head. */
