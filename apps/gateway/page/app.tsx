@@ -52,7 +52,7 @@ function Header({ live, view }: { readonly live: Live; readonly view: View }): J
     <header>
       <div class="title">
         <h1>
-          Meshgate <span class="role">{status?.role ?? ''}</span>
+          Meshgate <span class="role">{[status?.role, status?.proxyId].filter(Boolean).join(' ')}</span>
         </h1>
         {status !== undefined && <Readiness status={status} />}
         {status !== undefined && (

@@ -127,8 +127,10 @@ export function adminEndpoints(targets: AdminTargets): readonly AdminEndpoint[] 
 /** Returns the state at the top of the page and of `meshgate status`. */
 async function statusOf(targets: AdminTargets): Promise<StatusView> {
   const { identity, routes, listeners, outliers, logLevel } = targets;
+  const { proxyId } = targets.control;
   return statusView({
     ...identity,
+    ...(proxyId !== undefined && { proxyId }),
     ...targets.readiness(),
     logLevel: logLevel.current,
     listeners: listeners.status.map(listenerView),

@@ -206,6 +206,7 @@ const status = z.strictObject({
   pid: z.int(),
   startedAt: date,
   role: z.enum(['gateway', 'sidecar']),
+  proxyId: z.string().optional().describe('of a sidecar: the service id of its proxy'),
   transport: z.string(),
   workers: z.int().min(1),
   ...readiness,

@@ -7,6 +7,8 @@ import type { ListenerView, SourceView } from './views.ts';
 /** Static properties of a proxy. */
 export interface ProxyIdentity {
   readonly role: 'gateway' | 'sidecar';
+  /** Of a sidecar: the service id of its proxy, as far as its command line has it. Absent for a gateway. */
+  readonly proxyId?: string;
   /** Name of the transport in use. */
   readonly transport: string;
   /** Number of processes that carry connections. */

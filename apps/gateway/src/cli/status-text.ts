@@ -29,8 +29,9 @@ export function statusText(status: StatusView, now: Date): string {
 
 /** Returns role, state and uptime in one line. */
 export function headline(status: StatusView, now: Date): string {
-  const { role, host, version, pid, transport, workers, startedAt, drain } = status;
+  const { role, proxyId, host, version, pid, transport, workers, startedAt, drain } = status;
   const state = drain.state === 'serving' ? (status.ready ? 'ready' : 'not ready') : `draining (${drain.state})`;
   const age = ageText(now.getTime() - new Date(startedAt).getTime());
-  return `${role} ${host}: ${state}, up ${age} (meshgate ${version}, pid ${pid}, transport ${transport}, ${counted(workers, 'worker')})`;
+  const who = proxyId === undefined ? host : `${proxyId} on ${host}`;
+  return `${role} ${who}: ${state}, up ${age} (meshgate ${version}, pid ${pid}, transport ${transport}, ${counted(workers, 'worker')})`;
 }

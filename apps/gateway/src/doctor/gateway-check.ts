@@ -22,8 +22,8 @@ export async function queryGateway(client: AdminClient): Promise<Running> {
  */
 export function gatewayFindings(running: Running, start: string): readonly Finding[] {
   if (running.kind === 'silent') return [silentFinding(running.why, start)];
-  const { role, version, pid, transport, startedAt, reasons, warnings } = running.status;
-  const check = `running ${role}`;
+  const { role, proxyId, version, pid, transport, startedAt, reasons, warnings } = running.status;
+  const check = proxyId === undefined ? `running ${role}` : `running ${role} ${proxyId}`;
   return [
     { check, outcome: 'ok', found: `version ${version}, process ${pid}, transport ${transport}, since ${startedAt}` },
     ...reasons.map((found): Finding => ({

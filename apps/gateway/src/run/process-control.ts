@@ -4,6 +4,8 @@ import type { FlatSettings, SettingChange } from './reload-plan.ts';
 export interface ProcessControl {
   /** The configuration in use, without secrets. */
   readonly settings: FlatSettings;
+  /** As `LoadedConfig.proxyId`. */
+  readonly proxyId?: string;
   /** Reloads, like SIGHUP. Never rejects. */
   reload(): Promise<ReloadOutcome>;
   /** Upgrades, like SIGUSR2. Resolves when a successor has taken over or has failed. Never rejects. */

@@ -188,7 +188,9 @@ class Run {
 
   #control(): ProcessControl {
     const settings = (): FlatSettings => this.#reloader.settings;
+    const { proxyId } = this.#loaded;
     return {
+      ...(proxyId !== undefined && { proxyId }),
       get settings() {
         return settings();
       },

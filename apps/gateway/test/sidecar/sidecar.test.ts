@@ -195,6 +195,8 @@ describe('meshgate sidecar, with mesh files', () => {
       status: 1,
       stderr: 'meshgate: --against: expected the admin API of db-sidecar-proxy, found that of web-sidecar-proxy\n',
     });
+    const shown = await meshgate(['status', '--admin', admin]);
+    expect(shown.stdout).toMatch(/^sidecar web-sidecar-proxy on \S+: ready, /);
     expect(await meshgate(['reload', '--admin', admin])).toEqual({ status: 0, stderr: '', stdout: plan });
     expect(await echo(ports[2] ?? 0)).toBe('nothing');
     expect(await answered()).toBe('still');
