@@ -1,4 +1,4 @@
-import { AgentError, openAgent, parsed, reasonOf } from './agent.ts';
+import { hasStatus, openAgent, parsed, reasonOf } from './agent.ts';
 import type { Agent, AgentOptions } from './agent.ts';
 import { DEFAULT_ADDRESS, parseAgentAddress } from './agent-address.ts';
 import { object, objects, text } from './json.ts';
@@ -114,7 +114,7 @@ class AgentCheck {
     const check = 'Consul version';
     const response = await this.#request('agent/self');
     if (response instanceof Error)
-      return isForbidden(response)
+      return hasStatus(response, 403)
         ? ok(check, 'unknown: the token lacks agent:read, needed only for a DNS domain other than consul')
         : failed(check, response.message, 'check the log of the agent');
     const { Version, Datacenter } = object(object(response.json)?.['Config']) ?? {};
@@ -130,8 +130,8 @@ class AgentCheck {
       Segment,
     }));
     const response = await this.#request('internal/acl/authorize', body);
-    if (response instanceof AgentError && response.status === UNAUTHORIZED) return [ok(check, 'ACLs are disabled')];
-    if (response instanceof AgentError && isForbidden(response))
+    if (hasStatus(response, 401)) return [ok(check, 'ACLs are disabled')];
+    if (hasStatus(response, 403))
       return [
         failed(check, response.complaint, 'the agent does not know the token: create one, or correct --token-file'),
       ];
@@ -190,13 +190,6 @@ export function clockFinding(queriedAt: number, agentAt: number, answeredAt: num
 
 const IN_STEP_S = 2;
 const MAX_SKEW_S = 60;
-
-const UNAUTHORIZED = 401;
-const FORBIDDEN = 403;
-
-function isForbidden(reason: Error): boolean {
-  return reason instanceof AgentError && reason.status === FORBIDDEN;
-}
 
 /** Formats the permission as a rule of an ACL policy. */
 function ruleOf({ resource, access, name }: NeededRight): string {

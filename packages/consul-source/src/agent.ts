@@ -106,12 +106,17 @@ export class AgentError extends Error {
 
 /** Whether the agent rejected the request because of its rate limit or overload, not because of the request itself. */
 export function isOverload(reason: Error): boolean {
-  return reason instanceof AgentError && (reason.status === TOO_MANY_REQUESTS || reason.status === UNAVAILABLE);
+  return hasStatus(reason, TOO_MANY_REQUESTS, UNAVAILABLE);
+}
+
+/** Whether the agent responded with one of these HTTP statuses. */
+export function hasStatus(reason: unknown, ...statuses: readonly number[]): reason is AgentError {
+  return reason instanceof AgentError && reason.status !== undefined && statuses.includes(reason.status);
 }
 
 /** Whether a proxy in front of the agent may have ended the request by its own timeout: with such a status, or with a reset. */
 export function isCut(reason: unknown): boolean {
-  return reason instanceof AgentError && (CUT_STATUSES.has(reason.status ?? 0) || isReset(reason.cause));
+  return hasStatus(reason, ...CUT_STATUSES) || (reason instanceof AgentError && isReset(reason.cause));
 }
 
 /** Returns the message of an error; equal for all requests when the agent does not respond. */
@@ -124,7 +129,7 @@ export function reasonOf(reason: unknown): string {
 export const FREE_TEXT: readonly string[] = ['Output', 'Notes'];
 
 /** Request Timeout, Bad Gateway, Gateway Timeout. */
-const CUT_STATUSES: ReadonlySet<number> = new Set([408, 502, 504]);
+const CUT_STATUSES = [408, 502, 504] as const;
 const TOO_MANY_REQUESTS = 429;
 const UNAVAILABLE = 503;
 

@@ -2,7 +2,7 @@ import { aborted } from '@meshgate/core/parts';
 import { AgentError, parsed } from './agent.ts';
 import type { Agent } from './agent.ts';
 import { blockingQuery } from './blocking-query.ts';
-import { objects } from './json.ts';
+import { listOfObjects } from './json.ts';
 import type { JsonObject } from './json.ts';
 
 /**
@@ -18,9 +18,7 @@ export async function* entriesOfKind(
   const path = `config/${kind}`;
   try {
     for await (const response of blockingQuery(agent, { path }, signal))
-      yield parsed(response, path, 'a list of config entries', (json) =>
-        json === null || Array.isArray(json) ? objects(json) : undefined,
-      );
+      yield parsed(response, path, 'a list of config entries', (json) => listOfObjects(json ?? []));
   } catch (reason) {
     if (!(reason instanceof AgentError) || !/invalid config entry kind/i.test(reason.complaint)) throw reason;
     yield [];

@@ -21,6 +21,11 @@ export function objects(value: unknown): readonly JsonObject[] {
     .filter((item) => item !== undefined);
 }
 
+/** Returns the objects in a list; `undefined` when `value` is not a list. */
+export function listOfObjects(value: unknown): readonly JsonObject[] | undefined {
+  return Array.isArray(value) ? objects(value) : undefined;
+}
+
 /** Returns `value` as a string; `''` for other types. */
 export function text(value: unknown): string {
   return typeof value === 'string' ? value : '';

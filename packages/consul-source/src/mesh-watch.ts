@@ -2,7 +2,7 @@ import { aborted, inTurns, Watched } from '@meshgate/core/parts';
 import type { Watch, WatchOptions } from '@meshgate/core/parts';
 import { pause } from '@meshgate/core';
 import type { GatewayGroup, Instance, GatewayResolver } from '@meshgate/mesh';
-import { AgentError, FREE_TEXT, fresh, parsed, reasonOf } from './agent.ts';
+import { AgentError, FREE_TEXT, fresh, hasStatus, parsed, reasonOf } from './agent.ts';
 import type { Agent } from './agent.ts';
 import { blockingQuery } from './blocking-query.ts';
 import { entriesOfKind } from './config-entries.ts';
@@ -195,7 +195,7 @@ async function* inventories(agent: Agent, signal: AbortSignal): AsyncGenerator<M
         yield known;
       }
     } catch (reason) {
-      if (!isMissing(reason)) throw reason;
+      if (!hasStatus(reason, 403, 404)) throw reason;
       yield* namedInventories(agent, last, signal);
     }
 }
@@ -274,7 +274,7 @@ async function* links(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshPar
   try {
     for await (const entries of entriesOfKind(agent, 'terminating-gateway', signal)) yield linksOf(entries);
   } catch (reason) {
-    if (!isMissing(reason)) throw reason;
+    if (!hasStatus(reason, 403, 404)) throw reason;
     yield NO_LINKS;
     await aborted(signal);
   }
@@ -293,11 +293,7 @@ async function agentDomain(agent: Agent, signal: AbortSignal): Promise<string | 
     const read = (json: unknown): string => text(object(object(json)?.['DebugConfig'])?.['DNSDomain']);
     return parsed(response, path, 'an object', read) || undefined;
   } catch (reason) {
-    if (isMissing(reason)) return undefined;
+    if (hasStatus(reason, 403, 404)) return undefined;
     throw reason;
   }
-}
-
-function isMissing(reason: unknown): boolean {
-  return reason instanceof AgentError && (reason.status === 404 || reason.status === 403);
 }

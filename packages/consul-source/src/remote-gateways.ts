@@ -2,10 +2,10 @@ import { pause } from '@meshgate/core';
 import { Cell, openScope, QuerySet, Watched } from '@meshgate/core/parts';
 import { newestOfEach } from '@meshgate/mesh';
 import type { GatewayGroup } from '@meshgate/mesh';
-import { AgentError, FREE_TEXT, fresh, isOverload, parsed, reasonOf } from './agent.ts';
+import { AgentError, FREE_TEXT, fresh, hasStatus, isOverload, parsed, reasonOf } from './agent.ts';
 import type { Agent } from './agent.ts';
 import { blockingQuery } from './blocking-query.ts';
-import { list, objects, text } from './json.ts';
+import { list, listOfObjects, text } from './json.ts';
 import { gatewayGroupsOf, instancesOf } from './records.ts';
 
 /** Options of {@link gatewayGroups}. */
@@ -185,7 +185,7 @@ async function* federationStates(agent: Agent, signal: AbortSignal): AsyncGenera
         yield new Map(known.map((group) => [group.datacenter, group]));
       }
     } catch (reason) {
-      if (!(reason instanceof AgentError) || (reason.status !== 404 && reason.status !== 403)) throw reason;
+      if (!hasStatus(reason, 403, 404)) throw reason;
       yield new Map();
       await pause(REFUSED_REST_MS, signal);
     }
@@ -224,9 +224,7 @@ async function gatewaysIn(agent: Agent, datacenter: string, signal: AbortSignal)
   const path = 'internal/ui/services';
   const query = { dc: datacenter };
   const response = fresh(await agent.request({ path, query, without: FREE_TEXT }, signal));
-  const services = parsed(response, path, 'a list of services', (json) =>
-    Array.isArray(json) ? objects(json) : undefined,
-  );
+  const services = parsed(response, path, 'a list of services', listOfObjects);
   // A token that may read anything sees at least the service of Consul's own servers.
   if (services.length === 0) throw new AgentError(`datacenter ${datacenter} returns no services`);
   const names = services

@@ -1,4 +1,5 @@
-import { X509Certificate } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
+import { certificatesIn } from '@meshgate/mesh';
 import type { ClusterPeer, Credentials } from '@meshgate/mesh';
 import { parsed } from './agent.ts';
 import type { Agent } from './agent.ts';
@@ -51,28 +52,29 @@ export class RootExpiries {
 
   /** @param roots root certificates of this cluster, in PEM */
   update(roots: readonly string[], peers: readonly ClusterPeer[]): void {
-    const next = new Map<RootOwner, string>([['mesh', roots.join('\n')]]);
-    for (const peer of peers) if (!peer.isDeleted) next.set(`peer ${peer.name}`, peer.roots.join('\n'));
+    const live = peers.filter(({ isDeleted }) => !isDeleted);
+    const all = new Map<RootOwner, readonly string[]>([
+      ['mesh', roots],
+      ...live.map((peer) => [`peer ${peer.name}`, peer.roots] as const),
+    ]);
+    const next = new Map(Array.from(all, ([owner, pem]) => [owner, pem.join('\n')] as const));
     for (const owner of this.#known.keys()) if (!next.has(owner)) this.#onRoots(owner, undefined);
-    for (const [owner, pem] of next) if (pem !== this.#known.get(owner)) this.#onRoots(owner, lastExpiry(pem));
+    for (const [owner, pem] of next)
+      if (pem !== this.#known.get(owner)) this.#onRoots(owner, lastExpiry(all.get(owner) ?? []));
     this.#known = next;
   }
 }
 
-/**
- * Returns the latest expiry of the certificates in `pem`; `undefined` when there is none. Ignores unreadable
- * certificates.
- */
-export function lastExpiry(pem: string): Date | undefined {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  const ends = blocks.map(expiryOf).filter((end) => !Number.isNaN(end));
+/** Returns the latest expiry of the certificates in `roots` (PEM); `undefined` when there is none. Ignores unreadable roots. */
+export function lastExpiry(roots: readonly string[]): Date | undefined {
+  const ends = roots.flatMap(certificatesOf).map(({ validTo }) => Date.parse(validTo));
   return ends.length === 0 ? undefined : new Date(Math.max(...ends));
 }
 
-function expiryOf(block: string): number {
+function certificatesOf(pem: string): readonly X509Certificate[] {
   try {
-    return Date.parse(new X509Certificate(block).validTo);
+    return certificatesIn(pem);
   } catch {
-    return Number.NaN;
+    return [];
   }
 }

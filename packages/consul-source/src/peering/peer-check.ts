@@ -101,7 +101,7 @@ function exchanged(status: JsonObject): readonly string[] {
  */
 export function rootFinding(peer: string, roots: readonly string[], now: Date): AgentFinding {
   const check = `roots of peer ${peer}`;
-  const end = lastExpiry(roots.join('\n'));
+  const end = lastExpiry(roots);
   if (end === undefined) {
     const advice = `sidecars trust none of its services without trustBundles: { ${peer}: FILE }`;
     return { check, outcome: 'warning', found: 'the agent shows none (Consul before 1.14 never does)', advice };

@@ -1,6 +1,6 @@
 import { pause } from '@meshgate/core';
 import type { ClusterPeer } from '@meshgate/mesh';
-import { AgentError, fresh, parsed } from '../agent.ts';
+import { AgentError, fresh, hasStatus, parsed } from '../agent.ts';
 import type { Agent } from '../agent.ts';
 import { blockingQuery } from '../blocking-query.ts';
 import { entriesOfKind } from '../config-entries.ts';
@@ -139,7 +139,7 @@ export async function* exportResponses(
       else yield await withoutExports(agent, peer, signal);
     }
   } catch (reason) {
-    if (!isUnavailable(reason)) throw reason;
+    if (!hasStatus(reason, 403, 404)) throw reason;
     yield* exportsByList(agent, peer, signal);
   }
 }
@@ -155,14 +155,9 @@ async function* exportsByList(
     for await (const response of blockingQuery(agent, { path }, signal))
       yield parsed(response, path, 'a list of exports', (json) => exportsTo(json, peer));
   } catch (reason) {
-    if (!isUnavailable(reason)) throw reason;
+    if (!hasStatus(reason, 403, 404)) throw reason;
     yield* exportsByEntries(agent, peer, signal);
   }
-}
-
-/** Whether the agent does not have the endpoint, or the token may not use it. */
-function isUnavailable(reason: unknown): boolean {
-  return reason instanceof AgentError && (reason.status === 404 || reason.status === 403);
 }
 
 /** Verifies an empty list of exports: the agent must know the peer, and answer the same once more. */

@@ -11,19 +11,21 @@ import type {
   ProxySource,
 } from '@meshgate/mesh';
 import type { ProxyView, Selection, UpstreamDefinition } from '@meshgate/mesh';
-import { AgentError, openAgent, parsed, reasonOf } from '../agent.ts';
+import { hasStatus, openAgent, parsed, reasonOf } from '../agent.ts';
 import type { Agent, AgentOptions } from '../agent.ts';
 import { blockingQuery } from '../blocking-query.ts';
 import { entriesOfKind } from '../config-entries.ts';
 import { HeldResponses } from '../held-responses.ts';
 import type { HoldTime } from '../held-responses.ts';
 import { instanceKey } from '../inventory.ts';
-import { object, objects, text } from '../json.ts';
+import { listOfObjects, object, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
 import { OwnVisibility } from '../own-visibility.ts';
 import { PeerStatus } from '../peering/peer-trust.ts';
 import { gatewayGroups } from '../remote-gateways.ts';
 import type { GatewayMemory } from '../remote-gateways.ts';
+import { meshRoots } from '../roots.ts';
+import type { Roots } from '../roots.ts';
 import { LossDetector } from '../state-loss-guard.ts';
 import { intentionsOf } from './authorizer.ts';
 import { proxyFinder } from './find-proxy.ts';
@@ -168,7 +170,7 @@ class ProxyWatch {
     this.#proxy = this.#registration.reading.value?.definition ?? this.#proxy;
     if (this.#proxy === undefined) return undefined;
     const facts = this.#factsAbout(this.#proxy);
-    const [trustDomain, datacenter] = [facts.trustDomain.reading.value, facts.datacenter.reading.value];
+    const [trustDomain, datacenter] = [facts.roots.reading.value?.trustDomain, facts.datacenter.reading.value];
     if (trustDomain === undefined || datacenter === undefined) return undefined;
     const time = this.#holdTime(trustDomain, now);
     const groups = facts.gateways.reading.value ?? [];
@@ -203,7 +205,7 @@ class ProxyWatch {
     const [agent, options] = [this.#agent, this.#options];
     const defaults = `config/service-defaults/${encodeURIComponent(service)}`;
     this.#facts ??= {
-      trustDomain: new Watched((signal) => trustDomains(agent, signal), options),
+      roots: new Watched((signal) => meshRoots(agent, { mayBeNone: true }, signal), options),
       datacenter: new Watched((signal) => ownDatacenter(agent, service, signal), options),
       proxyDefaults: new Watched((signal) => entriesOfKind(agent, 'proxy-defaults', signal), options),
       serviceDefaults: new Watched((signal) => entryResponses(agent, defaults, signal), options),
@@ -293,14 +295,14 @@ class ProxyWatch {
 
   /** Returns the error of an essential part that is not known. */
   #failureOfFirst(): Error | undefined {
-    const first = [this.#registration, this.#facts?.trustDomain, this.#facts?.datacenter];
+    const first = [this.#registration, this.#facts?.roots, this.#facts?.datacenter];
     return first.map((watched) => watched?.reading.error).find((error) => error !== undefined);
   }
 }
 
 /** Queries about a proxy, apart from its upstreams. */
 interface MeshFacts {
-  readonly trustDomain: Watched<string>;
+  readonly roots: Watched<Roots>;
   readonly datacenter: Watched<string>;
   readonly proxyDefaults: Watched<readonly JsonObject[]>;
   readonly serviceDefaults: Watched<JsonObject | null>;
@@ -364,17 +366,6 @@ function gatewayKey({ datacenter, service }: GatewayService): string {
   return JSON.stringify([datacenter, service]);
 }
 
-async function* trustDomains(agent: Agent, signal: AbortSignal): AsyncGenerator<string> {
-  const path = 'agent/connect/ca/roots';
-  for await (const response of blockingQuery(agent, { path }, signal))
-    yield parsed(
-      response,
-      path,
-      'roots with a trust domain',
-      (json) => text(object(json)?.['TrustDomain']) || undefined,
-    );
-}
-
 /** Takes the datacenter from the discovery chain of `service`: every token for a proxy of this service may query it. */
 async function* ownDatacenter(agent: Agent, service: string, signal: AbortSignal): AsyncGenerator<string> {
   const path = `discovery-chain/${encodeURIComponent(service)}`;
@@ -401,20 +392,16 @@ async function* intentionResponses(
     for await (const response of blockingQuery(agent, { path, query: { by: 'destination', name: service } }, signal))
       yield parsed(response, path, 'intentions by destination', (json) => intentionsOf(json, service));
   } catch (reason) {
-    if (!(reason instanceof AgentError) || reason.status !== FORBIDDEN) throw reason;
+    if (!hasStatus(reason, 403)) throw reason;
     yield [];
     await aborted(signal);
   }
 }
 
-const FORBIDDEN = 403;
-
 async function* ownCatalog(agent: Agent, name: string, signal: AbortSignal): AsyncGenerator<OwnCatalog> {
   const path = `catalog/service/${encodeURIComponent(name)}`;
   for await (const response of blockingQuery(agent, { path }, signal)) {
-    const rows = parsed(response, path, 'a list of instances', (json) =>
-      Array.isArray(json) ? objects(json) : undefined,
-    );
+    const rows = parsed(response, path, 'a list of instances', listOfObjects);
     const instances = new Map<string, string[]>();
     for (const { ServiceID: id, ServiceAddress: Address, ServicePort: Port } of rows)
       instances.set(text(id), [...(instances.get(text(id)) ?? []), instanceKey({ Address, Port })]);

@@ -1,10 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { ProxyDefinition } from '@meshgate/mesh';
-import { AgentError, parsed } from '../agent.ts';
+import { AgentError, hasStatus, parsed } from '../agent.ts';
 import type { Agent } from '../agent.ts';
 import { blockingQuery, hashQuery } from '../blocking-query.ts';
 import { instanceKey } from '../inventory.ts';
-import { list, object, objects, text } from '../json.ts';
+import { list, listOfObjects, object, text } from '../json.ts';
 import type { OwnInstance } from '../own-visibility.ts';
 import type { JsonObject } from '../json.ts';
 import { proxyDefinitionOf } from './proxy-definition.ts';
@@ -78,9 +78,7 @@ async function* whileOrdinary(
   const path = `catalog/service/${encodeURIComponent(name)}`;
   const filter = `Node == ${JSON.stringify(node)} and ServiceID == ${JSON.stringify(id)}`;
   for await (const response of blockingQuery(agent, { path, query: { filter } }, signal)) {
-    const [row] = parsed(response, path, 'a list of instances', (json) =>
-      Array.isArray(json) ? objects(json) : undefined,
-    );
+    const [row] = parsed(response, path, 'a list of instances', listOfObjects);
     if (row === undefined || text(row['ServiceKind']) !== '') return;
     const definition = proxyDefinitionOf(asAgentShows(row));
     if (definition === undefined) throw new AgentError(noProxy(id, 'an ordinary service, without that'));
@@ -96,13 +94,11 @@ async function ownNode(agent: Agent, id: string, signal: AbortSignal): Promise<s
       return text(object(object(json)?.['Config'])?.['NodeName']) || undefined;
     });
   } catch (reason) {
-    if (!(reason instanceof AgentError) || reason.status !== FORBIDDEN) throw reason;
+    if (!hasStatus(reason, 403)) throw reason;
     const hint = 'its proxy settings are in the catalog, which needs a token with agent "read"';
     throw new AgentError(noProxy(id, `an ordinary service: ${hint}`), { cause: reason });
   }
 }
-
-const FORBIDDEN = 403;
 
 function instanceIn(service: JsonObject): OwnInstance {
   return { id: text(service['ID']), key: instanceKey(service) };
