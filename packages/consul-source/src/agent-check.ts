@@ -1,6 +1,8 @@
+import type { Intention } from '@meshgate/mesh';
 import { hasStatus, openAgent, parsed, reasonOf } from './agent.ts';
 import type { Agent, AgentOptions } from './agent.ts';
 import { DEFAULT_ADDRESS, parseAgentAddress } from './agent-address.ts';
+import { intentionsAt, intentionsIn } from './intention-records.ts';
 import { object, objects, text } from './json.ts';
 import type { JsonObject } from './json.ts';
 
@@ -211,32 +213,15 @@ export type IntentionVerdict =
   /** The agent does not respond, or the token may not read the intentions. */
   | { readonly kind: 'unknown'; readonly why: string }
   /** Every intention with the service as its destination, highest precedence first. */
-  | { readonly kind: 'known'; readonly intentions: readonly IntentionRule[] };
-
-/** An intention for a known destination. */
-export interface IntentionRule {
-  /** Name of a service, or `*`. */
-  readonly source: string;
-  /** Peer of the source; absent for this cluster. */
-  readonly peer?: string;
-  /** `allow`, `deny`, or `by HTTP rules`. */
-  readonly action: string;
-}
+  | { readonly kind: 'known'; readonly intentions: readonly Intention[] };
 
 /** Queries an agent for the intentions of a service (`connect/intentions/match`). Read-only. Never rejects. */
 export async function intentionsTo(options: AgentOptions, service: string): Promise<IntentionVerdict> {
   const agent = openAgent(options, 1);
-  const path = 'connect/intentions/match';
   try {
-    const query = { by: 'destination', name: service };
-    const response = await agent.request({ path, query, timeoutMs: PATIENCE_MS }, AbortSignal.timeout(2 * PATIENCE_MS));
-    const all = objects(parsed(response, path, 'intentions by name', object)[service]);
-    const intentions = all.map((one): IntentionRule => {
-      const peer = text(one['SourcePeer']);
-      const action = text(one['Action']) || 'by HTTP rules';
-      return { source: text(one['SourceName']), ...(peer !== '' && { peer }), action };
-    });
-    return { kind: 'known', intentions };
+    const request = { ...intentionsAt(service), timeoutMs: PATIENCE_MS };
+    const response = await agent.request(request, AbortSignal.timeout(2 * PATIENCE_MS));
+    return { kind: 'known', intentions: intentionsIn(response, service) };
   } catch (reason) {
     return { kind: 'unknown', why: reasonOf(reason) };
   } finally {

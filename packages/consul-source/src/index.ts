@@ -25,7 +25,7 @@ export {
   RIGHTS_OF_READERS,
   rightsOfGateway,
 } from './agent-check.ts';
-export type { AgentFinding, IntentionRule, IntentionVerdict, NeededRight } from './agent-check.ts';
+export type { AgentFinding, IntentionVerdict, NeededRight } from './agent-check.ts';
 export { checkPeers, rootFinding } from './peering/peer-check.ts';
 export type { PeerFinding } from './peering/peer-check.ts';
 export { AgentError, openAgent } from './agent.ts';

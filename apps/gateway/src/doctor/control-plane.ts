@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import type { AgentOptions, IntentionRule, IntentionVerdict } from '@meshgate/consul-source';
+import type { AgentOptions, IntentionVerdict } from '@meshgate/consul-source';
 import { checkPeers, intentionsTo, rootFinding } from '@meshgate/consul-source';
 import { meshOptionsOf, parseMeshConfig, readMesh } from '@meshgate/mesh-files';
 import type { Mesh, MeshConfig } from '@meshgate/mesh-files';
@@ -90,11 +90,7 @@ export async function intentionsFor({ agents, meshes }: ControlPlane, service: s
   const covering = folder.mesh.entries.intentions.filter((one) => [service, ANY].includes(one.destination));
   const rank = (one: (typeof covering)[number]): number =>
     (one.destination === ANY ? 2 : 0) + (one.source === ANY ? 1 : 0);
-  const intentions = covering
-    .toSorted((one, other) => rank(one) - rank(other))
-    .map(({ source, sourcePeer: peer, action }): IntentionRule => {
-      return { source, ...(peer !== undefined && { peer }), action: action === 'http' ? 'by HTTP rules' : action };
-    });
+  const intentions = covering.toSorted((one, other) => rank(one) - rank(other));
   return { kind: 'known', intentions };
 }
 

@@ -21,11 +21,11 @@ export async function intentionFindings(explanation: Explanation, known: Control
   const verdict = await intentionsFor(known, service);
   if (verdict.kind === 'unknown') return [{ check, outcome: 'ok', found: `unknown: ${verdict.why}` }];
   // Intentions for services of this cluster do not apply to a peer's services, and the reverse.
-  const intentions = verdict.intentions.filter(({ peer }) => peer === callers);
+  const intentions = verdict.intentions.filter(({ sourcePeer }) => sourcePeer === callers);
   const found =
     intentions.length === 0
       ? 'none, so the default applies (that of the ACLs, or allow)'
-      : intentions.map(({ source, action }) => `${action} ${source}`).join(', ');
+      : intentions.map(({ source, action }) => `${action === 'http' ? 'by HTTP rules' : action} ${source}`).join(', ');
   // Intentions are sorted by precedence: all sources are denied when no intention before the wildcard allows one.
   const decided = intentions.slice(0, 1 + intentions.findIndex(({ source }) => source === '*'));
   if (decided.length === 0 || decided.some(({ action }) => action !== 'deny')) return [{ check, outcome: 'ok', found }];

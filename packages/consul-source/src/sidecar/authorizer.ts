@@ -1,18 +1,11 @@
 import type { Service } from '@meshgate/core';
 import { openScope } from '@meshgate/core/parts';
-import {
-  authorize as judge,
-  describePermission,
-  formatSpiffeId,
-  matchingIntentions,
-  notExported,
-  whyRequestsDeny,
-} from '@meshgate/mesh';
+import { authorize as judge, formatSpiffeId, matchingIntentions, notExported, whyRequestsDeny } from '@meshgate/mesh';
 import type { Authorization, Authorizer, Intention } from '@meshgate/mesh';
 import { openAgent, parsed } from '../agent.ts';
 import type { Agent, AgentOptions } from '../agent.ts';
-import { list, object, objects, text } from '../json.ts';
-import type { JsonObject } from '../json.ts';
+import { object, text } from '../json.ts';
+import { intentionsAt, intentionsIn } from '../intention-records.ts';
 import { exportTo } from '../peering/exported-to.ts';
 import { PeerStatus } from '../peering/peer-trust.ts';
 
@@ -177,48 +170,7 @@ async function intentionsFor(
   { destination: name }: IntentionDestination,
   signal: AbortSignal,
 ): Promise<readonly Intention[]> {
-  const response = await agent.request(
-    { path: INTENTIONS, query: { by: 'destination', name }, timeoutMs: TIMEOUT_MS },
-    signal,
-  );
-  return parsed(response, INTENTIONS, 'intentions by destination', (json) => intentionsOf(json, name));
-}
-
-const INTENTIONS = 'connect/intentions/match';
-
-/**
- * Parses `/v1/connect/intentions/match`: the intentions for connections to `destination`; `undefined` for another
- * format.
- */
-export function intentionsOf(json: unknown, destination: string): readonly Intention[] | undefined {
-  const byName = object(json);
-  if (byName === undefined) return undefined;
-  return objects(byName[destination]).map((intention): Intention => {
-    const [peer, group] = [text(intention['SourcePeer']), text(intention['SourceSamenessGroup'])];
-    const action = text(intention['Action']);
-    const permissions = objects(intention['Permissions']).map(permissionIn);
-    return {
-      source: text(intention['SourceName']),
-      sourceNamespace: text(intention['SourceNS']) || 'default',
-      ...(peer === '' ? {} : { sourcePeer: peer }),
-      ...(group === '' ? {} : { sourceGroup: group }),
-      destination: text(intention['DestinationName']),
-      destinationNamespace: text(intention['DestinationNS']) || 'default',
-      // An intention with permissions has no action of its own.
-      action: action === 'allow' || action === 'deny' ? action : 'http',
-      ...(permissions.length === 0 ? {} : { permissions }),
-    };
-  });
-}
-
-function permissionIn(permission: JsonObject): string {
-  const http = object(permission['HTTP']) ?? {};
-  return describePermission({
-    action: text(permission['Action']),
-    methods: list(http['Methods']).map(text),
-    path: text(http['PathExact']) || text(http['PathPrefix']) || text(http['PathRegex']),
-    headers: objects(http['Header']).map((header) => text(header['Name'])),
-  });
+  return intentionsIn(await agent.request({ ...intentionsAt(name), timeoutMs: TIMEOUT_MS }, signal), name);
 }
 
 function judgementIn(json: unknown): Authorization | undefined {

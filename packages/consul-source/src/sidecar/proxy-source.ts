@@ -20,6 +20,7 @@ import type { HoldTime } from '../held-responses.ts';
 import { instanceKey } from '../inventory.ts';
 import { listOfObjects, object, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
+import { intentionsAt, intentionsIn } from '../intention-records.ts';
 import { OwnVisibility } from '../own-visibility.ts';
 import { PeerStatus } from '../peering/peer-trust.ts';
 import { gatewayGroups } from '../remote-gateways.ts';
@@ -27,7 +28,6 @@ import type { GatewayMemory } from '../remote-gateways.ts';
 import { meshRoots } from '../roots.ts';
 import type { Roots } from '../roots.ts';
 import { LossDetector } from '../state-loss-guard.ts';
-import { intentionsOf } from './authorizer.ts';
 import { proxyFinder } from './find-proxy.ts';
 import { gatewaysInUse, withCurrentHealth } from './gateway-health.ts';
 import type { GatewayService } from './gateway-health.ts';
@@ -387,10 +387,9 @@ async function* intentionResponses(
   service: string,
   signal: AbortSignal,
 ): AsyncGenerator<readonly Intention[]> {
-  const path = 'connect/intentions/match';
   try {
-    for await (const response of blockingQuery(agent, { path, query: { by: 'destination', name: service } }, signal))
-      yield parsed(response, path, 'intentions by destination', (json) => intentionsOf(json, service));
+    for await (const response of blockingQuery(agent, intentionsAt(service), signal))
+      yield intentionsIn(response, service);
   } catch (reason) {
     if (!hasStatus(reason, 403)) throw reason;
     yield [];

@@ -1,0 +1,50 @@
+import { describePermission, type Intention } from '@meshgate/mesh';
+import { type AgentRequest, type AgentResponse, parsed } from './agent.ts';
+import { type JsonObject, list, object, objects, text } from './json.ts';
+
+/** Returns the request for the intentions for connections to `destination`. */
+export function intentionsAt(destination: string): Pick<AgentRequest, 'path' | 'query'> {
+  return { path: PATH, query: { by: 'destination', name: destination } };
+}
+
+const PATH = 'connect/intentions/match';
+
+/**
+ * Parses the response to {@link intentionsAt}, in Consul's order of precedence.
+ *
+ * @throws AgentError for another format
+ */
+export function intentionsIn(response: AgentResponse, destination: string): readonly Intention[] {
+  return parsed(response, PATH, 'intentions by destination', (json) => intentionsOf(json, destination));
+}
+
+function intentionsOf(json: unknown, destination: string): readonly Intention[] | undefined {
+  const byName = object(json);
+  if (byName === undefined) return undefined;
+  return objects(byName[destination]).map((intention): Intention => {
+    const [peer, group] = [text(intention['SourcePeer']), text(intention['SourceSamenessGroup'])];
+    const action = text(intention['Action']);
+    const permissions = objects(intention['Permissions']).map(permissionIn);
+    return {
+      source: text(intention['SourceName']),
+      sourceNamespace: text(intention['SourceNS']) || 'default',
+      ...(peer === '' ? {} : { sourcePeer: peer }),
+      ...(group === '' ? {} : { sourceGroup: group }),
+      destination: text(intention['DestinationName']),
+      destinationNamespace: text(intention['DestinationNS']) || 'default',
+      // An intention with permissions has no action of its own.
+      action: action === 'allow' || action === 'deny' ? action : 'http',
+      ...(permissions.length === 0 ? {} : { permissions }),
+    };
+  });
+}
+
+function permissionIn(permission: JsonObject): string {
+  const http = object(permission['HTTP']) ?? {};
+  return describePermission({
+    action: text(permission['Action']),
+    methods: list(http['Methods']).map(text),
+    path: text(http['PathExact']) || text(http['PathPrefix']) || text(http['PathRegex']),
+    headers: objects(http['Header']).map((header) => text(header['Name'])),
+  });
+}
