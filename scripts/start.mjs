@@ -61,7 +61,7 @@ async function isReady(port, gateway) {
 
 function welcome({ gateway, admin }, ca) {
   console.log(`
-The gateway runs. It passes TLS on by the name that the client asks for, without decrypting it. Try it:
+The gateway is running. It routes TLS by the requested server name, without decrypting it. Try it:
 
   curl --cacert ${ca} --resolve api.example.com:${gateway}:127.0.0.1 https://api.example.com:${gateway}/
 
@@ -69,18 +69,18 @@ Admin: http://127.0.0.1:${admin}   Ctrl-C stops everything.
 `);
 }
 
-/** The ports of the files where they are free, others where they are not. */
+/** The configured ports, or free ones in place of those in use. */
 async function freePorts() {
   const entries = [];
   for (const [name, port] of Object.entries(PORTS)) {
     const free = (await bindable(port)) ?? (await bindable(0));
-    if (free !== port) console.log(`port ${port} is in use: ${name} takes ${free} instead`);
+    if (free !== port) console.log(`port ${port} is in use: ${name} uses ${free} instead`);
     entries.push([name, free]);
   }
   return Object.fromEntries(entries);
 }
 
-/** @returns {Promise<number | undefined>} the port, when it can be had */
+/** @returns {Promise<number | undefined>} the port, if it is free */
 async function bindable(port) {
   const server = createServer().listen(port, '127.0.0.1');
   try {
@@ -93,7 +93,7 @@ async function bindable(port) {
   }
 }
 
-/** The configuration of the quick start: itself, so that it can be edited, or a copy with the ports that are free. */
+/** The configuration of the quick start: the file itself, so that it can be edited, or a copy with free ports. */
 async function configFor(ports, temporary) {
   const source = join(ROOT, 'examples/quickstart');
   const changed = Object.keys(PORTS).filter((name) => ports[name] !== PORTS[name]);
