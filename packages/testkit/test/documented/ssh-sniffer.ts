@@ -4,7 +4,7 @@ import type { Sniffer } from '@meshgate/core';
 const GREETING = Buffer.from('SSH-2.0-');
 const MOST_BYTES = 255;
 
-/** Recognises SSH, whose client speaks first in a line of its own. */
+/** Recognises SSH, whose client sends the first line. */
 export const sshSniffer: Sniffer = {
   name: 'ssh',
   inspect(head) {
