@@ -159,8 +159,9 @@ describe('the image of docs/operate/install.md', () => {
         .split('\n')
         .filter((line) => line !== '' && !line.startsWith('#'));
     const ignored = lines('.dockerignore').map((line) => line.replace(/^\*\*\//, ''));
-    for (const left of ['node_modules', 'dist', '.turbo', '*.tsbuildinfo'])
-      if (lines('.gitignore').some((line) => line.replaceAll('/', '') === left)) expect(ignored).toContain(left);
+    for (const leftover of ['node_modules', 'dist', '.turbo', '*.tsbuildinfo'])
+      if (lines('.gitignore').some((line) => line.replaceAll('/', '') === leftover))
+        expect(ignored).toContain(leftover);
     expect(ignored).toContain('node_modules');
   });
 
