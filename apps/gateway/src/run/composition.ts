@@ -44,6 +44,7 @@ import type { Preparing } from './change.ts';
 import { Gateway } from './gateway.ts';
 import type { HeldByProcess, Next } from './gateway.ts';
 import { LiveServices } from './live-services.ts';
+import { lostSockets } from './lost-sockets.ts';
 import type { ProcessOrigin } from './predecessor.ts';
 import type { ProcessControl } from './process-control.ts';
 import { fileListenerStore, fileSnapshotStore } from './snapshot-files.ts';
@@ -241,7 +242,7 @@ function bindAdmin({ c, config, parts, limits, log, control, origin: { sockets }
       listeners: listeners.status,
       drain: drain.progress.state,
       logTrouble: log.health.trouble ?? own.logTrouble,
-      troubles: [...new Set([...one(c, TROUBLES).warnings, ...(own.troubles ?? [])])],
+      troubles: [...new Set([...one(c, TROUBLES).warnings, ...(own.troubles ?? []), ...lostSockets(listeners.status)])],
       pluginWarnings: [...parts.lent.warnings, ...(own.pluginWarnings ?? [])],
     });
   });
