@@ -1,5 +1,5 @@
-// The options of a proxy, and what keeps them from making one. Embedders may be JavaScript, and an option that is wrong
-// or misspelt would otherwise show at the first connection, or never.
+// The options of a proxy and their validation. Embedders may be plain JavaScript, and a wrong or misspelt option would
+// otherwise show at the first connection, or never.
 import { DEFAULT_DRAIN } from './lifecycle/drain.ts';
 import type { DrainOptions } from './lifecycle/drain.ts';
 import { foundPart, shapeProblem } from './lifecycle/part-shape.ts';
@@ -55,7 +55,7 @@ export interface ProxyOptions {
 /** Name of the source behind `routes`, in metrics and in `explain`. */
 export const ROUTES_SOURCE = 'routes';
 
-/** Every problem of the options of a proxy, whatever they are. */
+/** Returns all problems of a proxy's options; assumes nothing about their type. */
 export function optionProblems(options: unknown): readonly Problem[] {
   if (!isRecord(options)) return [{ path: [], message: `expected options, found ${foundPart(options, undefined)}` }];
   const problems = [
@@ -72,7 +72,7 @@ export function optionProblems(options: unknown): readonly Problem[] {
   return problems.length > 0 ? problems : compositionProblems(options as unknown as ProxyOptions);
 }
 
-/** Of options that are each right: what is missing, and what is there twice. */
+/** Returns the problems of options that are valid one by one: missing ones and duplicates. */
 function compositionProblems({
   listen,
   routes,
@@ -101,7 +101,7 @@ function compositionProblems({
   ];
 }
 
-/** Options that are lists of parts, with the methods of each. Layers are functions. */
+/** Options that are lists of parts, with the required methods. Layers are functions. */
 const LISTS: Readonly<Record<string, readonly string[]>> = {
   sniffers: ['inspect'],
   sources: ['watch'],
@@ -171,7 +171,7 @@ function listProblems(key: string, list: unknown, methods: readonly string[]): r
   });
 }
 
-/** Numbers of 0 and above: `NaN` would make every comparison false, and a limit none. */
+/** Checks numbers of 0 or more: `NaN` would make every comparison false, and thus disable a limit. */
 function amountProblems(key: string, amounts: unknown, known: ReadonlySet<string>): readonly Problem[] {
   if (amounts === undefined) return [];
   if (!isRecord(amounts)) return [{ path: [key], message: `expected an object, found ${found(amounts)}` }];
@@ -205,7 +205,9 @@ function transportProblems(transport: unknown): readonly Problem[] {
   return message === undefined ? [] : [{ path: ['transport'], message }];
 }
 
-/** A source is asked again; these routes would stay refused, without a word when nobody observes. */
+/**
+ * Validates fixed routes at once: a source can yield again, but these would stay refused, silently without an observer.
+ */
 function routeProblems(routes: unknown): readonly Problem[] {
   if (routes === undefined) return [];
   return snapshotProblems({ version: 'options', routes }).filter(({ severity }) => severity === 'error');

@@ -87,7 +87,7 @@ function decode(bytes: Uint8Array, path: string, { otherBytes = 'refuse' }: File
 /**
  * Decodes UTF-8, without the byte order mark that Windows editors add.
  *
- * @throws Error that says what else was found, and in which line
+ * @throws Error with the other encoding, or the line of the first other bytes
  */
 export function utf8In(bytes: Uint8Array): string {
   try {
@@ -97,7 +97,7 @@ export function utf8In(bytes: Uint8Array): string {
   }
 }
 
-/** Windows writes UTF-16 with a byte order mark; other bytes are found by their line. */
+/** Recognises UTF-16 by the byte order mark that Windows writes; other bytes are located by their line. */
 function otherEncoding(bytes: Uint8Array): string {
   const [first, second] = bytes;
   if ((first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff)) return 'UTF-16';

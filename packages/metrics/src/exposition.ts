@@ -116,14 +116,15 @@ async function partsOf(family: PromMetric): Promise<readonly PromMetric[]> {
 }
 
 /**
- * Resolves in a turn of the event loop that no other scrape has: fifty scrapes at once take longer, but no turn does.
+ * Resolves in a turn of the event loop that no other scrape uses: fifty concurrent scrapes take longer, but no turn
+ * does.
  */
 function ownTurn(): Promise<void> {
   lastTurn = lastTurn.then(() => nextTurn());
   return lastTurn;
 }
 
-/** The event loop is one for all registries. */
+/** Shared by all registries, since there is one event loop. */
 let lastTurn: Promise<void> = Promise.resolve();
 
 /** Removes HELP and TYPE, which have been written. */

@@ -20,7 +20,7 @@ const REFUSED_IPV4: readonly Refused[] = [
   { what: 'for documentation', addresses: addressSet(['192.0.2.0/24', '198.51.100.0/24', '203.0.113.0/24']) },
   { what: 'reserved', addresses: addressSet(['192.0.0.0/24', '192.88.99.0/24', '198.18.0.0/15', '240.0.0.0/4']) },
   { what: 'multicast', addresses: addressSet(['224.0.0.0/4']) },
-  // A public address that Azure serves to each of its machines: certificates, extensions and their secrets.
+  // A public address that serves certificates, extensions and their secrets to every machine on Azure.
   { what: 'the platform address of Azure, which serves metadata', addresses: addressSet(['168.63.129.16']) },
 ];
 
@@ -69,7 +69,7 @@ function refusedInside(host: string, allowed: AddressSet, isLocal: (host: string
 }
 
 /**
- * NAT64 with the well-known prefix (RFC 6052) or one for local use (RFC 8215), and stateless translation (RFC 7915), where the
- * IPv4 address is at the end, and 6to4 (RFC 3056), where it follows the prefix.
+ * Addresses that embed IPv4: at the end, in NAT64 with the well-known prefix (RFC 6052) or a local one (RFC 8215) and
+ * in stateless translation (RFC 7915); behind the prefix, in 6to4 (RFC 3056).
  */
 const EMBEDS_IPV4 = addressSet(['64:ff9b::/96', '64:ff9b:1::/48', '::ffff:0:0:0/96', '2002::/16']);

@@ -27,7 +27,7 @@ export type CheckOutcome =
  */
 export async function checkOnce(options: CheckOptions): Promise<CheckOutcome> {
   const outcome = outcomeOf(options);
-  // Frees the slot for other checks, whatever the transport does.
+  // Frees the slot for other checks even if the transport never settles.
   return (await settlesWithin(outcome, options.check.timeoutMs + GRACE_MS)) ? outcome : { kind: 'shortage' };
 }
 

@@ -77,7 +77,7 @@ export class Departures implements Service, Observer {
     if (previous !== undefined) this.#run(this.#replaced(previous, performance.now()));
   }
 
-  /** Sources and layers are plugins, too: what they have given may be something else by now. */
+  /** Runs a scan. It may throw: sources and layers may be plain JavaScript, and modify their objects later. */
   #run(steps: Generator<void>): void {
     inTurns(steps).catch((reason: unknown) =>
       this.#options.observer.observe({ type: 'service.failed', service: this.name, error: errorOf(reason) }),

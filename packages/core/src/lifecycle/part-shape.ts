@@ -1,7 +1,6 @@
 /**
- * What keeps `part` from being an object with these methods: plugins and embedders may be JavaScript.
- *
- * @returns `undefined` when nothing does
+ * Returns the reason why `part` is not an object with these methods, or `undefined`: plugins and embedders may be plain
+ * JavaScript.
  */
 export function shapeProblem(part: unknown, ...methods: readonly string[]): string | undefined {
   const missing = methods.find((name) => typeof Reflect.get(Object(part), name) !== 'function');
@@ -9,7 +8,7 @@ export function shapeProblem(part: unknown, ...methods: readonly string[]): stri
   return `expected an object with ${methods.map((name) => `${name}()`).join(', ')}, found ${foundPart(part, missing)}`;
 }
 
-/** @param missing the method that it should have */
+/** Describes a wrong part for error messages. @param missing the missing method */
 export function foundPart(part: unknown, missing: string | undefined): string {
   if (part === null) return 'null';
   if (part instanceof Promise) return 'a promise';

@@ -3,8 +3,8 @@ import { settlesInTime } from '../watch/scope.ts';
 import type { Service } from './service.ts';
 
 /**
- * A service of a plugin: a start that fails, or does not settle in time, is an error that names both. What starts later
- * is stopped again.
+ * Wraps a plugin's service: if its start fails, or does not settle in time, the error names service and plugin. A
+ * service that starts after that is stopped again.
  */
 export function pluginService(service: Service, plugin: string): Service {
   const { name } = service;
@@ -31,6 +31,6 @@ export function pluginService(service: Service, plugin: string): Service {
   }
 }
 
-/** As long as a plugin may take to install: an operator waits, and a service manager may not much longer. */
+/** The same as for the installation of a plugin: an operator waits, and a service manager may not wait much longer. */
 const START_TIMEOUT_MS = 10_000;
 const FORCED_START_TIMEOUT_MS = 2_000;

@@ -46,7 +46,9 @@ export function transferOf(transfer: Transfer): Transfer {
   throw new ProxyError('INTERNAL', 'transport: expected a transfer at the end of a splice, found none');
 }
 
-/** Returns the byte counts of `splice`, updated in place; zeros if its transport does not provide numbers. Never throws. */
+/**
+ * Returns the byte counts of `splice`, updated in place; zeros if its transport does not provide numbers. Never throws.
+ */
 export function carriedBy(splice: Splice): Pick<Progress, 'bytesUp' | 'bytesDown'> {
   try {
     return Number.isFinite(splice.bytesUp) && Number.isFinite(splice.bytesDown) ? splice : NOTHING_CARRIED;

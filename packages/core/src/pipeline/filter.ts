@@ -175,7 +175,7 @@ export class FilteredClient implements FilterContext {
     if (typeof host !== 'string' || typeof port !== 'number')
       throw new TypeError('expected the host and port of a client, found something else');
     this.#changeable.peer ??= this.#changeable.remote;
-    // A copy: what is counted by it now is given back by it later.
+    // A copy, since counts are kept by this address until the connection closes.
     this.#changeable.remote = { host, port };
   }
 

@@ -17,7 +17,7 @@ export function lifetimes(limits: Lifetimes, route: Route | undefined): Lifetime
   };
 }
 
-/** A route's own may be anything: routes of resolvers are judged by nobody. */
+/** A route's own time is not validated if a resolver returned the route. */
 function isTime(ms: number | undefined): ms is number {
   return typeof ms === 'number' && ms > 0;
 }

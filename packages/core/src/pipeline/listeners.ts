@@ -239,7 +239,8 @@ export class Listeners implements Service {
 }
 
 /**
- * Creates the set of sources that add listeners at run time. A malformed list is refused as a whole: the last valid one stays in use.
+ * Creates the set of sources that add listeners at run time. A malformed list is refused as a whole: the last valid one
+ * stays in use.
  *
  * @param onList called with each list; an exception counts as a failure of the source
  * @param outer ends all watches when it aborts

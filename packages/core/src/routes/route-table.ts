@@ -147,7 +147,10 @@ function nextSuffix(serverName: string, after: number): number {
   return serverName.length > MAX_NAME_CHARS ? -1 : serverName.indexOf('.', after + 1);
 }
 
-/** RFC 1035, section 2.3.4. A sniffer of a plugin may return longer texts, in which the client chooses the number of dots. */
+/**
+ * RFC 1035, section 2.3.4. A sniffer of a plugin may return longer texts, in which the client chooses the number of
+ * dots.
+ */
 const MAX_NAME_CHARS = 253;
 
 /** Suffixes of a name, longest first, each with its leading dot. */

@@ -46,7 +46,7 @@ export function* judgingSnapshot(snapshot: unknown): Generator<void, readonly Sn
   return judge.problems;
 }
 
-/** The same for what a listener source yields: a list of `ListenAddress`. */
+/** Returns all problems of a value that a listener source yielded, which should be a list of `ListenAddress`. */
 export function listenerProblems(listed: unknown): readonly SnapshotProblem[] {
   if (!Array.isArray(listed)) return [problem('error', [], 'a list of listeners', listed)];
   const judge = new Judge();

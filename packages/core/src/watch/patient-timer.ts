@@ -6,8 +6,8 @@ const OVERDUE_MS = 500;
 const GRACE_MS = 100;
 
 /**
- * A timer for the deadlines of others. If it fires late, because the process was stopped, suspended or starved of CPU, it waits once
- * more: data that arrived in time is then handled first, and nobody is blamed for a stall of our own.
+ * A timer for deadlines of peers. If it fires late, because the process was stopped, suspended or starved of CPU, it
+ * waits once more: data that arrived in time is then handled first, so that no peer is blamed for a local stall.
  */
 export class PatientTimer {
   readonly #onDue: () => void;
@@ -22,7 +22,10 @@ export class PatientTimer {
     this.#keepsAlive = keepsAlive;
   }
 
-  /** Calls back once, after `afterMs`, or after the longest time of a Node timer; replaces an earlier call. */
+  /**
+   * Calls back once, after `afterMs` milliseconds, but at most the longest delay of a Node timer; replaces an earlier
+   * call.
+   */
   set(afterMs: number): void {
     this.clear();
     const ms = timerMs(afterMs);

@@ -3,7 +3,7 @@ import { setMaxListeners } from 'node:events';
 /** Node's timers fire at once if the delay is longer: 24.8 days. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-/** Limits `ms` to the longest delay of a timer: whoever has to wait longer checks again then. */
+/** Limits `ms` to the longest delay of a Node timer: callers with a longer wait check again then. */
 export function timerMs(ms: number): number {
   return Math.min(ms, LONGEST_TIMER_MS);
 }

@@ -167,7 +167,7 @@ function* judged(yielded: unknown, versionInUse: string | undefined): Generator<
   const errors = problems.filter(({ severity }) => severity === 'error');
   if (errors.length > 0) throw new Error(shown(errors).join('; '));
   const snapshot = yielded as RouteSnapshot;
-  // A copy: a source that changes the one object that it yields again and again is not to be taken for one that says nothing new.
+  // A copy, so that a source that modifies and yields the same object again is recognised as changed.
   const routes = snapshot.routes.slice();
   const warnings = [...bounded(snapshot.warnings ?? []), ...shown(problems)];
   return { ...snapshot, routes, ...(warnings.length > 0 && { warnings }) };
