@@ -97,7 +97,7 @@ async function kindOf(path: string): Promise<'file' | 'folder' | 'other'> {
 
 async function textOf(file: string): Promise<string> {
   try {
-    // Comments between the certificates, such as names of their holders, may be in any encoding.
+    // Text between the certificates, such as the names of their holders, may be in any encoding.
     return await readRegularFile(file, { otherBytes: 'replace' });
   } catch (reason) {
     throw problem(file, `cannot be read: ${errorOf(reason).message}`);

@@ -114,7 +114,9 @@ export function hasStatus(reason: unknown, ...statuses: readonly number[]): reas
   return reason instanceof AgentError && reason.status !== undefined && statuses.includes(reason.status);
 }
 
-/** Whether a proxy in front of the agent may have ended the request by its own timeout: with such a status, or with a reset. */
+/**
+ * Whether a proxy in front of the agent may have ended the request by its own timeout: by its status, or by a reset.
+ */
 export function isCut(reason: unknown): boolean {
   return hasStatus(reason, ...CUT_STATUSES) || (reason instanceof AgentError && isReset(reason.cause));
 }

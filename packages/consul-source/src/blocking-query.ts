@@ -18,7 +18,10 @@ export interface WatchedPath {
   readonly impliesLoss?: boolean;
   /** Yields every response, even without a change. */
   readonly repeats?: boolean;
-  /** How long the query may block, in milliseconds; 30 s when absent. With 0 it is polled, as an endpoint that does not block. */
+  /**
+   * How long the query may block, in milliseconds; 30 s when absent. With 0 it is polled, as an endpoint that does not
+   * block.
+   */
   readonly waitMs?: number;
 }
 
@@ -35,8 +38,8 @@ export interface Change extends AgentResponse {
  * A blocking query may return without a change, even with a new index: an index covers whole tables, goes backwards
  * when servers are restored, and is never sent below 1, since 0 would return at once.
  *
- * A response with a lower index may come from a server that lags behind, for example after a leader election: before it is
- * accepted, the query is repeated once after a pause. So is a query whose response has become empty.
+ * A response with a lower index may come from a server that lags behind, for example after a leader election: before it
+ * is accepted, the query is repeated once after a pause. So is a query whose response has become empty.
  *
  * An endpoint that responds at once and without an index does not block: it is polled every few seconds.
  */
@@ -106,8 +109,8 @@ export async function* hashQuery(
 }
 
 /**
- * How long a query may block. One that a proxy with a shorter timeout ends says nothing about the agent: it is repeated at once
- * without blocking, and blocks for less time from then on.
+ * Controls how long a query blocks. A query that a proxy with a shorter timeout has ended is no sign of the agent's
+ * health: it is repeated at once without blocking, and later queries block for less time.
  */
 class QueryHold {
   #waitMs: number;
@@ -116,7 +119,7 @@ class QueryHold {
     this.#waitMs = waitMs;
   }
 
-  /** @param held the parameters that make the query block; it does not block when absent */
+  /** Sends a request. @param held parameters of a blocking query; absent for one that does not block */
   async respond(
     agent: Agent,
     request: AgentRequest,
@@ -156,11 +159,11 @@ const MAX_STALE_MS = 60_000;
 const EMPTIED_REST_MS = 250;
 // Short enough to notice a dead agent, long enough to cost a healthy one only a few requests a minute.
 const WAIT_MS = 30_000;
-// A query that ends sooner did not reach a timeout. Also limits the rate of queries behind a proxy.
+// A query that ends sooner did not run into a timeout. Also limits the rate of queries behind a proxy.
 const SHORTEST_WAIT_MS = 1_000;
-// Of the time after which the proxy ended the query. Leaves room for the sixteenth that the agent adds.
+// Share of the time after which the proxy ended the query. Leaves room for the sixteenth that the agent adds.
 const UNCUT_SHARE = 0.8;
-// For endpoints that do not block.
+// Interval for endpoints without blocking queries.
 const POLL_MS = 5_000;
 // Finds a pending registration at once; a missing one costs one request per second.
 const FIRST_MISSING_REST_MS = 50;

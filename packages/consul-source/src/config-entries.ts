@@ -8,7 +8,8 @@ import type { JsonObject } from './json.ts';
 /**
  * Follows the configuration entries of one kind; yields none where the agent is too old for this kind, and rejects it.
  *
- * Also serves kinds with a single entry: a query for a missing entry by its name writes an error to the agent's log each time.
+ * Also serves kinds with a single entry: a query for a missing entry by its name writes an error to the agent's log
+ * each time.
  */
 export async function* entriesOfKind(
   agent: Agent,

@@ -22,7 +22,10 @@ export interface ConsulOptions extends AgentOptions, ExportRules {
   readonly register?: RegisterOptions;
   /** Service id of a registration that is managed elsewhere; the only mesh gateway of the agent when absent. */
   readonly proxyId?: string;
-  /** The node of the catalog at which the gateway is registered, when that is not with the agent. Ignored with `register`. */
+  /**
+   * Catalog node of the gateway's registration, when the gateway is not registered with the agent. Ignored with
+   * `register`.
+   */
   readonly node?: string;
   /** Name of the local datacenter; queried from Consul when absent. */
   readonly datacenter?: string;
@@ -100,7 +103,7 @@ export function listenersOf({ register }: Pick<ConsulOptions, 'register'>): read
   return register === undefined ? [] : (definitionOf(asRegistered(bodyOf(register)))?.listeners ?? []);
 }
 
-/** Changes nothing: an entry of the catalog belongs to whoever wrote it, such as Consul's controllers on Kubernetes. */
+/** Changes nothing, since a catalog entry belongs to its creator, such as Consul's controllers on Kubernetes. */
 const IN_CATALOG: Service = {
   name: 'consul-registration',
   start: () => Promise.resolve(),

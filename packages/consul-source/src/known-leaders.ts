@@ -15,7 +15,7 @@ export class KnownLeaders {
     this.#onChange = onChange;
   }
 
-  /** Whether the last response that tells came from a server without its leader. */
+  /** Whether the last relevant response came from a server without a leader. */
   get isLost(): boolean {
     return this.#isLost;
   }

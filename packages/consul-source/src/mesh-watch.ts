@@ -183,8 +183,8 @@ const DEFAULT_DNS_DOMAIN = 'consul';
 const NO_LINKS: MeshParts['links'] = new Map();
 
 /**
- * Yields the inventory from the coarse query of all nodes; from the list of names while the agent does not have that query, or denies
- * it. What names do not show keeps its last value.
+ * Yields the inventory from the coarse query of all nodes; from the list of names while the agent does not have that
+ * query, or denies access. Parts that the list of names does not contain keep their last value.
  */
 async function* inventories(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['inventory']> {
   let last: MeshParts['inventory'] | undefined;
@@ -215,8 +215,8 @@ const NODES = 'internal/ui/nodes';
 const REWOUND_REST_MS = 1_000;
 
 /**
- * Polls the list of names. Names do not show changes behind them, so each poll makes every service be queried. Ends after ten seconds, to
- * try the query of nodes again.
+ * Polls the list of names. Names do not show changes behind them, so each poll makes every service be queried. Ends
+ * after ten seconds, so that the query of nodes is tried again.
  */
 async function* namedInventories(
   agent: Agent,
@@ -227,7 +227,7 @@ async function* namedInventories(
   for (let polls = 0; polls < POLLS && !signal.aborted; polls += 1) {
     const response = fresh(await agent.request({ path }, signal));
     const named = parsed(response, path, 'services by name', inventoryOfNames);
-    // This table has its own index: a lower one does not mean a loss.
+    // This table has its own index, so a lower one does not mean a loss.
     yield { inventory: { ...named, ...shownByNodes(last) }, index: Math.max(response.index ?? 0, last?.index ?? 0) };
     await pause(POLL_MS, signal);
   }

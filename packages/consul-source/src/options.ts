@@ -63,7 +63,9 @@ export interface ConsulSettings extends ExportRules {
    * with `register`.
    */
   readonly proxyId?: string;
-  /** Node of the catalog at which the gateway is registered, when that is not with the agent. Not together with `register`. */
+  /**
+   * Catalog node of the gateway's registration, when the gateway is not registered with the agent. Excludes `register`.
+   */
   readonly node?: string;
   /**
    * Sidecars only: files or folders with the roots of peers, by peer, for a token without `peering:read`; see

@@ -32,7 +32,7 @@ export class NotAGateway extends AgentError {}
 export interface OwnQuery {
   /** The service id; when `undefined`, the only mesh gateway registered with the agent. */
   readonly id: string | undefined;
-  /** The node of the catalog that has it, when it is not registered with the agent. */
+  /** Catalog node of the registration, when the gateway is not registered with the agent. */
   readonly node?: string;
   /** Whether to yield at every poll while the registration is missing; only once when absent. */
   readonly repeatsMissing?: boolean;
@@ -61,7 +61,9 @@ export async function* ownDefinition(
   }
 }
 
-/** From the catalog: on Kubernetes, gateways are registered there, at a node without an agent. */
+/**
+ * Follows the registration in the catalog: on Kubernetes, gateways are registered there, at a node without an agent.
+ */
 async function* definitionOnNode(
   agent: Agent,
   { id, node }: { readonly id: string | undefined; readonly node: string },

@@ -19,11 +19,11 @@ export interface GatewayGroupsOptions {
    * follow as they arrive.
    */
   readonly awaitsAll: boolean;
-  /** The groups yielded last, also by an earlier call with the same object, which is updated. */
+  /** The last groups, also those of an earlier call with the same object, which is updated. */
   readonly memory: GatewayMemory;
 }
 
-/** The last groups, for the successor of a failed watch: a datacenter that it has not seen yet was not removed. */
+/** The last groups, for the next watch after a failure: a datacenter that it has not seen yet was not removed. */
 export interface GatewayMemory {
   groups: readonly GatewayGroup[];
 }
@@ -73,7 +73,7 @@ class GatewayWatch {
   readonly #datacenters: Watched<readonly string[]>;
   readonly #direct: QuerySet<GatewayGroup>;
   readonly #options: GatewayGroupsOptions;
-  /** Used for a datacenter until it has responded itself. */
+  /** Used for a datacenter until the datacenter has responded. */
   readonly #lastStates: Map<string, GatewayGroup>;
   readonly #startedAt = performance.now();
 
@@ -137,7 +137,7 @@ class GatewayWatch {
         const group = await gatewaysIn(this.#agent, datacenter, signal);
         const before = this.#direct.get(datacenter)?.value ?? this.#lastStates.get(datacenter);
         if (isKnown(group) || before === undefined || !isKnown(before)) return group;
-        // A server that has lost its state has none until agents register again.
+        // A server that has lost its state has no gateway until agents register again.
         await pause(EMPTIED_REST_MS, signal);
         return gatewaysIn(this.#agent, datacenter, signal);
       },
@@ -171,7 +171,7 @@ const TICK_MS = 5_000;
 const QUERY_MS = 10_000;
 const CHECK_MS = 60_000;
 const AT_A_TIME = 4;
-// Before the second query of a datacenter that no longer has any gateway.
+// Pause before the second query of a datacenter that no longer has a gateway.
 const EMPTIED_REST_MS = 1_000;
 
 /** Yields no states where the agent does not have the query, or the token may not use it. */
@@ -195,7 +195,7 @@ async function* federationStates(agent: Agent, signal: AbortSignal): AsyncGenera
 // Agents and policies rarely change.
 const REFUSED_REST_MS = 60_000;
 
-/** Yields the datacenters in any of the last few lists: a server that has just started knows only its own at first. */
+/** Yields the datacenters in any of the last few lists, since a server that has just started knows only its own. */
 async function* datacenters(
   agent: Agent,
   known: readonly string[],

@@ -18,8 +18,8 @@ export interface Hold {
   /** When the loss was noticed, in monotonic milliseconds. */
   readonly since: number;
   /**
-   * End of the hold in monotonic milliseconds: ten minutes after its start, or sooner, when the servers have kept their
-   * state and every query has been answered again. Moves on while responses may be incomplete.
+   * End of the hold in monotonic milliseconds: ten minutes after its start, or sooner when the servers have kept their
+   * state and every query has been answered again. Later while responses may be incomplete.
    */
   readonly until: number;
   /** Responses may be incomplete now, or may have been until {@link SHOWS_WITHIN_MS} ago. */
@@ -31,7 +31,7 @@ export interface Hold {
 // Agents register services again that their servers have lost: within a minute, or up to seven in datacenters with
 // thousands of nodes.
 const HOLD_MS = 600_000;
-// After that, every blocking query has returned since: a wait of 30 s, and up to a sixteenth of it that the agent adds.
+// By then, every blocking query has returned: after a wait of 30 s, and up to a sixteenth of it that the agent adds.
 const CONFIRMED_AFTER_MS = 35_000;
 // Entries lost with the state disappear shortly before the first sign of the loss, or after the last; entries that
 // disappear at other times were removed.
@@ -71,8 +71,8 @@ export class LossDetector {
   }
 
   /**
-   * Servers that keep their state confirm a removal as soon as every query has been answered again; what agents must
-   * register again takes longer.
+   * Servers that have kept their state confirm a removal as soon as every query has been answered again. Services that
+   * agents must register again take longer.
    */
   #until({ since, hasLostState: isLost }: { readonly since: number; readonly hasLostState: boolean }): number {
     const longest = since + HOLD_MS;

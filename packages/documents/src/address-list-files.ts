@@ -16,8 +16,8 @@ import { watchPathTo } from './watch-path.ts';
 
 /**
  * Address lists in files, one entry per line: `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32` or `unix`; `#` starts a
- * comment. An empty file is invalid. A file is followed from its first use until one hour after its last. While it is invalid or missing, its
- * last good entries remain in use.
+ * comment. An empty file is invalid. A file is followed from its first use until one hour after its last. While it is
+ * invalid or missing, its last good entries remain in use.
  */
 export class AddressListFiles implements AddressLists, Service {
   readonly name = 'address lists';
@@ -125,7 +125,7 @@ export async function addressListProblems(path: string): Promise<readonly Proble
 
 async function parseAddressList({ files, problems }: FilesRead): Promise<ParseOutcome<AddressSet>> {
   if (problems.length > 0) return { kind: 'wrong', problems };
-  // A file that is about to be written, or whose download has failed: a list of nobody has a comment.
+  // An empty file is about to be written, or its download has failed. An intentionally empty list has a comment.
   const empty = files.filter(({ text }) => text.trim() === '');
   if (empty.length > 0) return { kind: 'wrong', problems: empty.map(({ file }) => emptyFile(file)) };
   const builder = new AddressSetBuilder();

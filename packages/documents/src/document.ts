@@ -102,7 +102,7 @@ function breaks({ code }: YAMLError): boolean {
   return code !== 'TAG_RESOLVE_FAILED';
 }
 
-/** The first in the text: later ones are mostly consequences of it, as of JSON. */
+/** Returns the first error in the text: later ones are mostly its consequences, as with JSON. */
 function firstOf(errors: readonly YAMLError[]): readonly YAMLError[] {
   return errors.toSorted((one, other) => one.pos[0] - other.pos[0]).slice(0, 1);
 }
@@ -143,7 +143,7 @@ function sentence(message: string): string {
 function jsonProblems(text: string, positionOf: (offset: number) => DocumentPosition): Problem[] {
   const errors: ParseError[] = [];
   parseJson(text, errors, { disallowComments: true, allowTrailingComma: false });
-  // Only the first, as of YAML.
+  // Reports only the first error, as for YAML.
   return errors.slice(0, 1).map(({ error, offset }) => ({
     message: `invalid JSON: ${words(printParseErrorCode(error))}`,
     path: [],

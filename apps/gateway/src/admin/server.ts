@@ -252,8 +252,8 @@ const JSON_TYPE = 'application/json; charset=utf-8';
 /** Room for some probes, scrapers and operators; more would use up the file descriptors of proxied connections. */
 const MAX_CONNECTIONS = 64;
 /**
- * Requests of one connection in progress. Node starts every request that it has read, a thousand in one read, whether or not the
- * client takes the responses.
+ * Limit of concurrent requests on one connection. Node handles every request that it has read, a thousand in one read,
+ * whether or not the client reads the responses.
  */
 const MAX_PIPELINED = 4;
 /** Time without progress after which a request or response is closed. */

@@ -101,7 +101,7 @@ async function tokenProblems({ tokenFile }: AdminSettings): Promise<readonly Pro
   return token.trim() === '' ? [{ path: ['admin', 'tokenFile'], message: `no token in ${tokenFile}` }] : [];
 }
 
-/** A link to nothing differs from a missing folder: none can be created in its place. */
+/** Distinguishes a dangling link from a missing folder: no folder can be created in its place. */
 async function isLink(path: string): Promise<boolean> {
   return lstat(path).then(
     (found) => found.isSymbolicLink(),

@@ -53,5 +53,5 @@ function asSocket(address: string): string {
   return address.startsWith('unix:') ? address : `unix:${address}`;
 }
 
-// A socket that nobody listens on any more is replaced.
+// A socket without a listening process would have been replaced.
 const STALE_SOCKET = 'the file exists: another process listens on it (ss -xl shows which), or it is not a socket';

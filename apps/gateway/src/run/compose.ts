@@ -73,9 +73,9 @@ import type { Container, Token } from './token.ts';
 /** The environment of a gateway that carries connections in this process. */
 export interface ComposeContext extends GatewayContext {
   readonly transport: Transport;
-  /** Where another process serves the admin API for this one; absent when this process does. */
+  /** Addresses at which another process serves the admin API for this one; absent when this process serves it. */
   readonly adminAt?: readonly Endpoint[];
-  /** This process's share of each route's limits; the complete limits when absent. */
+  /** Share of each route's limits that applies to this process; all of them when absent. */
   readonly share?: number;
   /** Health check results of another process; absent when this process runs the checks. */
   readonly health?: BackendHealth;
@@ -93,12 +93,12 @@ export interface Carrier {
   readonly troubles: Pick<RecentTroubles, 'warnings'>;
 }
 
-// Several of each.
+// Several parts per token.
 const SNIFFER = token<Sniffer>('sniffer');
 const RESOLVER = token<Resolver>('resolver');
 const LAYER = token<Layer<Connector>>('connector layer');
 
-// One of each.
+// One part per token.
 export const OUTLIERS: Token<Outliers> = token('outliers');
 const FAILOVER = token<FailoverGroups>('failover groups');
 const DEPARTURES = token<Departures>('backend departures');
@@ -135,9 +135,9 @@ export function composeCarrier(config: GatewayConfig, parts: InstalledParts, env
 }
 
 /**
- * {@link compose} for a proxy with its own handshake with clients and its own connectors.
+ * Like {@link compose}, for a proxy with its own handshake with clients and its own connectors.
  *
- * @param bindOwn binds `SESSIONS`, and may add parts; the plan that it returns is used
+ * @param bindOwn binds `SESSIONS`, and may add parts; returns the plan to use
  */
 export function composeWith(
   config: GatewayConfig,
@@ -171,20 +171,23 @@ function carrying(
 export interface Plan extends ComposeContext, GatewayPlan {
   /** Read by dials and listeners, as `limits` is. */
   readonly live: LiveDialling;
-  /** The stages of a proxy with its own; those of a gateway when absent. */
+  /** Returns the stages of a proxy with its own; absent for the stages of a gateway. */
   stagesOf?(plan: Plan, observer: Observer): Stages;
 }
 
 /** Settings of dials and listeners that a reload replaces. */
 interface LiveDialling {
-  /** The single object from which all of them read it. */
+  /** A single object, from which all dials and listeners read. */
   readonly keepAlive: GatewayConfig['keepAlive'];
   prefer: NonNullable<GatewayConfig['prefer']>;
   /** See `ComposeContext.adminAt`. */
   adminAt: readonly Endpoint[];
 }
 
-/** All observers, with the access log if enabled: the only observer that can be added and removed at run time. */
+/**
+ * Combines all observers. Adds the access log when it is on, since only this observer can be added and removed at run
+ * time.
+ */
 function eventsOf({
   c,
   config,
@@ -259,7 +262,7 @@ function bindHealth(plan: Plan): void {
   if (idPrefix === undefined) bindChecks(plan, transport, (mark) => health.mark(mark));
 }
 
-/** The current configuration: a reload replaces it; the parts stay. */
+/** Builds the stages from the current configuration. A reload builds them again around the same parts. */
 function stagesOf({ c, config, parts, transport, limits, idPrefix }: Plan, observer: Observer): Stages {
   const { listeners } = config;
   const offered = offeredParts(parts);
@@ -286,7 +289,7 @@ function stagesOf({ c, config, parts, transport, limits, idPrefix }: Plan, obser
 }
 
 /**
- * Everything that a reload changes in a gateway, prepared: first what may fail. All parts read limits from the single
+ * Prepares all changes of a reload in a gateway, those that may fail first. All parts read limits from the single
  * object `plan.limits`.
  */
 function prepareNext(plan: Plan, next: Next): Promise<PreparedChange> {
@@ -306,13 +309,13 @@ function prepareNext(plan: Plan, next: Next): Promise<PreparedChange> {
   });
 }
 
-/** {@link prepareNext} for a sidecar: its routes and listeners come from its definition. */
+/** Like {@link prepareNext}, for a sidecar, whose routes and listeners come from its definition. */
 function prepareNextSidecar(plan: Plan, next: Next): Promise<PreparedChange> {
   const preparing = preparingAnywhere(plan, next) satisfies Readonly<Record<SidecarSetting, Preparing>>;
   return together([...Object.values(preparing), () => prepareStages(plan, next)]);
 }
 
-/** What both change in the same way. */
+/** Prepares the changes that are the same in gateways and sidecars. */
 function preparingAnywhere(plan: Plan, next: Next) {
   const { c, limits, live } = plan;
   const { drain, log, admin } = commonChanges(plan, next);
@@ -328,7 +331,7 @@ function preparingAnywhere(plan: Plan, next: Next) {
   };
 }
 
-/** Creates parts of plugins; an error refuses the change. */
+/** Creates the parts of plugins before the commit, so that one that throws rejects the change. */
 async function prepareStages(
   plan: Plan,
   { config, parts, limits }: Next,
@@ -344,7 +347,7 @@ async function prepareStages(
   return use();
 }
 
-/** Accepting and draining connections, and the interface to the rest of the gateway. */
+/** Binds listeners, drain and the data plane. */
 function bindCarrier(plan: Plan): Plan {
   const { c, config, parts, transport, origin, live } = plan;
   bind(c, OUTLIERS, () => new Outliers(one(c, EVENTS)));
@@ -373,7 +376,7 @@ function bindCarrier(plan: Plan): Plan {
   return plan;
 }
 
-/** Closes connections of lost backends. */
+/** Binds the handling of connections whose backend was removed or has failed. */
 function bindDepartures({ c }: Plan): void {
   bind(c, DEPARTURES, () => {
     return new Departures({
@@ -435,7 +438,7 @@ function ownSockets({ sockets }: Listeners): HeldByProcess {
   return { sockets: own, close: () => undefined };
 }
 
-/** A single process does everything; a worker has none of these. */
+/** Returns the services of a single process, which runs all of them. A worker's parts have no `services`. */
 function servicesOf({ services, carrierServices }: InstalledParts): readonly Service[] {
   return [...services, ...carrierServices];
 }

@@ -54,12 +54,12 @@ import { all, bind, bindEach, later, newContainer, one, token } from './token.ts
 import type { Container, Token } from './token.ts';
 import { vitalsOf } from './vitals.ts';
 
-/** The environment of a gateway besides configuration and plugins. */
+/** The environment of a gateway, besides configuration and plugins. */
 export interface GatewayContext {
   readonly log: Log;
   /** Limits of all of its processes together. */
   readonly limits: Limits;
-  /** Where the process has its sockets from, and which process it replaces. */
+  /** Inherited sockets of the process, and its predecessor. */
   readonly origin: ProcessOrigin;
   /** Process-level actions for operators, through the admin server. */
   readonly control: ProcessControl;
@@ -100,9 +100,9 @@ export interface DataPlane {
     | 'identity'
     | 'logLevel'
   >;
-  /** All listening sockets. */
+  /** Returns all listening sockets. */
   sockets(): Promise<HeldByProcess>;
-  /** Its current problems. */
+  /** Returns the current problems. */
   troubles(): Pick<Vitals, 'certificate' | 'logTrouble' | 'troubles' | 'pluginWarnings'>;
   /** Settings that {@link DataPlane.prepare} can change. */
   readonly live: readonly LiveSetting[];
@@ -110,14 +110,14 @@ export interface DataPlane {
   prepare(next: Next): Promise<PreparedChange>;
 }
 
-// Several of each.
+// Several parts per token.
 export const OBSERVER: Token<Observer> = token('observer');
-/** Receive route changes, in addition to the observers of all events. */
+/** Receives route changes, in addition to the observers of all events. */
 export const ROUTE_OBSERVER: Token<Observer> = token('observer of routes');
 const SOURCE = token<RouteSource>('route source');
 export const SERVICE: Token<Service> = token('service');
 
-// One of each.
+// One part per token.
 /** Receives all events. */
 export const EVENTS: Token<Observer> = token('events');
 export const TROUBLES: Token<RecentTroubles> = token('troubles');
@@ -134,9 +134,9 @@ export const ADMIN: Token<AdminServers> = token('admin servers');
 export const GATEWAY: Token<Gateway> = token('gateway');
 
 /**
- * Composes a gateway. Nothing runs before it is started.
+ * Composes a gateway. Nothing runs until it is started.
  *
- * @param bindOwn binds `EVENTS` and `DATA_PLANE`, and may add parts; the plan that it returns is used
+ * @param bindOwn binds `EVENTS` and `DATA_PLANE`, and may add parts; returns the plan to use
  */
 export function composed<Plan extends GatewayPlan>(start: Plan, bindOwn: (plan: Plan) => Plan): Container {
   bindObservers(start);
@@ -148,13 +148,13 @@ export function composed<Plan extends GatewayPlan>(start: Plan, bindOwn: (plan: 
   const [registry, routes] = [one(c, REGISTRY), one(c, ROUTES)];
   parts.lent.connect({ logger: log.logger, registry, routes });
   const checks = { reportOf: (route: Route, address: Endpoint) => all(c, CHECKS)[0]?.reportOf(route, address) };
-  // With several workers, the primary shows what concerns the gateway as a whole.
+  // With several workers, the primary reports metrics of the gateway as a whole.
   if (idPrefix === undefined)
     gatewayVitals(registry, vitalsOf({ routes, checks, limits, readiness: () => one(c, READINESS)() }));
   return c;
 }
 
-/** A plan with its own container. All parts read limits from its single limits object. */
+/** Returns a plan with its own container. All parts read limits from its single limits object. */
 export function planOf<Context extends GatewayContext>(
   context: Context,
   config: GatewayConfig,
@@ -163,7 +163,7 @@ export function planOf<Context extends GatewayContext>(
   return { ...context, limits: { ...context.limits }, config, parts, c: newContainer() };
 }
 
-/** The observers: our own first, so that failures of plugins' observers are recorded. */
+/** Binds the observers: our own first, so that failures of plugins' observers are logged. */
 function bindObservers({
   c,
   parts,
@@ -189,7 +189,7 @@ function registryOf(log: Pick<Log, 'health'>): Registry {
 }
 
 /**
- * Health checks: one of several processes runs them.
+ * Binds the health checks, which one of several processes runs.
  *
  * @param transport transport of the connections
  */
@@ -208,8 +208,8 @@ export function bindChecks({ c }: GatewayPlan, transport: Transport, onMark: (ma
 }
 
 /**
- * Checks transfer few bytes: Node's own transport is sufficient for every built-in one. A plugin's transport may be the
- * only one that reaches its backends.
+ * Replaces built-in transports by Node's, since checks transfer few bytes. A plugin's transport may be the only one
+ * that reaches its backends.
  */
 function checkTransport(transport: Transport): Transport {
   return BUILT_IN_TRANSPORTS.has(transport.name) ? nodeTransport() : transport;
@@ -217,7 +217,7 @@ function checkTransport(transport: Transport): Transport {
 
 const BUILT_IN_TRANSPORTS: ReadonlySet<string> = new Set(['node', 'epoll', 'uring']);
 
-/** The route sources, with stored snapshots if a folder is configured. */
+/** Binds the route sources, with stored snapshots if a folder is configured. */
 function bindRoutes({ c, config: { stateDir }, parts, servicesOf }: GatewayPlan): void {
   bindEach(c, SOURCE, storedSources(parts.sources, stateDir));
   bind(c, SERVICES, () => new LiveServices(servicesOf(parts)));
@@ -230,7 +230,7 @@ function bindRoutes({ c, config: { stateDir }, parts, servicesOf }: GatewayPlan)
   });
 }
 
-/** The admin servers. */
+/** Binds the admin servers. */
 function bindAdmin({ c, config, parts, limits, log, control, origin: { sockets }, shutDown }: GatewayPlan): void {
   bind(c, READINESS, () => () => {
     const { listeners, drain, troubles } = one(c, DATA_PLANE);
@@ -268,7 +268,7 @@ function bindAdmin({ c, config, parts, limits, log, control, origin: { sockets }
   });
 }
 
-/** All services as one. */
+/** Binds the gateway, with all services as one. */
 function bindGateway({ c, parts, origin }: GatewayPlan): void {
   bind(c, GATEWAY, () => {
     const { listeners, drain, sockets, live, prepare } = one(c, DATA_PLANE);
@@ -291,7 +291,7 @@ function bindGateway({ c, parts, origin }: GatewayPlan): void {
   });
 }
 
-/** What a reload changes in every gateway, prepared; in a sidecar without its sources. */
+/** Prepares the changes of a reload that all gateways share; a sidecar does not change its sources. */
 export function commonChanges(
   { c, config: { stateDir }, log, servicesOf }: GatewayPlan,
   { config, parts }: Next,
@@ -314,25 +314,28 @@ export function commonChanges(
   };
 }
 
-/** @param stateDir folder of stored snapshots; absent when they are not stored */
+/** Wraps sources to store their snapshots. @param stateDir folder of stored snapshots; when absent nothing is stored */
 export function storedSources(sources: readonly RouteSource[], stateDir?: string): readonly RouteSource[] {
   if (stateDir === undefined) return sources;
   const store = fileSnapshotStore(stateDir);
   return sources.map((source) => onceFor(source, () => lastKnownGood(source, store)));
 }
 
-/** The same for listeners: stored routes are useless to a gateway that does not know its own address. */
+/**
+ * Wraps listener sources to store their lists: stored routes are useless to a gateway that does not know its listen
+ * addresses.
+ */
 export function storedListeners(sources: readonly ListenerSource[], stateDir?: string): readonly ListenerSource[] {
   if (stateDir === undefined) return sources;
   const store = fileListenerStore(stateDir);
   return sources.map((source) => onceFor(source, () => lastKnownListeners(source, store)));
 }
 
-/** A source that continues after a reload is the same object. */
+/** Returns the same wrapper for a source that continues after a reload. */
 function onceFor<Source extends RouteSource | ListenerSource>(source: Source, make: () => Source): Source {
   const known = STORED.get(source) ?? make();
   STORED.set(source, known);
-  // The stored data of a source belongs to its kind.
+  // The wrapper of a source is of the source's kind.
   return known as Source;
 }
 

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 
 /**
- * Disables core dumps of this process and its workers: they would contain the key of a sidecar, and tokens.
+ * Disables core dumps of this process and its workers, which would contain a sidecar's private key, and tokens.
  *
- * @returns why there may still be one; `undefined` when they are disabled
+ * @returns why a core dump remains possible; `undefined` when it does not
  */
 export async function forbidCoreDumps(): Promise<string | undefined> {
   if (process.platform !== 'linux' || !(await areAllowed())) return undefined;

@@ -24,7 +24,10 @@ export function limitsFor(settings: LimitSettings, machine: Pick<Machine, 'descr
   return { ...settings, connections, pendingHellos: Math.min(connections, pendingHellos) };
 }
 
-/** Updates `settings`, an object that others read, to `next`; keys that are no longer set are removed. */
+/**
+ * Replaces the contents of `settings`, an object that other parts read from, with `next`. Removes keys that are no
+ * longer set.
+ */
 export function replaceSettings<Settings extends object>(settings: Settings, next: Settings): void {
   for (const key of Object.keys(settings)) if (!(key in next)) Reflect.deleteProperty(settings, key);
   Object.assign(settings, next);

@@ -1,11 +1,15 @@
-// What modules of plugins may not do to the process that they are loaded into.
+// Restrictions for modules of plugins in this process.
 import { Console } from 'node:console';
 import { Writable } from 'node:stream';
 
-/** What has been printed, a line or more at once. */
+/** Receives printed output, one or more lines at a time. */
 export type PrintListener = (output: string) => void;
 
-/** Nobody but us ends the process: an exit elsewhere would cut every connection without a word. @returns the real one */
+/**
+ * Prevents plugins from ending the process, which would cut every connection without a log line.
+ *
+ * @returns the original `process.exit`
+ */
 export function forbidExit(): (status: number) => never {
   const exit = process.exit.bind(process);
   process.exit = (status) => {
@@ -14,7 +18,7 @@ export function forbidExit(): (status: number) => never {
   return exit;
 }
 
-/** Standard output is a log, or the output of a command: what modules print with `console` goes to `listener`. */
+/** Redirects `console` to `listener`, because standard output is a log or the output of a command. */
 export function redirectConsole(listener: PrintListener): void {
   const stream = new Writable({
     decodeStrings: false,

@@ -14,7 +14,7 @@ export interface ProcessOrigin {
 
 /** A gateway that continues until this process is ready. */
 export interface Predecessor {
-  /** Notifies it to drain: this process has taken over. */
+  /** Makes the predecessor drain, since this process has taken over. */
   ready(): void;
 }
 

@@ -32,9 +32,9 @@ interface UseSettings {
 
 /** A flattened configuration, for comparison. */
 export interface FlatSettings {
-  /** Absolute path of its file; absent without one. */
+  /** Absolute path of the configuration file; absent without one. */
   readonly file?: string;
-  /** As {@link LoadedConfig.proxyId}. */
+  /** See {@link LoadedConfig.proxyId}. */
   readonly proxyId?: string;
   readonly sources: readonly UseSettings[];
   readonly plugins: readonly UseSettings[];
@@ -42,7 +42,7 @@ export interface FlatSettings {
   readonly values: Readonly<Record<string, unknown>>;
 }
 
-/** The settings of a configuration, and what it is of. */
+/** The settings of a configuration, with its file and its proxy. */
 export function settingsOf({ config, uses, file, proxyId }: LoadedConfig): FlatSettings {
   return {
     ...flatSettings(config, uses),
@@ -95,8 +95,8 @@ function changesOf(earlier: FlatSettings, later: FlatSettings): readonly Setting
 }
 
 /**
- * If a group of settings is a single value in `other`, `log.access: false` for example, only the fact that it is on is
- * reported.
+ * For a group of settings that is a single value in `other`, such as `log.access: false`, keeps only that the group is
+ * on.
  */
 function switchedFor(settings: FlatSettings, other: FlatSettings): FlatSettings {
   const entries = Object.entries(settings.values).map(([name, value]): [string, unknown] => {

@@ -15,12 +15,12 @@ interface Rule<Value> {
 }
 
 /**
- * What a reload applies to a sidecar: everything else is in its definition, in Consul or in mesh files, which is
+ * Settings that a reload applies in a sidecar. All others come from its definition in Consul or mesh files, which is
  * followed.
  */
 export const SIDECAR_SETTINGS = ['admin', 'limits', 'keepAlive', 'drain', 'log'] as const;
 
-/** What a reload applies to a gateway. */
+/** Settings that a reload applies in a gateway. */
 export const LIVE_SETTINGS = [
   'listeners',
   'sources',
@@ -112,7 +112,7 @@ export function effectOf(setting: string, isThere: (group: string) => boolean): 
   return rule.effect;
 }
 
-/** Why a reload cannot change `setting`; `undefined` where it depends on what has changed in it. */
+/** Returns why a reload cannot change `setting`; `undefined` when that depends on the kind of change. */
 export function whyRestart(setting: string): string | undefined {
   const [first = '', ...rest] = setting.split('.');
   let rule = RULES[first];
@@ -121,9 +121,9 @@ export function whyRestart(setting: string): string | undefined {
 }
 
 /**
- * `wanted`, except for settings that need a restart, which keep their value in `before`.
+ * Returns `wanted`, except for settings that need a restart, which remain as in `before`.
  *
- * @param live the settings that a reload can apply
+ * @param live settings that a reload can apply
  */
 export function reloaded(
   before: GatewayConfig,

@@ -3,9 +3,9 @@ import type { Logger } from '../log/logger.ts';
 import { logMessage } from '../log/messages.ts';
 
 /**
- * Logs when this process did nothing for seconds: every connection waited, and nobody else is to blame.
+ * Logs stalls of this process: for seconds, every connection waited for it.
  *
- * @returns stops it
+ * @returns a function that stops the watch
  */
 export function watchStalls(logger: Logger): () => void {
   let at = performance.now();
@@ -28,7 +28,7 @@ export function watchStalls(logger: Logger): () => void {
 }
 
 const LOOK_EVERY_MS = 1_000;
-// Shorter ones are ordinary on an overloaded machine, and visible in the metrics of the event loop.
+// Shorter stalls are normal on an overloaded machine, and visible in the metrics of the event loop.
 const STALL_MS = 5_000;
 
 const BUSY = 'busy with its own work';

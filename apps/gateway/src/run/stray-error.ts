@@ -1,17 +1,17 @@
-/** After an unhandled rejection no state is half changed; after an exception it may be. */
+/** After an exception, state may be half changed; after an unhandled rejection it is consistent. */
 export type StrayKind = 'exception' | 'rejection';
 
-/** Handles an uncaught error, or returns false: it belongs to somebody else. */
+/** Handles an uncaught error. Returns false when the error belongs to another listener. */
 export type StrayListener = (error: Error, kind: StrayKind) => boolean;
 
-/** The newest comes first. */
+/** Listeners, the latest first. */
 const listeners: StrayListener[] = [];
 
 /**
- * Calls `listener` for errors that nobody catches, before those that were added earlier. An error that nobody takes ends the
- * process, as Node does it.
+ * Calls `listener` for uncaught errors, before earlier listeners. An error that no listener handles ends the process,
+ * as it does in Node.
  *
- * @returns stops listening
+ * @returns a function that removes the listener
  */
 export function onStray(listener: StrayListener): () => void {
   if (listeners.length === 0) {
@@ -32,7 +32,7 @@ const onRejection = (thrown: unknown): void => report(thrown, 'rejection');
 
 function report(thrown: unknown, kind: StrayKind): void {
   const error = strayError(thrown);
-  // Thrown in a listener of these events, it ends the process with its stack.
+  // An error thrown in a listener of these events ends the process with its stack.
   if (!listeners.some((listener) => listener(error, kind))) throw error;
 }
 

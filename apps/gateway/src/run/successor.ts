@@ -40,17 +40,17 @@ export async function startSuccessor(sockets: readonly InheritedSocket[], within
   return { pid: child.pid ?? 0 };
 }
 
-/** At the start: later it may be that of any process whose parent has exited. */
+/** Read at the start: later, another process may have adopted this one. */
 const STARTED_BY = process.ppid;
 
-/** Why a container would end with this process, its successor included; `undefined` when it would not. */
+/** Returns why a container would end with this process, and thus with its successor; `undefined` when it would not. */
 async function boundToContainer(): Promise<string | undefined> {
   if (process.pid === 1) return 'process 1 of a container cannot be replaced from within';
   if (STARTED_BY !== 1 || process.platform !== 'linux') return undefined;
   const [namespace, name] = await Promise.all([readlink('/proc/self/ns/pid'), readFile('/proc/1/comm', 'utf8')]).catch(
     () => [INITIAL_NAMESPACE, ''],
   );
-  // tini, dumb-init and a shell exit with the process that they have started; an init system does not.
+  // tini, dumb-init and a shell exit with their child process; an init system does not.
   if (namespace === INITIAL_NAMESPACE || INIT_SYSTEMS.has(name.trim())) return undefined;
   return `process 1 of this container, ${name.trim()}, has started this process and exits with it`;
 }

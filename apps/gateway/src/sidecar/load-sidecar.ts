@@ -200,7 +200,7 @@ function usableIdentity(credentials: Credentials): ReturnType<typeof identityOf>
   }
 }
 
-/** Peers with unusable roots: the others are not affected. */
+/** Returns warnings about peers with unusable roots; other peers are not affected. */
 function peerWarnings({ peers }: ReturnType<typeof identityOf>): readonly string[] {
   return Array.from(peers.values()).flatMap((peer) =>
     peer.kind === 'refused' ? [`peer ${peer.peer}: no connection is possible, ${peer.reason}`] : [],

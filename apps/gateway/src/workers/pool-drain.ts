@@ -100,7 +100,7 @@ export class PoolDrain {
     const { state } = this.#progress;
     if (state !== 'finishing' || all.length === 0) return state;
     const least = STATES.find((one) => all.some((worker) => worker.state === one)) ?? state;
-    // A worker may not have heard of it yet.
+    // A worker may not have received the drain request yet.
     return STATES.indexOf(least) < STATES.indexOf(state) ? state : least;
   }
 }

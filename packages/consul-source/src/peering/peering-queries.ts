@@ -71,7 +71,7 @@ export function noPeering(reason: unknown): AgentError {
  */
 export class KnownPeers {
   #last: ReadonlyMap<string, ClusterPeer>;
-  /** The last response was that there is no peering at all. */
+  /** Whether the last response was that the agent does not have peering. */
   #isWithdrawn = false;
 
   /** @param peers peerings that an earlier watch has seen */
@@ -91,7 +91,10 @@ export class KnownPeers {
     return { peers: [...next.values()], isOn: true };
   }
 
-  /** Returns the peerings for an agent that has no peering, or denies access. Known peers are removed by a second response only. */
+  /**
+   * Returns the peerings for an agent that has no peering, or denies access. Known peers are removed by a second
+   * response only.
+   */
   withdrawn({ status, message }: AgentError): PeersResponse {
     const [isRefused, isSecond] = [status === FORBIDDEN, this.#isWithdrawn];
     this.#isWithdrawn = !isRefused;
@@ -120,8 +123,8 @@ function peeringPath(name: string): string {
 }
 
 /**
- * Follows the exports to `peer`: from the servers' resolved view of the entry, with wildcards expanded, which requires only
- * `service:read`; where the agent does not have this view, from the documented list, else from the entry itself.
+ * Follows the exports to `peer`: from the servers' resolved view of the entry, with wildcards expanded, which requires
+ * only `service:read`; where the agent does not have this view, from the documented list, else from the entry itself.
  *
  * @param isHeld whether to use blocking queries; when false, polls every few seconds, since a blocking query occupies a
  * connection

@@ -20,9 +20,9 @@ export interface KnownPeering {
 }
 
 /**
- * Watches cluster peering: the peers, the exports to each, their discovery chains, and whether the servers connect through the
- * gateways. A part that fails keeps its last value. Without peering nothing but the list of peers is queried; without a peer, also
- * whether the first one will come through the gateways.
+ * Watches cluster peering: the peers, the exports to each, their discovery chains, and whether the servers connect
+ * through the gateways. A part that fails keeps its last value. Without peering nothing but the list of peers is
+ * queried; without a peer, also whether the first one will come through the gateways.
  */
 export class PeeringWatch {
   readonly #agent: Agent;
@@ -102,7 +102,9 @@ export class PeeringWatch {
     await Promise.all([this.#peers.end(), this.#exports.end(), this.#entries.end()]);
   }
 
-  /** Starts to follow the exports to new peers and the entries that determine them, and stops for peers that are gone. */
+  /**
+   * Starts to follow the exports to new peers and the entries that determine them, and stops for peers that are gone.
+   */
   #follow(live: readonly string[], isOn: boolean): void {
     const isHeld = live.length <= MAX_HELD;
     this.#exports.set(

@@ -13,7 +13,7 @@ export interface QueryResult {
   readonly service: string;
   /** The datacenter of the instances; another one than the proxy's after a failover. */
   readonly datacenter: string;
-  /** The peer that exports the service: after a failover to one. */
+  /** Peer that exports the service, after a failover to a peer. */
   readonly peer?: string;
   readonly instances: readonly Instance[];
 }
@@ -31,7 +31,10 @@ export async function* entryResponses(
     yield response.found ? parsed(response, path, 'a config entry', object) : null;
 }
 
-/** Follows the discovery chain of an upstream, compiled for TCP whatever the service's protocol: this proxy supports only TCP. */
+/**
+ * Follows the discovery chain of an upstream, compiled for TCP whatever the service's protocol: this proxy supports
+ * only TCP.
+ */
 export async function* chainResponses(
   agent: Agent,
   { name, datacenter, namespace }: UpstreamDefinition,

@@ -113,7 +113,10 @@ function noProxy(id: string, found: string): string {
   return `expected ${id} to be a proxy, with kind = "connect-proxy" and proxy.destination_service_name, found ${found}`;
 }
 
-/** Warns about listeners that Consul's own proxy has: for redirected outgoing connections, and for paths without mutual TLS. */
+/**
+ * Warns about listeners that Consul's own proxy has: for redirected outgoing connections, and for paths without mutual
+ * TLS.
+ */
 function withoutEffect(service: JsonObject, { id }: ProxyDefinition): Pick<RegisteredProxy, 'warning'> {
   const proxy = object(service['Proxy']);
   const expose = object(proxy?.['Expose']);
