@@ -62,7 +62,7 @@ export {
 } from './transport/node-listening.ts';
 export type { SharedSocket } from './transport/node-listening.ts';
 export { replacingStale } from './transport/stale-socket.ts';
-export { portProblem } from './transport/endpoint.ts';
+export { isWildcard, portProblem } from './transport/endpoint.ts';
 export { formatDuration } from './duration.ts';
 export { upgradeConnection } from './transport/node-transport.ts';
 export type { UpgradeOptions } from './transport/node-connection.ts';

@@ -2,7 +2,8 @@ import { unixPath } from '@meshgate/core';
 import type { Connection, Endpoint, HeldSockets, KeepAlive, Listening, ListenOptions } from '@meshgate/core';
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK } from './abi.ts';
 import { AcceptPause } from './accept-pause.ts';
-import { isWildcard, listeningSocket, OUT_OF_RESOURCES, removeIfThere } from './listening-socket.ts';
+import { isWildcard, removePath } from '@meshgate/core/parts';
+import { listeningSocket, OUT_OF_RESOURCES } from './listening-socket.ts';
 import type { ListeningSocket } from './listening-socket.ts';
 import { SocketConnection } from './socket-connection.ts';
 import type { StreamSocket, TransportKernel } from './stream-socket.ts';
@@ -109,7 +110,7 @@ export class Acceptor implements Listening {
   /** Closes the listener and removes its unix socket path, which would keep the next listener from binding. */
   close(): Promise<void> {
     const path = this.closed ? undefined : unixPath(this.address);
-    if (path !== undefined) removeIfThere(path);
+    if (path !== undefined) removePath(path);
     return this.#end();
   }
 

@@ -1,4 +1,3 @@
-import { unlinkSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
 import { formatEndpoint, unixPath } from '@meshgate/core';
 import type { Endpoint, ListenOptions } from '@meshgate/core';
@@ -111,17 +110,3 @@ function prepareTcp(sockets: Sockets, fd: number, { keepAlive }: ListenOptions):
 
 /** Errors of accept(2) that an immediate retry does not resolve. */
 export const OUT_OF_RESOURCES: ReadonlySet<number> = new Set([EMFILE, ENFILE, ENOBUFS, ENOMEM]);
-
-/** Whether an address is a wildcard: each connection then has its own local address. */
-export function isWildcard({ host }: Endpoint): boolean {
-  return host === '0.0.0.0' || host === '::';
-}
-
-/** Removes the file of a closed unix socket, which would keep the next listener from binding. */
-export function removeIfThere(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  }
-}

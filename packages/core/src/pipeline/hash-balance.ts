@@ -1,21 +1,20 @@
 import type { Backend } from '../routes/route.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
 import type { BalancedClient, Picker, PickerOptions } from './picker.ts';
-import { readAddress } from './ip-address.ts';
+import { mixed, readAddress, WORDS } from './ip-address.ts';
 
 /**
  * Maps all connections of a client to one backend. A client is an IPv4 address or an IPv6 /64, within which a machine
  * changes its address for privacy (RFC 8981). All processes and gateways with the same backends map alike.
  */
 export function clientHash(options: PickerOptions): Picker {
-  const words = new Uint32Array(4);
+  const words = new Uint32Array(WORDS);
   return hashed(options, ({ connection: { remote } }) => {
+    const family = readAddress(remote.host, words);
     // Unix sockets have no addresses: all of their clients count as one.
-    if (!/^[\d:]|^[\da-f]+:/i.test(remote.host)) return hashOf(remote.host);
-    readAddress(remote.host, words);
-    const [a = 0, b = 0, c = 0, d = 0] = words;
-    const isIPv4 = a === 0 && b === 0 && c === 0xff_ff;
-    return isIPv4 ? mixed(d) : mixed(mixed(a) ^ b);
+    if (family === 0) return hashOf(remote.host);
+    const [a = 0, b = 0, , d = 0] = words;
+    return family === 4 ? mixed(d) : mixed(mixed(a) ^ b);
   });
 }
 
@@ -88,14 +87,6 @@ function hashOf(text: string): number {
   let hash = 0x81_1c_9d_c5;
   for (let at = 0; at < text.length; at += 1) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01_00_01_93);
   return mixed(hash);
-}
-
-/** The finalizer of MurmurHash3: every bit of the input affects every bit of the result. */
-function mixed(value: number): number {
-  let hash = value;
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85_eb_ca_6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2_b2_ae_35);
-  return hash ^ (hash >>> 16);
 }
 
 /** Maps a 32-bit hash to (0, 1). */

@@ -147,7 +147,8 @@ export function hashOf(keys: Uint32Array, at: number): number {
   return h >>> 0;
 }
 
-function mixed(value: number): number {
+/** Finalizer of MurmurHash3: every bit of `value` affects every bit of the result. */
+export function mixed(value: number): number {
   let h = value;
   h = Math.imul(h ^ (h >>> 16), 0x85_eb_ca_6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2_b2_ae_35);

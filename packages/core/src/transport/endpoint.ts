@@ -55,3 +55,8 @@ export function parseEndpoint(text: string): Endpoint | undefined {
   const port = Number(match?.[3]);
   return host === undefined || port > HIGHEST_PORT ? undefined : { host, port };
 }
+
+/** Whether an endpoint to listen on is every address of the machine: each connection then has its own local address. */
+export function isWildcard({ host }: Endpoint): boolean {
+  return host === '::' || host === '0.0.0.0';
+}

@@ -1,5 +1,5 @@
 import type { OnReadOpts, Socket } from 'node:net';
-import { unixPath } from './endpoint.ts';
+import { isWildcard, unixPath } from './endpoint.ts';
 import type { Endpoint } from './endpoint.ts';
 import { ProxyError } from '../errors.ts';
 import type { KeepAlive } from '../routes/route.ts';
@@ -397,11 +397,6 @@ export class NodeConnection implements Connection {
     this.#reader = undefined;
     this.#writer = undefined;
   }
-}
-
-/** Whether a listener uses every address of the machine: its connections then have different local addresses. */
-function isWildcard({ host }: Endpoint): boolean {
-  return host === '::' || host === '0.0.0.0';
 }
 
 /** Returns IPv4 addresses without the `::ffff:` prefix that a dual-stack listener adds (RFC 4291, section 2.5.5.2). */
