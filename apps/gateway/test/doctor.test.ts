@@ -260,11 +260,11 @@ describe('meshgate doctor', () => {
     await using files = await gatewayFolder([api]);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     const { status, stdout } = await meshgate(['doctor', NAME, '--admin', gateway.admin, '--json'], files.path);
-    const { findings, verdict } = JSON.parse(stdout) as {
+    const { findings, summary } = JSON.parse(stdout) as {
       readonly findings: readonly Finding[];
-      readonly verdict: object;
+      readonly summary: object;
     };
-    expect(verdict).toMatchObject({ healthy: true, failed: 0 });
+    expect(summary).toMatchObject({ healthy: true, failed: 0 });
     expect(findings.filter(({ outcome }) => outcome === 'failed')).toEqual([]);
     expect(findings.map(({ found }) => found)).toEqual(
       expect.arrayContaining([expect.stringMatching(/^TLS of /), expect.stringMatching(/^version .*transport /)]),
