@@ -16,13 +16,31 @@ export async function* entriesOfKind(
   kind: string,
   signal: AbortSignal,
 ): AsyncGenerator<readonly JsonObject[]> {
+  for await (const { entries } of entryChanges(agent, kind, signal)) yield entries;
+}
+
+/** The entries of one kind after a change. */
+export interface EntryChange {
+  readonly entries: readonly JsonObject[];
+  /** Number of changes so far. */
+  readonly count: number;
+  /** Number of those whose index was below the previous one, as after a restore of the servers. */
+  readonly rewinds: number;
+}
+
+/** Same as {@link entriesOfKind}, with counts. */
+export async function* entryChanges(agent: Agent, kind: string, signal: AbortSignal): AsyncGenerator<EntryChange> {
   const path = `config/${kind}`;
+  let [count, rewinds] = [0, 0];
   try {
-    for await (const response of blockingQuery(agent, { path }, signal))
-      yield parsed(response, path, 'a list of config entries', (json) => listOfObjects(json ?? []));
+    for await (const response of blockingQuery(agent, { path }, signal)) {
+      const entries = parsed(response, path, 'a list of config entries', (json) => listOfObjects(json ?? []));
+      if (response.rewound) rewinds += 1;
+      yield { entries, count: (count += 1), rewinds };
+    }
   } catch (reason) {
     if (!(reason instanceof AgentError) || !/invalid config entry kind/i.test(reason.complaint)) throw reason;
-    yield [];
+    yield { entries: [], count: count + 1, rewinds };
     await aborted(signal);
   }
 }

@@ -76,6 +76,7 @@ interface Look {
 /** The known state from which a snapshot is made. */
 interface Seen extends Pick<Look, 'view' | 'stale'> {
   readonly peers: PeeringCatalog | undefined;
+  readonly rewinds: number;
   /** Warnings about peerings. */
   readonly warnings: readonly string[];
 }
@@ -101,6 +102,10 @@ class ConsulRouteWatch {
   #vanishedAt = 0;
   /** Every service has been queried. */
   #isComplete = false;
+  /** Of the last view that the guard has seen. */
+  #observed: Pick<MeshView, 'trustDomain' | 'index'> | undefined;
+  /** When a view first had new roots with the inventory of the former ones. */
+  #rootsAheadAt: number | undefined;
 
   constructor(options: RouteSourceOptions) {
     this.#options = options;
@@ -167,6 +172,7 @@ class ConsulRouteWatch {
 
   /** Evaluates the current state. @returns `undefined` while services are being queried */
   async #look({ view, peering, isPatient, stale }: Look, now: number): Promise<RouteSnapshot | undefined> {
+    if (this.#areRootsAhead(view, now)) return undefined;
     this.#health.update(view, now);
     const peers = peering.update(this.#health.services, view.inventory.imports);
     // Peers missing from the first snapshot would look like removed ones.
@@ -175,7 +181,18 @@ class ConsulRouteWatch {
     if (!this.#health.converged && !isProgress) return undefined;
     this.#complete();
     this.#derivedAt = now;
-    return this.#snapshot({ view, peers, stale, warnings: peering.warnings });
+    return this.#snapshot({ view, peers, rewinds: peering.rewinds, stale, warnings: peering.warnings });
+  }
+
+  /**
+   * Whether the servers were replaced and the inventory still is that of the former ones. Its services would get names in a trust domain
+   * in which nobody has registered them, and these would look like a confirmation. Limited, since the index may be the same by chance.
+   */
+  #areRootsAhead({ trustDomain, index }: MeshView, now: number): boolean {
+    const last = this.#observed;
+    const isAhead = last !== undefined && trustDomain !== last.trustDomain && index === last.index;
+    this.#rootsAheadAt = isAhead ? (this.#rootsAheadAt ?? now) : undefined;
+    return now - (this.#rootsAheadAt ?? -Infinity) < ROOTS_AHEAD_MS;
   }
 
   /**
@@ -192,7 +209,7 @@ class ConsulRouteWatch {
     this.#isComplete = true;
   }
 
-  async #snapshot({ view, peers: peering, stale, warnings: found }: Seen): Promise<RouteSnapshot> {
+  async #snapshot({ view, peers: peering, rewinds, stale, warnings: found }: Seen): Promise<RouteSnapshot> {
     this.#rootExpiries?.update(view.roots, peering?.peers ?? []);
     const [catalog, gateway] = inputsOf(view, this.#health.services, this.#options);
     const withPeering = peering === undefined ? catalog : { ...catalog, peering };
@@ -206,9 +223,11 @@ class ConsulRouteWatch {
     const observation = {
       trustDomain,
       index,
+      rewinds,
       registered: own?.kind === 'registered' || this.#warnings.isLeaving,
       ...(incompleteReason === undefined || this.#warnings.isLeaving ? {} : { incompleteReason }),
     };
+    this.#observed = { trustDomain, index };
     const { routes, warning } = this.#guard.apply(derived, observation, performance.now());
     const warnings = [
       ...this.#warnings.list,
@@ -246,6 +265,8 @@ const SOCKETS = 24;
 // Limit for the delay of local services by remote datacenters and other non-essential parts.
 const PATIENCE_MS = 700;
 const REPEAT_MS = 15_000;
+// Servers that have been replaced end all blocking queries: the list of nodes arrives within a second or two.
+const ROOTS_AHEAD_MS = 10_000;
 // During a sweep over thousands of services, finished ones get their routes at this interval.
 const PROGRESS_MS = 500;
 // Enough to show the problem, and few enough for one log line.

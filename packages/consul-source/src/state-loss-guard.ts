@@ -5,6 +5,8 @@ export interface Observation {
   readonly trustDomain: string;
   /** Raft index of the newest response, which only grows while the servers keep their state. */
   readonly index: number;
+  /** Number of other responses so far whose index was below the previous one; 0 when absent. */
+  readonly rewinds?: number;
   /** Whether the agent knows this proxy's own registration. */
   readonly registered: boolean;
   /** Why responses may be incomplete; absent when nothing indicates that. */
@@ -81,7 +83,8 @@ export class LossDetector {
 }
 
 function hasLostState(last: Observation, now: Observation): boolean {
-  const isRewound = now.index < last.index || now.trustDomain !== last.trustDomain;
+  const hasRewound = now.index < last.index || (now.rewinds ?? 0) > (last.rewinds ?? 0);
+  const isRewound = hasRewound || now.trustDomain !== last.trustDomain;
   return isRewound || (last.registered && !now.registered);
 }
 

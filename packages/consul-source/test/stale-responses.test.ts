@@ -118,3 +118,19 @@ it('what a server has lost is not removed either when its response is accepted a
   agent.change({ ...full, ...mesh(SECOND), entries: [{ ...resolver, ConnectTimeout: '7s' }] });
   await routes.until((at) => shown(at, 'subset:v1.db') === '10.0.0.2:20000');
 });
+
+it('new roots with the services of the former state change no name: the lost services keep theirs', async () => {
+  await using agent = await standInAgent({ mesh: mesh(DB) });
+  await using routes = new Watched(consulSource({ address: agent.address }));
+  const before = await routes.until((at) => shown(at, 'service:db') === '10.0.0.1:20000');
+  // The servers were replaced. Their list of nodes arrives after their roots.
+  agent.misbehave({ kind: 'delay', ms: 1_000 }, (path) => path.startsWith('internal/ui/nodes'));
+  agent.change({ services: [], trustDomain: '22222222-2222-3333-4444-555555555555.consul' });
+  const seen: (readonly string[])[] = [];
+  await routes.until(({ routes: list, warnings = [] }) => {
+    seen.push(list.flatMap(({ serverNames }) => serverNames));
+    return warnings.some((one) => one.includes('lost its state'));
+  });
+  const names = before.routes.flatMap(({ serverNames }) => serverNames);
+  for (const later of seen) expect(later).toEqual(names);
+});

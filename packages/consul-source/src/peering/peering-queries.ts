@@ -3,8 +3,6 @@ import type { ClusterPeer } from '@meshgate/mesh';
 import { AgentError, fresh, hasStatus, parsed } from '../agent.ts';
 import type { Agent } from '../agent.ts';
 import { blockingQuery } from '../blocking-query.ts';
-import { entriesOfKind } from '../config-entries.ts';
-import type { JsonObject } from '../json.ts';
 import { exportedNamesOf, exportsInEntries, exportsTo, peerOf, peersOf } from './peering-records.ts';
 import type { ExportedName } from './peering-records.ts';
 
@@ -190,17 +188,4 @@ async function confirmPeer(agent: Agent, name: string, signal: AbortSignal): Pro
   const path = peeringPath(name);
   const response = await agent.request({ path, mayBeMissing: true }, signal);
   if (response.found) parsed(response, path, 'a peering', peerOf);
-}
-
-/** The configuration entries of one kind. */
-export interface CountedEntries {
-  readonly entries: readonly JsonObject[];
-  /** Number of changes so far. */
-  readonly count: number;
-}
-
-/** Follows the entries of one kind and counts their changes. */
-export async function* countedEntries(agent: Agent, kind: string, signal: AbortSignal): AsyncGenerator<CountedEntries> {
-  let count = 0;
-  for await (const entries of entriesOfKind(agent, kind, signal)) yield { entries, count: (count += 1) };
 }

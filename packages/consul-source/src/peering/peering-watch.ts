@@ -3,9 +3,11 @@ import type { Query, Watch, WatchOptions } from '@meshgate/core/parts';
 import type { CatalogService, ExportChain, ExportedService, ImportedService, PeeringCatalog } from '@meshgate/mesh';
 import { fresh, isOverload, parsed, reasonOf } from '../agent.ts';
 import type { Agent } from '../agent.ts';
+import { entryChanges } from '../config-entries.ts';
+import type { EntryChange } from '../config-entries.ts';
 import { CONSUL, meshSettingsOf, serviceKey } from '../records.ts';
-import { countedEntries, exportResponses, KnownPeers, peerResponses } from './peering-queries.ts';
-import type { CountedEntries, PeersResponse } from './peering-queries.ts';
+import { exportResponses, KnownPeers, peerResponses } from './peering-queries.ts';
+import type { PeersResponse } from './peering-queries.ts';
 import { exportChainOf } from './peering-records.ts';
 import type { ExportedName } from './peering-records.ts';
 
@@ -29,7 +31,7 @@ export class PeeringWatch {
   readonly #peers: Watched<PeersResponse>;
   readonly #exports: WatchSet<readonly ExportedName[]>;
   /** By kind. */
-  readonly #entries: WatchSet<CountedEntries>;
+  readonly #entries: WatchSet<EntryChange>;
   readonly #chains: QuerySet<ExportChain>;
   #last: Omit<KnownPeering, 'peers'>;
 
@@ -54,6 +56,11 @@ export class PeeringWatch {
   get converged(): boolean {
     const readings = [this.#peers.reading, ...this.#entries.readings, ...this.#exports.readings];
     return readings.every(({ state }) => state !== 'waiting') && this.#chains.converged;
+  }
+
+  /** Number of lists of entries so far with an index below the previous one. */
+  get rewinds(): number {
+    return this.#entries.readings.reduce((sum, { value }) => sum + (value?.rewinds ?? 0), 0);
   }
 
   /** Reports missing permissions, and parts that keep an older value. */
@@ -118,10 +125,7 @@ export class PeeringWatch {
     const kinds = [...(isOn ? ['mesh'] : []), ...(live.length === 0 ? [] : CHAIN_KINDS)];
     this.#entries.set(
       new Map(
-        kinds.map((kind): [string, Watch<CountedEntries>] => [
-          kind,
-          (signal) => countedEntries(this.#agent, kind, signal),
-        ]),
+        kinds.map((kind): [string, Watch<EntryChange>] => [kind, (signal) => entryChanges(this.#agent, kind, signal)]),
       ),
     );
   }
