@@ -144,15 +144,17 @@ describe('a set of queries', () => {
 
   it('forgets the key that is not wanted any more, what it waits for to be repeated, and what it answers later', async () => {
     const { set, changes } = setOf();
-    let answer: (value: string) => void = () => undefined;
+    let respond: (value: string) => void = () => undefined;
     set.run(never);
     set.set(wanted(['fails', () => Promise.reject(new Error('500'))]));
     await soon();
-    set.set(wanted(['slow', () => new Promise((resolve) => (answer = resolve))], ['next', () => Promise.resolve('2')]));
+    set.set(
+      wanted(['slow', () => new Promise((resolve) => (respond = resolve))], ['next', () => Promise.resolve('2')]),
+    );
     expect([set.get('fails'), set.get('slow')?.state]).toEqual([undefined, 'waiting']);
     set.set(wanted(['next', () => Promise.resolve('2')]));
     const before = changes();
-    answer('1');
+    respond('1');
     await expect.poll(() => set.converged).toBe(true);
     expect([set.get('slow'), set.get('next')?.value, changes() - before]).toEqual([undefined, '2', 1]);
     set.rest();
