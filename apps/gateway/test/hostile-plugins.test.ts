@@ -160,6 +160,15 @@ describe.concurrent('a configuration is refused, by a check and by a start, for'
 });
 
 describe('a plugin', () => {
+  it('that never returns from a loop ends the process, and is named', async () => {
+    // A loop without an end, which takes no processor from other tests.
+    await using files = await folderWith(install('Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);'));
+    const { status, stderr } = await meshgate(['gateway', '--config', join(files.path, 'meshgate.yaml'), '--check']);
+    expect(stderr).toContain('meshgate: ./mine.mjs: it blocks the event loop while it is loaded or installed for 15 s');
+    // It was killed.
+    expect(status).toBeNull();
+  }, 90_000);
+
   it('that prints and ends the process keeps neither the log from being JSON nor the connections from finishing', async () => {
     await using backend = await tlsBackend('api.example.com');
     await using files = await folder({

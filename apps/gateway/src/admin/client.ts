@@ -37,14 +37,21 @@ export interface AdminClient {
 export function adminClient(address: AdminAddress, tokenFile?: string): AdminClient {
   const name = address instanceof URL ? address.href : `unix:${address.socketPath}`;
   return {
-    get: async (path) => jsonOf(await request('GET', path)),
-    change: async (method, path, patienceMs) => jsonOf(await request(method, path, { patienceMs })),
+    get: async (path) => jsonOf('GET', path, await request('GET', path)),
+    change: async (method, path, patienceMs) => jsonOf(method, path, await request(method, path, { patienceMs })),
     async *stream(path, signal) {
       const response = await request('GET', path, { signal });
       response.setEncoding('utf8');
       for await (const chunk of response) yield chunk as string;
     },
   };
+
+  async function jsonOf(method: AdminMethod, path: string, response: IncomingMessage): Promise<unknown> {
+    const body = parsed(await text(response));
+    if (isResponse(method, path, body)) return body;
+    const found = body === undefined ? (response.headers['content-type'] ?? 'a body without a type') : 'other JSON';
+    throw new Error(`${name} is not the admin API of a gateway: ${method} ${path} responded with ${found}`);
+  }
 
   async function request(method: AdminMethod, path: string, options: Patience = {}): Promise<IncomingMessage> {
     const headers = tokenFile === undefined || method === 'GET' ? {} : { authorization: await bearer(tokenFile) };
@@ -57,6 +64,29 @@ export function adminClient(address: AdminAddress, tokenFile?: string): AdminCli
     const refusal = new Error(`${name}: ${method} ${path} responded with status ${response.statusCode}${why}`);
     throw Object.assign(refusal, { status: response.statusCode, problems });
   }
+}
+
+/** Members by which the response to a path, without its query, is recognized: another server may listen there. */
+const MEMBERS: readonly (readonly [path: RegExp, member: string, isRight: (value: unknown) => boolean])[] = [
+  [/^GET \/routes$/, 'routes', Array.isArray],
+  [/^GET \/explain$/, 'found', (value) => typeof value === 'boolean'],
+  [/^GET \/connections$/, 'connections', Array.isArray],
+  [/^\w+ \/connections\/./, 'closed', Number.isInteger],
+  [/^GET \/listeners$/, 'listeners', Array.isArray],
+  [/^GET \/status$/, 'drain', (value) => typeof value === 'object' && value !== null],
+  [/^\w+ \/drain$/, 'state', (value) => typeof value === 'string'],
+  [/^POST \/reload$/, 'changes', Array.isArray],
+  [/^GET \/reload$/, 'values', (value) => typeof value === 'object' && value !== null],
+  [/^POST \/upgrade$/, 'pid', Number.isInteger],
+  [/^\w+ \/log-level$/, 'level', (value) => typeof value === 'string'],
+];
+
+/** Whether a response may be that of a gateway to this request. */
+function isResponse(method: AdminMethod, path: string, response: unknown): boolean {
+  if (typeof response !== 'object' || response === null) return false;
+  const request = `${method} ${path.replace(/\?.*/s, '')}`;
+  const known = MEMBERS.find(([pattern]) => pattern.test(request));
+  return known === undefined || known[2](Reflect.get(response, known[1]));
 }
 
 /** A local request takes milliseconds; a stream has data every few seconds. */
@@ -111,8 +141,13 @@ async function bearer(tokenFile: string): Promise<string> {
 const UNAUTHORIZED = 401;
 const HOW_TO_AUTHORIZE = ' (--token-file FILE)';
 
-async function jsonOf(response: IncomingMessage): Promise<unknown> {
-  return JSON.parse(await text(response));
+/** `undefined` if the text is not JSON. */
+function parsed(body: string): unknown {
+  try {
+    return JSON.parse(body);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Returns the message of an error response and each problem in it, as far as the body can be parsed. */

@@ -6,6 +6,7 @@ import type { PluginParts } from '@meshgate/core/parts';
 import { BUILT_IN, NOTHING_FOUND } from './built-in.ts';
 import type { PluginCheck } from './built-in.ts';
 import type { PlacedUse } from './config.ts';
+import { watchForBlocking } from './blocking-watch.ts';
 import { codePosition } from './code-position.ts';
 import { loadPlugin, pluginFolder } from './load-plugin.ts';
 import type { InstalledParts } from './parts.ts';
@@ -135,6 +136,8 @@ interface InstallOutcome {
 }
 
 async function install(use: PlacedUse, work: Work): Promise<InstallOutcome> {
+  if (BUILT_IN.some(({ plugin }) => plugin.name === use.use)) return installUse(use, work);
+  const blocked = watchForBlocking(`${use.use}: it blocks the event loop while it is loaded or installed`);
   const folder = pluginFolder(use.use, work.context.baseDir);
   const strays: Problem[] = [];
   const release = onStray((error) => {
@@ -150,6 +153,7 @@ async function install(use: PlacedUse, work: Work): Promise<InstallOutcome> {
     return strays.length === 0 ? outcome : { ...outcome, problems: [...outcome.problems, ...strays] };
   } finally {
     release();
+    blocked.end();
   }
 }
 

@@ -151,7 +151,12 @@ export class PartsCollector {
       addListenerSource: add('addListenerSource', lists.listenerSources, NAMED, methods('watch')),
       addSniffer: add('addSniffer', lists.sniffers, NAMED, methods('inspect')),
       addResolver: add('addResolver', lists.resolvers, methods('resolve')),
-      addObserver: add('addObserver', lists.observers, methods('observe')),
+      addObserver(observer) {
+        add('addObserver', lists.observers, methods('observe'))(observer);
+        // By which its failures are reported.
+        if (observer.name === undefined)
+          lists.observers.splice(-1, 1, { name: plugin, observe: (event) => observer.observe(event) });
+      },
       addTransport: add('addTransport', lists.transports, NAMED, methods('listen', 'dial', 'splice'), (method, part) =>
         this.#expectFreeTransport(method, part),
       ),
