@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import type { Endpoint } from '@meshgate/core';
 import { inject, onTestFailed } from 'vitest';
 
-const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+export const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 
 /** A folder of its own for a test; gone with it. */
 export interface Folder extends AsyncDisposable {

@@ -101,6 +101,22 @@ describe('the services of plugins', () => {
     ]);
   });
 
+  it('includes warnings in the log, ten different ones a minute at most', () => {
+    const services = new PluginServices({ baseDir: '/', process: 'single' });
+    const lines: string[] = [];
+    const logger = pino({ base: null, timestamp: false }, { write: (line) => lines.push(line) });
+    services.connect({ registry: new Registry(), logger, routes: { table: new RouteTable([]) } });
+    const { reportWarning } = services.lend('mine').services;
+    for (let count = 0; count < 1_000; count += 1) {
+      reportWarning(`${count} are late`);
+      if (count % 2 === 1) reportWarning(undefined);
+    }
+    reportWarning('all are late');
+    expect(lines.filter((line) => line.includes('plugin warning: '))).toHaveLength(10);
+    expect(lines.length).toBeLessThanOrEqual(20);
+    expect(services.warnings).toEqual(['plugin mine: all are late']);
+  });
+
   it('includes one warning, which is a sentence: null clears it, anything else is refused', async () => {
     const { services } = await lending();
     const { reportWarning } = services.lend('mine').services;

@@ -26,6 +26,8 @@ export const EPOLLRDHUP = 0x2000;
 /** Bit 31, as the signed 32-bit number that JavaScript's bit operators produce. */
 export const EPOLLET: number = 1 << 31;
 
+/** fcntl(2): get file status flags. */
+export const F_GETFL = 3;
 /** fcntl(2): set file status flags. */
 export const F_SETFL = 4;
 

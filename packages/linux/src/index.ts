@@ -46,6 +46,7 @@ export {
   abiOf,
 } from './abi.ts';
 export type { Abi } from './abi.ts';
+export { appendAlways } from './append-mode.ts';
 export { listenBy } from './accepting.ts';
 export type { Accepting, Acceptor, AcceptWatch, AcceptOutcome } from './accepting.ts';
 export { BULK_DEFAULTS } from './bulk.ts';

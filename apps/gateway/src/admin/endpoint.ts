@@ -52,3 +52,6 @@ interface QueryParameter {
 export type ResponseForm = { readonly description: string } & (
   { readonly schema: SchemaName } | { readonly contentType: string }
 );
+
+/** The content type of a JSON response. */
+export const JSON_TYPE = 'application/json; charset=utf-8';

@@ -1,5 +1,7 @@
 import type { PluginHandler } from '@meshgate/core';
 import { settledWithin } from '../config/settled-within.ts';
+import { printableJson } from '../log/printable.ts';
+import { JSON_TYPE } from './endpoint.ts';
 import type { AdminResponse, AdminEndpoint } from './endpoint.ts';
 
 /** Returns the admin paths of plugins. A failure becomes an error response, and affects nothing else. */
@@ -27,10 +29,18 @@ async function answered(path: string, respond: () => unknown): Promise<AdminResp
 function responseOf(response: unknown): AdminResponse {
   const { status = 200, json, contentType, text } = Object(response) as Loose;
   if (Number.isInteger(status) && status >= 200 && status <= 599) {
-    if (typeof json === 'object' && json !== null) return { status, json };
-    if (typeof contentType === 'string' && typeof text === 'string') return { status, contentType, text };
+    // Not as a stream: what cannot be JSON must be known before the first byte.
+    if (typeof json === 'object' && json !== null)
+      return { status, contentType: JSON_TYPE, text: `${printableJson(JSON.stringify(json))}\n` };
+    if (typeof contentType === 'string' && typeof text === 'string')
+      return { status, contentType: headerValue(contentType), text };
   }
   throw new TypeError('expected { json } or { contentType, text }, and a status from 200 to 599, found something else');
+}
+
+function headerValue(contentType: string): string {
+  if (/^[\t\u0020-\u007e]+$/.test(contentType)) return contentType;
+  throw new TypeError(`expected a content type in one line of ASCII, found ${JSON.stringify(contentType)}`);
 }
 
 interface Loose {

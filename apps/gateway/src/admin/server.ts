@@ -11,6 +11,7 @@ import type { InheritedSocket, InheritedSockets } from '../run/inherited-sockets
 import type { Endpoint, Observer, Service } from '@meshgate/core';
 import type { AdminSettings } from '../config/config-schema.ts';
 import { changeRefusal, isLoopback } from './change-guard.ts';
+import { JSON_TYPE } from './endpoint.ts';
 import type { AdminResponse, AdminEndpoint } from './endpoint.ts';
 import { jsonStream } from './json-stream.ts';
 import { routerOf } from './routing.ts';
@@ -246,8 +247,6 @@ function bodyOf(result: AdminResponse): Readable {
 function refusal(status: number, error: string): AdminResponse & { readonly json: object } {
   return { status, json: { error } };
 }
-
-const JSON_TYPE = 'application/json; charset=utf-8';
 
 /** Room for some probes, scrapers and operators; more would use up the file descriptors of proxied connections. */
 const MAX_CONNECTIONS = 64;

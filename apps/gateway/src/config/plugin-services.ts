@@ -12,6 +12,7 @@ import { format } from 'node:util';
 import { stdSerializers } from 'pino';
 import { Counter, Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
+import { FailureLog } from '../log/failure-log.ts';
 import type { Logger } from '../log/logger.ts';
 import { SharedGauge } from './shared-gauge.ts';
 
@@ -47,6 +48,7 @@ export class PluginServices {
   readonly #permanent = new Set<PluginLease>();
   readonly #metrics = new Map<string, LentMetric>();
   readonly #waiting: Line[] = [];
+  readonly #warned = new FailureLog(undefined, MAX_WARNINGS_A_MINUTE);
   #lentBy: LentBy | undefined;
 
   constructor(context: PluginContext) {
@@ -141,8 +143,16 @@ export class PluginServices {
     if (!this.#leases.has(lease) || this.#leases.get(lease) === warning) return;
     this.#leases.set(lease, warning);
     const { plugin } = lease;
-    if (warning === undefined) this.#write({ plugin, level: 'info', message: 'plugin warning cleared', facts: {} });
-    else this.#write({ plugin, level: 'warn', message: `plugin warning: ${warning}`, facts: {} });
+    // `/ready` has each warning; a plugin that has another one every second must not fill the log.
+    if (warning === undefined) {
+      if (this.#warned.recovered(plugin) === undefined) return;
+      this.#write({ plugin, level: 'info', message: 'plugin warning cleared', facts: {} });
+      return;
+    }
+    const report = this.#warned.failed(plugin, warning);
+    if (report.kind === 'silent') return;
+    const facts = report.repeats === 0 ? {} : { repeats: report.repeats };
+    this.#write({ plugin, level: 'warn', message: `plugin warning: ${warning}`, facts });
   }
 
   #metricsOf(lease: () => PluginLease): PluginMetrics {
@@ -221,6 +231,9 @@ function logFields(facts: unknown): LogFields {
 }
 
 const OWN_FIELDS: ReadonlySet<string> = new Set(['level', 'time', 'msg', 'plugin']);
+
+/** As many different ones as say something new. */
+const MAX_WARNINGS_A_MINUTE = 10;
 
 type Level = keyof PluginLog;
 type LogFields = Readonly<Record<string, unknown>>;

@@ -9,6 +9,7 @@ import type { Readiness } from '../admin/readiness.ts';
 import type { Gateway, HeldByProcess } from './gateway.ts';
 import { loadConfig } from '../config/load-config.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
+import { appendTogether } from '../log/append-mode.ts';
 import { closeLog, openLog } from '../log/logger.ts';
 import type { Log, Logger, LogTarget } from '../log/logger.ts';
 import { logMessage } from '../log/messages.ts';
@@ -97,6 +98,7 @@ export interface RunningProxy {
 /** Runs a proxy until it has drained and stopped, or has failed. */
 export async function run(proxy: RunningProxy, target: LogTarget, signals: Signals): Promise<ServeStatus> {
   const { config, file } = proxy.loaded;
+  await appendTogether(target.fd);
   const log = await openLog(config.log, { ...target, isShared: config.workers !== 1 });
   redirectConsole((output) => logMessage(log.logger, 'printed', { output }));
   if (proxy.isFound === true && file !== undefined) logMessage(log.logger, 'configFound', { file: resolve(file) });

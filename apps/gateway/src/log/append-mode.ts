@@ -1,0 +1,24 @@
+import { fstatSync, readFileSync } from 'node:fs';
+
+/**
+ * Makes everybody who writes to the file behind `fd` append. After `> log 2>&1` the log appends through a descriptor of its own,
+ * while standard error, and the shell that started the process, would continue at their own position and overwrite its lines.
+ * Without the required system call everything stays as it is.
+ */
+export async function appendTogether(fd: number): Promise<void> {
+  try {
+    if (process.platform !== 'linux' || !fstatSync(fd, { bigint: true }).isFile() || doesAppend(fd)) return;
+    const { appendAlways, loadLibc } = await import('@meshgate/linux');
+    appendAlways(await loadLibc(), fd);
+  } catch {
+    // The lines of the log itself are whole all the same.
+  }
+}
+
+/** Whether it has been opened for appending, as by `>> log`: proc_pid_fdinfo(5). */
+function doesAppend(fd: number): boolean {
+  const [, flags = '0'] = /^flags:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')) ?? [];
+  return (Number.parseInt(flags, 8) & O_APPEND) !== 0;
+}
+
+const O_APPEND = 0o2000;
