@@ -15,6 +15,8 @@ export function watchForBlocking(why: string): BlockingWatch {
   const beats = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
   const watch = new Worker(THREAD, { eval: true, workerData: { message, beats, blockedMs: BLOCKED_MS } });
   watch.unref();
+  // Where no thread can be started, such as under a limit of processes, nobody watches.
+  watch.on('error', () => undefined);
   const beat = setInterval(() => Atomics.add(beats, 0, 1), BLOCKED_MS / BEATS).unref();
   return {
     end() {
