@@ -72,7 +72,7 @@ export async function installPlugins(
   earlier?: Earlier,
 ): Promise<Installed> {
   const lent = earlier?.lent ?? new PluginServices(context);
-  const work: Work = { context, collector: new PartsCollector(), lent };
+  const work: Work = { context, collector: new PartsCollector(true), lent };
   const remaining = new Set(earlier?.uses);
   const problems: Problem[] = [];
   const checks: PluginCheck[] = [];

@@ -92,8 +92,15 @@ export class PartsCollector {
     adminPaths: new Map<string, PluginHandler>(),
   };
 
-  constructor() {
+  readonly #isGuarded: boolean;
+
+  /**
+   * @param isGuarded services and observers are wrapped, so that their failures name the plugin; otherwise parts are those that were
+   * added
+   */
+  constructor(isGuarded: boolean = false) {
     this.parts = this.#lists;
+    this.#isGuarded = isGuarded;
   }
 
   /** Adds parts that another collector has validated, unchanged. */
@@ -143,7 +150,7 @@ export class PartsCollector {
     };
     const addServiceTo = (list: Service[], service: Service): void => {
       add('addService', list, NAMED, methods('start', 'stop'))(service);
-      list.splice(-1, 1, pluginService(service, plugin));
+      if (this.#isGuarded) list.splice(-1, 1, pluginService(service, plugin));
     };
     const host: PluginHost = {
       ...services,
@@ -151,10 +158,10 @@ export class PartsCollector {
       addListenerSource: add('addListenerSource', lists.listenerSources, NAMED, methods('watch')),
       addSniffer: add('addSniffer', lists.sniffers, NAMED, methods('inspect')),
       addResolver: add('addResolver', lists.resolvers, methods('resolve')),
-      addObserver(observer) {
+      addObserver: (observer) => {
         add('addObserver', lists.observers, methods('observe'))(observer);
         // By which its failures are reported.
-        if (observer.name === undefined)
+        if (this.#isGuarded && observer.name === undefined)
           lists.observers.splice(-1, 1, { name: plugin, observe: (event) => observer.observe(event) });
       },
       addTransport: add('addTransport', lists.transports, NAMED, methods('listen', 'dial', 'splice'), (method, part) =>
