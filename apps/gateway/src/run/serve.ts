@@ -9,7 +9,7 @@ import type { Readiness } from '../admin/readiness.ts';
 import type { Gateway, HeldByProcess } from './gateway.ts';
 import { loadConfig } from '../config/load-config.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
-import { appendTogether } from '../log/append-mode.ts';
+import { appendTogether } from './append-mode.ts';
 import { closeLog, openLog } from '../log/logger.ts';
 import type { Log, Logger, LogTarget } from '../log/logger.ts';
 import { logMessage } from '../log/messages.ts';
