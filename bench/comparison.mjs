@@ -157,7 +157,7 @@ function sharing(results, id, one, many) {
 }
 
 /**
- * Connections that were refused, cut or left without an answer, and bulk streams that stood still for the last second of a
+ * Connections that were refused, cut or without a response, and bulk streams that stalled for the last second of a
  * round: all rounds together.
  *
  * @param {Results} results

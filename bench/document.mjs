@@ -154,8 +154,8 @@ function calmText({ perSecond, p99Ms, p999Ms, maxMs, failed }) {
 
 function failuresText(results) {
   const found = failures(results);
-  if (found.length === 0) return 'No connection of any proxy failed, and none stood still.';
-  const heading = ['', 'load', 'connections failed', 'bulk streams that stood still for a second'];
+  if (found.length === 0) return 'No connection of any proxy failed, and none stalled.';
+  const heading = ['', 'load', 'connections failed', 'bulk streams that stalled for a second'];
   const lines = found.map(({ contestant, load, failed, stalled }) => [contestant, load, `${failed}`, `${stalled}`]);
   return `### Failures\n\n${markdown([heading, ...lines])}`;
 }

@@ -224,7 +224,7 @@ async function report(results, { output, render, writeDocs }) {
   const goals = goalLines(results);
   if (goals.length > 0) tell(columns(goals, 4), ...sharingLines(results));
   for (const { contestant, load, failed, stalled } of failures(results)) {
-    console.log(`${contestant}, ${load}: ${failed} connections failed, ${stalled} bulk streams stood still`);
+    console.log(`${contestant}, ${load}: ${failed} connections failed, ${stalled} bulk streams stalled`);
   }
   const others = othersShare(results);
   if (others !== undefined)

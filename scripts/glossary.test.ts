@@ -36,6 +36,11 @@ const REPLACED: readonly (readonly [old: RegExp, standard: string])[] = [
   [/accepting (?:pauses|goes on)/, 'accept paused, accept resumed'],
   [/\bput aside\b/, 'ejected'],
   [/until it is told to leave/, 'run a mesh gateway'],
+  [/\bmend(?:s|ed|ing)?\b/, 'fix, repair, correct'],
+  [/\bswallow(?:s|ed)?\b/, 'drop'],
+  [/\bturned away\b/, 'refused, rejected'],
+  [/\bwhoever\b|\bfor ever\b|\ball the same\b/, 'the client, the caller; forever; nevertheless'],
+  [/\b(?:is|are) told\b/, 'is notified, receives'],
 ];
 
 /** Files and folders in which some are left, until they are replaced there as well. It only ever gets shorter. */

@@ -123,8 +123,8 @@ describe('an invalid file', () => {
     expect(other.version).not.toBe(broken.version);
     expect(other.asOf).toEqual(asOf);
     await writeFile(file, routes('two'));
-    const mended = await seen.next();
-    expect([names(mended), mended.warnings, mended.asOf]).toEqual([['two'], undefined, undefined]);
+    const fixed = await seen.next();
+    expect([names(fixed), fixed.warnings, fixed.asOf]).toEqual([['two'], undefined, undefined]);
   });
 
   it('is thrown with every problem when it is the first reading, and read when the source is restarted', async () => {
@@ -201,8 +201,8 @@ describe('a folder that is followed', () => {
     expect(names(third)).toEqual(['one', 'three']);
     expect(third.warnings?.[0]).toContain(`${first}:1:`);
     await writeFile(first, routes('four'));
-    const mended = await seen.next();
-    expect([names(mended), mended.warnings]).toEqual([['four', 'three'], undefined]);
+    const fixed = await seen.next();
+    expect([names(fixed), fixed.warnings]).toEqual([['four', 'three'], undefined]);
   });
 
   it('has nothing of a new invalid file, and all of the others', async () => {

@@ -216,7 +216,7 @@ function reason({ kind, source, pattern }: Match, others: readonly Match[]): str
 const SHOWN_NAMES = 3;
 
 /**
- * Returns similar names: first those for which a short name may stand (`api` for `api.default.dc2.internal…`), then
+ * Returns similar names: first those that a short name may abbreviate (`api` for `api.default.dc2.internal…`), then
  * those that differ by a few letters.
  */
 function nearestNames(serverName: string, table: RouteTable): readonly string[] {

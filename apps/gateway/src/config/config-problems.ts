@@ -17,7 +17,7 @@ export function schemaProblems(issues: readonly Issue[], value: unknown): readon
 
 interface KeyProblem {
   readonly problem: Problem;
-  /** The key that a misspelled one stands for, which is not also reported as missing. */
+  /** The key that a misspelled one probably means: it is not also reported as missing. */
   readonly intended?: string;
 }
 

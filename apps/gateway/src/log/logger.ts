@@ -25,7 +25,7 @@ export interface Log {
 /** Writes the remaining lines before the process exits, within a second. */
 export async function closeLog(log: Pick<Log, 'flush' | 'isWriting'>): Promise<void> {
   await log.flush(FLUSH_PATIENCE_MS);
-  // Node waits for its thread pool before it exits: for ever, if a write blocks, as to a stopped terminal.
+  // Node waits for its thread pool before it exits: forever, if a write blocks, as to a stopped terminal.
   if (log.isWriting) process.kill(process.pid, 'SIGKILL');
 }
 

@@ -198,7 +198,7 @@ describe('a bad night', () => {
     };
   }
 
-  /** A route that leads to `address` until it is mended, with the code of the connections that it takes meanwhile. */
+  /** A route that leads to `address` until it is fixed, with the code of its connections meanwhile. */
   function routeFault(serverName: string, code: string, addressOf: () => Promise<Endpoint> | Endpoint): Injection {
     const file = `folder/${serverName}.yaml`;
     return {
