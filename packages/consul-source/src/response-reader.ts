@@ -19,7 +19,7 @@ export interface Body {
 
 /**
  * Reads the response bodies of one agent within limits, so that no server at its address can exhaust the memory or keep
- * a request open for ever.
+ * a request open forever.
  */
 export class ResponseReader {
   #inFlightBytes = 0;

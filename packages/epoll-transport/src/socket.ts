@@ -130,7 +130,7 @@ export class EpollSocket implements EpollHandler, StreamSocket {
 
   /**
    * Receives into the kernel's buffer.
-   * @returns the number of bytes; 0 if there are none, for the moment or, if {@link ended}, for ever; −errno if the
+   * @returns the number of bytes; 0 if there are none, for the moment or, if {@link ended}, forever; −errno if the
    * connection is lost
    */
   receive(): number {

@@ -41,7 +41,7 @@ export interface StreamSocket {
   /**
    * Receives bytes.
    *
-   * @returns bytes, which the caller owns; 0 if there are none, for the moment or, if `ended`, for ever; −errno if the
+   * @returns bytes, which the caller owns; 0 if there are none, for the moment or, if `ended`, forever; −errno if the
    * connection is lost
    */
   take(): Uint8Array | number;

@@ -201,7 +201,7 @@ export class UringSocket implements UringHandler, Requester, StreamSocket {
 
   /**
    * Moves received bytes into an empty pipe.
-   * @returns the number of bytes; 0 if there are none, for the moment or, if {@link ended}, for ever; −errno if the
+   * @returns the number of bytes; 0 if there are none, for the moment or, if {@link ended}, forever; −errno if the
    * connection is lost
    */
   receiveInto(pipe: number, length: number): number {

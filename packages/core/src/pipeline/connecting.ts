@@ -195,7 +195,7 @@ class Attempt implements Dial {
   readonly #owner: Connecting;
   readonly #dial: Dial;
   readonly #address: Endpoint;
-  /** The resulting connection: closed when the session ends, whoever holds it then. */
+  /** The resulting connection: closed when the session ends, regardless of its holder. */
   #connection: Connection | undefined;
   /** Whether the dial has neither failed nor succeeded. */
   isPending = true;

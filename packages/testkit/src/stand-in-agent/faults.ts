@@ -14,7 +14,7 @@ export type StandInFault =
   | { readonly kind: 'empty'; readonly leader?: KnownLeader }
   /** An endless response, longer than any client should read. */
   | { readonly kind: 'huge' }
-  /** One byte every few milliseconds, for ever. */
+  /** One byte every few milliseconds, forever. */
   | { readonly kind: 'trickle' }
   /** No response at all. */
   | { readonly kind: 'silence' }
