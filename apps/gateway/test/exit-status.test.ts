@@ -49,6 +49,16 @@ describe('exit status 2', () => {
     expect({ status, stdout, stderr }).toEqual({ status: 2, stdout: '', stderr: why });
   });
 
+  it('is that of a query for the name of a route, with its server name', async () => {
+    await using files = await folder({
+      'meshgate.yaml': { ...TEST_CONFIG, sources: [{ use: 'file', path: 'routes.yaml' }] },
+      'routes.yaml': { routes: [{ name: 'up:db', serverNames: ['db.example'], backends: [] }] },
+    });
+    const { status, stderr } = await meshgate(['explain', 'up:db', '--config', `${files.path}/meshgate.yaml`]);
+    expect(status).toBe(2);
+    expect(stderr).toContain('it is the name of a route, whose server name is db.example');
+  });
+
   it('is that of a gateway without a configuration, with a minimal example', async () => {
     await using empty = await folder();
     const { status, stderr } = await meshgate(['gateway'], empty.path);

@@ -361,7 +361,17 @@ async function explained(text: string, queries: RouteQueries, listener?: string)
   if (requested.kind === 'name') return queries.explain(requested.serverName, listener);
   const explanation = await queries.explain(text, listener).catch(() => undefined);
   if (explanation !== undefined && isExact(explanation)) return explanation;
-  throw new ConfigProblems([{ message: requested.why, path: [] }]);
+  throw new ConfigProblems([{ message: `${requested.why}${await namesOfRoute(text, queries)}`, path: [] }]);
+}
+
+/** Returns a hint for the name of a route, which is not a server name; `''` when no route has it. */
+async function namesOfRoute(name: string, queries: RouteQueries): Promise<string> {
+  const routes = await queries.routes().then(
+    (table) => [...table.routes],
+    () => [],
+  );
+  const [serverName] = routes.find((route) => route.name === name)?.serverNames ?? [];
+  return serverName === undefined ? '' : `: it is the name of a route, whose server name is ${serverName}`;
 }
 
 function queriesFor({ admin = DEFAULT_ADMIN_URL, config }: QueryFlags, { env }: Terminal): RouteQueries {
