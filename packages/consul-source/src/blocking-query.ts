@@ -188,3 +188,9 @@ function requestFor({ query = {}, body, path, without, mayBeMissing }: WatchedPa
 function restMs({ bytes }: AgentResponse): number {
   return Math.max(MIN_REST_MS, bytes / MAX_BYTES_PER_MS);
 }
+
+/**
+ * Pause before a response older than the previous one is used, in milliseconds: the state loss guard must see the
+ * inventory first, which shows the loss.
+ */
+export const REWOUND_REST_MS = 1_000;

@@ -34,7 +34,9 @@ export async function* entryChanges(agent: Agent, kind: string, signal: AbortSig
   let [count, rewinds] = [0, 0];
   try {
     for await (const response of blockingQuery(agent, { path }, signal)) {
-      const entries = parsed(response, path, 'a list of config entries', (json) => listOfObjects(json ?? []));
+      const entries = parsed(response, path, 'a list of config entries', (json) =>
+        json === null ? [] : listOfObjects(json),
+      );
       if (response.rewound) rewinds += 1;
       yield { entries, count: (count += 1), rewinds };
     }

@@ -4,7 +4,7 @@ import { pause } from '@meshgate/core';
 import type { GatewayGroup, Instance, GatewayResolver } from '@meshgate/mesh';
 import { AgentError, FREE_TEXT, fresh, hasStatus, parsed, reasonOf } from './agent.ts';
 import type { Agent } from './agent.ts';
-import { blockingQuery } from './blocking-query.ts';
+import { blockingQuery, REWOUND_REST_MS } from './blocking-query.ts';
 import { entriesOfKind } from './config-entries.ts';
 import { inventoryOfNames, linksOf, readingNodes } from './inventory.ts';
 import type { Inventory } from './inventory.ts';
@@ -212,7 +212,6 @@ async function* nodeInventories(agent: Agent, signal: AbortSignal): AsyncGenerat
 }
 
 const NODES = 'internal/ui/nodes';
-const REWOUND_REST_MS = 1_000;
 
 /**
  * Polls the list of names. Names do not show changes behind them, so each poll makes every service be queried. Ends
