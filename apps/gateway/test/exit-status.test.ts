@@ -33,14 +33,18 @@ describe('exit status 2', () => {
     expect((await meshgate(['gateway', '--chekc'])).status).toBe(2);
   });
 
-  it.each(['localhost:19000', '127.0.0.1:19000', 'ftp://localhost', '/tmp/admin', ''])(
-    'is that of a query to %j, which is not a valid URL',
-    async (url) => {
-      const { status, stderr } = await meshgate(['explain', 'a.example', '--admin', url]);
-      const found = `expected --admin to be a URL such as http://127.0.0.1:19000, or unix:/path, found ${JSON.stringify(url)}\n`;
-      expect({ status, stderr }).toEqual({ status: 2, stderr: found });
-    },
-  );
+  it.each([
+    ['localhost:19000', ': did you mean http://localhost:19000?'],
+    ['127.0.0.1:19000', ': did you mean http://127.0.0.1:19000?'],
+    ['/tmp/admin', ': did you mean unix:/tmp/admin?'],
+    ['ftp://localhost', ''],
+    ['', ''],
+  ])('is that of a query to %j, which is not a valid URL', async (url, suggestion) => {
+    const { status, stderr } = await meshgate(['explain', 'a.example', '--admin', url]);
+    const expected = 'expected --admin to be a URL such as http://127.0.0.1:19000, or unix:/path';
+    const found = `${expected}, found ${JSON.stringify(url)}${suggestion}\n`;
+    expect({ status, stderr }).toEqual({ status: 2, stderr: found });
+  });
 
   it('is that of a query for a name that no client can send', async () => {
     const { status, stdout, stderr } = await meshgate(['explain', '--json', '10.0.0.1']);
@@ -134,7 +138,9 @@ describe('exit status 2', () => {
     await using files = await pluginFolder(`throw new Error('no licence');`);
     const { status, stderr } = await meshgate(['gateway', '--check'], files.path);
     expect(status).toBe(2);
-    expect(stderr).toBe(`meshgate.yaml:1:122: ${files.path}/plugin.mjs cannot be loaded: Error: no licence\n`);
+    expect(stderr).toBe(
+      `meshgate.yaml:1:122: ${files.path}/plugin.mjs cannot be loaded: Error: no licence (at plugin.mjs:1:7)\n`,
+    );
   });
 });
 
