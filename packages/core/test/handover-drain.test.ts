@@ -10,18 +10,18 @@ import type { Upstream } from '../src/pipeline/connection.ts';
 
 function drained(listeners: DrainTargets['listeners']) {
   const events: ProxyEvent[] = [];
-  const told: string[] = [];
+  const notified: string[] = [];
   const service = {
     name: 'registration',
     start: async () => undefined,
     stop: async () => undefined,
-    drain: async () => void told.push('drain'),
+    drain: async () => void notified.push('drain'),
   };
   const sessions = {
     size: 0,
     ended: 0,
     empty: () => Promise.resolve(),
-    stopAccepting: () => void told.push('stop accepting'),
+    stopAccepting: () => void notified.push('stop accepting'),
     [Symbol.iterator]: () => [][Symbol.iterator](),
   };
   const observer = { observe: (event: ProxyEvent) => void events.push(event) };
@@ -29,18 +29,18 @@ function drained(listeners: DrainTargets['listeners']) {
     { delayMs: 60_000, graceMs: 60_000, spreadMs: 0 },
     { sessions, listeners, services: [service], observer },
   );
-  return { drain, told, events };
+  return { drain, notified, events };
 }
 
 describe('a drain after a handover', () => {
   it('releases the sockets, tells no service, and waits for nobody to notice', async () => {
     const how: string[] = [];
-    const { drain, told } = drained({
+    const { drain, notified } = drained({
       stop: () => Promise.resolve(void how.push('stop')),
       release: () => Promise.resolve(void how.push('release')),
     });
     expect(await drain.begin('handover')).toMatchObject({ state: 'drained', finished: 0, cut: 0, remainingMs: 0 });
-    expect([how, told]).toEqual([['release'], ['stop accepting']]);
+    expect([how, notified]).toEqual([['release'], ['stop accepting']]);
   });
 
   it('stops listeners that cannot be released', async () => {
@@ -51,10 +51,10 @@ describe('a drain after a handover', () => {
   });
 
   it('takes its time by the settings of now', async () => {
-    const { drain, told, events } = drained({ stop: () => Promise.reject(new Error('busy')) });
+    const { drain, notified, events } = drained({ stop: () => Promise.reject(new Error('busy')) });
     drain.use({ delayMs: 0, graceMs: 0, spreadMs: 0 });
     expect((await drain.begin()).state).toBe('drained');
-    expect(told).toEqual(['drain', 'stop accepting']);
+    expect(notified).toEqual(['drain', 'stop accepting']);
     expect(events.map(({ type }) => type)).toEqual(['drain.started', 'service.failed', 'drain.ended']);
   });
 });

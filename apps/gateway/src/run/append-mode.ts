@@ -11,7 +11,7 @@ export async function appendTogether(fd: number): Promise<void> {
     const { appendAlways, loadLibc } = await import('@meshgate/linux');
     appendAlways(await loadLibc(), fd);
   } catch {
-    // The lines of the log itself are whole all the same.
+    // Lines of the log itself are still complete.
   }
 }
 
