@@ -72,7 +72,8 @@ export async function installPlugins(
   earlier?: Earlier,
 ): Promise<Installed> {
   const lent = earlier?.lent ?? new PluginServices(context);
-  const work: Work = { context, collector: new PartsCollector(true), lent };
+  const during = earlier === undefined ? 'start' : 'reload';
+  const work: Work = { context, during, collector: new PartsCollector(true), lent };
   const remaining = new Set(earlier?.uses);
   const problems: Problem[] = [];
   const checks: PluginCheck[] = [];
@@ -124,6 +125,7 @@ function isSameUse(one: PlacedUse, other: PlacedUse): boolean {
 
 interface Work {
   readonly context: PluginContext;
+  readonly during: 'start' | 'reload';
   readonly collector: PartsCollector;
   readonly lent: PluginServices;
 }
@@ -137,7 +139,7 @@ interface InstallOutcome {
 
 async function install(use: PlacedUse, work: Work): Promise<InstallOutcome> {
   if (BUILT_IN.some(({ plugin }) => plugin.name === use.use)) return installUse(use, work);
-  const blocked = watchForBlocking(`${use.use}: it blocks the event loop while it is loaded or installed`);
+  const blocked = watchForBlocking(`${use.use}: it blocks the event loop while it is loaded or installed`, work.during);
   const folder = pluginFolder(use.use, work.context.baseDir);
   const strays: Problem[] = [];
   const release = onStray((error) => {
