@@ -76,7 +76,7 @@ describe('a drain', () => {
     await files.write('stuck.mjs', STUCK_SERVICE);
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
     gateway.signal('SIGTERM');
-    await gateway.logged('stopping');
+    await gateway.logged('printed by a plugin: stopping');
     gateway.signal('SIGTERM');
     expect(await gateway.ended).toBe(1);
     expect(gateway.lines.at(-1)).toMatchObject({ msg: 'shutdown incomplete: a service is still stopping' });
@@ -108,7 +108,7 @@ describe('a drain', () => {
     await using files = await gatewayFolder([], { sources: [{ use: './silent.mjs' }] });
     await files.write('silent.mjs', SILENT_SOURCE);
     await using gateway = spawnGateway(`${files.path}/meshgate.yaml`);
-    await gateway.logged('waiting');
+    await gateway.logged('printed by a plugin: waiting');
     gateway.signal('SIGTERM');
     expect(await gateway.ended).toBe(0);
   });

@@ -203,27 +203,27 @@ const WRONG: readonly {
     claim: 'a plugin that throws when it is loaded',
     lines: [LISTENERS, `sources: [ ${FILE}, { use: ./mine.mjs } ]`],
     plugin: `throw new TypeError('no licence');`,
-    problems: ['meshgate.yaml:2:46: mine.mjs cannot be loaded: TypeError: no licence'],
+    problems: ['meshgate.yaml:2:46: mine.mjs cannot be loaded: TypeError: no licence (at mine.mjs:1:7)'],
   },
   {
     claim: 'a plugin without a default export',
     lines: [LISTENERS, `sources: [ ${FILE} ]`, 'plugins: [ ./mine.mjs ]'],
     plugin: `export const plugin = {};`,
     problems: [
-      'meshgate.yaml:3:12: mine.mjs cannot be loaded: TypeError: expected a plugin made by definePlugin as default export, found nothing',
+      'meshgate.yaml:3:12: mine.mjs cannot be loaded: TypeError: expected a plugin made by definePlugin as default export, found only exports named plugin',
     ],
   },
   {
     claim: 'a plugin that throws when it is installed',
     lines: [LISTENERS, `sources: [ ${FILE} ]`, 'plugins: [ ./mine.mjs ]'],
     plugin: plugin(`throw new Error('out of luck');`),
-    problems: ['meshgate.yaml:3:12: plugin "mine" cannot be installed: out of luck'],
+    problems: ['meshgate.yaml:3:12: plugin "mine" cannot be installed: out of luck (at mine.mjs:1:62)'],
   },
   {
     claim: 'a plugin whose install rejects',
     lines: [LISTENERS, `sources: [ ${FILE} ]`, 'plugins: [ ./mine.mjs ]'],
     plugin: `export default { name: 'mine', async install() { throw new Error('too late'); } };`,
-    problems: ['meshgate.yaml:3:12: plugin "mine" cannot be installed: too late'],
+    problems: ['meshgate.yaml:3:12: plugin "mine" cannot be installed: too late (at mine.mjs:1:56)'],
   },
   {
     claim: 'settings that a schema library refuses, at the key that is wrong',
@@ -267,7 +267,7 @@ const WRONG: readonly {
     claim: 'a plugin that cannot be installed, and of nothing that it might have added',
     lines: ['sources: [ { use: ./mine.mjs } ]', 'transport: carrier'],
     plugin: plugin('throw new Error("oops");'),
-    problems: ['meshgate.yaml:1:12: plugin "mine" cannot be installed: oops'],
+    problems: ['meshgate.yaml:1:12: plugin "mine" cannot be installed: oops (at mine.mjs:1:62)'],
   },
   {
     claim: 'a mistake in a route file that two sources read, once',
