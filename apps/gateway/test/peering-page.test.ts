@@ -186,18 +186,39 @@ const AT_SIDECARS: Readonly<Record<string, (seen: string) => Promise<void>>> = {
   'sidecar, log: `no server of peer NAME can be trusted`': (seen) => expectOfSidecar('log', seen),
   'sidecar, log: `no intention for callers of peer NAME`': (seen) =>
     expectRefusal({ ...ALPHA, intentionDefault: 'deny' }, seen),
+  'sidecar, `/ready` warns: `exports to peer NAME cannot be read`': expectHiddenExports,
   'sidecar, log: `is not exported to peer NAME`': (seen) => expectRefusal({ ...ALPHA, exports: {} }, seen),
 };
 
 /** A caller of a peer at the sidecar of `db`. */
-async function expectRefusal(mesh: StandInMesh, seen: string): Promise<void> {
-  await using agent = await standInAgent({ mesh });
-  const { authorizer } = consulProxyParts({ address: agent.address }, { sidecarFor: 'db' });
+function callerOfPeer() {
   const location = { partition: 'default', namespace: 'default', datacenter: 'dc1' };
   const uri = `spiffe://${BETA_DOMAIN}/ns/default/dc/dc1/svc/web`;
   const source = { kind: 'service', trustDomain: BETA_DOMAIN, service: 'web', ...location } as const;
+  return { source, sourcePeer: 'alpha', uri, serialNumber: '01' };
+}
+
+async function expectHiddenExports(seen: string): Promise<void> {
+  const responses = sidecarResponses(0);
+  await using agent = await standInAgent({
+    mesh: ALPHA,
+    responses,
+    denied: { 'internal/ui/exported-services': 'filtered' },
+  });
+  const { proxy, authorizer } = consulProxyParts({ address: agent.address }, { sidecarFor: 'web' });
+  const watching = new AbortController();
+  await authorizer.authorize(callerOfPeer(), { destination: 'db' });
+  for await (const { warnings = [] } of proxy.watch(watching.signal))
+    if (warnings.some((one) => one.includes(seen))) watching.abort();
+  expect(watching.signal.aborted).toBe(true);
+  await authorizer.stop(new AbortController().signal);
+}
+
+async function expectRefusal(mesh: StandInMesh, seen: string): Promise<void> {
+  await using agent = await standInAgent({ mesh });
+  const { authorizer } = consulProxyParts({ address: agent.address }, { sidecarFor: 'db' });
   const { signal } = new AbortController();
-  const caller = { source, sourcePeer: 'alpha', uri, serialNumber: '01' };
+  const caller = callerOfPeer();
   const { allowed, reason } = await authorizer.authorize(caller, { destination: 'db' });
   expect([allowed, reason]).toEqual([false, expect.stringContaining(seen)]);
   await authorizer.stop(signal);
