@@ -74,10 +74,15 @@ describe('the second family of a name', () => {
     const first = await at.names.resolve('a.example');
     expect(first.hosts).toEqual(['127.0.0.9']);
     expect(await first.rest).toBeUndefined();
-    const began = performance.now();
-    expect((await at.names.resolve('a.example')).hosts).toEqual(['127.0.0.9']);
-    // RFC 8305 would have it waited for 50 ms.
-    expect(performance.now() - began).toBeLessThan(45);
+    // A busy machine makes one of them slower, and none faster.
+    let quickestMs = Infinity;
+    for (let tries = 0; tries < 10; tries += 1) {
+      const began = performance.now();
+      expect((await at.names.resolve('a.example')).hosts).toEqual(['127.0.0.9']);
+      quickestMs = Math.min(quickestMs, performance.now() - began);
+    }
+    // RFC 8305 lets it wait for 50 ms.
+    expect(quickestMs).toBeLessThan(45);
   });
 });
 
