@@ -3,13 +3,14 @@
 //   node --expose-gc relay.mjs '{"transport":"epoll","splice":"copy","seed":"1","backend":PORT}'
 //
 // Does as its parent says: { ask: 'listen' | 'close' | 'usage' }. Tells { ended: … } for each connection that it has accepted.
-import { readdirSync, readlinkSync } from 'node:fs';
+import { openSync, readdirSync, readlinkSync } from 'node:fs';
 import { nodeTransport, ProxyError } from '../../packages/core/dist/index.js';
 import { fatesOf, HEADER_BYTES } from './fates.mjs';
 
 const settings = JSON.parse(process.argv[2] ?? '{}');
 const fates = fatesOf(settings.seed);
 const transport = await transportOf(settings);
+for (let count = 0; count < (settings.occupied ?? 0); count += 1) openSync('/dev/null');
 const keepAlive = { idleMs: 60_000 };
 let pauses = 0;
 const live = new Set();

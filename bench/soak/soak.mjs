@@ -229,6 +229,9 @@ class Backend {
   }
 }
 
+/** Descriptors for Node's loader, which opens many modules at a time; the process occupies them once it is loaded. */
+const LOADING = 200;
+
 /** The process of the transport. */
 class Relay {
   /** @readonly */
@@ -246,8 +249,9 @@ class Relay {
   }
 
   async start() {
-    const limit = this.#descriptors === undefined ? ':' : `ulimit -n ${this.#descriptors}`;
-    const command = [process.execPath, '--expose-gc', path('relay.mjs'), JSON.stringify(this.#settings)];
+    const limit = this.#descriptors === undefined ? ':' : `ulimit -n ${this.#descriptors + LOADING}`;
+    const settings = { ...this.#settings, ...(this.#descriptors !== undefined && { occupied: LOADING }) };
+    const command = [process.execPath, '--expose-gc', path('relay.mjs'), JSON.stringify(settings)];
     this.#child = spawn('sh', ['-c', `${limit}; exec "$@"`, 'sh', ...command], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });
