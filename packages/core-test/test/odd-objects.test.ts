@@ -2,6 +2,7 @@
 import { createProxy, staticSource } from '@meshgate/core';
 import type {
   Connector,
+  Endpoint,
   Hello,
   Layer,
   Observer,
@@ -13,6 +14,10 @@ import type {
 } from '@meshgate/core';
 import { rawClient, recorder, tcpBackend } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
+
+function apiRoute(address: Endpoint): Route {
+  return { name: 'api', serverNames: ['api.example'], backends: [{ address, weight: 1, healthy: true }] };
+}
 
 /** The same, in another make. */
 type Make = <T>(value: T) => T;
@@ -83,11 +88,7 @@ describe.each<[what: string, make: Make]>([
 ])('what is %s', (_what, make) => {
   it('is as good as any other, of whatever part of a plugin', async () => {
     await using backend = await tcpBackend('b');
-    const route: Route = {
-      name: 'api',
-      serverNames: ['api.example'],
-      backends: [{ address: backend.address, weight: 1, healthy: true }],
-    };
+    const route = apiRoute(backend.address);
     const source: RouteSource = {
       name: 'odd',
       async *watch(signal) {
@@ -143,11 +144,7 @@ describe('an upstream', () => {
 describe('an observer', () => {
   it('that writes into what it is told of does not keep the next connection from its backend', async () => {
     await using backend = await tcpBackend('b');
-    const route: Route = {
-      name: 'api',
-      serverNames: ['api.example'],
-      backends: [{ address: backend.address, weight: 1, healthy: true }],
-    };
+    const route = apiRoute(backend.address);
     const vandal: Observer = {
       name: 'vandal',
       observe(event) {

@@ -9,6 +9,7 @@ import {
   silentAddress,
   tcpBackend,
 } from '@meshgate/testkit';
+import type { Peer, PeerListener } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 import { routeTo, startProxy } from './proxy.ts';
 
@@ -248,14 +249,20 @@ describe('a client that does not behave', () => {
     await using listener = await peerListener();
     await using proxy = await startProxy({ routes: [routeTo(listener.address)] });
     await using client = await rawClient(proxy.address);
-    await client.send(HELLO);
-    const server = await listener.accept();
-    await server.receive(HELLO.length);
+    const server = await helloThrough(client, listener);
     client.reset();
     expect(await server.closed).toMatchObject({ kind: 'lost', error: { code: 'ECONNRESET' } });
     expect(await proxy.ending()).toBe('DOWNSTREAM_RESET');
   });
 });
+
+/** Sends a ClientHello and returns the backend's side, once the ClientHello has arrived there. */
+async function helloThrough(client: Peer, listener: PeerListener): Promise<Peer> {
+  await client.send(HELLO);
+  const backend = await listener.accept();
+  await backend.receive(HELLO.length);
+  return backend;
+}
 
 describe('a reset on a route whose protocol ends with resets', () => {
   const SIDES = ['client', 'backend'] as const;
@@ -264,9 +271,7 @@ describe('a reset on a route whose protocol ends with resets', () => {
     await using listener = await peerListener();
     await using proxy = await startProxy({ routes: [{ ...routeTo(listener.address), resetsEndWell: true }] });
     await using client = await rawClient(proxy.address);
-    await client.send(HELLO);
-    const backend = await listener.accept();
-    await backend.receive(HELLO.length);
+    const backend = await helloThrough(client, listener);
     await backend.send('answer');
     await client.receive(6);
     const other = side === 'client' ? backend : client;
@@ -279,9 +284,7 @@ describe('a reset on a route whose protocol ends with resets', () => {
     await using listener = await peerListener();
     await using proxy = await startProxy({ routes: [{ ...routeTo(listener.address), resetsEndWell: true }] });
     await using client = await rawClient(proxy.address);
-    await client.send(HELLO);
-    const backend = await listener.accept();
-    await backend.receive(HELLO.length);
+    const backend = await helloThrough(client, listener);
     (side === 'client' ? client : backend).reset();
     expect(await proxy.ending()).toBe(side === 'client' ? 'DOWNSTREAM_RESET' : 'UPSTREAM_RESET');
   });
