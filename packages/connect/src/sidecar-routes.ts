@@ -1,5 +1,6 @@
 import { formatEndpoint } from '@meshgate/core';
 import type { ListenAddress, Route, RouteSnapshot } from '@meshgate/core';
+import { defined } from '@meshgate/core/parts';
 import { describeIntention, dialOrder, serviceServerName } from '@meshgate/mesh';
 import type { PassiveHealthCheck, ProxyUpstream, ProxyView, UpstreamTarget } from '@meshgate/mesh';
 import { describeEjection } from './ejection.ts';
@@ -127,9 +128,8 @@ function upstreamRoute(name: string, upstream: ProxyUpstream): Route {
   const [first, ...others] = routes;
   const failover = others.map(({ origin: facts }) => `${facts?.['id'] ?? ''} by ${facts?.['path'] ?? ''}`).join(', ');
   const { passiveHealthCheck } = upstream;
-  const ejecting = passiveHealthCheck === undefined ? {} : { passiveHealthCheck };
   return leadingTo(
-    { kind: 'upstream', legs, ...ejecting },
+    { kind: 'upstream', legs, ...defined({ passiveHealthCheck }) },
     {
       ...base,
       serverNames: [...new Set(routes.flatMap(({ serverNames }) => serverNames))],
@@ -140,8 +140,10 @@ function upstreamRoute(name: string, upstream: ProxyUpstream): Route {
       origin: {
         ...origin,
         ...first?.origin,
-        ...(failover === '' ? {} : { failover }),
-        ...(passiveHealthCheck === undefined ? {} : { ejection: describeEjection(passiveHealthCheck) }),
+        ...defined({
+          failover: failover || undefined,
+          ejection: passiveHealthCheck && describeEjection(passiveHealthCheck),
+        }),
       },
     },
   );
@@ -168,12 +170,12 @@ function legOf(
       // Empty while the SNI of a peer's service is not known.
       serverNames: serverName === '' ? [] : [serverName.toLowerCase()],
       backends,
-      ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
+      ...defined({ connectTimeoutMs }),
       origin: { id: target.id, ...facts, serverName, identity: identities.join(' or ') },
     },
-    server: { serverName, identities, ...(peer === undefined ? {} : { peer }) },
+    server: { serverName, identities, ...defined({ peer }) },
     withoutBackend,
-    ...(unreachableReason === undefined ? {} : { unreachableReason }),
+    ...defined({ unreachableReason }),
   };
 }
 

@@ -1,6 +1,6 @@
 import { buildConnector, Pool } from 'undici';
 import type { Dispatcher } from 'undici';
-import { errorOf } from '@meshgate/core/parts';
+import { defined, errorOf } from '@meshgate/core/parts';
 import { DEFAULT_ADDRESS, parseAgentAddress } from './agent-address.ts';
 import type { AgentAddress } from './agent-address.ts';
 import { ResponseReader } from './response-reader.ts';
@@ -345,7 +345,7 @@ function isReset(reason: unknown): boolean {
 function poolOf(options: AgentOptions, { origin, socketPath }: ReachableAddress, sockets: number): Pool {
   const connect = {
     ...tlsOf(options),
-    ...(socketPath === undefined ? {} : { socketPath }),
+    ...defined({ socketPath }),
     timeout: CONNECT_TIMEOUT_MS,
   };
   const connector = options.tls === undefined ? buildConnector(connect) : followingConnector(options.tls, connect);
@@ -369,10 +369,7 @@ function tlsOf({ ca, cert, key, tlsServerName }: AgentOptions): object {
     rejectUnauthorized: true,
     // As in Go: each given certificate is a trust anchor, even one that another authority issued.
     allowPartialTrustChain: true,
-    ...(ca === undefined ? {} : { ca: typeof ca === 'string' ? ca : [...ca] }),
-    ...(cert === undefined ? {} : { cert }),
-    ...(key === undefined ? {} : { key }),
-    ...(tlsServerName === undefined ? {} : { servername: tlsServerName }),
+    ...defined({ ca: typeof ca === 'object' ? [...ca] : ca, cert, key, servername: tlsServerName }),
   };
 }
 

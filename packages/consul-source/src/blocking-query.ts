@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { defined } from '@meshgate/core/parts';
 import { isCut } from './agent.ts';
 import type { Agent, AgentResponse, AgentRequest } from './agent.ts';
 
@@ -178,8 +179,7 @@ function requestFor({ query = {}, body, path, without, mayBeMissing }: WatchedPa
   return {
     path,
     query,
-    ...(without === undefined ? {} : { without }),
-    ...(mayBeMissing === undefined ? {} : { mayBeMissing }),
+    ...defined({ without, mayBeMissing }),
     ...(body === undefined ? {} : ({ method: 'POST', body } as const)),
   };
 }

@@ -1,5 +1,6 @@
 import { ConfigProblems } from '@meshgate/core';
 import type { ListenAddress, ListenerSource, RouteSource, Service } from '@meshgate/core';
+import { defined } from '@meshgate/core/parts';
 import { exportRulesOf } from '@meshgate/mesh';
 import type { ExportRules } from '@meshgate/mesh';
 import type { AgentOptions } from './agent.ts';
@@ -59,25 +60,18 @@ export function consulParts(options: ConsulOptions): ConsulParts {
   const body = options.register === undefined ? undefined : bodyOf(options.register);
   const id = body?.ID ?? options.proxyId;
   const node = body === undefined ? options.node : undefined;
-  const named = { ...(id === undefined ? {} : { id }), ...(node === undefined ? {} : { node }) };
+  const named = defined({ id, node });
   const { datacenter, dnsDomain, partition, onRoots } = options;
-  const preset = {
-    ...named,
-    ...(datacenter === undefined ? {} : { datacenter }),
-    ...(dnsDomain === undefined ? {} : { dnsDomain }),
-    ...(partition === undefined ? {} : { partition }),
-  };
   const warnings = new Warnings();
   const expected = definitionOf(body && asRegistered(body));
   return {
     routes: withRouteDefaults(
       routeSource({
         agent: options,
-        preset,
+        preset: defined({ id, node, datacenter, dnsDomain, partition }),
         warnings,
-        ...(expected === undefined ? {} : { expected }),
+        ...defined({ expected, onRoots }),
         ...exportRulesOf(options),
-        ...(onRoots === undefined ? {} : { onRoots }),
       }),
       options.routes,
     ),

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { ConfigProblems } from '@meshgate/core';
 import type { Problem } from '@meshgate/core';
-import { errorOf } from '@meshgate/core/parts';
+import { defined, errorOf } from '@meshgate/core/parts';
 import {
   addressListProblems,
   openValue,
@@ -99,11 +99,7 @@ export function parseSettings(config: unknown): ConsulSettings {
   if (problems.length > 0) throw new ConfigProblems(problems);
   return {
     ...strings,
-    ...(trustBundles === undefined ? {} : { trustBundles }),
-    ...(httpExports === undefined ? {} : { httpExports }),
-    ...(exportFailover === undefined ? {} : { exportFailover }),
-    ...(register === undefined ? {} : { register }),
-    ...(routes === undefined ? {} : { routes }),
+    ...defined({ trustBundles, httpExports, exportFailover, register, routes }),
   };
 }
 
@@ -248,8 +244,7 @@ function readRegister(field: Field | undefined): RegisterOptions | undefined {
   const exposeServers = fields?.get('exposeServers')?.boolean();
   return {
     ...stringsOf(fields, REGISTER_STRINGS),
-    ...(bindAddresses === undefined ? {} : { bindAddresses }),
-    ...(exposeServers === undefined ? {} : { exposeServers }),
+    ...defined({ bindAddresses, exposeServers }),
   };
 }
 

@@ -1,6 +1,6 @@
 import { formatProblem } from '@meshgate/core';
 import type { RouteSnapshot, RouteSource } from '@meshgate/core';
-import { Cell, inTurns, openScope } from '@meshgate/core/parts';
+import { Cell, defined, inTurns, openScope } from '@meshgate/core/parts';
 import { exportRulesOf, SnapshotVersions, steppedRouteDeriver } from '@meshgate/mesh';
 import type {
   Catalog,
@@ -292,11 +292,10 @@ function inputsOf(
   const { wanFederation = false, connectTimeoutMs, remoteKeepAlive } = definition ?? {};
   const gateway = {
     wanFederation,
-    ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
-    ...(remoteKeepAlive === undefined ? {} : { remoteKeepAlive }),
+    ...defined({ connectTimeoutMs, remoteKeepAlive }),
     ...exportRulesOf(options),
   };
   const { partition } = options.preset;
-  const location = { datacenter, trustDomain, dnsDomain, ...(partition === undefined ? {} : { partition }) };
+  const location = { datacenter, trustDomain, dnsDomain, ...defined({ partition }) };
   return [{ ...location, services, gateways, servers }, gateway];
 }

@@ -1,4 +1,4 @@
-import { errorOf, QuerySet } from '@meshgate/core/parts';
+import { defined, errorOf, QuerySet } from '@meshgate/core/parts';
 import type { Query } from '@meshgate/core/parts';
 import type { CatalogService, Instance, GatewayResolver, Selection, Subset } from '@meshgate/mesh';
 import { AgentError, FREE_TEXT, isOverload, parsed, reasonOf } from './agent.ts';
@@ -247,7 +247,7 @@ async function responseOf(
     name,
     ...(namespace === '' ? {} : { namespace }),
     instances,
-    ...(resolver === undefined ? {} : { resolver }),
+    ...defined({ resolver }),
     selections: Object.fromEntries(await Promise.all(selections)),
   };
   return { service, filtered: response.filtered, stale: response.stale, index: response.index ?? 0 };

@@ -94,6 +94,7 @@ export type { PreparedChange } from './lifecycle/service.ts';
 export { aborted, onAbort, openScope, settlesWithin, unlessAborted } from './watch/scope.ts';
 export type { Scope } from './watch/scope.ts';
 export { Cell } from './watch/cell.ts';
+export { defined } from './defined.ts';
 export { errorOf } from './errors.ts';
 export { readRegularFile, readRegularFileSync, utf8In } from './regular-file.ts';
 export { answered, failed, NO_READING } from './watch/reading.ts';

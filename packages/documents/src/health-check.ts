@@ -1,4 +1,5 @@
 import type { HealthCheck, Route } from '@meshgate/core';
+import { defined } from '@meshgate/core/parts';
 import type { Field, Parsed } from './field.ts';
 import { parseTimeout } from './timeout.ts';
 
@@ -33,18 +34,17 @@ export function readHealthCheck(
   const kind = fields.get('kind')?.oneOf(['tcp', 'tls']) ?? DEFAULTS.kind;
   const serverName = fields.get('serverName');
   if (serverName !== undefined && kind === 'tcp') serverName.refuse('only checks of kind: tls send a server name');
-  const named = serverName?.parsed(parseName);
-  const slowStartMs = fields.get('slowStart')?.parsed(parseTimeout);
-  const whenAllDown = fields.get('whenAllDown')?.oneOf(['try', 'refuse']);
   const healthCheck: HealthCheck = {
     kind,
     intervalMs: fields.get('interval')?.parsed(parseTimeout) ?? DEFAULTS.intervalMs,
     timeoutMs: fields.get('timeout')?.parsed(parseTimeout) ?? DEFAULTS.timeoutMs,
     rise: fields.get('rise')?.integer(1, MAX_CHECKS) ?? DEFAULTS.rise,
     fall: fields.get('fall')?.integer(1, MAX_CHECKS) ?? DEFAULTS.fall,
-    ...(named !== undefined && { serverName: named }),
-    ...(slowStartMs !== undefined && { slowStartMs }),
-    ...(whenAllDown !== undefined && { whenAllDown }),
+    ...defined({
+      serverName: serverName?.parsed(parseName),
+      slowStartMs: fields.get('slowStart')?.parsed(parseTimeout),
+      whenAllDown: fields.get('whenAllDown')?.oneOf(['try', 'refuse'] as const),
+    }),
   };
   return { healthCheck };
 }

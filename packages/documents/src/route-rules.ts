@@ -1,5 +1,5 @@
-import type { AccessRules, Backend, Rate, Route, RouteLimits } from '@meshgate/core';
-import { ADDRESS_OR_BLOCK_FORM, isAddressOrBlock } from '@meshgate/core/parts';
+import type { Backend, Rate, Route } from '@meshgate/core';
+import { ADDRESS_OR_BLOCK_FORM, defined, isAddressOrBlock } from '@meshgate/core/parts';
 import type { Field, Parsed } from './field.ts';
 import { parseRate, RATE_FORM } from './rate.ts';
 import { parseTimeout } from './timeout.ts';
@@ -49,13 +49,7 @@ export function readAccess(field: Field | undefined, toPath: (name: string) => s
   });
   if (allow?.length === 0 && allowFile === undefined)
     fields.get('allow')?.refuse('expected at least one address or block, or allowFile: nobody could connect');
-  const access: AccessRules = {
-    ...(allow !== undefined && { allow }),
-    ...(deny !== undefined && { deny }),
-    ...(allowFile !== undefined && { allowFile }),
-    ...(denyFile !== undefined && { denyFile }),
-  };
-  return { access };
+  return { access: defined({ allow, deny, allowFile, denyFile }) };
 }
 
 function readAddresses(list: Field | undefined): readonly string[] | undefined {
@@ -70,20 +64,14 @@ function parseAddressOrBlock(text: string): Parsed<string> {
 export function readLimits(field: Field | undefined): Pick<Route, 'limits'> {
   const fields = field?.record(LIMIT_KEYS);
   if (fields === undefined) return {};
-  const connections = fields.get('connections')?.integer(1, MAX_CONNECTIONS);
-  const perBackend = fields.get('perBackend')?.integer(1, MAX_CONNECTIONS);
-  const rate = fields.get('rate')?.parsed(parseRateOf);
-  const maxAgeMs = fields.get('maxAge')?.parsed(parseTimeoutOrOff);
-  const idleTimeoutMs = fields.get('idleTimeout')?.parsed(parseTimeoutOrOff);
-  const halfCloseTimeoutMs = fields.get('halfCloseTimeout')?.parsed(parseTimeoutOrOff);
-  const limits: RouteLimits = {
-    ...(connections !== undefined && { connections }),
-    ...(rate !== undefined && { rate }),
-    ...(perBackend !== undefined && { perBackend }),
-    ...(maxAgeMs !== undefined && { maxAgeMs }),
-    ...(idleTimeoutMs !== undefined && { idleTimeoutMs }),
-    ...(halfCloseTimeoutMs !== undefined && { halfCloseTimeoutMs }),
-  };
+  const limits = defined({
+    connections: fields.get('connections')?.integer(1, MAX_CONNECTIONS),
+    rate: fields.get('rate')?.parsed(parseRateOf),
+    perBackend: fields.get('perBackend')?.integer(1, MAX_CONNECTIONS),
+    maxAgeMs: fields.get('maxAge')?.parsed(parseTimeoutOrOff),
+    idleTimeoutMs: fields.get('idleTimeout')?.parsed(parseTimeoutOrOff),
+    halfCloseTimeoutMs: fields.get('halfCloseTimeout')?.parsed(parseTimeoutOrOff),
+  });
   return { limits };
 }
 

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { ConfigProblems, definePlugin, type Plugin, type Route } from '@meshgate/core';
+import { defined } from '@meshgate/core/parts';
 import { openValue, parsePoll } from '@meshgate/documents';
 import type { FileSource } from '@meshgate/documents';
 import { readRoutes } from './routes/read-routes.ts';
@@ -30,7 +31,7 @@ export function parseFileSourceConfig(config: unknown): FileSourceConfig {
   const name = fields?.get('name')?.text();
   const pollMs = fields?.get('poll')?.parsed(parsePoll);
   if (path === undefined || problems.length > 0) throw new ConfigProblems(problems);
-  return { path, ...(name !== undefined && { name }), ...(pollMs !== undefined && { pollMs }) };
+  return { path, ...defined({ name, pollMs }) };
 }
 
 /** Creates the source that `config` describes, with its path relative to `baseDir`. */

@@ -1,5 +1,6 @@
 import { basename } from 'node:path';
 import type { Problem } from '@meshgate/core';
+import { defined } from '@meshgate/core/parts';
 import type { CatalogService, ConfigEntries, Instance, Selection, ServiceResolver } from '@meshgate/mesh';
 import { type Filterable, parseFilter } from './filter.ts';
 import type { LooseCheck } from './checks.ts';
@@ -151,7 +152,7 @@ function serviceOf(name: string, connect: readonly Member[], resolver: ServiceRe
   return {
     name,
     instances: connect.map(({ instance }) => instance),
-    ...(resolver === undefined ? {} : { resolver }),
+    ...defined({ resolver }),
     selections: Object.fromEntries(subsets.map(([subset, { filter }]) => [subset, selection(filter, connect)])),
   };
 }
@@ -168,7 +169,7 @@ function instanceOf(registration: ServiceDefinition): Instance {
     address,
     port,
     taggedAddresses,
-    ...(weights === undefined ? {} : { weights }),
+    ...defined({ weights }),
     meta,
     modifyIndex: 0,
     checks,

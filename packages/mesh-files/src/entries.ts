@@ -1,3 +1,4 @@
+import { defined } from '@meshgate/core/parts';
 import { type Field, type FieldEntry, MAX_TIMER_MS } from '@meshgate/documents';
 import { describePermission } from '@meshgate/mesh';
 import type {
@@ -27,7 +28,6 @@ import {
   weakInteger,
 } from './keys.ts';
 import { readPassiveHealthCheck } from './passive-health-check.ts';
-import { present } from './present.ts';
 import { readConfig } from './registration.ts';
 
 /** A configuration entry, in the format of `consul config write`. */
@@ -141,7 +141,7 @@ function readProxyDefaults(field: Field): ConfigEntry {
     name: PROXY_DEFAULTS_NAME,
     value: {
       config: readConfig(fields.get('config')),
-      ...present({ mode, mutualTls: readMutualTls(fields.get('mutual_tls_mode')) }),
+      ...defined({ mode, mutualTls: readMutualTls(fields.get('mutual_tls_mode')) }),
     },
   };
 }
@@ -181,7 +181,7 @@ function readServiceDefaults(field: Field): ConfigEntry {
   const overrides = itemsOf(config?.get('overrides'));
   const value: ServiceDefaults = {
     upstreamOverrides: overrides.map(readOverride),
-    ...present({
+    ...defined({
       mode: readMode(fields.get('mesh_gateway')),
       mutualTls: readMutualTls(fields.get('mutual_tls_mode')),
       externalSni: optionalText(fields.get('external_sni'))?.toLowerCase(),
@@ -189,7 +189,7 @@ function readServiceDefaults(field: Field): ConfigEntry {
     }),
   };
   const protocol = optionalText(fields.get('protocol'))?.toLowerCase();
-  return { field, kind: 'service-defaults', name: nameOf(field, fields), value, ...present({ protocol }) };
+  return { field, kind: 'service-defaults', name: nameOf(field, fields), value, ...defined({ protocol }) };
 }
 
 const UPSTREAM_KEYS = {
@@ -210,7 +210,7 @@ const UPSTREAM_KEYS = {
 function readOverride(field: Field): ServiceDefaults['upstreamOverrides'][number] {
   const fields = readKeys(field, UPSTREAM_KEYS);
   const peer = optionalText(fields.get('peer'));
-  return { name: nameOf(field, fields), ...present({ peer }), ...upstreamSettings(fields) };
+  return { name: nameOf(field, fields), ...defined({ peer }), ...upstreamSettings(fields) };
 }
 
 function upstreamSettings(fields: Keyed<keyof typeof UPSTREAM_KEYS>): UpstreamSettings {
@@ -219,7 +219,7 @@ function upstreamSettings(fields: Keyed<keyof typeof UPSTREAM_KEYS>): UpstreamSe
   const limits = fields.get('limits');
   const maxConnections = limits && weakInteger(readKeys(limits, LIMITS_KEYS).get('max_connections'), 0, MAX_COUNT);
   const passiveHealthCheck = readPassiveHealthCheck(fields.get('passive_health_check'));
-  return present({ mode, connectTimeoutMs, maxConnections: maxConnections || undefined, passiveHealthCheck });
+  return defined({ mode, connectTimeoutMs, maxConnections: maxConnections || undefined, passiveHealthCheck });
 }
 
 /** The other limits apply to HTTP requests. */
@@ -252,7 +252,7 @@ function readResolver(field: Field): ConfigEntry {
   const value: ServiceResolver = {
     subsets,
     failover: new Map(failover),
-    ...present({
+    ...defined({
       connectTimeoutMs: durationMs(fields.get('connect_timeout')),
       defaultSubset: optionalText(fields.get('default_subset')),
       loadBalancer: readBalance(fields.get('load_balancer')),
@@ -316,7 +316,7 @@ function readRedirect(field: Field, beside: Keyed<keyof typeof RESOLVER_KEYS>): 
 function readDestination(fields: ReadonlyMap<string, Field>): Destination | undefined {
   refuseEnterprise(fields, 'namespace', 'partition');
   if (isForeign(fields)) return undefined;
-  return present({
+  return defined({
     service: optionalText(fields.get('service')),
     subset: optionalText(fields.get('service_subset')),
     datacenter: optionalText(fields.get('datacenter')),
@@ -412,7 +412,7 @@ function readSource(field: Field, destination: string): Intention | undefined {
   const source = nameOf(field, fields);
   const action = fields.get('action');
   const permissions = itemsOf(fields.get('permissions'));
-  const from = present({ sourcePeer: optionalText(fields.get('peer')) });
+  const from = defined({ sourcePeer: optionalText(fields.get('peer')) });
   if (permissions.length > 0)
     return { source, destination, ...from, action: 'http', permissions: permissions.map(readPermission) };
   if (action === undefined) field.refuse('expected an "action", found none');

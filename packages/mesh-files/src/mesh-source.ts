@@ -1,7 +1,7 @@
 import { isAbsolute } from 'node:path';
 import { ConfigProblems } from '@meshgate/core';
 import type { ListenAddress, ListenerSource, Problem, RouteSnapshot } from '@meshgate/core';
-import { inTurns } from '@meshgate/core/parts';
+import { defined, inTurns } from '@meshgate/core/parts';
 import {
   digestOf,
   type FileSource,
@@ -215,7 +215,7 @@ function* snapshotOf(
   const all = [...warnings, ...own.warnings, ...mesh.warnings, ...definition.problems, ...problems.map(sentence)];
   // Computed from the routes, since a gateway uses only a part of the mesh files.
   const version = yield* versions.of(routes, all);
-  return { version, routes, ...(asOf !== undefined && { asOf }), ...(all.length === 0 ? {} : { warnings: all }) };
+  return { version, routes, ...defined({ asOf }), ...(all.length === 0 ? {} : { warnings: all }) };
 }
 
 const NO_ROUTES = { routes: [], problems: [] } as const;

@@ -1,4 +1,5 @@
 import { formatProblem, type Problem } from '@meshgate/core';
+import { defined } from '@meshgate/core/parts';
 import { gatewayDefinition, importersOf, mutualTlsOf, proxyUpstream } from '@meshgate/mesh';
 import type {
   Catalog,
@@ -22,7 +23,6 @@ import {
 } from './datacenter.ts';
 import type { ConfigEntry, WrittenExport } from './entries.ts';
 import type { MeshFile } from './mesh-file.ts';
-import { present } from './present.ts';
 import { entriesSeenFrom } from './seen-entries.ts';
 
 /** The position in the mesh for which its data is derived. */
@@ -204,7 +204,7 @@ function proxyOf({ registration, instance }: Member): ProxyDefinition {
     id: instance.id,
     name: instance.service,
     service: proxy?.destination ?? '',
-    ...present({ serviceId: proxy?.destinationId, mode: proxy?.mode }),
+    ...defined({ serviceId: proxy?.destinationId, mode: proxy?.mode }),
     listen: { host: instance.address || THIS_MACHINE, port: instance.port, ...proxy?.bind },
     application: proxy?.application ?? { host: THIS_MACHINE, port: 0 },
     upstreams: proxy?.upstreams ?? [],

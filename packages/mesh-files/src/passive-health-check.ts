@@ -1,7 +1,7 @@
+import { defined } from '@meshgate/core/parts';
 import type { Field } from '@meshgate/documents';
 import type { PassiveHealthCheck } from '@meshgate/mesh';
 import { durationMs, readKeys, weakInteger } from './keys.ts';
-import { present } from './present.ts';
 
 const KEYS = {
   interval: 'read',
@@ -15,7 +15,7 @@ const KEYS = {
 export function readPassiveHealthCheck(field: Field | undefined): PassiveHealthCheck | undefined {
   if (field === undefined) return undefined;
   const fields = readKeys(field, KEYS);
-  return present({
+  return defined({
     intervalMs: durationMs(fields.get('interval')),
     maxFailures: weakInteger(fields.get('max_failures'), 0, MAX_COUNT) || undefined,
     enforcingPercent: weakInteger(fields.get('enforcing_consecutive_5xx'), 0, 100),

@@ -1,4 +1,5 @@
 import { formatEndpoint } from '@meshgate/core';
+import { defined } from '@meshgate/core/parts';
 import { compileChain, dialAddress, peeringServersName, peeringServers, replicated } from '@meshgate/mesh';
 import type {
   Catalog,
@@ -12,7 +13,6 @@ import type {
   Selection,
 } from '@meshgate/mesh';
 import type { Mesh, PeerStandpoints } from './mesh.ts';
-import { present } from './present.ts';
 
 /**
  * Returns the mesh, with the services that the local datacenter exchanges with its peers. Computes the data that the
@@ -62,7 +62,7 @@ function peerOf(name: string, peer: Mesh): ClusterPeer {
     serverAddresses,
     roots: [],
     modifyIndex: 0,
-    ...present({ serverName }),
+    ...defined({ serverName }),
   };
 }
 
@@ -90,7 +90,7 @@ function exportsOf(mesh: Mesh): readonly ExportedService[] {
   return Array.from(peersOf, ([name, peers]) => ({
     name,
     peers: [...peers],
-    ...present({ chain: exportChain(name, mesh) }),
+    ...defined({ chain: exportChain(name, mesh) }),
   }));
 }
 
@@ -102,7 +102,7 @@ function exportChain(name: string, mesh: Mesh): ExportedService['chain'] {
 }
 
 function exportTarget({ service, subset, datacenter, peer }: ChainTarget): ExportTarget {
-  return { service, datacenter, ...present({ subset, peer }) };
+  return { service, datacenter, ...defined({ subset, peer }) };
 }
 
 /**

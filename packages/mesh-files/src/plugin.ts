@@ -7,12 +7,12 @@ import {
   type PluginHost,
   type Route,
 } from '@meshgate/core';
+import { defined } from '@meshgate/core/parts';
 import { type Field, type FieldEntry, openValue, type Parsed, parsePoll } from '@meshgate/documents';
 import { exportRulesOf } from '@meshgate/mesh';
 import type { ExportRules } from '@meshgate/mesh';
 import type { PeerStandpoint } from './mesh.ts';
 import { gatewaySnapshot, type MeshGatewayOptions, meshListenerSource, meshSource } from './mesh-source.ts';
-import { present } from './present.ts';
 import { gatewayChooser } from './own-gateway.ts';
 import { readMesh } from './read-mesh.ts';
 
@@ -81,7 +81,7 @@ export function parseMeshConfig(settings: unknown): MeshConfig {
   };
   if (mesh === undefined || datacenter === undefined || trustDomain === undefined || problems.length > 0)
     throw new ConfigProblems(problems);
-  return { mesh, datacenter, trustDomain, ...present(optional) };
+  return { mesh, datacenter, trustDomain, ...defined(optional) };
 }
 
 /** Returns the options of the sources that `config` describes, with paths relative to `baseDir`. */
@@ -170,7 +170,7 @@ function readPeer({ key, value: field }: FieldEntry): PeerConfig | undefined {
   const knownAs = fields?.get('knownAs')?.parsed(parsePeer);
   const ca = fields?.get('ca')?.text();
   if (datacenter === undefined || trustDomain === undefined || knownAs === undefined) return undefined;
-  return { datacenter, trustDomain, knownAs, ...present({ ca }) };
+  return { datacenter, trustDomain, knownAs, ...defined({ ca }) };
 }
 
 /** Consul's rule for the name of a new peering, which becomes a label of server names. */

@@ -1,4 +1,5 @@
 import type { Endpoint } from '@meshgate/core';
+import { defined } from '@meshgate/core/parts';
 import type { Field } from '@meshgate/documents';
 import type { TaggedAddress, UpstreamDefinition, WrittenMode } from '@meshgate/mesh';
 import { readChecks, type WrittenCheck } from './checks.ts';
@@ -14,7 +15,6 @@ import {
   strings,
   weakInteger,
 } from './keys.ts';
-import { present } from './present.ts';
 import { readUpstreams } from './upstreams.ts';
 
 /** A service definition with defaults filled in: what `consul services register` would register. */
@@ -141,8 +141,10 @@ interface Connect {
 function readConnect(field: Field | undefined): Connect {
   if (field === undefined) return { native: false };
   const fields = readKeys(field, { native: 'read', sidecar_service: 'read' });
-  const sidecar = fields.get('sidecar_service');
-  return { native: fields.get('native')?.boolean() ?? false, ...(sidecar === undefined ? {} : { sidecar }) };
+  return {
+    native: fields.get('native')?.boolean() ?? false,
+    ...defined({ sidecar: fields.get('sidecar_service') }),
+  };
 }
 
 /**
@@ -176,7 +178,6 @@ function registrationOf(
   const name = (parent && optionalText(fields.get('name'))) ?? named.name;
   const id = optionalText(fields.get('id')) ?? (parent === undefined ? name : named.id);
   const proxy = parent === undefined && !fields.has('proxy') ? undefined : readProxy(fields.get('proxy'), parent);
-  const weights = readWeights(fields.get('weights'));
   const registration: ServiceDefinition = {
     field,
     id,
@@ -187,10 +188,9 @@ function registrationOf(
     taggedAddresses: readTaggedAddresses(fields.get('tagged_addresses')),
     meta: strings(fields.get('meta')),
     tags: textList(fields.get('tags')),
-    ...(weights === undefined ? {} : { weights }),
     checks: readChecks([fields.get('check'), fields.get('checks')], id),
     native: false,
-    ...(proxy === undefined ? {} : { proxy }),
+    ...defined({ weights: readWeights(fields.get('weights')), proxy }),
   };
   if (parent === undefined) checkProxy(registration);
   return registration;
@@ -223,15 +223,15 @@ function checkProxy({ field, kind, port, proxy }: ServiceDefinition): void {
 
 function readProxy(field: Field | undefined, parent: ServiceDefinition | undefined): ProxyFields {
   const fields: Keyed<keyof typeof PROXY_KEYS> = field === undefined ? new Map() : readKeys(field, PROXY_KEYS);
-  const destinationId = optionalText(fields.get('destination_service_id')) ?? parent?.id;
-  const mode = readMode(fields.get('mesh_gateway'));
   return {
     destination: optionalText(fields.get('destination_service_name')) ?? parent?.name ?? '',
-    ...(destinationId === undefined ? {} : { destinationId }),
     application: readApplication(fields, parent?.port ?? 0),
     bind: readBind(fields.get('config')),
     upstreams: readUpstreams(fields.get('upstreams')),
-    ...(mode === undefined ? {} : { mode }),
+    ...defined({
+      destinationId: optionalText(fields.get('destination_service_id')) ?? parent?.id,
+      mode: readMode(fields.get('mesh_gateway')),
+    }),
     config: readConfig(fields.get('config')),
   };
 }
@@ -249,7 +249,7 @@ function readApplication(fields: Keyed<keyof typeof PROXY_KEYS>, defaultPort: nu
 function readBind(config: Field | undefined): Partial<Endpoint> {
   const settings = new Map(namedValues(config).map(({ key, value }) => [key, value]));
   const host = optionalText(settings.get('bind_address'));
-  return present({ host, port: weakInteger(settings.get('bind_port'), 1, MAX_PORT) });
+  return defined({ host, port: weakInteger(settings.get('bind_port'), 1, MAX_PORT) });
 }
 
 /** Reads opaque settings. Merges several blocks into one mapping. */

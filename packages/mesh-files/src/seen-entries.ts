@@ -1,10 +1,10 @@
 import type { Problem } from '@meshgate/core';
+import { defined } from '@meshgate/core/parts';
 import { compileChain } from '@meshgate/mesh';
 import type { ConfigEntries, Destination, ServiceResolver } from '@meshgate/mesh';
 import type { ConfigEntry, WrittenExport } from './entries.ts';
 import { positionOf } from './keys.ts';
 import { problemWith } from './mesh-file.ts';
-import { present } from './present.ts';
 
 /** Entries by datacenter, named after the folders. */
 export type EntriesByDatacenter = ReadonlyMap<string, readonly ConfigEntry[]>;
@@ -92,7 +92,7 @@ function together(entries: readonly ConfigEntry[]): ConfigEntries {
   const proxyDefaults = entries.find((entry) => entry.kind === 'proxy-defaults')?.value;
   const mesh = entries.find((entry) => entry.kind === 'mesh')?.value;
   return {
-    ...present({ proxyDefaults, mesh }),
+    ...defined({ proxyDefaults, mesh }),
     serviceDefaults: new Map(
       entries.flatMap((entry) => (entry.kind === 'service-defaults' ? [[entry.name, entry.value] as const] : [])),
     ),

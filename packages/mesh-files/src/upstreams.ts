@@ -1,9 +1,9 @@
 import type { Endpoint } from '@meshgate/core';
+import { defined } from '@meshgate/core/parts';
 import { type Field, MAX_TIMER_MS } from '@meshgate/documents';
 import type { UpstreamDefinition } from '@meshgate/mesh';
 import { itemsOf, type Keyed, optionalText, readKeys, readMode, refuseEnterprise, weakInteger } from './keys.ts';
 import { readPassiveHealthCheck } from './passive-health-check.ts';
-import { present } from './present.ts';
 
 const UPSTREAM_KEYS = {
   destination_name: 'read',
@@ -61,7 +61,7 @@ function readUpstream(field: Field): UpstreamDefinition | undefined {
     maxConnections: readMaxConnections(fields.get('config')),
     passiveHealthCheck: readPassiveHealthCheck(settingOf(fields.get('config'), 'passive_health_check')),
   };
-  return bind && { name, kind: 'service', bind, ...present(optional) };
+  return bind && { name, kind: 'service', bind, ...defined(optional) };
 }
 
 /** Skips prepared queries, which only Consul's servers can execute. */

@@ -1,5 +1,5 @@
 import type { KeepAlive, Problem, Route } from '@meshgate/core';
-import { defined } from './defined.ts';
+import { defined } from '@meshgate/core/parts';
 import { compare } from './order.ts';
 import { serverNameProblem } from './server-names.ts';
 
@@ -68,14 +68,6 @@ export const NOTHING: DerivedRoutes = { routes: [], problems: [] };
 /** Concatenates the routes and problems of all parts. */
 export function joined(parts: readonly DerivedRoutes[]): DerivedRoutes {
   return { routes: parts.flatMap(({ routes }) => routes), problems: parts.flatMap(({ problems }) => problems) };
-}
-
-/** Runs a stepwise derivation to its end without yielding. */
-export function resultOf<T>(steps: Generator<unknown, T>): T {
-  for (;;) {
-    const step = steps.next();
-    if (step.done === true) return step.value;
-  }
 }
 
 /** Builds the route table from `parts`, in steps: sorted by kind and name, with unique and valid server names. */

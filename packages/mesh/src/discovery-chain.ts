@@ -1,7 +1,7 @@
+import { defined } from '@meshgate/core/parts';
 import type { Catalog, Subset } from './catalog.ts';
 import { ALL_INSTANCES } from './config-entries.ts';
 import type { ConfigEntries, Destination, ServiceResolver } from './config-entries.ts';
-import { defined } from './defined.ts';
 import { decideMode } from './gateway-mode.ts';
 import type { ModeDecision } from './gateway-mode.ts';
 import { serviceServerName } from './server-names.ts';

@@ -1,8 +1,8 @@
 import { formatEndpoint } from '@meshgate/core';
 import type { Endpoint, KeepAlive, ListenAddress } from '@meshgate/core';
+import { defined } from '@meshgate/core/parts';
 import { withoutBrackets } from './address.ts';
 import type { Instance } from './catalog.ts';
-import { defined } from './defined.ts';
 import { compare } from './order.ts';
 import type { RoutingGateway } from './derived-routes.ts';
 

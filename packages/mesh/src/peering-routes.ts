@@ -1,5 +1,6 @@
 import { parseEndpoint } from '@meshgate/core';
 import type { Backend, Endpoint, Problem, Route } from '@meshgate/core';
+import { defined } from '@meshgate/core/parts';
 import { backendsOf } from './backends.ts';
 import type {
   Catalog,
@@ -11,7 +12,6 @@ import type {
   ClusterPeer,
   PeeringCatalog,
 } from './catalog.ts';
-import { defined } from './defined.ts';
 import { joined, NOTHING } from './derived-routes.ts';
 import type { DerivedRoutes, RoutingGateway, HttpExports, MeshRouteKind } from './derived-routes.ts';
 import { compare } from './order.ts';

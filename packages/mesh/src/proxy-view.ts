@@ -1,6 +1,6 @@
+import { defined } from '@meshgate/core/parts';
 import type { Catalog } from './catalog.ts';
 import type { ConfigEntries, MutualTlsMode, PassiveHealthCheck } from './config-entries.ts';
-import { defined } from './defined.ts';
 import { compileChain } from './discovery-chain.ts';
 import type { DiscoveryChain } from './discovery-chain.ts';
 import type { Intention } from './intentions.ts';

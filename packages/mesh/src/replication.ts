@@ -1,5 +1,5 @@
+import { defined } from '@meshgate/core/parts';
 import type { Catalog, CheckStatus, Instance } from './catalog.ts';
-import { defined } from './defined.ts';
 import { serviceIdentity } from './discovery-chain.ts';
 import { peeredServiceServerName } from './server-names.ts';
 import { formatSpiffeId } from './spiffe.ts';

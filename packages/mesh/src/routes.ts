@@ -1,8 +1,8 @@
 import type { Balance, Problem, Route } from '@meshgate/core';
+import { atOnce, defined } from '@meshgate/core/parts';
 import { backendsOf } from './backends.ts';
 import type { Catalog, CatalogService, GatewayGroup, Instance, GatewayResolver } from './catalog.ts';
-import { defined } from './defined.ts';
-import { joined, NOTHING, routeTableOf, resultOf } from './derived-routes.ts';
+import { joined, NOTHING, routeTableOf } from './derived-routes.ts';
 import type { DerivedRoutes, RoutingGateway, MeshRouteKind } from './derived-routes.ts';
 import { datacenterLabel, newestOfEach } from './gateway-groups.ts';
 import { compare } from './order.ts';
@@ -17,7 +17,7 @@ import type { ServiceGroup } from './service-group.ts';
  * address.
  */
 export function deriveRoutes(catalog: Catalog, gateway: RoutingGateway): DerivedRoutes {
-  return resultOf(derivation((service) => serviceRoutes(service, catalog, gateway), catalog, gateway));
+  return atOnce(derivation((service) => serviceRoutes(service, catalog, gateway), catalog, gateway));
 }
 
 /**
@@ -26,7 +26,7 @@ export function deriveRoutes(catalog: Catalog, gateway: RoutingGateway): Derived
  */
 export function routeDeriver(): typeof deriveRoutes {
   const steps = steppedRouteDeriver();
-  return (catalog, gateway) => resultOf(steps(catalog, gateway));
+  return (catalog, gateway) => atOnce(steps(catalog, gateway));
 }
 
 /**

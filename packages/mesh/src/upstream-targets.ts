@@ -1,8 +1,8 @@
 import type { Backend, Problem } from '@meshgate/core';
+import { defined } from '@meshgate/core/parts';
 import type { Reach } from './address.ts';
 import { backendsOf } from './backends.ts';
 import type { Catalog, GatewayGroup, Instance, Selection } from './catalog.ts';
-import { defined } from './defined.ts';
 import type { ChainTarget, DiscoveryChain } from './discovery-chain.ts';
 import { datacenterLabel, newestOfEach } from './gateway-groups.ts';
 import { explainMode, modeOf } from './gateway-mode.ts';

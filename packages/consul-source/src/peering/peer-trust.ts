@@ -1,5 +1,5 @@
 import { pause } from '@meshgate/core';
-import { Cell } from '@meshgate/core/parts';
+import { Cell, defined } from '@meshgate/core/parts';
 import type { ClusterPeer, PeerTrust } from '@meshgate/mesh';
 import { authoritiesAt, readableIn } from '../tls-files.ts';
 import type { PeersResponse } from './peering-queries.ts';
@@ -96,7 +96,7 @@ export function peerTrust(peers: readonly ClusterPeer[], bundles: readonly PeerT
  */
 function trustDomainOf(peer: ClusterPeer | undefined): Pick<PeerTrust, 'trustDomain'> {
   const [, trustDomain] = /\.peering\.(.+)$/.exec(peer?.serverName ?? '') ?? [];
-  return trustDomain === undefined ? {} : { trustDomain };
+  return defined({ trustDomain });
 }
 
 /** Follows the files. @throws Error when one cannot be read, or contains no certificate */

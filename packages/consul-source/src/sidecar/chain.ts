@@ -1,3 +1,4 @@
+import { defined } from '@meshgate/core/parts';
 import { decideMode, serviceIdentity } from '@meshgate/mesh';
 import type { ChainTarget, CompiledChain, ModeDecision } from '@meshgate/mesh';
 import { list, object, text } from '../json.ts';
@@ -70,7 +71,7 @@ function targetOf(
     instances: { filter: text(subset?.['Filter']), onlyPassing: subset?.['OnlyPassing'] === true },
     external: target['External'] === true,
     decision: withChain(decision, target),
-    ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
+    ...defined({ connectTimeoutMs }),
   };
 }
 

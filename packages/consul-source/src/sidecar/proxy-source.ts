@@ -1,4 +1,4 @@
-import { aborted, Cell, openScope, Watched, WatchSet } from '@meshgate/core/parts';
+import { aborted, Cell, defined, openScope, Watched, WatchSet } from '@meshgate/core/parts';
 import type { Reading, Watch, WatchOptions } from '@meshgate/core/parts';
 import { mutualTlsOf } from '@meshgate/mesh';
 import type {
@@ -248,7 +248,7 @@ class ProxyWatch {
     const observation = {
       trustDomain,
       registered: registration !== null,
-      ...(incompleteReason === undefined ? {} : { incompleteReason }),
+      ...defined({ incompleteReason }),
     };
     const hold = catalog && this.#loss.observe({ ...observation, index: catalog.index }, now);
     this.#incompleteReason = incompleteReason;

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { defined } from '@meshgate/core/parts';
 import type { Reading } from '@meshgate/core/parts';
 import {
   compileChain,
@@ -92,11 +93,11 @@ function unknown(definition: UpstreamDefinition, what: string, reading: Reading<
 function compiledChain(definition: UpstreamDefinition, observation: ProxyObservation): ReturnType<typeof chainOf> {
   const { proxy, trustDomain, entries } = observation;
   const connectTimeoutMs = upstreamConnectTimeout(definition, proxy.service, entries);
-  const timeout = connectTimeoutMs === undefined ? {} : { connectTimeoutMs };
+  const timeout = defined({ connectTimeoutMs });
   const { name: service, namespace, peer } = definition;
   const decision = attributedMode(definition, proxy, entries);
   if (peer !== undefined) {
-    const scope = namespace === undefined ? {} : { namespace };
+    const scope = defined({ namespace });
     const request = { service, peer, datacenter: observation.datacenter, decision, ...scope, ...timeout };
     return compileChain(request, NO_ENTRIES, { trustDomain });
   }

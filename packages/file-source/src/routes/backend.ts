@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import type { Backend } from '@meshgate/core';
+import { defined } from '@meshgate/core/parts';
 import { PROXY_PROTOCOLS } from '@meshgate/documents';
 import type { Field, Parsed } from '@meshgate/documents';
 import { isHostName } from './server-name.ts';
@@ -43,7 +44,7 @@ function readShare(fields: ReadonlyMap<keyof typeof BACKEND_KEYS, Field> | undef
     weight,
     ...(priority > 0 && { priority }),
     ...readLabels(fields?.get('labels')),
-    ...(proxyProtocol !== undefined && { proxyProtocol }),
+    ...defined({ proxyProtocol }),
   };
 }
 

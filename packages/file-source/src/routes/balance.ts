@@ -1,4 +1,5 @@
 import type { BuiltInBalance, Route } from '@meshgate/core';
+import { defined } from '@meshgate/core/parts';
 import type { Field } from '@meshgate/documents';
 import { readPartUse } from './part-use.ts';
 
@@ -14,5 +15,5 @@ export const BALANCES: readonly BuiltInBalance[] = [
 /** Reads a built-in balance by its name, or a mapping that names a plugin's balance. */
 export function readBalance(field: Field | undefined): Pick<Route, 'balance'> {
   const balance = field?.shape === 'mapping' ? readPartUse(field) : field?.oneOf(BALANCES);
-  return balance === undefined ? {} : { balance };
+  return defined({ balance });
 }

@@ -1,5 +1,5 @@
 import type { Backend, Egress, Route } from '@meshgate/core';
-import { ADDRESS_OR_BLOCK_FORM, isAddressOrBlock } from '@meshgate/core/parts';
+import { ADDRESS_OR_BLOCK_FORM, defined, isAddressOrBlock } from '@meshgate/core/parts';
 import type { Field, Parsed } from '@meshgate/documents';
 import { readBackend } from './backend.ts';
 
@@ -47,7 +47,7 @@ function readEgress(field: Field): Egress | undefined {
   const networks = fields.get('allowAddresses')?.list();
   const allowAddresses = networks?.flatMap((network) => network.parsed(parseNetwork) ?? []);
   if (port === undefined) return undefined;
-  return { port, ...(allowAddresses !== undefined && { allowAddresses }) };
+  return { port, ...defined({ allowAddresses }) };
 }
 
 function parseNetwork(text: string): Parsed<string> {

@@ -1,4 +1,5 @@
 import type { Route } from '@meshgate/core';
+import { defined } from '@meshgate/core/parts';
 import { type Field, parseTimeout } from '@meshgate/documents';
 
 /** Keys of `failover`. */
@@ -12,5 +13,5 @@ export function readFailover(field: Field | undefined): Pick<Route, 'failover'> 
   if (fields === undefined) return {};
   const minHealthy = fields.get('minHealthy')?.integer(1, MAX_BACKENDS) ?? 1;
   const returnAfterMs = fields.get('returnAfter')?.parsed(parseTimeout);
-  return { failover: { minHealthy, ...(returnAfterMs !== undefined && { returnAfterMs }) } };
+  return { failover: { minHealthy, ...defined({ returnAfterMs }) } };
 }

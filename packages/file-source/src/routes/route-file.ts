@@ -1,5 +1,6 @@
 import { dirname, isAbsolute, join } from 'node:path';
 import { formatProblem, type Problem, type Route } from '@meshgate/core';
+import { defined } from '@meshgate/core/parts';
 import {
   type Field,
   openDocument,
@@ -206,7 +207,7 @@ function readRetry(fields: RouteFields): Pick<Route, 'retryBeforeFirstByte'> {
 
 function readConnectTimeout(fields: RouteFields): Pick<Route, 'connectTimeoutMs'> {
   const connectTimeoutMs = fields.get('connectTimeout')?.parsed(parseTimeout);
-  return connectTimeoutMs === undefined ? {} : { connectTimeoutMs };
+  return defined({ connectTimeoutMs });
 }
 
 /** Returns the position of the route, for `explain`. */
