@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { ConfigProblems } from '@meshgate/core';
 import type { ListenAddress, ListenerSource, RouteSource, Service } from '@meshgate/core';
 import { defined } from '@meshgate/core/parts';
@@ -64,6 +65,7 @@ export function consulParts(options: ConsulOptions): ConsulParts {
   const { datacenter, dnsDomain, partition, onRoots } = options;
   const warnings = new Warnings();
   const expected = definitionOf(body && asRegistered(body));
+  const mark = randomUUID();
   return {
     routes: withRouteDefaults(
       routeSource({
@@ -75,11 +77,16 @@ export function consulParts(options: ConsulOptions): ConsulParts {
       }),
       options.routes,
     ),
-    listeners: listenerSource({ agent: options, ...named, meanwhile: expected?.listeners ?? [] }),
+    listeners: listenerSource({
+      agent: options,
+      ...named,
+      ...(expected === undefined ? {} : { registered: { mark, meanwhile: expected.listeners } }),
+    }),
     registration:
       node === undefined
         ? registrationService({
             agent: options,
+            mark,
             ...(body === undefined ? named : { body }),
             onProblem: (problem) => warnings.set('registration', problem),
             onDeregister: () => warnings.markDeregistering(),

@@ -3,6 +3,7 @@ import { settlesWithin } from '@meshgate/core/parts';
 import { openAgent } from './agent.ts';
 import type { AgentOptions } from './agent.ts';
 import { ownDefinition } from './own-definition.ts';
+import type { OwnDefinition } from './own-definition.ts';
 
 /** Options of {@link listenerSource}. */
 export interface ListenerSourceOptions {
@@ -11,32 +12,38 @@ export interface ListenerSourceOptions {
   readonly id?: string;
   /** See `OwnQuery`. */
   readonly node?: string;
-  /** Addresses for the time until the agent knows the gateway: those with which it will be registered. */
-  readonly meanwhile?: readonly ListenAddress[];
+  /** Of a gateway that registers itself. */
+  readonly registered?: {
+    /** Registrations of other processes are ignored, see `instanceMark`. */
+    readonly mark: string;
+    /** Addresses for the time until the agent knows the gateway: those with which it will be registered. */
+    readonly meanwhile: readonly ListenAddress[];
+  };
 }
 
 /**
  * Follows the listen addresses in the gateway's own registration. When the registration is missing the last addresses
- * remain, since the agent may have lost it.
+ * remain, since the agent may have lost it. They also remain when another process has registered the same id: a gateway
+ * never leaves its addresses for those of another.
  */
-export function listenerSource({ agent: options, meanwhile = [], ...own }: ListenerSourceOptions): ListenerSource {
+export function listenerSource({ agent: options, registered, ...own }: ListenerSourceOptions): ListenerSource {
   let known = false;
   return { name: 'consul', watch };
 
   async function* watch(signal: AbortSignal): AsyncGenerator<readonly ListenAddress[]> {
     const agent = openAgent(options, SOCKETS);
-    const definitions = ownDefinition(agent, { id: own.id, ...own }, signal);
+    const definitions = ownListeners(ownDefinition(agent, { id: own.id, ...own }, signal), registered?.mark);
     try {
       let next = definitions.next();
       // Yielded once at most, so that it never replaces addresses that the agent has reported.
-      if (!known && meanwhile.length > 0 && !(await isRegistered(next, signal))) {
+      if (!known && registered !== undefined && !(await isKnown(next, signal))) {
         known = true;
-        yield meanwhile;
+        yield registered.meanwhile;
       }
       for (let found = await next; found.done !== true; found = await next) {
-        if (found.value.kind === 'registered') {
+        if (found.value !== undefined) {
           known = true;
-          yield found.value.definition.listeners;
+          yield found.value;
         }
         next = definitions.next();
       }
@@ -48,21 +55,27 @@ export function listenerSource({ agent: options, meanwhile = [], ...own }: Liste
   }
 }
 
+/** Yields the listen addresses of the gateway; `undefined` while it is not registered by the process with the mark. */
+async function* ownListeners(
+  definitions: AsyncIterable<OwnDefinition>,
+  mark: string | undefined,
+): AsyncGenerator<readonly ListenAddress[] | undefined> {
+  for await (const own of definitions)
+    yield own.kind === 'registered' && [undefined, own.mark].includes(mark) ? own.definition.listeners : undefined;
+}
+
 const SOCKETS = 1;
 // A gateway must listen within a second of its start, even without a response from the agent.
 const PATIENCE_MS = 1_000;
 
 /**
- * Whether the agent reports the gateway as registered within {@link PATIENCE_MS}. Never rejects; the caller awaits the
+ * Whether the agent reports the gateway's addresses within {@link PATIENCE_MS}. Never rejects; the caller awaits the
  * same response and sees its failure.
  */
-async function isRegistered(
-  response: Promise<IteratorResult<{ readonly kind: string }, unknown>>,
-  signal: AbortSignal,
-): Promise<boolean> {
+async function isKnown(response: Promise<IteratorResult<unknown>>, signal: AbortSignal): Promise<boolean> {
   if (!(await settlesWithin(response, PATIENCE_MS, signal))) return signal.aborted;
   return response.then(
-    (own) => own.done !== true && own.value.kind === 'registered',
+    (own) => own.done !== true && own.value !== undefined,
     () => false,
   );
 }

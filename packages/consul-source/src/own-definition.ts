@@ -87,12 +87,16 @@ function notOne(gateways: readonly (JsonObject | undefined)[], where: string): s
   return `expected one mesh gateway ${where}, found ${ids.join(', ') || 'none'}: register one, or set its service id`;
 }
 
-function gatewayIn(service: JsonObject, id: string, path: string): OwnDefinition {
+/** @throws NotAGateway when the registration with this id is that of another kind of service */
+export function expectGateway(service: JsonObject, id: string): void {
   const kind = text(service['Kind']);
-  if (kind !== MESH_GATEWAY)
-    throw new NotAGateway(
-      `expected ${id} to be a mesh gateway, found ${kind === '' ? 'an ordinary service' : `a ${kind}`}`,
-    );
+  if (kind === MESH_GATEWAY) return;
+  const found = kind === '' ? 'an ordinary service' : `a service of the kind ${kind}`;
+  throw new NotAGateway(`expected ${id} to be a mesh gateway, found ${found}`);
+}
+
+function gatewayIn(service: JsonObject, id: string, path: string): OwnDefinition {
+  expectGateway(service, id);
   const definition = definitionOf(service);
   if (definition === undefined) throw new AgentError(`Consul agent: /v1/${path}: expected a registration, found none`);
   const instance = { id: text(service['ID']), key: instanceKey(service) };

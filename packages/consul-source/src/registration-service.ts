@@ -1,11 +1,19 @@
-import { randomUUID } from 'node:crypto';
 import type { Service } from '@meshgate/core';
 import { pause } from '@meshgate/core';
 import { Cell, follow, openScope } from '@meshgate/core/parts';
 import { AgentError, openAgent, parsed } from './agent.ts';
 import type { Agent, AgentOptions } from './agent.ts';
 import { object, objects, text } from './json.ts';
-import { instanceMark, lineageOf, markOf, NotAGateway, onlyGateway, ownDefinition } from './own-definition.ts';
+import type { JsonObject } from './json.ts';
+import {
+  expectGateway,
+  instanceMark,
+  lineageOf,
+  markOf,
+  NotAGateway,
+  onlyGateway,
+  ownDefinition,
+} from './own-definition.ts';
 import type { OwnDefinition } from './own-definition.ts';
 import type { RegistrationBody } from './registration.ts';
 
@@ -14,6 +22,8 @@ export interface RegistrationServiceOptions {
   readonly agent: AgentOptions;
   /** Registration to make, and to remove at the end. When absent, the gateway's registration is managed elsewhere. */
   readonly body?: RegistrationBody;
+  /** Distinguishes this process from others that register the same id, see `instanceMark`. */
+  readonly mark: string;
   /** Service id of a registration that is managed elsewhere; the only mesh gateway of the agent when absent. */
   readonly id?: string;
   /** Called with the reason why the agent may not know the gateway; `undefined` when it does. */
@@ -38,10 +48,9 @@ class KeptRegistration implements Service {
   readonly name = 'consul-registration';
   readonly #options: RegistrationServiceOptions;
   readonly #agent: Agent;
-  /** Distinguishes this process from others that register the same id. */
-  readonly #mark = randomUUID();
+  readonly #mark: string;
   /** Mark of the process that had the registration first. */
-  #lineage: string = this.#mark;
+  #lineage: string;
   readonly #scope = openScope();
   #isDraining = false;
   /** The registration disappeared after it was made. */
@@ -53,6 +62,8 @@ class KeptRegistration implements Service {
 
   constructor(options: RegistrationServiceOptions) {
     this.#options = options;
+    this.#mark = options.mark;
+    this.#lineage = options.mark;
     this.#agent = openAgent(options.agent, SOCKETS);
   }
 
@@ -160,21 +171,22 @@ class KeptRegistration implements Service {
   }
 
   /**
-   * Returns the lineage of the gateway that this process takes over from; `''` when there is none. A gateway with the
-   * same id, another address and a passing check is a different one, whose traffic would be lost. With the same address
-   * it is the predecessor of this process. A registration without our mark was made by other software, and is replaced
-   * as Consul's own command would.
+   * Returns the lineage of the gateway that this process takes over from; `''` when there is none. With the same port
+   * of the same address it is the predecessor of this process, or other software that has stopped. Another mesh gateway
+   * that is alive keeps its registration: its traffic would be lost.
    *
+   * @throws NotAGateway when the id belongs to another kind of service
    * @throws AgentError when another live gateway has the id
    */
   async #replacedBy(body: RegistrationBody, signal: AbortSignal): Promise<string> {
     const path = servicePath(body.ID);
     const response = await this.#agent.request({ path, mayBeMissing: true }, signal);
-    const other = response.found ? parsed(response, path, 'a registration', object) : undefined;
-    const mark = other === undefined ? '' : markOf(other);
-    if (other === undefined || ['', this.#mark].includes(mark)) return '';
-    const isSame = other['Port'] === body['Port'] && text(other['Address']) === text(body['Address']);
-    if (isSame || !(await isPassing(this.#agent, body.ID, signal))) return lineageOf(other);
+    if (!response.found) return '';
+    const other = parsed(response, path, 'a registration', object);
+    expectGateway(other, body.ID);
+    if (markOf(other) === this.#mark) return '';
+    if (isSameAddress(other, body)) return lineageOf(other);
+    if (!(await isAlive(this.#agent, body, signal))) return '';
     const at = `${text(other['Address'])}:${String(other['Port'])}`;
     throw new AgentError(
       `another gateway is registered with the agent as ${body.ID}, at ${at}, and its check passes: give this one another id`,
@@ -234,23 +246,49 @@ function servicePath(id: string): string {
   return `agent/service/${encodeURIComponent(id)}`;
 }
 
+/** Returns the id of the check that an agent adds for maintenance mode. */
+function maintenanceCheck(serviceId: string): string {
+  return `_service_maintenance:${serviceId}`;
+}
+
 /** Ends the maintenance mode that a gateway left behind when it was killed during a drain. */
 async function endOwnMaintenance(agent: Agent, id: string, signal: AbortSignal): Promise<void> {
   const checks = await checksOf(agent, signal);
   const ours = checks.some(
-    (check) => text(check['CheckID']) === `_service_maintenance:${id}` && text(check['Notes']) === MAINTENANCE_REASON,
+    (check) => text(check['CheckID']) === maintenanceCheck(id) && text(check['Notes']) === MAINTENANCE_REASON,
   );
   if (!ours) return;
   const maintenance = `agent/service/maintenance/${encodeURIComponent(id)}`;
   await agent.request({ method: 'PUT', path: maintenance, query: { enable: 'false' } }, signal);
 }
 
-async function isPassing(agent: Agent, id: string, signal: AbortSignal): Promise<boolean> {
-  const own = (await checksOf(agent, signal)).filter((check) => text(check['ServiceID']) === id);
-  return own.length > 0 && own.every((check) => check['Status'] === 'passing');
+/**
+ * Whether both are at one address. Without a host a registration has the agent's own address, and such a gateway listens
+ * on all addresses of the host.
+ */
+function isSameAddress(...[one, other]: readonly [JsonObject, JsonObject]): boolean {
+  const hosts = [text(one['Address']), text(other['Address'])];
+  return one['Port'] === other['Port'] && (hosts[0] === hosts[1] || hosts.includes(''));
 }
 
-async function checksOf(agent: Agent, signal: AbortSignal): Promise<readonly Readonly<Record<string, unknown>>[]> {
+/**
+ * Whether the gateway that is registered with the id is alive, as far as its checks say. A check that has not run yet
+ * has no output. The check of a killed gateway may query the admin address that this process has now.
+ */
+async function isAlive(agent: Agent, body: RegistrationBody, signal: AbortSignal): Promise<boolean> {
+  const checks = (await checksOf(agent, signal)).filter((check) => text(check['ServiceID']) === body.ID);
+  const queriesUs = `GET ${text(object(body['Check'])?.['HTTP'])}: `;
+  return (
+    checks.length > 0 && checks.every((check) => isOrMayBePassing(check) && !text(check['Output']).includes(queriesUs))
+  );
+}
+
+function isOrMayBePassing({ CheckID, ServiceID, Status, Output }: JsonObject): boolean {
+  const isMaintenance = text(CheckID) === maintenanceCheck(text(ServiceID));
+  return Status === 'passing' || (!isMaintenance && Output === '');
+}
+
+async function checksOf(agent: Agent, signal: AbortSignal): Promise<readonly JsonObject[]> {
   const path = 'agent/checks';
   return objects(Object.values(parsed(await agent.request({ path }, signal), path, 'checks by id', object)));
 }

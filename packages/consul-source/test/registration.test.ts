@@ -266,6 +266,95 @@ describeWithConsul('a registered gateway', () => {
     await first.registration.stop(forced);
   }, 60_000);
 
+  it.each([
+    ['an ordinary service', { Port: 8080 }],
+    [
+      'a service of the kind connect-proxy',
+      { Port: 8080, Kind: 'connect-proxy', Proxy: { DestinationServiceName: 'shop' } },
+    ],
+  ])('with the id of %s is rejected, and not made', async (kind, service) => {
+    await using consul = await Consul.start();
+    await consul.put('agent/service/register', { ...service, Name: 'edge' });
+    const before = await consul.get('agent/service/edge');
+    const { registration } = consulParts({ address: consul.address, register: REGISTER });
+    await expect(registration.start(forced)).rejects.toThrow(`expected edge to be a mesh gateway, found ${kind}`);
+    expect(await consul.get('agent/service/edge')).toEqual(before);
+  });
+
+  it('that another kind of service has replaced is left alone, and this is reported', async () => {
+    await using consul = await Consul.start();
+    const { registration, routes } = consulParts({ address: consul.address, register: REGISTER });
+    await registration.start(forced);
+    const service = { Name: 'shop', ID: 'edge', Port: 8080 };
+    await consul.put('agent/service/register', service);
+    await using snapshots = new Watched(routes);
+    await snapshots.until(
+      ({ warnings }) => warnings?.join().includes('may be missing in Consul: expected edge') === true,
+    );
+    await registration.drain?.(forced);
+    await registration.stop(forced);
+    expect(await consul.get('agent/service/edge')).toMatchObject({ Service: 'shop', Port: 8080 });
+    expect(await consul.get('agent/checks')).not.toHaveProperty(['_service_maintenance:edge']);
+  });
+
+  it.each([
+    ['has not been checked yet', {}],
+    ['runs other software', { Check: { TTL: '1h', Status: 'passing' } }],
+  ])('is not made if another gateway with its id %s', async (_what, other) => {
+    await using consul = await Consul.start();
+    const { body } = marked({ ...REGISTER, address: '127.0.0.1:9443' });
+    await consul.put('agent/service/register', { ...body, ...other });
+    const { registration, listeners } = consulParts({ address: consul.address, register: REGISTER });
+    await registration.start(forced);
+    expect(await consul.get('agent/service/edge')).toMatchObject({ Port: 9443 });
+    // It neither leaves its own address nor takes the other's.
+    await using addresses = new Watched(listeners);
+    expect(await addresses.until(() => true)).toEqual([{ name: 'default', endpoint: LISTEN }]);
+    await registration.stop(forced);
+    expect(await consul.get('agent/service/edge')).toMatchObject({ Port: 9443 });
+  });
+
+  it('does not move the listeners of the gateway that had its id before', async () => {
+    await using consul = await Consul.start();
+    const { registration, listeners } = consulParts({ address: consul.address, register: REGISTER });
+    await registration.start(forced);
+    const { Meta } = (await consul.get('agent/service/edge')) as { readonly Meta: object };
+    const ports: (number | undefined)[] = [];
+    await using addresses = new Watched({
+      async *watch(signal) {
+        for await (const at of listeners.watch(signal)) {
+          ports.push(at[0]?.endpoint.port);
+          yield at;
+        }
+      },
+    });
+    await addresses.until(() => true);
+    // Follows whatever is registered, at the same pace.
+    await using follower = new Watched(consulParts({ address: consul.address, proxyId: 'edge' }).listeners);
+    await follower.until(() => true);
+    const other = { Name: 'edge', Kind: 'mesh-gateway', Address: '127.0.0.1', Port: 9443 };
+    await consul.put('agent/service/register', other);
+    await follower.until((at) => at[0]?.endpoint.port === 9443);
+    await consul.put('agent/service/register', { ...other, Meta, Port: 9444 });
+    await addresses.until((at) => at[0]?.endpoint.port === 9444);
+    expect(ports).toEqual([8443, 9444]);
+    await registration.stop(forced);
+  });
+
+  it('replaces the one of a killed gateway, whose check now queries this gateway', async () => {
+    await using consul = await Consul.start();
+    await using ready = await onLoopback(createServer((_request, response) => void response.end('{"ready":true}')));
+    const readyUrl = `${ready.address}/ready`;
+    const { body, Check } = marked({ ...REGISTER, address: '127.0.0.1:9443', readyUrl });
+    await consul.put('agent/service/register', { ...body, Check: { ...Check, Interval: '100ms' } });
+    const check = async () => Object.values((await consul.get('agent/checks')) as object)[0] as object;
+    await expect.poll(check, CHECKED).toMatchObject({ Status: 'passing' });
+    const { registration } = consulParts({ address: consul.address, register: { ...REGISTER, readyUrl } });
+    await registration.start(forced);
+    expect(await consul.get('agent/service/edge')).toMatchObject({ Port: 8443 });
+    await registration.stop(forced);
+  }, 60_000);
+
   it('is checked for readiness if a URL for that is set', () => {
     const check = bodyOf({ address: '127.0.0.1:8443', readyUrl: 'http://127.0.0.1:19000/ready' })['Check'];
     expect(check).toMatchObject({ HTTP: 'http://127.0.0.1:19000/ready', Interval: '10s' });
@@ -338,6 +427,12 @@ describeWithConsul('a registered gateway', () => {
   });
 });
 
+/** The registration of another process. */
+function marked(options: RegisterOptions): { readonly body: object; readonly Check: object } {
+  const body = bodyOf(options);
+  return { body: { ...body, Meta: { 'meshgate-process': 'other' } }, Check: body['Check'] as object };
+}
+
 function both(wanAddress: string): RegisterOptions {
   return { address: '10.0.0.5:8443', wanAddress };
 }
@@ -376,6 +471,7 @@ it('a gateway with several agents behind one address leaves nothing at any of th
   const registration = registrationService({
     agent: { address: listening.address },
     body: bodyOf(REGISTER),
+    mark: 'this process',
     onProblem: () => undefined,
     onDeregister: () => undefined,
   });
@@ -395,6 +491,7 @@ it('a registration that disappears repeatedly is not repeated forever: the proba
   const options = {
     agent: { address: agent.address },
     body: bodyOf(REGISTER),
+    mark: 'this process',
     onProblem,
     onDeregister: () => undefined,
   };
