@@ -13,7 +13,10 @@ const LINE = `${'x'.repeat(1_023)}\n`;
 /** More of {@link LINE} than a writer keeps. */
 const TOO_MANY = 10_000;
 
-/** A writer, and what it has reported. */
+/**
+ * A writer, and what it has reported. Its descriptor stays open until the process ends: a writer with lines left tries
+ * again each second, and would write them to whatever the number stands for next.
+ */
 function writerTo(fd: number, options: Partial<LogWriterOptions> = {}) {
   const recovered = deferred();
   const failed = deferred();
@@ -45,15 +48,7 @@ async function fifo(): Promise<{ readonly path: string; openReader(): number; wr
   return {
     path,
     openReader: () => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK),
-    writeEnd: () => {
-      const fd = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
-      const own = ownDescriptor(fd);
-      onTestFinished(() => {
-        closeSync(fd);
-        if (own !== fd) closeSync(own);
-      });
-      return own;
-    },
+    writeEnd: () => ownDescriptor(openSync(path, constants.O_WRONLY | constants.O_NONBLOCK)),
   };
 }
 
@@ -88,7 +83,6 @@ describe('a log writer', () => {
     await using files = await folder();
     const path = join(files.path, 'log');
     const fd = openSync(path, 'a');
-    onTestFinished(() => closeSync(fd));
     const { writer } = writerTo(fd);
     const lines = Array.from({ length: 5_000 }, (_, index) => `line ${index} é\n`);
     for (const line of lines) writer.write(line);
@@ -100,10 +94,7 @@ describe('a log writer', () => {
   it.runIf(process.platform === 'linux')('goes on at the start of a file that was truncated', async () => {
     await using files = await folder();
     const path = join(files.path, 'log');
-    const fd = openSync(path, 'w');
-    const own = ownDescriptor(fd);
-    onTestFinished(() => [fd, own].forEach(closeSync));
-    const { writer } = writerTo(own);
+    const { writer } = writerTo(ownDescriptor(openSync(path, 'w')));
     writer.write('before\n');
     await writer.flush(PATIENCE_MS);
     truncateSync(path);
@@ -113,9 +104,7 @@ describe('a log writer', () => {
   });
 
   it.runIf(process.platform === 'linux')('reports a full disk and keeps a bounded number of lines', async () => {
-    const fd = openSync('/dev/full', 'w');
-    onTestFinished(() => closeSync(fd));
-    const { writer, failed } = writerTo(fd);
+    const { writer, failed } = writerTo(openSync('/dev/full', 'w'));
     for (let index = 0; index < TOO_MANY; index += 1) writer.write(LINE);
     expect(await failed).toMatch(/ENOSPC|too slow/);
     await writer.flush(PATIENCE_MS);
