@@ -34,6 +34,15 @@ describe('a route whose backend is a listener of the gateway', () => {
     ]);
   });
 
+  it.each(['0.0.0.0', '::', '0:0::0', '::ffff:0.0.0.0'])(
+    'that is the wildcard %s on another port is a warning',
+    (host) => {
+      const backends = [{ address: { host, port: 21_000 }, weight: 1, healthy: true }];
+      const [warning] = warningsOf({ name: 'db', serverNames: ['db.example'], backends });
+      expect(warning).toMatch(/^route db has the wildcard address \S+:21000 as a backend: it is not dialled$/);
+    },
+  );
+
   it('has no warning otherwise, and of thousands of such routes a few are named', () => {
     expect(warningsOf(routeTo('dc2', '192.0.2.1', '127.0.0.2'))).toEqual([]);
     const all = Array.from({ length: 1_000 }, (_, index) => routeTo(`r${index}`, '127.0.0.1'));

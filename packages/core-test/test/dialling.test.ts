@@ -88,6 +88,27 @@ describe('a route that leads back to the proxy', () => {
   });
 });
 
+describe('a backend whose address stands for every address of a machine', () => {
+  it.each(['0.0.0.0', '::', '0:0::0', '::ffff:0.0.0.0'])(
+    '%s is not dialled, whatever listens on this machine',
+    async (host) => {
+      await using local = await tcpBackend('another service');
+      await using good = await tcpBackend('good');
+      const wildcard = { host, port: local.address.port };
+      await using proxy = await startProxy({ routes: [routeTo(wildcard, good.address)] });
+      for (let count = 0; count < 4; count += 1) {
+        await using client = await rawClient(proxy.address);
+        await client.send(HELLO);
+        await client.receive(HELLO.length);
+      }
+      const reached = proxy.events.all('connection.connected').map(({ upstream }) => upstream.address);
+      expect(reached).toEqual(Array(4).fill(good.address));
+      const [failed] = proxy.events.all('dial.failed');
+      expect(failed?.error).toMatchObject({ code: 'CONNECT_FAILED', message: expect.stringContaining('any address') });
+    },
+  );
+});
+
 /** A source without routes, until it is given one. */
 function delayedSource(): RouteSource & { yields(route: Route): void } {
   let yields: (route: Route) => void = () => undefined;

@@ -1,6 +1,6 @@
 import { formatEndpoint } from '@meshgate/core';
 import type { Endpoint, Route } from '@meshgate/core';
-import { leadsBack } from '@meshgate/core/parts';
+import { isAnyAddress, leadsBack } from '@meshgate/core/parts';
 import type { RouteIndex, RouteTable, SourceStatus } from '@meshgate/core/parts';
 import { positionOf } from './route-position.ts';
 
@@ -16,8 +16,8 @@ export interface ReachedListener {
 }
 
 /**
- * Returns `sources`, with a warning for every route that has one of `listeners` as a backend, which is not dialled.
- * Pure.
+ * Returns `sources`, with a warning for every route that has one of `listeners` or a wildcard address as a backend:
+ * neither is dialled. Pure.
  */
 export function withOwnBackends(
   sources: readonly SourceStatus[],
@@ -57,6 +57,8 @@ function warningsOf({ name, backends }: Route, listeners: readonly ReachedListen
     const own = listeners.find((listener) => isReachedBy(address, listener));
     if (own !== undefined)
       return [`route ${name} leads back to this gateway: ${formatEndpoint(address)} is its listener ${own.name}`];
+    if (isAnyAddress(address.host))
+      return [`route ${name} has the wildcard address ${formatEndpoint(address)} as a backend: it is not dialled`];
   }
   return [];
 }

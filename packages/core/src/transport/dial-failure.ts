@@ -2,6 +2,7 @@ import { formatDuration } from '../duration.ts';
 import { ProxyError } from '../errors.ts';
 import { formatEndpoint } from './endpoint.ts';
 import type { Endpoint } from './endpoint.ts';
+import { isAnyAddress } from './own-addresses.ts';
 import type { Dial, DialOptions, Transport } from './transport.ts';
 
 /** Returns the error of a failed dial to `to`. Only `code` of the system's error `cause` is used (`ECONNREFUSED` …). */
@@ -41,8 +42,13 @@ export function undiallable(to: Endpoint, problem: string): ProxyError {
   return new ProxyError('CONNECT_FAILED', `dial ${formatEndpoint(to)}: ${problem}`);
 }
 
-/** Dials through `transport`. Never throws: if the transport does, or returns no dial, the returned dial has failed. */
+/**
+ * Dials through `transport`. Never throws: if the transport does, or returns no dial, the returned dial has failed. A
+ * wildcard address is not dialled: to the kernel it is this machine, but whoever registered it means another, or none
+ * (name servers that block a name respond with it).
+ */
 export function begun(transport: Pick<Transport, 'dial'>, to: Endpoint, options: DialOptions): Dial {
+  if (isAnyAddress(to.host)) return failedDial(undiallable(to, ANY_ADDRESS));
   try {
     const dial: unknown = transport.dial(to, options);
     if (isDial(dial)) return dial;
@@ -51,6 +57,8 @@ export function begun(transport: Pick<Transport, 'dial'>, to: Endpoint, options:
     return failedDial(ProxyError.from(reason, 'transport'));
   }
 }
+
+const ANY_ADDRESS = 'it stands for any address, so that only a listener can have it; expected the address of a backend';
 
 function isDial(value: unknown): value is Dial {
   return typeof value === 'object' && value !== null && 'done' in value && value.done instanceof Promise;

@@ -60,6 +60,13 @@ export function plainHost(host: string): string {
   return zone === undefined ? plain : `${plain}%${zone}`;
 }
 
+/** Whether `host` is a wildcard address, in any notation: `0.0.0.0`, `::`, `0:0::0`, `::ffff:0.0.0.0` … */
+export function isAnyAddress(host: string): boolean {
+  return /^[0:.f]+$/i.test(host) && ANY_ADDRESSES.has(plainHost(host));
+}
+
+const ANY_ADDRESSES: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
+
 /** Whether two unix socket paths lead to the same file: through links, or with `..` in them. */
 function isOneFile(one: Endpoint, other: Endpoint): boolean {
   const [a, b] = [unixPath(one), unixPath(other)];
