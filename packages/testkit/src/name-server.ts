@@ -9,13 +9,15 @@ import { isIPv6 } from 'node:net';
 export type NameAnswer =
   /**
    * Addresses, with a time to live in seconds. Truncated responses are fetched over TCP. `via`: a chain of canonical
-   * names (`CNAME`).
+   * names (`CNAME`). `late`: the response to a query is only sent when the query has been repeated, and the repeated one
+   * is never answered.
    */
   | {
       readonly addresses: readonly string[];
       readonly ttl?: number;
       readonly truncated?: boolean;
       readonly via?: readonly string[];
+      readonly late?: boolean;
     }
   /** The name exists, but has no address of this family. */
   | 'none'
@@ -54,9 +56,18 @@ export async function nameServer(zone: Zone = {}): Promise<NameServer> {
   const queries: string[] = [];
   const waiting = new Set<() => void>();
   const { udp, tcp, port } = await bound();
+  const late = new Map<string, () => void>();
   udp.on('message', (query, from) => {
     const reply = answer(query, 'udp');
-    if (reply !== undefined) udp.send(reply, from.port, from.address);
+    if (reply === undefined) return;
+    const respond = (): void => udp.send(reply, from.port, from.address);
+    const { name, type } = question(query);
+    const records = type && known[name]?.[type];
+    if (typeof records !== 'object' || records.late !== true) return respond();
+    const key = `${type} ${name}`;
+    const respondToFirst = late.get(key);
+    if (!late.delete(key)) late.set(key, respond);
+    respondToFirst?.();
   });
   tcp.on('connection', (socket: TcpSocket) => {
     socket.on('error', () => undefined);

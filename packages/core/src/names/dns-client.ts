@@ -21,14 +21,19 @@ type FamilyAnswer =
 
 // How long the first answer waits for that of the other family (RFC 8305, section 3).
 const RESOLUTION_DELAY_MS = 50;
+// How long a server is listened to after a query: as long as the C library waits for one. A server that has to ask others
+// may take seconds.
+const LISTEN_MS = 5_000;
+// After three responses, c-ares cuts a resolver's timeout to five times their average, at least 250 ms: a name that has
+// to be fetched from afar would seem to have no response. (ares_metrics.c, MIN_COUNT_FOR_AVERAGE.)
+const QUERIES_OF_A_RESOLVER = 2;
 // A middlebox that drops AAAA queries does so until it is repaired.
 const SILENCE_REMEMBERED_MS = 300_000;
 
 /** Queries the name servers of a resolv.conf, with its search domains. */
 export class DnsClient {
   readonly #conf: ResolvConf;
-  /** One resolver per server. */
-  readonly #resolvers: readonly Resolver[];
+  readonly #servers: readonly NameServer[];
   /** Index of the server to query first: the last one that answered. */
   #preferred = 0;
   /** Time until which the answers of a silent family are not waited for. */
@@ -36,12 +41,12 @@ export class DnsClient {
 
   constructor(conf: ResolvConf) {
     this.#conf = conf;
-    this.#resolvers = conf.servers.map((server) => resolverOf(server, conf));
+    this.#servers = conf.servers.map((server) => new NameServer(server));
   }
 
   /** Whether there is a server that this client can query. */
   get hasServers(): boolean {
-    return this.#resolvers.length > 0;
+    return this.#servers.length > 0;
   }
 
   /** Resolves `host` as it is and with search domains, ordered by `ndots`. Rejects with a `ResolutionError`. */
@@ -58,7 +63,7 @@ export class DnsClient {
         if (!ANSWERED_WITHOUT_AN_ANSWER.has(codeOf(reason.cause))) break;
       }
     }
-    throw trouble ?? new ResolutionError('absent', `the name has no address (${this.#servers})`);
+    throw trouble ?? new ResolutionError('absent', `the name has no address (${this.#serverNames})`);
   }
 
   #candidates(host: string): readonly string[] {
@@ -76,7 +81,7 @@ export class DnsClient {
     const other = first.family === 4 ? six : four;
     const second = await this.#second(first, other);
     if (second !== undefined) return this.#both(first, second);
-    if (first.kind !== 'addresses') throw new ResolutionError('absent', `no such name (${this.#servers})`);
+    if (first.kind !== 'addresses') throw new ResolutionError('absent', `no such name (${this.#serverNames})`);
     return { ...first, rest: other.then((slower) => this.#merged(first, slower)) };
   }
 
@@ -102,54 +107,108 @@ export class DnsClient {
     }
     const trouble = answers.find((answer) => answer.kind === 'unavailable');
     if (trouble?.kind === 'unavailable') throw this.#unavailable(trouble.code);
-    throw new ResolutionError('absent', `the name has no address (${this.#servers})`);
+    throw new ResolutionError('absent', `the name has no address (${this.#serverNames})`);
   }
 
   #unavailable(code: string): ResolutionError {
     const words = TROUBLES[code] ?? code;
-    return new ResolutionError('unavailable', `${words} (${this.#servers})`, { cause: { code } });
+    return new ResolutionError('unavailable', `${words} (${this.#serverNames})`, { cause: { code } });
   }
 
-  get #servers(): string {
+  get #serverNames(): string {
     const { servers, isDefault } = this.#conf;
     return `name server ${servers.join(', ')}${isDefault ? ', as resolv.conf names none' : ''}`;
   }
 
-  /** Queries the servers in turn, for the configured number of attempts, until one has an answer. Never rejects. */
+  /**
+   * Queries the servers in turn, for the configured number of attempts, until one has an answer. A server that has not
+   * answered in time is still listened to while the next one is queried. Never rejects.
+   */
   async #query(name: string, family: AddressFamily): Promise<FamilyAnswer> {
-    const { attempts } = this.#conf;
-    const count = this.#resolvers.length;
+    const { attempts, timeoutMs } = this.#conf;
+    const count = this.#servers.length;
     const start = this.#preferred;
-    let answer: FamilyAnswer = { kind: 'unavailable', family, code: 'ENODATA' };
+    const pending = new Set<Promise<ServerAnswer>>();
+    let failure: FamilyAnswer = { kind: 'unavailable', family, code: 'ETIMEOUT' };
     for (let turn = 0; turn < attempts * count; turn += 1) {
       const index = (start + turn) % count;
-      answer = await queryServer(this.#resolvers[index], name, family);
-      if (answer.kind === 'unavailable') continue;
-      this.#preferred = index;
-      return answer;
+      const query = this.#servers[index]?.query(name, family).then((answer) => ({ answer, index }));
+      if (query !== undefined) pending.add(query);
+      const first = await firstAnswer(pending, query, timeoutMs);
+      failure = first?.answer ?? { kind: 'unavailable', family, code: 'ETIMEOUT' };
+      if (first === undefined || failure.kind === 'unavailable') continue;
+      this.#preferred = first.index;
+      return failure;
     }
-    return answer;
+    return failure;
   }
 }
 
-/** Limited to one server and one try: the retries on other servers are done here. */
-function resolverOf(server: string, { timeoutMs }: ResolvConf): Resolver {
-  const resolver = new Resolver({ timeout: timeoutMs, tries: 1 });
-  resolver.setServers([server]);
-  return resolver;
+/** Answer of the server with this index. */
+interface ServerAnswer {
+  readonly answer: FamilyAnswer;
+  readonly index: number;
 }
 
-/** Never rejects. */
-async function queryServer(resolver: Resolver | undefined, name: string, family: AddressFamily): Promise<FamilyAnswer> {
-  try {
-    const records = await (family === 4
-      ? resolver?.resolve4(name, { ttl: true })
-      : resolver?.resolve6(name, { ttl: true }));
-    if (records === undefined || records.length === 0) return { kind: 'none', family };
-    const hosts = [...new Set(records.map(({ address }) => address))];
-    return { kind: 'addresses', family, hosts, ttlSeconds: shortestTtl(records) };
-  } catch (reason) {
-    return failed(codeOf(reason), family);
+/**
+ * Returns the first answer with a result of any of `pending`, or the failure of `latest`; `undefined` if there is
+ * neither within `ms` milliseconds. Removes failures from `pending`.
+ */
+async function firstAnswer(
+  pending: Set<Promise<ServerAnswer>>,
+  latest: Promise<ServerAnswer> | undefined,
+  ms: number,
+): Promise<ServerAnswer | undefined> {
+  const until = performance.now() + ms;
+  while (pending.size > 0) {
+    const first = Promise.race(Array.from(pending, async (query) => ({ query, found: await query })));
+    if (!(await settlesWithin(first, until - performance.now()))) return undefined;
+    const { query, found } = await first;
+    if (found.answer.kind !== 'unavailable' || query === latest) {
+      pending.delete(query);
+      return found;
+    }
+    pending.delete(query);
+  }
+  return undefined;
+}
+
+/** A name server. */
+class NameServer {
+  readonly #address: string;
+  #resolver: Resolver | undefined;
+  #queries = 0;
+
+  constructor(address: string) {
+    this.#address = address;
+  }
+
+  /** Sends one query. Never rejects. */
+  async query(name: string, family: AddressFamily): Promise<FamilyAnswer> {
+    const resolver = this.#nextResolver();
+    try {
+      const records = await (family === 4
+        ? resolver.resolve4(name, { ttl: true })
+        : resolver.resolve6(name, { ttl: true }));
+      if (records.length === 0) return { kind: 'none', family };
+      const hosts = [...new Set(records.map(({ address }) => address))];
+      return { kind: 'addresses', family, hosts, ttlSeconds: shortestTtl(records) };
+    } catch (reason) {
+      return failed(codeOf(reason), family);
+    }
+  }
+
+  /** Limited to one try: the retries, also on other servers, are those of {@link DnsClient}. */
+  #nextResolver(): Resolver {
+    const isFresh = this.#resolver !== undefined && this.#queries < QUERIES_OF_A_RESOLVER;
+    const resolver = (isFresh ? this.#resolver : undefined) ?? new Resolver({ timeout: LISTEN_MS, tries: 1 });
+    if (resolver !== this.#resolver) {
+      resolver.setServers([this.#address]);
+      this.#queries = 0;
+    }
+    this.#resolver = resolver;
+    this.#queries += 1;
+    return resolver;
   }
 }
 
