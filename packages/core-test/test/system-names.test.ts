@@ -11,10 +11,15 @@ interface Files {
   readonly nsswitch?: string;
   /** Lines of resolv.conf beside those that name the servers. */
   readonly resolv?: string;
+  /** Name of the machine. */
+  readonly hostName?: string;
 }
 
 /** A name system of files of its own, which asks stand-in name servers. */
-async function system(zones: readonly Zone[], { hosts = '', nsswitch = 'hosts: files dns', resolv = '' }: Files = {}) {
+async function system(
+  zones: readonly Zone[],
+  { hosts = '', nsswitch = 'hosts: files dns', resolv = '', hostName = 'gw1' }: Files = {},
+) {
   const folder = await mkdtemp(join(tmpdir(), 'meshgate-names-'));
   const servers = await Promise.all(zones.map((zone) => nameServer(zone)));
   const [hostsFile, resolvConf, nsswitchConf] = [
@@ -25,7 +30,7 @@ async function system(zones: readonly Zone[], { hosts = '', nsswitch = 'hosts: f
   await writeFile(hostsFile, hosts);
   await writeFile(nsswitchConf, nsswitch);
   await writeFile(resolvConf, `${resolv}\n${serverLines(servers)}`);
-  const names = systemNames({ hostsFile, resolvConf, nsswitch: nsswitchConf, platform: 'linux' });
+  const names = systemNames({ hostsFile, resolvConf, nsswitch: nsswitchConf, hostName, platform: 'linux' });
   const resolve = (host: string) => names.resolve(host).then((found) => found.hosts);
   const [server] = servers;
   if (server === undefined) throw new Error('expected at least one zone');
@@ -156,6 +161,13 @@ describe('search domains', () => {
   });
 });
 
+describe('a resolv.conf without search domains', () => {
+  it('has that of the machine', async () => {
+    await using at = await system([{ 'db.dc1.example': { A: A('10.0.0.1') } }], { hostName: 'gw1.dc1.example' });
+    expect(await at.resolve('db')).toEqual(['10.0.0.1']);
+  });
+});
+
 describe('two families', () => {
   it('give all their addresses and the shorter TTL', async () => {
     await using at = await system([
@@ -206,6 +218,15 @@ describe('a name without an address', () => {
   ] as const)('with the responses %s and %s is %s', async (a, aaaa, kind) => {
     await using at = await system([{ 'db.internal': { A: a, AAAA: aaaa } }]);
     await expect(at.resolve('db.internal')).rejects.toMatchObject({ kind });
+  });
+
+  it.each([
+    ['NXDOMAIN', 'NXDOMAIN', 'no such name'],
+    ['none', 'none', 'the name has no address'],
+    ['none', 'NXDOMAIN', 'the name has no address'],
+  ] as const)('with the responses %s and %s, and search domains: the reason is "%s"', async (a, aaaa, reason) => {
+    await using at = await system([{ 'db.internal': { A: a, AAAA: aaaa } }], { resolv: 'search a.example b.example' });
+    await expect(at.resolve('db.internal')).rejects.toThrow(`${reason} (name server ${at.server.server})`);
   });
 
   it('is unavailable when no server responds, with the queried servers in the reason', async () => {

@@ -63,7 +63,18 @@ describe('resolv.conf', () => {
     ['nameserver fe80::1%eth0', { servers: [] }],
     ['; nameserver 10.0.0.1', { servers: ['127.0.0.1'] }],
   ])('%j is parsed as %j', (text, expected) => {
-    expect(parseResolvConf(text)).toMatchObject(expected);
+    expect(parseResolvConf(text, 'gw1')).toMatchObject(expected);
+  });
+});
+
+describe('a resolv.conf on a machine whose name has a domain', () => {
+  it.each([
+    ['', 'gw1.DC1.example.', ['dc1.example']],
+    ['search a.example', 'gw1.dc1.example', ['a.example']],
+    ['domain .', 'gw1.dc1.example', []],
+    ['', 'gw1.', []],
+  ])('%j on %s has the search domains %j', (text, hostName, search) => {
+    expect(parseResolvConf(text, hostName).search).toEqual(search);
   });
 });
 

@@ -111,7 +111,7 @@ needs('netns', mountsAvailable())('a bad night on a machine of its own', () => {
     );
 
     it(CAUSES.nameGone.cause, { timeout: 90_000 }, () =>
-      nameFault('gone.internal', undefined, /keeping last addresses.*has no address/),
+      nameFault('gone.internal', undefined, /keeping last addresses.*no such name/),
     );
 
     it(CAUSES.stateDirFull.cause, { timeout: 40_000 }, async () => {

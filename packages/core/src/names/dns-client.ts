@@ -52,18 +52,23 @@ export class DnsClient {
   /** Resolves `host` as it is and with search domains, ordered by `ndots`. Rejects with a `ResolutionError`. */
   async resolve(host: string): Promise<Resolution> {
     let trouble: ResolutionError | undefined;
+    let absence: ResolutionError | undefined;
     for (const name of this.#candidates(host)) {
       try {
         return await this.#resolveName(name);
       } catch (reason) {
         if (!(reason instanceof ResolutionError)) throw reason;
-        if (reason.kind === 'absent') continue;
+        if (reason.kind === 'absent') {
+          // A name that exists is the one that was meant, rather than one with a search domain.
+          if (absence?.message !== this.#withoutAddress) absence = reason;
+          continue;
+        }
         trouble ??= reason;
         // A server that responds with an error may know the next name; waiting for a silent one would use up the time.
         if (!ANSWERED_WITHOUT_AN_ANSWER.has(codeOf(reason.cause))) break;
       }
     }
-    throw trouble ?? new ResolutionError('absent', `the name has no address (${this.#serverNames})`);
+    throw trouble ?? absence ?? new ResolutionError('absent', this.#withoutAddress);
   }
 
   #candidates(host: string): readonly string[] {
@@ -81,7 +86,7 @@ export class DnsClient {
     const other = first.family === 4 ? six : four;
     const second = await this.#second(first, other);
     if (second !== undefined) return this.#both(first, second);
-    if (first.kind !== 'addresses') throw new ResolutionError('absent', `no such name (${this.#serverNames})`);
+    if (first.kind !== 'addresses') throw this.#noSuchName();
     return { ...first, rest: other.then((slower) => this.#merged(first, slower)) };
   }
 
@@ -107,7 +112,16 @@ export class DnsClient {
     }
     const trouble = answers.find((answer) => answer.kind === 'unavailable');
     if (trouble?.kind === 'unavailable') throw this.#unavailable(trouble.code);
-    throw new ResolutionError('absent', `the name has no address (${this.#serverNames})`);
+    if (answers.every(({ kind }) => kind === 'absent')) throw this.#noSuchName();
+    throw new ResolutionError('absent', this.#withoutAddress);
+  }
+
+  get #withoutAddress(): string {
+    return `the name has no address (${this.#serverNames})`;
+  }
+
+  #noSuchName(): ResolutionError {
+    return new ResolutionError('absent', `no such name (${this.#serverNames})`);
   }
 
   #unavailable(code: string): ResolutionError {

@@ -9,7 +9,7 @@ export interface ResolvConf {
   readonly servers: readonly string[];
   /** Whether the file names no server: the one of this machine is queried. */
   readonly isDefault: boolean;
-  /** Domains appended to names, in order. */
+  /** Domains appended to names, in order; that of the machine's own name if the file has none, as in the C library. */
   readonly search: readonly string[];
   /** Names with fewer dots are tried with the search domains first. */
   readonly ndots: number;
@@ -29,10 +29,14 @@ const MAX_TIMEOUT_MS = 2_000;
 const MIN_TIMEOUT_MS = 1_000;
 const MAX_ATTEMPTS = 5;
 
-/** Parses a resolv.conf. Skips unknown lines, as the system does; the last `search` or `domain` line counts. Pure. */
-export function parseResolvConf(text: string): ResolvConf {
+/**
+ * Parses a resolv.conf. Skips unknown lines, as the system does; the last `search` or `domain` line counts. Pure.
+ *
+ * @param hostName name of this machine; without a dot, it has no domain
+ */
+export function parseResolvConf(text: string, hostName: string): ResolvConf {
   const listed: string[] = [];
-  let search: readonly string[] = [];
+  let search: readonly string[] = [domain(hostName.replace(/^[^.]*/, ''))];
   const options = new Map<string, number>();
   for (const line of text.split('\n')) {
     const [key, ...values] = line

@@ -1,4 +1,5 @@
 import { lookup } from 'node:dns/promises';
+import { hostname } from 'node:os';
 import { DnsClient } from './dns-client.ts';
 import { FollowedFile } from './followed-file.ts';
 import { parseHosts } from './hosts-file.ts';
@@ -17,6 +18,8 @@ export interface SystemNamesOptions {
   readonly resolvConf?: string;
   /** `/etc/nsswitch.conf` when absent. */
   readonly nsswitch?: string;
+  /** The name of this machine; that of the system when absent. */
+  readonly hostName?: string;
   /**
    * The platform; that of this process when absent. On other platforms than Linux, names are resolved with
    * `getaddrinfo`, which queries a system daemon.
@@ -55,7 +58,7 @@ class SystemNames {
     this.#services = new FollowedFile(options.nsswitch ?? '/etc/nsswitch.conf', parseNsswitch);
     this.#dns = new FollowedFile(
       options.resolvConf ?? '/etc/resolv.conf',
-      (text) => new DnsClient(parseResolvConf(text)),
+      (text) => new DnsClient(parseResolvConf(text, options.hostName ?? hostname())),
     );
     this.#isLinux = (options.platform ?? process.platform) === 'linux';
   }
