@@ -258,12 +258,12 @@ describe('a name server that takes longer than the timeout', () => {
   const options = { resolv: 'options timeout:1 attempts:2' };
 
   it('is still listened to while it is queried again', async () => {
-    await using at = await system([{ 'db.internal': { A: { ...A('10.0.0.1'), late: true } } }], options);
+    await using at = await system([{ 'db.internal': { A: { ...A('10.0.0.1'), delayed: true } } }], options);
     expect(await at.resolve('db.internal')).toEqual(['10.0.0.1']);
   });
 
   it('is still listened to while the next one is queried, which does not respond', async () => {
-    await using slow = await nameServer({ 'db.internal': { A: { ...A('10.0.0.1'), late: true } } });
+    await using slow = await nameServer({ 'db.internal': { A: { ...A('10.0.0.1'), delayed: true } } });
     const silent = { 'db.internal': { A: 'drop', AAAA: 'drop' } } as const;
     await using at = await system([silent], { resolv: `${options.resolv}\nnameserver ${slow.server}` });
     expect(await at.resolve('db.internal')).toEqual(['10.0.0.1']);
@@ -272,8 +272,8 @@ describe('a name server that takes longer than the timeout', () => {
   it('for one name has the time of all others, however quickly it has answered for them', async () => {
     const quick = Array.from({ length: 12 }, (_, index) => `quick${index}.internal`);
     const zone = Object.fromEntries(quick.map((name) => [name, { A: A('10.0.0.2') }]));
-    const late = { A: { ...A('10.0.0.1'), late: true } };
-    await using at = await system([{ ...zone, 'db.internal': late }], { resolv: 'options timeout:2 attempts:2' });
+    const delayed = { A: { ...A('10.0.0.1'), delayed: true } };
+    await using at = await system([{ ...zone, 'db.internal': delayed }], { resolv: 'options timeout:2 attempts:2' });
     for (const name of quick) await at.resolve(name);
     expect(await at.resolve('db.internal')).toEqual(['10.0.0.1']);
   });

@@ -9,7 +9,7 @@ import { isIPv6 } from 'node:net';
 export type NameAnswer =
   /**
    * Addresses, with a time to live in seconds. Truncated responses are fetched over TCP. `via`: a chain of canonical
-   * names (`CNAME`). `late`: the response to a query is only sent when the query has been repeated, and the repeated one
+   * names (`CNAME`). `delayed`: the response to a query is only sent when the query has been repeated, and the repeated one
    * is never answered.
    */
   | {
@@ -17,7 +17,7 @@ export type NameAnswer =
       readonly ttl?: number;
       readonly truncated?: boolean;
       readonly via?: readonly string[];
-      readonly late?: boolean;
+      readonly delayed?: boolean;
     }
   /** The name exists, but has no address of this family. */
   | 'none'
@@ -56,17 +56,17 @@ export async function nameServer(zone: Zone = {}): Promise<NameServer> {
   const queries: string[] = [];
   const waiting = new Set<() => void>();
   const { udp, tcp, port } = await bound();
-  const late = new Map<string, () => void>();
+  const delayed = new Map<string, () => void>();
   udp.on('message', (query, from) => {
     const reply = answer(query, 'udp');
     if (reply === undefined) return;
     const respond = (): void => udp.send(reply, from.port, from.address);
     const { name, type } = question(query);
     const records = type && known[name]?.[type];
-    if (typeof records !== 'object' || records.late !== true) return respond();
+    if (typeof records !== 'object' || records.delayed !== true) return respond();
     const key = `${type} ${name}`;
-    const respondToFirst = late.get(key);
-    if (!late.delete(key)) late.set(key, respond);
+    const respondToFirst = delayed.get(key);
+    if (!delayed.delete(key)) delayed.set(key, respond);
     respondToFirst?.();
   });
   tcp.on('connection', (socket: TcpSocket) => {

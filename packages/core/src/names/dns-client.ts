@@ -33,7 +33,7 @@ const SILENCE_REMEMBERED_MS = 300_000;
 /** Queries the name servers of a resolv.conf, with its search domains. */
 export class DnsClient {
   readonly #conf: ResolvConf;
-  readonly #servers: readonly NameServer[];
+  readonly #servers: readonly QueriedServer[];
   /** Index of the server to query first: the last one that answered. */
   #preferred = 0;
   /** Time until which the answers of a silent family are not waited for. */
@@ -41,7 +41,7 @@ export class DnsClient {
 
   constructor(conf: ResolvConf) {
     this.#conf = conf;
-    this.#servers = conf.servers.map((server) => new NameServer(server));
+    this.#servers = conf.servers.map((server) => new QueriedServer(server));
   }
 
   /** Whether there is a server that this client can query. */
@@ -187,8 +187,8 @@ async function firstAnswer(
   return undefined;
 }
 
-/** A name server. */
-class NameServer {
+/** A name server of a {@link DnsClient}. */
+class QueriedServer {
   readonly #address: string;
   #resolver: Resolver | undefined;
   #queries = 0;

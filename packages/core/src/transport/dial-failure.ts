@@ -44,8 +44,8 @@ export function undiallable(to: Endpoint, problem: string): ProxyError {
 
 /**
  * Dials through `transport`. Never throws: if the transport does, or returns no dial, the returned dial has failed. A
- * wildcard address is not dialled: to the kernel it is this machine, but whoever registered it means another, or none
- * (name servers that block a name respond with it).
+ * wildcard address is not dialled: to the kernel it is this machine, but a registration with it means another machine, and
+ * a name server that returns it means none.
  */
 export function begun(transport: Pick<Transport, 'dial'>, to: Endpoint, options: DialOptions): Dial {
   if (isAnyAddress(to.host)) return failedDial(undiallable(to, ANY_ADDRESS));
