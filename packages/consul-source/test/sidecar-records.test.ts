@@ -39,6 +39,11 @@ describe('the registration of a proxy', () => {
       service({ Config: { bind_address: '10.0.0.2', bind_port: '443' } }),
       { listen: { host: '10.0.0.2', port: 443 } },
     ],
+    [
+      'listens at its own port with a bind port of 0',
+      service({ Config: { bind_port: 0 } }),
+      { listen: { host: '0.0.0.0', port: 21_000 } },
+    ],
     ['finds its application on loopback', service({}), { application: { host: '127.0.0.1', port: 8080 } }],
     [
       'finds its application at a socket',

@@ -215,9 +215,9 @@ function readOverride(field: Field): ServiceDefaults['upstreamOverrides'][number
 
 function upstreamSettings(fields: Keyed<keyof typeof UPSTREAM_KEYS>): UpstreamSettings {
   const mode = readMode(fields.get('mesh_gateway'));
-  const connectTimeoutMs = weakInteger(fields.get('connect_timeout_ms'), 0, MAX_TIMER_MS) || undefined;
+  const connectTimeoutMs = weakInteger(fields.get('connect_timeout_ms'), MAX_TIMER_MS) || undefined;
   const limits = fields.get('limits');
-  const maxConnections = limits && weakInteger(readKeys(limits, LIMITS_KEYS).get('max_connections'), 0, MAX_COUNT);
+  const maxConnections = limits && weakInteger(readKeys(limits, LIMITS_KEYS).get('max_connections'), MAX_COUNT);
   const passiveHealthCheck = readPassiveHealthCheck(fields.get('passive_health_check'));
   return defined({ mode, connectTimeoutMs, maxConnections: maxConnections || undefined, passiveHealthCheck });
 }

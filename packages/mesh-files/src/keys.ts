@@ -68,6 +68,12 @@ export function textList(field: Field | undefined): readonly string[] {
   return (field?.list() ?? []).map((item) => item.text() ?? '');
 }
 
+/** Reads tags, of which one may be empty, as in Consul. A single string is a list of one. */
+export function readTags(field: Field | undefined): readonly string[] {
+  const items = field?.shape === 'scalar' ? [field] : (field?.list() ?? []);
+  return items.map((item) => item.string() ?? '');
+}
+
 /** Reads a string; `undefined` for an empty one, which counts as not set. */
 export function optionalText(field: Field | undefined): string | undefined {
   return field?.string() || undefined;
@@ -83,10 +89,10 @@ export function weakBoolean(field: Field | undefined): boolean | undefined {
 }
 
 /** Reads an integer of opaque settings, which may also be a string such as `"8443"`, as in Consul. */
-export function weakInteger(field: Field | undefined, min: number, max: number): number | undefined {
+export function weakInteger(field: Field | undefined, max: number): number | undefined {
   const written = field?.plain();
   const value = typeof written === 'string' && /^-?\d+$/.test(written) ? Number(written) : undefined;
-  return value !== undefined && value >= min && value <= max ? value : field?.integer(min, max);
+  return value !== undefined && value >= 0 && value <= max ? value : field?.integer(0, max);
 }
 
 /** Reads the required name in the mapping `of`. Returns `''` and records a problem when it is missing. */

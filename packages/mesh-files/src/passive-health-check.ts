@@ -17,9 +17,9 @@ export function readPassiveHealthCheck(field: Field | undefined): PassiveHealthC
   const fields = readKeys(field, KEYS);
   return defined({
     intervalMs: durationMs(fields.get('interval')),
-    maxFailures: weakInteger(fields.get('max_failures'), 0, MAX_COUNT) || undefined,
-    enforcingPercent: weakInteger(fields.get('enforcing_consecutive_5xx'), 0, 100),
-    maxEjectionPercent: weakInteger(fields.get('max_ejection_percent'), 0, 100),
+    maxFailures: weakInteger(fields.get('max_failures'), MAX_COUNT) || undefined,
+    enforcingPercent: weakInteger(fields.get('enforcing_consecutive_5xx'), 100),
+    maxEjectionPercent: weakInteger(fields.get('max_ejection_percent'), 100),
     baseEjectionMs: durationMs(fields.get('base_ejection_time')),
   });
 }

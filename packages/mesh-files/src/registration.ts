@@ -9,9 +9,9 @@ import {
   optionalText,
   readKeys,
   readMode,
+  readTags,
   refuseEnterprise,
   requiredName,
-  textList,
   strings,
   weakInteger,
 } from './keys.ts';
@@ -187,7 +187,7 @@ function registrationOf(
     port: fields.get('port')?.integer(0, MAX_PORT) ?? 0,
     taggedAddresses: readTaggedAddresses(fields.get('tagged_addresses')),
     meta: strings(fields.get('meta')),
-    tags: textList(fields.get('tags')),
+    tags: readTags(fields.get('tags')),
     checks: readChecks([fields.get('check'), fields.get('checks')], id),
     native: false,
     ...defined({ weights: readWeights(fields.get('weights')), proxy }),
@@ -249,7 +249,7 @@ function readApplication(fields: Keyed<keyof typeof PROXY_KEYS>, defaultPort: nu
 function readBind(config: Field | undefined): Partial<Endpoint> {
   const settings = new Map(namedValues(config).map(({ key, value }) => [key, value]));
   const host = optionalText(settings.get('bind_address'));
-  return defined({ host, port: weakInteger(settings.get('bind_port'), 1, MAX_PORT) });
+  return defined({ host, port: weakInteger(settings.get('bind_port'), MAX_PORT) || undefined });
 }
 
 /** Reads opaque settings. Merges several blocks into one mapping. */
@@ -274,5 +274,5 @@ function readTaggedAddresses(field: Field | undefined): Readonly<Record<string, 
 function readTaggedAddress(field: Field): TaggedAddress {
   if (field.shape === 'scalar') return { address: field.text() ?? '' };
   const fields = readKeys(field, { address: 'read', port: 'read' });
-  return { address: fields.get('address')?.text() ?? '', port: fields.get('port')?.integer(0, MAX_PORT) ?? 0 };
+  return { address: fields.get('address')?.string() ?? '', port: fields.get('port')?.integer(0, MAX_PORT) ?? 0 };
 }

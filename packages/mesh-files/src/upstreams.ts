@@ -83,11 +83,11 @@ function readBind(field: Field, fields: UpstreamFields): Endpoint | undefined {
 }
 
 function readMaxConnections(config: Field | undefined): number | undefined {
-  return weakInteger(settingOf(settingOf(config, 'limits'), 'max_connections'), 1, MAX_COUNT);
+  return weakInteger(settingOf(settingOf(config, 'limits'), 'max_connections'), MAX_COUNT) || undefined;
 }
 
 function readConnectTimeout(config: Field | undefined): number | undefined {
-  return weakInteger(settingOf(config, 'connect_timeout_ms'), 1, MAX_TIMER_MS);
+  return weakInteger(settingOf(config, 'connect_timeout_ms'), MAX_TIMER_MS) || undefined;
 }
 
 /** Returns one of a proxy's opaque settings. */

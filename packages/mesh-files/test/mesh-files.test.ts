@@ -78,6 +78,19 @@ describe('a service definition', () => {
     });
   });
 
+  it('may set what Consul takes as not set: an opaque setting of 0, a tag or a tagged address without a value', async () => {
+    const mesh = await meshOf({
+      'primary/a.hcl': `service { name = "web", port = 1, tags = [""], connect { sidecar_service { port = 2, proxy {
+        config { bind_port = 0 }
+        upstreams { destination_name = "db", local_bind_port = 9, config { connect_timeout_ms = 0, limits { max_connections = 0 } } }
+      } }, } tagged_addresses { wan { address = "", port = 5 } } }`,
+    });
+    expect(mesh.proxies.get('web-sidecar-proxy')).toMatchObject({ listen: { port: 2 } });
+    const [upstream] = mesh.proxies.get('web-sidecar-proxy')?.upstreams ?? [];
+    expect(upstream).toEqual({ name: 'db', kind: 'service', bind: { host: '127.0.0.1', port: 9 } });
+    expect(instances(mesh, 'web')).toMatchObject([{ port: 2, taggedAddresses: {} }]);
+  });
+
   it('has weights, WAN addresses and health as written', async () => {
     const mesh = await meshOf({
       'primary/a.hcl': `service {
@@ -427,7 +440,7 @@ describe('a semantic mistake has its file, its position and its key path', () =>
     ],
     [
       proxy('config { bind_port = "70000" }'),
-      `5:22: ${at}.config.bind_port: expected an integer from 1 to 65535, found "70000"`,
+      `5:22: ${at}.config.bind_port: expected an integer from 0 to 65535, found "70000"`,
     ],
     [
       'service { name = "web", weights { passing = 0 } }',

@@ -35,7 +35,7 @@ const LOOPBACK = '127.0.0.1';
 
 function listenAddress(service: JsonObject, config: JsonObject): Endpoint {
   const host = text(config['bind_address']) || text(service['Address']) || ANY_ADDRESS;
-  return { host, port: weakNumber(config['bind_port']) ?? number(service['Port']) };
+  return { host, port: weakNumber(config['bind_port']) || number(service['Port']) };
 }
 
 function applicationAddress(proxy: JsonObject): Endpoint {
