@@ -1,7 +1,7 @@
-import type { Backend, Problem } from '@meshgate/core';
+import type { Backend, Balance, Problem } from '@meshgate/core';
 import { dialAddress } from './address.ts';
 import type { Reach } from './address.ts';
-import type { Instance } from './catalog.ts';
+import type { GatewayResolver, Instance } from './catalog.ts';
 import { instanceHealth } from './health.ts';
 import { compare } from './order.ts';
 
@@ -49,4 +49,20 @@ export function backendsOf(
 function byAddress(a: Backend, b: Backend): number {
   const byPosition = compare(a.address.host, b.address.host) || a.address.port - b.address.port;
   return byPosition || Number(b.healthy) - Number(a.healthy) || a.weight - b.weight;
+}
+
+/**
+ * Returns the balancing policy. Hash policies need a request, which a gateway does not see: like Consul, it ignores
+ * them.
+ */
+export function balanceOf(resolver: GatewayResolver | undefined): Balance | undefined {
+  switch (resolver?.loadBalancer) {
+    case 'least_request':
+      return 'least_connections';
+    case 'round_robin':
+    case 'random':
+      return resolver.loadBalancer;
+    default:
+      return undefined;
+  }
 }

@@ -1,7 +1,7 @@
 import { parseEndpoint } from '@meshgate/core';
-import type { Backend, Endpoint, Problem, Route } from '@meshgate/core';
+import type { Backend, Balance, Endpoint, Problem, Route } from '@meshgate/core';
 import { defined } from '@meshgate/core/parts';
-import { backendsOf } from './backends.ts';
+import { backendsOf, balanceOf } from './backends.ts';
 import type {
   Catalog,
   CatalogService,
@@ -102,6 +102,7 @@ function exportRoute(service: ExportedService, peer: ClusterPeer, group: ExportG
     ],
     backends: group.backends,
     ...defined({ connectTimeoutMs: group.connectTimeoutMs ?? scope.gateway.connectTimeoutMs }),
+    ...defined({ balance: group.balance }),
     origin: {
       rule: `exported to peer ${peer.name}`,
       ...group.facts,
@@ -119,6 +120,7 @@ function exportRoute(service: ExportedService, peer: ClusterPeer, group: ExportG
 interface ExportGroup {
   readonly backends: readonly Backend[];
   readonly connectTimeoutMs?: number;
+  readonly balance?: Balance;
   readonly facts: Readonly<Record<string, string>>;
   readonly problems: readonly Problem[];
 }
@@ -133,11 +135,12 @@ function exportGroup(service: ExportedService, scope: PeeringScope): ExportGroup
   const { target, warning } = refused;
   const problems = warning === undefined ? [] : [{ path: exportPath(service), message: warning }];
   const first = exportBackends(target, scope);
+  const resolver = first?.service.resolver;
   const backups = scope.gateway.exportFailover === true ? failoverGroups(service, scope) : [];
   const priorities = backups.flatMap(({ list }, index) => list.map((one) => ({ ...one, priority: index + 1 })));
   return {
     backends: [...(first?.backends.list ?? []), ...priorities],
-    ...defined({ connectTimeoutMs: first?.service.resolver?.connectTimeoutMs }),
+    ...defined({ connectTimeoutMs: resolver?.connectTimeoutMs, balance: balanceOf(resolver) }),
     facts: {
       ...defined({ refused: first?.group.refused, warning, subset: target.subset }),
       ...(target.service === service.name ? {} : { target: target.service }),

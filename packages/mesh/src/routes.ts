@@ -1,7 +1,7 @@
-import type { Balance, Problem, Route } from '@meshgate/core';
+import type { Problem, Route } from '@meshgate/core';
 import { atOnce, defined } from '@meshgate/core/parts';
-import { backendsOf } from './backends.ts';
-import type { Catalog, CatalogService, GatewayGroup, Instance, GatewayResolver } from './catalog.ts';
+import { backendsOf, balanceOf } from './backends.ts';
+import type { Catalog, CatalogService, GatewayGroup, Instance } from './catalog.ts';
 import { joined, NOTHING, routeTableOf } from './derived-routes.ts';
 import type { DerivedRoutes, RoutingGateway, MeshRouteKind } from './derived-routes.ts';
 import { datacenterLabel, newestOfEach } from './gateway-groups.ts';
@@ -119,22 +119,6 @@ function originOf(
     datacenter,
     ...(onlyPassing ? { onlyPassing: 'true' } : {}),
   };
-}
-
-/**
- * Returns the balancing policy. Hash policies need a request, which a gateway does not see: like Consul, it ignores
- * them.
- */
-function balanceOf(resolver: GatewayResolver | undefined): Balance | undefined {
-  switch (resolver?.loadBalancer) {
-    case 'least_request':
-      return 'least_connections';
-    case 'round_robin':
-    case 'random':
-      return resolver.loadBalancer;
-    default:
-      return undefined;
-  }
 }
 
 function remoteGroups({ gateways, datacenter, partition }: Catalog): readonly GatewayGroup[] {

@@ -38,7 +38,7 @@ describe('an exported service', () => {
     });
   });
 
-  it('leads to the subset and the service of its chain, with the timeout and the health rule there', () => {
+  it('leads to the subset and the service of its chain, with the timeout, the balance and the health rule there', () => {
     const [one, two] = [at('10.0.0.2'), at('10.0.0.3', { checks: [{ id: 'mem', status: 'warning' }] })];
     const api = {
       name: 'api',
@@ -46,6 +46,7 @@ describe('an exported service', () => {
       resolver: {
         subsets: { v2: { filter: 'Service.Meta.version == v2', onlyPassing: true } },
         connectTimeoutMs: 33_000,
+        loadBalancer: 'least_request',
       },
       selections: { v2: { kind: 'selected', instances: [one, two] } as const },
     };
@@ -56,7 +57,11 @@ describe('an exported service', () => {
       ['10.0.0.2', true],
       ['10.0.0.3', false],
     ]);
-    expect(routes[0]).toMatchObject({ connectTimeoutMs: 33_000, origin: { target: 'api', subset: 'v2' } });
+    expect(routes[0]).toMatchObject({
+      connectTimeoutMs: 33_000,
+      balance: 'least_connections',
+      origin: { target: 'api', subset: 'v2' },
+    });
   });
 
   it.each([
