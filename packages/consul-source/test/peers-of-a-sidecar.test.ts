@@ -6,6 +6,7 @@ import { checkServiceNode, standInAgent } from '@meshgate/testkit';
 import type { ConsulVersion } from '@meshgate/testkit';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { consulParts, consulProxyParts } from '../src/index.ts';
+import { PeerStatus } from '../src/peering/peer-trust.ts';
 import { consulAuthorizer } from '../src/sidecar/authorizer.ts';
 import { consulProxySource } from '../src/sidecar/proxy-source.ts';
 import { caller } from './caller.ts';
@@ -87,6 +88,43 @@ describe('a caller of a peer', () => {
     },
   );
 
+  it('is judged with few queries, whatever the number of exports: only those that entries connect to the service', async () => {
+    const plain = Array.from({ length: 300 }, (_, index) => `plain-${index}`);
+    const entries = [
+      ...plain.slice(0, 100).map((Name) => ({ Kind: 'service-resolver', Name, Subsets: { v1: { Filter: '' } } })),
+      { Kind: 'service-resolver', Name: 'alias', Redirect: { Service: 'sql' } },
+      { Kind: 'service-resolver', Name: 'sql', Redirect: { Service: 'db' } },
+    ];
+    const chains = { alias: { Targets: { db: { Service: 'db' } } } };
+    const intentions = [intention('web', 'allow', 'cloud')];
+    const meshOf = (cloud: readonly string[]) => ({ ...EXPORTED, exports: { cloud }, entries, chains, intentions });
+    await using agent = await standInAgent({ mesh: meshOf(plain) });
+    const authorizer = consulAuthorizer({ address: agent.address });
+    const web = { ...caller('cloud.consul', 'web'), sourcePeer: 'cloud' };
+    const chainQueries = (): number => agent.requests.filter((one) => one.includes('discovery-chain/')).length;
+    expect(await authorizer.authorize(web, { destination: 'db' })).toMatchObject({ allowed: false });
+    expect(chainQueries()).toBe(0);
+    agent.change(meshOf([...plain, 'alias']));
+    expect(await authorizer.authorize(web, { destination: 'db' })).toMatchObject({ allowed: true });
+    expect(chainQueries()).toBe(1);
+    await authorizer.stop(signal);
+  });
+
+  it.each([
+    ['a failover target', { Kind: 'service-resolver', Failover: { '*': { Targets: [{ Service: 'db' }] } } }],
+    ['a part of a split', { Kind: 'service-splitter', Splits: [{ Weight: 100, Service: 'db' }] }],
+    ['a route', { Kind: 'service-router', Routes: [{ Destination: { Service: 'db' } }] }],
+  ])('is allowed by intentions if the service is %s of an export', async (_how, entry) => {
+    const chains = { front: { Targets: { front: { Service: 'front' }, db: { Service: 'db' } } } };
+    const intentions = [intention('web', 'allow', 'cloud')];
+    const mesh = { ...EXPORTED, exports: { cloud: ['front'] }, entries: [{ ...entry, Name: 'front' }], chains };
+    await using agent = await standInAgent({ mesh: { ...mesh, intentions } });
+    const authorizer = consulAuthorizer({ address: agent.address });
+    const web = { ...caller('cloud.consul', 'web'), sourcePeer: 'cloud' };
+    expect(await authorizer.authorize(web, { destination: 'db' })).toMatchObject({ allowed: true });
+    await authorizer.stop(signal);
+  });
+
   it.each([
     ['another peer', [intention('*', 'allow', 'elsewhere')]],
     ['another service of the peer', [intention('other', 'allow', 'cloud')]],
@@ -134,6 +172,17 @@ describe('a caller of a peer', () => {
     agent.deny({});
     expect(await authorizer.authorize(web, { destination: 'db' })).toMatchObject({ allowed: false });
     await views.until((view) => !hidden(view));
+    await authorizer.stop(signal);
+  });
+
+  it('is judged by intentions alone where the token may not read entries that could lead an export to the service', async () => {
+    const mesh = { ...EXPORTED, exports: { cloud: ['front'] }, intentions: [intention('web', 'allow', 'cloud')] };
+    await using agent = await standInAgent({ mesh, denied: { 'config/service-resolver': 'filtered' } });
+    const peers = new PeerStatus();
+    const authorizer = consulAuthorizer({ address: agent.address }, peers);
+    const web = { ...caller('cloud.consul', 'web'), sourcePeer: 'cloud' };
+    expect(await authorizer.authorize(web, { destination: 'db' })).toMatchObject({ allowed: true });
+    expect(peers.warnings([])).toEqual([expect.stringContaining('exports to peer cloud cannot be read')]);
     await authorizer.stop(signal);
   });
 

@@ -1,6 +1,6 @@
 import { AgentError, parsed } from '../agent.ts';
 import type { Agent } from '../agent.ts';
-import { object, objects, text } from '../json.ts';
+import { listOfObjects, object, objects, text } from '../json.ts';
 import { exportedNamesOf } from './peering-records.ts';
 
 /** A service of this cluster, and a peer that may import it. */
@@ -30,7 +30,12 @@ export async function exportTo(
     const exports = parsed(response, path, 'a list of services', exportedNamesOf);
     if (exports.some(({ name }) => name === service)) return { kind: 'exported' };
     if (response.filtered) return { kind: 'unknown', why: NO_RULE };
-    for (const { name } of exports) if (await leadsTo(agent, { name, service }, signal)) return { kind: 'exported' };
+    if (exports.length === 0) return { kind: 'not-exported' };
+    const aliases = await namesConnectedTo(agent, service, signal);
+    if (aliases === undefined) return { kind: 'unknown', why: NO_RULE };
+    for (const { name } of exports)
+      if (aliases.has(name.toLowerCase()) && (await leadsTo(agent, { name, service }, signal)))
+        return { kind: 'exported' };
     return { kind: 'not-exported' };
   } catch (reason) {
     if (!(reason instanceof AgentError)) throw reason;
@@ -43,6 +48,47 @@ export async function exportTo(
 const NO_RULE = 'the token needs service_prefix "" { policy = "read" }';
 // The caller's connection waits for the response.
 const TIMEOUT_MS = 5_000;
+
+/**
+ * Returns the names, in lower case, whose entries mention `service`, or mention such a name. All other chains lead
+ * elsewhere, so that they need no query. Returns `undefined` when the token may not read all entries.
+ */
+async function namesConnectedTo(
+  agent: Agent,
+  service: string,
+  signal: AbortSignal,
+): Promise<ReadonlySet<string> | undefined> {
+  const lists = await Promise.all(
+    CHAIN_KINDS.map(async (kind) => {
+      const path = `config/${kind}`;
+      const response = await agent.request({ path, timeoutMs: TIMEOUT_MS }, signal);
+      const entries = parsed(response, path, 'a list of config entries', (json) =>
+        json === null ? [] : listOfObjects(json),
+      );
+      return { entries, isFiltered: response.filtered };
+    }),
+  );
+  if (lists.some(({ isFiltered }) => isFiltered)) return undefined;
+  const mentions = lists
+    .flatMap(({ entries }) => entries)
+    .map((entry) => ({ name: text(entry['Name']).toLowerCase(), services: servicesIn(entry) }));
+  const connected = new Set([service.toLowerCase()]);
+  // A set yields what is added while it is read.
+  for (const target of connected)
+    for (const { name, services } of mentions) if (services.includes(target)) connected.add(name);
+  return connected;
+}
+
+/** Kinds of entries that lead from one service to another. */
+const CHAIN_KINDS = ['service-resolver', 'service-splitter', 'service-router'] as const;
+
+/** Returns the values of all keys `Service` in lower case, at any depth: redirects, failover, splits, destinations. */
+function servicesIn(json: unknown): readonly string[] {
+  if (Array.isArray(json)) return json.flatMap(servicesIn);
+  return Object.entries(object(json) ?? {}).flatMap(([key, value]) =>
+    key === 'Service' ? [text(value).toLowerCase()] : servicesIn(value),
+  );
+}
 
 async function leadsTo(
   agent: Agent,
