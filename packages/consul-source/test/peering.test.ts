@@ -215,6 +215,22 @@ describe('peering', () => {
     await routes.until((at) => shown(at, 'peering-servers:dc1') === undefined);
   });
 
+  it.each(['filtered', 'mesh:read'])(
+    'has names for servers where the token may read the entry mesh by its name, and not the list: %s',
+    async (permission) => {
+      await using agent = await standInAgent({ mesh: MESH, denied: { 'config/mesh': permission } });
+      await using routes = new Watched(consulSource({ address: agent.address }));
+      const first = await routes.until(() => true);
+      expect(byName(first)).toEqual(ROUTES);
+      expect(warningsOf(first)).toEqual([]);
+      const { entries: _entries, ...without } = MESH;
+      agent.change(without);
+      await routes.until((at) => shown(at, 'peering-servers:dc1') === undefined);
+      agent.change(MESH);
+      await routes.until((at) => shown(at, 'peering-servers:dc1') !== undefined);
+    },
+  );
+
   it('keeps the exports to all peers when another one comes, however many there are', async () => {
     const meshOf = (count: number): StandInMesh => {
       const peers = Array.from({ length: count }, (_, index) => `peer-${index}`);
