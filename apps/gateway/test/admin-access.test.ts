@@ -20,7 +20,7 @@ describe('an admin API on a unix socket', () => {
     expect(((await stat(path)).mode & 0o777).toString(8)).toBe('660');
     const { status, stdout } = await meshgate(['explain', 'api.example.com', '--admin', `unix:${path}`]);
     expect([status, stdout]).toEqual([0, expect.stringContaining('api.example.com: route api')]);
-    // The file system guards it: no token is needed.
+    // The permissions of the socket protect it: no token is needed.
     await adminClient({ socketPath: path }).change('POST', '/drain');
     expect(await gateway.ended).toBe(0);
     await expect(stat(path)).rejects.toThrow('ENOENT');

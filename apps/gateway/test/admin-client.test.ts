@@ -1,4 +1,4 @@
-// The commands at an address where something else listens: another proxy has its admin API on the same port.
+// The commands when another server listens at the admin address, such as another proxy's admin API.
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -11,7 +11,7 @@ interface Stranger extends AsyncDisposable {
   readonly name: string;
 }
 
-/** A server that gives everybody `body`. */
+/** A server that responds to every request with `body`. */
 async function stranger(body: string, contentType = 'application/json'): Promise<Stranger> {
   const server = createServer((_request, response) => response.setHeader('content-type', contentType).end(body));
   server.listen(0, '127.0.0.1');

@@ -62,7 +62,7 @@ describe('the admin API', () => {
   it('shows a live connection until it closes', async () => {
     await using silent = await rawClient(gateway.address);
     await silent.send(Uint8Array.of(0x16));
-    // That it has been accepted nobody tells from outside: the admin server may be asked earlier.
+    // A client cannot see that it has been accepted: the admin server may be queried earlier.
     await expect
       .poll(async () => (await gateway.query('/connections')).json)
       .toEqual({

@@ -1,4 +1,5 @@
-// Files that others write: tokens and certificates may come after the gateway, and anything may stand in the place of a file.
+// Files that others write: tokens and certificates may appear after the gateway has started, and a path may be anything
+// but a file.
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdir, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -116,7 +117,7 @@ describe.runIf(process.platform === 'linux').each(ODD)('%s in the place of', (_w
     expect(status).toBe(2);
     for (const location of locations) {
       const line = stderr.split('\n').find((one) => one.includes(location));
-      // A folder of routes or of mesh files is one, and empty ones have no problem.
+      // A folder is valid where routes or mesh files are expected, even an empty one.
       if (
         line === undefined &&
         words.source.includes('folder') &&

@@ -1,4 +1,4 @@
-// A backend that accepts and ends without a byte: what an operator sees of it, with one process and with several.
+// A backend that accepts and closes without sending a byte: what an operator sees, with one process and with several.
 import { peerListener, tlsBackend, tlsClient } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 import { folder, meshgate, startGateway, TEST_CONFIG } from './daemon.ts';

@@ -1,4 +1,4 @@
-// The page in a real browser, served by a real admin server, of a gateway whose state the test has made up.
+// The page in a real browser, from a real admin server of a gateway whose state the test sets.
 import { existsSync } from 'node:fs';
 import type { Observer } from '@meshgate/core';
 import { DEFAULT_LIMITS } from '@meshgate/core';
@@ -24,20 +24,20 @@ export function findChromium(): true | string {
 
 export function launchChromium(): Promise<Browser> {
   const executablePath = LOCATIONS.find((path) => existsSync(path)) ?? '';
-  // As root there is no sandbox; the page is our own.
+  // Chromium has no sandbox as root; the page is our own.
   return chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'] });
 }
 
-/** What the page shows. */
+/** The state that the page shows. */
 export interface Scene {
   readonly routes: readonly Route[];
   readonly connections: readonly ConnectionView[];
   readonly readiness: Readiness;
-  /** Asked each second. */
+  /** Queried each second. */
   traffic(): Traffic;
 }
 
-/** A gateway as far as its admin API goes. */
+/** The admin API of a gateway, without a data plane. */
 export class StagedGateway implements AsyncDisposable {
   readonly closed: string[] = [];
   readonly #scene: Scene;
@@ -66,13 +66,13 @@ export class StagedGateway implements AsyncDisposable {
     await this.#server.stop(AbortSignal.abort());
   }
 
-  /** Another server at the same port. */
+  /** Another server on the same port. */
   async restart(): Promise<void> {
     this.#server = this.#newServer();
     await this.#server.start();
   }
 
-  /** Puts other routes into use. */
+  /** Replaces the routes. */
   replace(routes: readonly Route[]): void {
     const previous = this.#snapshot;
     this.#snapshot = { version: `${previous.version}+`, routes };
@@ -145,7 +145,7 @@ export class StagedGateway implements AsyncDisposable {
     return all.map((one) => (one.path === '/openapi.json' ? { ...one, respond: () => document } : one));
   }
 
-  /** What closes a connection. */
+  /** Closes a connection. */
   #closing(): AdminEndpoint {
     return {
       method: 'DELETE',
@@ -160,13 +160,13 @@ export class StagedGateway implements AsyncDisposable {
   }
 }
 
-/** What must never happen on the page. */
+/** Errors that must never occur on the page. */
 export function troublesOf(page: Page): readonly string[] {
   const troubles: string[] = [];
   page.on('pageerror', (error) => troubles.push(`error: ${error.message}`));
   page.on('console', (message) => {
     const text = message.text();
-    // What a test asks for: a gateway that is stopped, a name that no client can send.
+    // Intended by tests: a gateway that is stopped, a name that no client can send.
     if (message.type() === 'error' && !/ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY|status of 400/.test(text))
       troubles.push(text);
   });

@@ -17,7 +17,7 @@ const PEER_END = new Date('2095-01-01T00:00:00Z');
 const EARLIER = new Date('2094-01-01T00:00:00Z');
 const authority = certificateAuthority('agents');
 
-/** In front of `agent`, over TLS that asks for a certificate of the client. */
+/** A TLS server in front of `agent` that requests a client certificate. */
 async function overTls(agent: StandInAgent): Promise<string> {
   const { chain, privateKey } = authority.issue({ addresses: ['127.0.0.1'], notAfter: AGENTS_END });
   const options = { cert: chain, key: privateKey, ca: authority.certificate, requestCert: true };
@@ -55,7 +55,7 @@ async function expiries({ admin }: ReadyDaemon): Promise<Readonly<Record<string,
   return Object.fromEntries(Array.from(series, ([, labels = '', at]) => [labels, new Date(Number(at) * 1_000)]));
 }
 
-/** Waits until these are all of them. */
+/** Waits until exactly these are reported. */
 function untilExpiries(proxy: ReadyDaemon, expected: Readonly<Record<string, Date>>): Promise<true> {
   const attempt = async (): Promise<true> => {
     expect(await expiries(proxy)).toEqual(expected);

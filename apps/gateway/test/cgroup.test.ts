@@ -6,7 +6,7 @@ const MIB = 1024 * 1024;
 /** Files of the system by path. */
 type Files = Readonly<Record<string, string>>;
 
-/** Version 2, in a container that sees itself as the top. */
+/** Version 2, in a container with its own cgroup namespace. */
 const unified = (files: Files): Files => ({
   '/proc/self/cgroup': '0::/\n',
   ...Object.fromEntries(Object.entries(files).map(([name, text]) => [`/sys/fs/cgroup/${name}`, text])),

@@ -26,7 +26,7 @@ function files(backend: Endpoint, listener: object, rules: object = {}, more: ob
 
 const BEHIND_BALANCER = { proxyProtocol: { from: ['127.0.0.1'] } };
 
-/** Whether a client at `host` gets through to the backend, as the header before its hello names it. */
+/** Whether a client at `host`, by the PROXY header before its hello, is connected to the backend. */
 async function getsThrough(gateway: ReadyDaemon, host: string): Promise<boolean> {
   await using client = await rawClient(gateway.address);
   const family = host.includes(':') ? 'TCP6' : 'TCP4';
@@ -66,7 +66,7 @@ describe('access rules', () => {
     const failure = await gateway.line(({ msg }) => String(msg).includes('allowed.txt:2:1'));
     expect(failure['msg']).toContain('expected an address, a block such as 10.0.0.0/8, or unix, found "10.0.0.0/33"');
     expect(await getsThrough(gateway, '192.0.2.99')).toBe(true);
-    // As a shell truncates what a program then writes, or fails to.
+    // As a shell truncates a file that a program then writes, or fails to write.
     await writeFile(join(at.path, 'allowed.txt'), '');
     await gateway.line(({ msg }) => String(msg).includes('or a comment for none; found an empty file'));
     expect(await getsThrough(gateway, '192.0.2.99')).toBe(true);

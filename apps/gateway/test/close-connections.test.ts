@@ -8,7 +8,7 @@ import { closeConnections, matching, parseConnectionQuery } from '../src/admin/c
 import type { ConnectionView } from '../src/admin/views.ts';
 import { folder, meshgate, startGateway, TEST_CONFIG } from './daemon.ts';
 
-/** A client that has got through to the backend of `name`. */
+/** A client that is connected to the backend of `name`. */
 async function connected(address: Endpoint, name: string): Promise<Peer> {
   const hello = inRecords(clientHello({ serverName: name }));
   const client = await rawClient(address);
@@ -65,7 +65,7 @@ describe('with two workers', () => {
     });
     await using gateway = await startGateway(join(at.path, 'meshgate.yaml'));
     const clients: Peer[] = [];
-    // So many that each of two workers has some.
+    // Enough for each of two workers to have some.
     for (let index = 0; index < 12; index += 1)
       clients.push(await connected(gateway.address, index < 8 ? 'db.example.com' : 'api.example.com'));
     const of = async (query: string): Promise<readonly ConnectionView[]> => {
@@ -101,7 +101,7 @@ const HOSTILE_IDS = [
   '%1b[31m',
 ];
 
-/** The status of `DELETE /connections/ID`, of an id as it is. */
+/** The status of `DELETE /connections/ID`, with an id that is sent unescaped. */
 function deletion(admin: string, id: string): Promise<number | undefined> {
   return new Promise((resolve, reject) => {
     const { hostname, port } = new URL(admin);

@@ -26,7 +26,7 @@ interface Ran {
   readonly stderr: string;
 }
 
-/** Runs a command in this process, with `terminal` laid over one that is no terminal. */
+/** Runs a command in this process, with `terminal` overriding an output that is not a terminal. */
 async function command(args: readonly string[], terminal: object = {}): Promise<Ran> {
   const written = { stdout: '', stderr: '' };
   const output = (name: keyof typeof written): Terminal['stdout'] => ({
@@ -62,7 +62,7 @@ describe('commands for a running gateway', () => {
     const json = JSON.parse((await command(['status', '--json', ...at])).stdout) as StatusView;
     expect(json).toMatchObject({ ready: true, role: 'gateway' });
 
-    // As of a serial console.
+    // As on a serial console.
     const unsized = { isTTY: true, columns: 0, rows: 0 };
     const [top, topJson, onUnsized] = await Promise.all([
       command(['top', ...at]),
@@ -237,7 +237,7 @@ describe('meshgate top as a job of a shell', () => {
       expect(written().endsWith('\u001B[?7h\u001B[?25h\u001B[?1049l')).toBe(true);
       expect(await running).toBe(0);
       expect(stdin.modes).toEqual([true, false]);
-      // As at the exit of the process: nothing is restored twice.
+      // As at process exit: nothing is restored twice.
       const before = written();
       job.send('end');
       job.send('redraw');

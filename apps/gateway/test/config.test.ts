@@ -7,7 +7,10 @@ import { configSchema } from '../src/config/config-schema.ts';
 
 const FOLDER = new URL('config/', import.meta.url);
 
-/** A golden file: a text, ten dashes and the name of its file, and what becomes of it: the configuration as JSON, or its problems. */
+/**
+ * A golden file: the configuration, ten dashes and a file name, and the result: the parsed configuration as JSON, or
+ * its problems.
+ */
 function golden(file: string): { readonly text: string; readonly name: string; readonly outcome: string } {
   const [text = '', name = '', outcome = ''] = readFileSync(new URL(file, FOLDER), 'utf8').split(/^-{10} (.*)\n/m);
   return { text, name, outcome };

@@ -8,7 +8,7 @@ import { folder, meshgate, readyDaemon, TEST_CONFIG } from './daemon.ts';
 
 const CWD = '/run';
 
-/** What becomes of the settings of `use: consul`, and what is wrong. */
+/** The parsed settings of `use: consul`, and their problems. */
 function amended(
   flags: ConsulFlags,
   env: Environment = {},

@@ -1,4 +1,4 @@
-// What a gateway's configuration says of the routes that Consul makes, each setting with a real agent and by what clients see of it.
+// A gateway's settings for routes from Consul, each with a real agent and its effect on clients.
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { once } from 'node:events';
@@ -57,7 +57,7 @@ describeWithConsul('a setting of the routes of Consul', () => {
     await consul.send('PUT', 'catalog/register', location(service, { Service, Checks }));
   }
 
-  /** A gateway that knows the route of `service`. */
+  /** A gateway that has the route of `service`. */
   async function gateway(service: string, routes: object): Promise<GatewayUnderTest> {
     const options = optionsOf(parseSettings({ address: consul.address, routes }), import.meta.dirname);
     const events = recorder();
@@ -173,7 +173,7 @@ function helloFor(serverName: string): Uint8Array {
   return inRecords(clientHello({ serverName }));
 }
 
-/** Accepts a connection, reads what comes first, and closes it. */
+/** Accepts a connection, reads the first bytes, and closes it. */
 async function closingServer(): Promise<{ readonly port: number } & AsyncDisposable> {
   const server = createServer((socket) => socket.on('error', () => undefined).once('data', () => socket.end()));
   server.listen(0, '127.0.0.1');

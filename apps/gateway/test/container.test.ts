@@ -1,4 +1,4 @@
-// As in a container: process 1 of a namespace of its own, a user that nobody has heard of, no home, nothing that could be written.
+// As in a container: process 1 of its own namespace, a user id without an account, no home, a read-only file system.
 import { execFileSync, spawn } from 'node:child_process';
 import { chmod, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import { until } from './bad-night/night.ts';
 import { gatewayFolder, readyDaemon, run, TEST_CONFIG } from './daemon.ts';
 import type { Folder, ReadyDaemon } from './daemon.ts';
 
-/** Whether this machine lets us make such namespaces, and such a user run Node: `true`, or why not. */
+/** Whether this machine allows such namespaces, and such a user to run Node: `true`, or why not. */
 function containersAvailable(): true | string {
   try {
     execFileSync('unshare', [...CONTAINER, SCRIPT, 'sh', process.execPath, '--version'], { stdio: 'pipe' });
@@ -50,7 +50,7 @@ async function startContained(files: Folder, script = SCRIPT): Promise<Contained
   return Object.assign(gateway, { send: (signal: NodeJS.Signals) => void process.kill(Number(children), signal) });
 }
 
-/** That anybody may read. */
+/** Readable by everybody. */
 async function folderFor(api: TlsTestBackend, settings: object): Promise<Folder> {
   const files = await gatewayFolder([api], settings);
   await chmod(files.path, 0o755);

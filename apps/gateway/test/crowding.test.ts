@@ -10,7 +10,7 @@ import { writeFile } from 'node:fs/promises';
 
 const HELLO = inRecords(clientHello({ serverName: 'api.example.com' }));
 
-/** Keeps `count` silent connections from another address of this machine, a new one for each that is closed. */
+/** Keeps `count` silent connections open from another address of this machine, replacing each that is closed. */
 class SilentCrowd implements Disposable {
   readonly #sockets = new Set<Socket>();
   readonly #to: Endpoint;
@@ -62,7 +62,7 @@ limits: ${limits}
   };
 }
 
-// Linux alone has all of 127.0.0.0/8 on its loopback.
+// Only Linux has all of 127.0.0.0/8 on its loopback interface.
 describe.skipIf(process.platform !== 'linux')('one client with silent connections', () => {
   it('does not block others: its own oldest ones are closed', async () => {
     await using one = await gatewayWith('{ pendingHellos: 16 }');

@@ -1,4 +1,4 @@
-// Runs the built `meshgate` command as a process of its own, and tells what becomes of it.
+// Runs the built `meshgate` command as a process, and reports its output and its exit.
 import { spawn } from 'node:child_process';
 import type { ChildProcess, SpawnOptionsWithStdioTuple, StdioNull, StdioPipe } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,10 +12,10 @@ import { inject, onTestFailed } from 'vitest';
 
 export const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 
-/** A folder of its own for a test; gone with it. */
+/** A folder of its own for a test, removed with it. */
 export interface Folder extends AsyncDisposable {
   readonly path: string;
-  /** Writes a file: a text as it is, anything else as JSON, which is YAML as well. */
+  /** Writes a file: strings as they are, other values as JSON, which is valid YAML. */
   write(name: string, content: unknown): Promise<string>;
 }
 
@@ -31,19 +31,19 @@ export async function folder(files: Readonly<Record<string, unknown>> = {}): Pro
   return { path, write, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
 
-/** What a command has said and how it ended. */
+/** Output and exit status of a command. */
 export interface Ended {
   readonly status: number | null;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** Runs `meshgate` with `args` to its end. */
+/** Runs `meshgate` with `args` until it exits. */
 export async function meshgate(args: readonly string[], cwd?: string): Promise<Ended> {
   return run(process.execPath, [MAIN, ...args], cwd);
 }
 
-/** Runs any command to its end, with nothing on its standard input. */
+/** Runs any command until it exits, with an empty standard input. */
 export async function run(command: string, args: readonly string[], cwd?: string): Promise<Ended> {
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], ...(cwd !== undefined && { cwd }) });
   const logged = { stdout: '', stderr: '' };
@@ -61,16 +61,16 @@ export interface Daemon extends AsyncDisposable {
   readonly pid: number;
   readonly lines: readonly LogLine[];
   readonly stderr: string;
-  /** The first line, from the beginning, that `matches`; rejects when the process ends without it. */
+  /** The first line of the whole log that `matches`; rejects when the process exits without it. */
   line(matches: (line: LogLine) => boolean): Promise<LogLine>;
   /** The first line with this message. */
   logged(message: string): Promise<LogLine>;
   signal(name: NodeJS.Signals): void;
   /** Closes our end of its standard output. */
   stopReading(): void;
-  /** Its exit status, once nobody has its outputs any more. */
+  /** Its exit status, once no process has its outputs open. */
   readonly ended: Promise<number | null>;
-  /** Its exit status, whoever goes on with its outputs. */
+  /** Its exit status, even while other processes have its outputs open. */
   readonly exited: Promise<number | null>;
 }
 
@@ -79,11 +79,11 @@ export interface ReadyDaemon extends Daemon {
   /** Its first listener. */
   readonly address: Endpoint;
   readonly admin: string;
-  /** Asks the admin server for JSON. */
+  /** Queries the admin API for JSON. */
   query(path: string, init?: RequestInit): Promise<{ readonly status: number; readonly json: unknown }>;
 }
 
-/** What every test wants: free ports, JSON logs, a drain that does not take long; and the transport of which it is claimed. */
+/** What every test needs: free ports, JSON logs, a short drain; and the transport under test. */
 export const TEST_CONFIG = {
   listeners: [{ name: 'main', address: '127.0.0.1', port: 0 }],
   sources: [{ use: 'file', path: 'routes.yaml' }],
@@ -97,16 +97,16 @@ export function spawnGateway(config: string): Daemon {
   return spawnMeshgate(['gateway', '--config', config]);
 }
 
-/** Starts any command of `meshgate` that runs until it is told to stop. */
+/** Starts any long-running command of `meshgate`. */
 export function spawnMeshgate(args: readonly string[], nodeOptions: readonly string[] = []): Daemon {
   const child = spawn(process.execPath, [...nodeOptions, MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
   return new GatewayProcess(child);
 }
 
-/** What a service has from systemd. */
+/** What a service gets from systemd. */
 export interface FromSystemd {
   readonly sockets: readonly number[];
-  /** Of the sockets. */
+  /** Names of the sockets. */
   readonly names: readonly string[];
   readonly env: Readonly<Record<string, string>>;
 }
@@ -121,7 +121,9 @@ export function activated(config: string, { sockets, names, env }: FromSystemd):
   return new GatewayProcess(child as Piped);
 }
 
-/** Starts any command of `meshgate` with `stdout`, a descriptor or `pipe`, as its standard output: nobody reads it. */
+/**
+ * Starts any command of `meshgate` with `stdout`, a descriptor or `pipe`, as its standard output, which is not read.
+ */
 export function spawnWithOutput(args: readonly string[], stdout: number | 'pipe'): ChildProcess {
   return spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', stdout, 'inherit'] });
 }
@@ -131,7 +133,7 @@ export function startGateway(config: string, until: 'ready' | 'started' = 'ready
   return readyDaemon((node, main) => spawn(node, [main, 'gateway', '--config', config], PIPED), until);
 }
 
-/** The same with a command of one's own, which runs `main` with `node` in the end. */
+/** The same with a custom command, which finally runs `main` with `node`. */
 export async function readyDaemon(
   start: (node: string, main: string) => Piped,
   until: 'ready' | 'started' = 'ready',
@@ -234,16 +236,16 @@ class GatewayProcess implements Daemon {
 
 const LINES_AT_FAILURE = 30;
 
-/** Prints `report` when the running test fails, also by its timeout. */
+/** Prints `report` when the running test fails, including by timeout. */
 function reportAtFailure(report: () => string): void {
   try {
     onTestFailed(() => console.error(report()));
   } catch {
-    // Started in a hook, for several tests: their messages have to do.
+    // Started in a hook, for several tests: then there is only the error message.
   }
 }
 
-/** A route file: a route for each backend, which takes the backend's name. */
+/** A route file: a route for each backend, named after it. */
 export function routesTo(...backends: readonly { readonly name: string; readonly address: Endpoint }[]): object {
   return {
     routes: backends.map(({ name, address: { host: address, port } }) => ({

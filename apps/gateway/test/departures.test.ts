@@ -1,4 +1,5 @@
-// A backend that goes away while it has connections, in a whole gateway: with one process, and with workers that each close their own.
+// A backend that is removed while it has connections, in a complete gateway: with one process, and with workers that
+// each close their own.
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
@@ -61,7 +62,7 @@ describe.each([1, 2])('a gateway with %d workers', (workers) => {
   });
 
   it('closes the connections of a backend that goes down by its health checks', async () => {
-    // It stops listening while its connections go on.
+    // It stops listening while its connections continue.
     const server = createServer((socket) => socket.on('error', () => undefined).pipe(socket));
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');

@@ -1,5 +1,5 @@
-// A gateway as the pictures in docs/operate/page.md show it: `MESHGATE_PICTURES=1 npx vitest run apps/gateway/test/page.test.ts` takes
-// them anew.
+// The gateway of the pictures in docs/operate/page.md: `MESHGATE_PICTURES=1 npx vitest run
+// apps/gateway/test/page.test.ts` takes them again.
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Route } from '@meshgate/core';
@@ -70,7 +70,7 @@ const SCENE: Scene = {
   traffic: wavyTraffic(),
 };
 
-/** Takes the pictures of the docs. Some seconds of traffic are on them. */
+/** Takes the pictures of the docs, after some seconds of traffic. */
 export async function takePictures(browser: Browser): Promise<void> {
   await using gateway = new StagedGateway(SCENE);
   const url = await gateway.start();

@@ -191,7 +191,7 @@ describe('docs/operate/install.md', () => {
   });
 });
 
-/** What stands in backticks in the first column of the tables of a page. */
+/** The code spans in the first column of the tables of a page. */
 function firstColumn(page: string): readonly string[] {
   return Array.from(pageText(page).matchAll(/^\| `([^`]+)`/gm), ([, cell = '']) => cell);
 }
@@ -272,11 +272,14 @@ interface Schema {
   readonly anyOf?: readonly Schema[];
 }
 
-/** The paths of all settings: `limits.helloTimeout`, `listeners[].name`. Groups of settings of fixed keys are not settings themselves, unless they can be off. */
+/**
+ * The paths of all settings: `limits.helloTimeout`, `listeners[].name`. Groups of settings with fixed keys are not
+ * settings themselves, unless they can be off.
+ */
 function* settingsOf({ properties = {} }: Schema, above = ''): Generator<string> {
   for (const [key, value] of Object.entries(properties)) {
     if (key === '$schema') continue;
-    // One that may also be written as a text alone has the text's meaning under a key of its own.
+    // A setting with a string shorthand has that string's meaning under a key of its own.
     const isGroup = value.properties !== undefined || (key === 'transport' && value.anyOf !== undefined);
     if (!isGroup) yield `${above}${key}`;
     yield* settingsOf(value, `${above}${key}.`);
@@ -324,7 +327,7 @@ describe('docs/operate/admin.md', () => {
   beforeAll(async () => {
     files = await gatewayFolder([{ name: 'api.example.com', address: { host: '10.0.0.1', port: 8443 } }]);
     gateway = await startGateway(`${files.path}/meshgate.yaml`);
-    // One connection for the whole page, which the gateway knows of before any response is asked for.
+    // One connection for the whole page, which the gateway has accepted before any query is sent.
     silent = await rawClient(gateway.address);
     await silent.send(Uint8Array.of(0x16));
     while (!JSON.stringify((await gateway.query('/connections')).json).includes('sniffing'));
@@ -357,7 +360,7 @@ describe('docs/operate/admin.md', () => {
   });
 });
 
-/** The keys of a value and the kinds of its members, all the way down. */
+/** The keys of a value and the kinds of its members, recursively. */
 function shapeOf(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(shapeOf);
   if (typeof value !== 'object' || value === null) return typeof value;
@@ -381,7 +384,7 @@ describe('docs/operate/shutdown.md', () => {
     await using client = await tlsClient(one.address, 'api.example.com');
     one.signal('SIGINT');
     await one.logged('drain started');
-    // Which of the two it is hangs on how soon after the signal it is asked.
+    // The outcome depends on how soon after the signal it is queried.
     expect(await one.query('/drain', { method: 'POST' })).toMatchObject({
       status: 202,
       json: { state: expect.stringMatching(/^(announcing|finishing)$/), remaining: 1 },

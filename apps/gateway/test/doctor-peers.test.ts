@@ -24,7 +24,7 @@ const BETA = {
   StreamStatus: { ImportedServices: ['a'], ExportedServices: [] },
 };
 
-/** What the peer exports, behind its gateway at `port`. */
+/** The export of the peer, behind its gateway at `port`. */
 function refundsAt(port: number): readonly StandInService[] {
   const proxy: StandInService = {
     name: 'refunds-sidecar-proxy',

@@ -1,4 +1,4 @@
-// What meshgate doctor finds in a folder of files.
+// The findings of meshgate doctor in a folder of files.
 import { adminClient } from '../src/admin/client.ts';
 import { commandSettings } from '../src/cli/consul-flags.ts';
 import { amending } from '../src/config/amend-config.ts';
@@ -6,16 +6,16 @@ import { diagnose } from '../src/doctor/doctor.ts';
 import type { Finding } from '../src/live-check/finding.ts';
 import { folder } from './daemon.ts';
 
-/** Where it is asked, and for what. */
+/** Where it runs, and with which arguments. */
 export interface Scene {
-  /** `meshgate.yaml` among them: the configuration; none where there is no such file. */
+  /** Includes `meshgate.yaml`, the configuration, if there is one. */
   readonly files: Readonly<Record<string, unknown>>;
   readonly serverName?: string;
-  /** Of a gateway that runs. */
+  /** Of a running gateway. */
   readonly admin?: string;
 }
 
-/** Where nobody listens: the port of a server that has gone. */
+/** A port without a listener: that of a server that has been closed. */
 export const NOBODY = 'http://127.0.0.1:1';
 
 export async function findingsAt({ files, serverName, admin = NOBODY }: Scene): Promise<readonly Finding[]> {
@@ -26,7 +26,7 @@ export async function findingsAt({ files, serverName, admin = NOBODY }: Scene): 
   return await diagnose({ serverName, admin: adminClient(new URL(admin)), ...(isConfigured && { config }) });
 }
 
-/** As a line; of nothing when nothing fails. */
+/** As one line; empty if nothing fails. */
 export function firstFailure(findings: readonly Finding[]): string {
   const first = findings.find(({ outcome }) => outcome === 'failed');
   return `${first?.check}: ${first?.found}; ${first?.advice}`;

@@ -26,9 +26,9 @@ const UNRECOGNIZED_NAME = Uint8Array.of(21, 3, 1, 0, 2, 2, 112);
 
 interface Fault {
   readonly cause: string;
-  /** Makes it. */
+  /** Creates the fault. */
   scene(): Promise<Scene> | Scene;
-  /** Of the first failure. */
+  /** Text of the first failure. */
   readonly expected: RegExp;
 }
 
@@ -43,7 +43,7 @@ async function agentOfTest(): Promise<StandInAgent> {
   return agent;
 }
 
-/** A server that calls `respond` with the socket of whoever connects. */
+/** A server that calls `respond` with the socket of each client. */
 async function serverThat(respond: (socket: Socket) => unknown): Promise<number> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {

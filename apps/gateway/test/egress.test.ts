@@ -1,4 +1,5 @@
-// Egress in a whole gateway, with the system's own names: `*.localhost` is this machine (RFC 6761), which only a route that allows it reaches.
+// Egress in a complete gateway, with the system's names: `*.localhost` is this machine (RFC 6761), which only a route
+// that allows it reaches.
 import { tlsBackend, tlsClient } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 import { folder, meshgate, startGateway, TEST_CONFIG } from './daemon.ts';
@@ -11,7 +12,7 @@ async function filesWith(egress: object): Promise<Folder> {
   return folder({ 'meshgate.yaml': TEST_CONFIG, 'routes.yaml': { routes: [route] } });
 }
 
-/** How a client that asks for `serverName` ends, from the access log. */
+/** How the connection of a client that requests `serverName` ends, from the access log. */
 async function refusal(gateway: ReadyDaemon, serverName: string): Promise<unknown> {
   await expect(tlsClient(gateway.address, serverName)).rejects.toThrow();
   return (await gateway.line((one) => one['serverName'] === serverName))['code'];
@@ -52,7 +53,7 @@ describe('a gateway with egress', () => {
     gateway.signal('SIGHUP');
     const isUpdate = ({ msg }: LogLine): boolean => String(msg).startsWith('routes updated');
     await gateway.line((line) => isUpdate(line) && gateway.lines.filter(isUpdate).indexOf(line) > 0);
-    // Of its two addresses the gateway listens on one; whichever was judged last is told.
+    // The gateway listens on one of its two addresses; the one that was rejected last is reported.
     expect(['LOOP_DETECTED', 'CONNECT_REFUSED']).toContain(await refusal(gateway, 'me.localhost'));
     expect(gateway.lines.filter((line) => line['serverName'] === 'me.localhost')).toHaveLength(1);
   });

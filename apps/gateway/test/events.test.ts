@@ -16,7 +16,7 @@ interface Message {
   readonly data: Readonly<Record<string, unknown>>;
 }
 
-/** The messages of a stream of server-sent events, as they come. */
+/** The messages of a stream of server-sent events, as they arrive. */
 async function* messagesOf(chunks: AsyncIterable<string>): AsyncGenerator<Message> {
   let rest = '';
   for await (const chunk of chunks) {
@@ -185,7 +185,7 @@ describe('rates', () => {
         },
       },
     });
-    // A worker that has ended takes its counters with it: nothing is less than 0 per second.
+    // The counters of a worker that has exited are gone: nothing is less than 0 per second.
     const third = meter.next({ accepted: 0, refused: 0, routes: { a: route(1) } }, 3_000);
     expect(third).toMatchObject({ acceptedPerSecond: 0, routes: { a: { closedPerSecond: 0, bytesUpPerSecond: 0 } } });
     expect(Object.keys(meter.current)).toEqual(['a']);

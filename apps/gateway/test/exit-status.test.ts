@@ -260,7 +260,7 @@ describe('exit status 0', () => {
   });
 });
 
-/** A gateway with a plugin of this source text. */
+/** A gateway with a plugin of this source code. */
 function pluginFolder(plugin: string): Promise<Folder> {
   const { listeners, sources, admin, drain } = TEST_CONFIG;
   const text = JSON.stringify({ listeners, sources, plugins: ['./plugin.mjs'], admin, drain });

@@ -265,7 +265,7 @@ describe('an explanation of a name that depends on the listener', () => {
     const explained = explain('api.example.com', table, { held });
     expect(explained).toMatchObject({ priorityInUse: 1, heldBack: [{ priority: 0, forMs: 12_000 }] });
     expect(explanationText(explained)).toMatch(/held back\s+priority 0, for 12 s more/);
-    // Nothing else is left: what is held back is used.
+    // There is nothing else: the stored snapshot is used.
     const backupDown = { held, isEjected: ({ host }: { readonly host: string }) => host === '10.0.0.9' };
     const used = explain('api.example.com', table, backupDown);
     expect(used).toMatchObject({ priorityInUse: 0 });

@@ -27,7 +27,7 @@ import type { ReadyDaemon } from './daemon.ts';
 const run = promisify(execFile);
 const HELLO = inRecords(clientHello({ serverName: 'api.example.com' }));
 
-/** A folder with this listener in place of the usual one, and a route to `backend`. */
+/** A folder with this listener in place of the default one, and a route to `backend`. */
 async function folderWith(backend: Endpoint, listener: string, more = '') {
   const folder = await gatewayFolder([{ name: 'api.example.com', address: backend }]);
   const config = `listeners: [ { name: edge, address: 127.0.0.1, port: 0, ${listener} } ]
@@ -110,7 +110,7 @@ function found(command: string): string | undefined {
       execFileSync('test', ['-x', join(folder, command)]);
       return join(folder, command);
     } catch {
-      // The next folder may have it.
+      // The next folder may use its port.
     }
   }
   return undefined;
@@ -132,7 +132,7 @@ async function stopped(child: ChildProcess): Promise<void> {
   await once(child, 'exit');
 }
 
-/** Fails when it ends before it listens. */
+/** Fails when it exits before it listens. */
 async function untilListening(port: number, child: ChildProcess): Promise<void> {
   while (child.exitCode === null) {
     try {
@@ -151,7 +151,7 @@ interface LoadBalancer {
   readonly version: 'send-proxy' | 'send-proxy-v2' | 'send-proxy-v2 crc32c';
 }
 
-/** A load balancer in front of `gateway`: answers where it listens. */
+/** A load balancer in front of `gateway`; returns its address. */
 async function haproxy({ version }: Pick<LoadBalancer, 'version'>, gateway: ReadyDaemon) {
   const port = await freePort();
   const folder = await mkdtemp(join(tmpdir(), 'meshgate-haproxy-'));
@@ -171,7 +171,7 @@ listen front
   return { port, [Symbol.asyncDispose]: () => stopped(child).then(() => rm(folder, { recursive: true })) };
 }
 
-/** A load balancer before a server, which takes only the PROXY protocol. */
+/** A load balancer in front of a server, which only accepts the PROXY protocol. */
 async function haproxyTo(server: Endpoint, rules: readonly string[]) {
   const port = await freePort();
   const folder = await mkdtemp(join(tmpdir(), 'meshgate-haproxy-'));
@@ -210,7 +210,7 @@ stream { server { listen 127.0.0.1:${port}; proxy_pass 127.0.0.1:${gateway.addre
   return { port, [Symbol.asyncDispose]: () => stopped(child).then(() => rm(folder, { recursive: true, force: true })) };
 }
 
-/** What curl gets from the backend by way of the load balancer at `port`. */
+/** The response of the backend to curl through the load balancer at `port`. */
 async function curlThrough(port: number): Promise<string> {
   const { stdout } = await run('curl', [
     '-sk',
@@ -254,7 +254,10 @@ needs('nginx', found('nginx') !== undefined || 'no binary found')('nginx in fron
   });
 });
 
-/** A real server with TLS, in a folder of its own; as root it runs as the user `nobody`, since it refuses to be root. */
+/**
+ * A real server with TLS, in a folder of its own; when started by root it runs as `nobody`, since it refuses to run as
+ * root.
+ */
 async function postgresServer() {
   const folder = await mkdtemp(join(tmpdir(), 'meshgate-postgres-'));
   const data = join(folder, 'data');
@@ -269,7 +272,7 @@ async function postgresServer() {
   await writeFile(join(data, 'server.crt'), leaf.certificate);
   await writeFile(join(data, 'server.key'), leaf.privateKey, { mode: 0o600 });
   if (isRoot) await run('chown', ['nobody', join(data, 'server.key'), join(data, 'server.crt')]);
-  // Only TLS: what comes in the clear is refused.
+  // TLS only: plain text is refused.
   await writeFile(join(data, 'pg_hba.conf'), 'hostssl all all 127.0.0.1/32 trust\n');
   const settings = ['-c', 'ssl=on', '-c', `unix_socket_directories=${folder}`, '-c', 'listen_addresses=127.0.0.1'];
   const child = spawn(found('postgres') ?? 'postgres', ['-D', data, '-p', String(port), ...settings], {
@@ -293,7 +296,7 @@ needs('postgres', (hasPostgres && found('haproxy') !== undefined) || 'no psql, p
 
     it(`connects with its own address: ${transports.join(', ')}`, { timeout: 90_000 }, async () => {
       await using server = await postgresServer();
-      // Whoever does not come by the PROXY protocol with the server name is turned away.
+      // Clients without the PROXY protocol are refused.
       const wanted = '{ fc_pp_authority -m str db.example.com } { src 127.0.0.1 }';
       await using front = await haproxyTo(server.address, [`tcp-request session reject unless ${wanted}`]);
       for (const transport of transports) {

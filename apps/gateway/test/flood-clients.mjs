@@ -1,11 +1,12 @@
-// Runs inside a network namespace: clients that each have an address of their own, out of a block of IPv6. `FROM COUNT` a line on standard
-// input asks for so many, from that one on; the response is how many were connected. Each sends its hello, and leaves when the other side has.
+// Runs in a network namespace: clients with one address each, from an IPv6 block. A line `FROM COUNT` on standard input
+// starts that many, from that index on; the response is how many connected. Each sends its hello, and disconnects when
+// the other side has.
 import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
 
 const [port, encoded] = process.argv.slice(2);
 const hello = Buffer.from(encoded ?? '', 'base64');
-/** Enough to keep the other side busy, few enough for its backlog. */
+/** Enough to keep the gateway busy, few enough for its backlog. */
 const AT_A_TIME = 256;
 const PATIENCE_MS = 5_000;
 
@@ -24,7 +25,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   process.stdout.write(`${connected}\n`);
 }
 
-/** A /64 for each, which is one client. @param {number} index */
+/** A /64 for each, which counts as one client. @param {number} index */
 function addressOf(index) {
   return `2001:db8:${(index >>> 16).toString(16)}:${(index & 0xffff).toString(16)}::1`;
 }

@@ -1,4 +1,4 @@
-// 100,000 real addresses, one connection each: what the gateway keeps of them does not grow with their number.
+// 100,000 real addresses, one connection each: the gateway's memory for them does not grow with their number.
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { request } from 'node:http';
@@ -13,7 +13,7 @@ const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 const CLIENTS = fileURLToPath(new URL('flood-clients.mjs', import.meta.url));
 const PORT = 8443;
 const HALF = 50_000;
-/** Room for what the collector has not cleared away yet. */
+/** Room for garbage that has not been collected yet. */
 const MAY_GROW_BYTES = 24 * 1024 * 1024;
 
 async function until(lines: AsyncIterator<string>, isIt: (line: string) => boolean): Promise<string> {
@@ -36,7 +36,7 @@ async function ended(child: ChildProcess): Promise<void> {
   await gone;
 }
 
-/** The metrics, over a unix socket: networks do not matter to those. */
+/** The metrics, over a unix socket, which works across network namespaces. */
 async function metrics(socketPath: string): Promise<string> {
   const queried = request({ socketPath, path: '/metrics' });
   queried.end();
@@ -57,7 +57,7 @@ needs('netns', namespacesAvailable())('a flood from 300,000 addresses', () => {
     { timeout: 240_000 },
     async () => {
       await using namespace = await Namespace.create('flood');
-      // Every address of the block is this machine's.
+      // Every address of the block is local.
       await namespace.ip('-6', 'route', 'add', 'local', '2001:db8::/32', 'dev', 'lo');
       const sysctl = namespace.spawn(['sysctl', '-qw', 'net.ipv6.ip_nonlocal_bind=1'], 'ignore');
       await once(sysctl, 'close');
@@ -69,7 +69,7 @@ needs('netns', namespacesAvailable())('a flood from 300,000 addresses', () => {
       const others = Array.from({ length: HALF }, (_, index) => `2001:db9:${index.toString(16)}::/48`);
       await using files = await folder({
         'denied.txt': [...denied, ...others].join('\n'),
-        // Nobody is there: a client costs a dial, and has its answer at once.
+        // Nothing listens there: a client costs one dial, which fails at once.
         'routes.yaml': { routes: [{ serverNames: ['*'], backends: [{ address: '::1', port: 1 }] }] },
       });
       const admin = `${files.path}/admin.sock`;
@@ -99,7 +99,7 @@ needs('netns', namespacesAvailable())('a flood from 300,000 addresses', () => {
           expect(Number(await until(responses, () => true))).toBe(HALF);
           return metrics(admin);
         };
-        // Others come before, so that the heap has the size that a flood gives it.
+        // Earlier clients bring the heap to the size that a flood causes.
         await flood(2 * HALF);
         const first = await flood(0);
         const second = await flood(HALF);
@@ -107,7 +107,8 @@ needs('netns', namespacesAvailable())('a flood from 300,000 addresses', () => {
         expect([seriesOf(first, code), seriesOf(second, code)]).toEqual([HALF / 2, HALF]);
         const later: string[] = [];
         for (const from of [3, 4, 5]) later.push(await flood(from * HALF));
-        // The heap grows and shrinks with each collection: the least after the last floods, the most after the first.
+        // The heap grows and shrinks with each collection: compares the minimum after the last floods with the maximum
+        // after the first.
         const memory = (text: string): number => seriesOf(text, 'process_resident_memory_bytes');
         const [most, least] = [Math.max(...[first, second].map(memory)), Math.min(...later.slice(1).map(memory))];
         expect(least - most).toBeLessThan(MAY_GROW_BYTES);

@@ -1,4 +1,4 @@
-// Health checks in a whole gateway: what an operator sees, and that all workers heed one process's checks.
+// Health checks in a complete gateway: what an operator sees, and that all workers use the checks of one process.
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
@@ -7,10 +7,10 @@ import { describe, expect, it } from 'vitest';
 import { folder, meshgate, startGateway, TEST_CONFIG } from './daemon.ts';
 import type { LogLine } from './daemon.ts';
 
-/** What a TLS server begins its answer with: enough for a check. */
+/** The first bytes of a TLS server: enough for a health check. */
 const SERVER_HELLO = Buffer.from([22, 3, 3, 0, 4, 2, 0, 0, 0]);
 
-/** A backend that can be well or not. */
+/** A backend that can be healthy or not. */
 async function patient() {
   let isWell = true;
   const server = createServer((socket) => {

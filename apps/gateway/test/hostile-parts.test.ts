@@ -1,5 +1,5 @@
-// Parts of plugins that throw, reject, hang or answer nonsense, in the real processes: each harms the connection that it is asked
-// about, the worker goes on, and the drain comes to its end.
+// Parts of plugins that throw, reject, hang or return nonsense, in the real processes: each only harms the connection
+// that it is called for, the worker continues, and the drain completes.
 import { formatEndpoint } from '@meshgate/core';
 import { clientHello, inRecords, rawClient, tlsBackend, tlsClient } from '@meshgate/testkit';
 import type { TlsClient } from '@meshgate/testkit';
@@ -7,16 +7,16 @@ import { describe, expect, it } from 'vitest';
 import { folder, startGateway, TEST_CONFIG } from './daemon.ts';
 import type { Folder, LogLine, ReadyDaemon } from './daemon.ts';
 
-/** One kind of part; how it fails is the first label of the name that a client asks for. */
+/** One kind of part; how it fails is the first label of the server name. */
 interface Part {
   readonly part: string;
   /** What a plugin installs. */
   readonly install: string;
-  /** The code that each failure ends with; `OK` when the connection does not mind. */
+  /** The close code of each failure; `OK` if the connection is not affected. */
   readonly ends: Readonly<Record<string, string>>;
   /** What the reason of `INTERNAL` names. */
   readonly named: string;
-  /** Clients of a protocol that only the plugin knows. */
+  /** Clients of a protocol that only the plugin recognises. */
   readonly plain?: true;
 }
 
@@ -164,7 +164,7 @@ function plugin(install: string): string {
 export default { name: 'hostile', install(host) { ${install} } };`;
 }
 
-/** A gateway with the plugin, whose only route takes every name. */
+/** A gateway with the plugin, with one route for all names. */
 async function folderOf(to: { readonly port: number }, install: string, settings: object): Promise<Folder> {
   const backends = [{ address: '127.0.0.1', port: to.port }];
   return folder({
@@ -180,7 +180,7 @@ async function folderOf(to: { readonly port: number }, install: string, settings
   });
 }
 
-/** Asks for what fails in this way, until the connection has ended. Resolves with its line in the access log. */
+/** Requests a name that fails in this way, until the connection has ended. Resolves with its access log line. */
 async function failed(gateway: ReadyDaemon, { plain, ends }: Part, how: string): Promise<LogLine> {
   const name = `${how}.example.com`;
   const isHarmless = ends[how] === 'OK';
@@ -194,10 +194,10 @@ async function failed(gateway: ReadyDaemon, { plain, ends }: Part, how: string):
 
 const isAccess = (line: LogLine): boolean => 'durationMs' in line;
 
-/** The worker that carries a connection; every one is of the same where there is one process. */
+/** The worker of a connection; with one process it is always the same. */
 const workerOf = (line: LogLine): string => /^(\d+)-/.exec(String(line['id']))?.[1] ?? 'single';
 
-/** Good connections, opened one after the other until each of `workers` carries one. */
+/** Connections without a failure, opened one after the other until each of `workers` has one. */
 async function goodOnEach(gateway: ReadyDaemon, workers: ReadonlySet<string>): Promise<readonly TlsClient[]> {
   const clients: TlsClient[] = [];
   for (const without = new Set(workers); without.size > 0;) {
@@ -205,7 +205,7 @@ async function goodOnEach(gateway: ReadyDaemon, workers: ReadonlySet<string>): P
     expect(await client.echo('carried')).toBe('carried');
     clients.push(client);
     const { connections } = (await gateway.query('/connections')).json as { readonly connections: readonly LogLine[] };
-    // Of those that failed none is left.
+    // None of the failed ones is left.
     expect(new Set(connections.map(({ serverName }) => serverName))).toEqual(new Set([GOOD]));
     for (const one of connections) without.delete(workerOf(one));
   }
@@ -242,7 +242,7 @@ describe.each(WORKERS)('with workers: %d,', (workers) => {
 
   it('drain hooks that throw, reject, hang or return nonsense are named, and every connection finishes', async () => {
     await using backend = await tlsBackend(GOOD);
-    // Shorter than the hooks may take: that time is not taken from the connections.
+    // Shorter than the hooks may take, whose time does not shorten the grace of connections.
     const drain = { grace: '2s', spread: '100ms' };
     await using files = await folderOf(backend.address, DRAIN_HOOKS, { workers, drain });
     await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
@@ -266,7 +266,7 @@ describe.each(WORKERS)('with workers: %d,', (workers) => {
       await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
       gateway.signal('SIGTERM');
       expect(await gateway.ended).toBe(1);
-      // Of a carrier's, each worker says it, and so does its process.
+      // For a service in the processes that carry connections, each worker reports it, and so does its process.
       const logged = gateway.lines.map(({ msg }) => String(msg));
       expect(logged.find((msg) => msg.startsWith('shutdown incomplete'))).toContain('broke');
       expect(logged).toContain('the other has stopped');
@@ -285,7 +285,7 @@ for (const where of ['carrier', 'primary'])
   for (const [name, drain] of Object.entries(hooks))
     host.addService({ name: name + ' in ' + where, drain, async start() {}, async stop() {} }, { in: where });`;
 
-/** Stopped in reverse: the one that fails first. */
+/** Stopped in reverse order: the failing one first. */
 function stopHooks(how: string): string {
   const stop = how === 'throws' ? '() => { throw new Error("broke"); }' : 'async () => { throw new Error("broke"); }';
   return `

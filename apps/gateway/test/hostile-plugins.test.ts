@@ -1,4 +1,4 @@
-// Plugins that are wrong, in the real process: a check and a start say the same, and name the plugin.
+// Invalid plugins in the real process: a check and a start report the same, and name the plugin.
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { tlsBackend, tlsClient } from '@meshgate/testkit';
@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { folder, gatewayFolder, meshgate, routesTo, spawnGateway, startGateway, TEST_CONFIG } from './daemon.ts';
 import type { Folder } from './daemon.ts';
 
-/** A configuration with one plugin under `plugins`, and a route that leads nowhere. */
+/** A configuration with one plugin under `plugins`, and a route without a reachable backend. */
 async function folderWith(source: string, settings: object = {}): Promise<Folder> {
   const nowhere = { name: 'api.example.com', address: { host: '127.0.0.1', port: 1 } };
   return folder({
@@ -16,7 +16,7 @@ async function folderWith(source: string, settings: object = {}): Promise<Folder
   });
 }
 
-/** What a check and a start say of it, and how they end. */
+/** Output and exit status of a check and of a start. */
 async function verdicts(
   files: Folder,
 ): Promise<readonly { readonly status: number | null; readonly logged: string }[]> {
@@ -124,7 +124,7 @@ const WRONG: readonly { readonly claim: string; readonly plugin: string; readonl
 ];
 
 describe.concurrent('a configuration is refused, by a check and by a start, for', () => {
-  // Two processes each: all of them at once take their time on a busy machine.
+  // Two processes each: starting all at once takes a while on a busy machine.
   it.each(WRONG)(
     '$claim',
     async ({ plugin, expected }) => {
@@ -161,7 +161,7 @@ describe.concurrent('a configuration is refused, by a check and by a start, for'
 
 describe('a plugin', () => {
   it('that never returns from a loop ends the process, and is named', async () => {
-    // A loop without an end, which takes no processor from other tests.
+    // Blocks forever, without using the CPU that other tests need.
     await using files = await folderWith(install('Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);'));
     const { status, stderr } = await meshgate(['gateway', '--config', join(files.path, 'meshgate.yaml'), '--check']);
     expect(stderr).toContain('meshgate: ./mine.mjs: it blocks the event loop while it is loaded or installed for 15 s');

@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { gatewayFolder, startGateway } from './daemon.ts';
 
-/** Requests as nobody's library sends them, each with the status of the response; `closed` where there is none. */
+/** Requests that no HTTP library would send, each with the status of the response; `closed` if there is none. */
 const REQUESTS: readonly (readonly [what: string, request: string, status: string])[] = [
   ['a host of somebody else', 'GET /ready HTTP/1.1\r\nHost: evil.example\r\n\r\n', '403'],
   ['two hosts', 'GET /ready HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n', '400'],
@@ -31,7 +31,7 @@ const REQUESTS: readonly (readonly [what: string, request: string, status: strin
   ['TLS', '\u0016\u0003\u0001\u0002\u0000\u0001', '400'],
 ];
 
-/** The status of the response, once it is there or the connection is closed. */
+/** The status of the response; resolves with it, or when the connection is closed. */
 async function statusOf(url: string, request: string): Promise<string> {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname);
@@ -68,7 +68,7 @@ describe('the admin API, with hostile requests', () => {
     socket.on('error', () => undefined);
     socket.write(request.repeat(1_000));
     await once(socket.resume(), 'close');
-    // As many as a client may send ahead.
+    // As many as a client may pipeline.
     const answered = connect(Number(port), hostname);
     answered.write(`${request.repeat(3)}${request.replace('Host', 'Connection: close\r\nHost')}`);
     const chunks = (await answered.toArray()) as Buffer[];

@@ -9,7 +9,7 @@ import { checkNames } from '../src/live-check/name-check.ts';
 import type { Ended } from './daemon.ts';
 import { folder, gatewayFolder, meshgate, startGateway, TEST_CONFIG } from './daemon.ts';
 
-/** `--check --live` of a gateway that registers itself with `agent`. */
+/** `--check --live` for a gateway that registers itself with `agent`. */
 async function checkAt(address: string): Promise<Ended> {
   await using files = await folder({
     'meshgate.yaml': {

@@ -26,7 +26,7 @@ const failed: ProxyEvent = { type: 'source.failed', source: 'file', error: new E
 const certificate = { identity: 'spiffe://x/svc/web', validUntil: new Date(0) };
 const updated: ProxyEvent = { type: 'source.updated', source: 'file', changed: false, asOf: new Date(0) };
 
-/** What is written of these events: level and message. */
+/** The log lines for these events: level and message. */
 function written(...events: readonly ProxyEvent[]): readonly string[] {
   const lines: string[] = [];
   const at = (level: string) => (_facts: object, message: string) => lines.push(`${level}: ${message}`);

@@ -10,7 +10,7 @@ import { folder } from './daemon.ts';
 /** Longer than any of these takes. */
 const PATIENCE_MS = 10_000;
 const LINE = `${'x'.repeat(1_023)}\n`;
-/** More of {@link LINE} than a writer keeps. */
+/** More of {@link LINE} than a writer buffers. */
 const TOO_MANY = 10_000;
 
 /**
@@ -52,7 +52,7 @@ async function fifo(): Promise<{ readonly path: string; openReader(): number; wr
   };
 }
 
-/** Everything that is in the pipe now. */
+/** The current content of the pipe. */
 function drained(fd: number): string {
   const buffer = Buffer.alloc(1024 * 1024);
   let text = '';
@@ -67,7 +67,7 @@ function drained(fd: number): string {
   }
 }
 
-/** Reads until `end` has come, which `writer` writes last. */
+/** Reads until `end`, which `writer` writes last. */
 async function readUntil(end: RegExp, fd: number, writer: LogWriter): Promise<string> {
   let text = '';
   while (!end.test(text)) {
@@ -145,7 +145,7 @@ describe('a log writer', () => {
     const pipe = await fifo();
     const first = pipe.openReader();
     const { writer, failed } = writerTo(pipe.writeEnd());
-    // More than a pipe holds: the system takes a part, which may end within a line.
+    // More than a pipe holds: the kernel accepts a part, which may end within a line.
     const lines = Array.from({ length: 400 }, (_, index) => `${index} ${LINE}`);
     for (const line of lines) writer.write(line);
     const before = await readUntil(/\n/, first, writer);
@@ -165,7 +165,7 @@ describe('a log writer', () => {
     const { writer } = writerTo(pipe.writeEnd(), { maxWriteBytes: 4096 });
     const line = `${'y'.repeat(1_499)}\n`;
     for (let index = 0; index < 200; index += 1) writer.write(line);
-    // A write of at most PIPE_BUF is taken whole or not at all, pipe(7).
+    // A write of at most PIPE_BUF is atomic, pipe(7).
     await writer.flush(50);
     expect(drained(reader).length % line.length).toBe(0);
   });

@@ -1,4 +1,4 @@
-// Two gateways that lead to each other: a connection goes around until a limit ends it, and the metrics say what it was.
+// Two gateways that route to each other: a connection loops until a limit ends it, and the metrics identify the loop.
 import { join } from 'node:path';
 import { clientHello, inRecords, rawClient } from '@meshgate/testkit';
 import type { Endpoint } from '@meshgate/core';
@@ -10,7 +10,7 @@ const LIMIT = 8;
 
 const BEHIND_BALANCER = { name: 'proxied', address: '127.0.0.1', port: 0, proxyProtocol: { from: ['127.0.0.0/8'] } };
 
-/** Where else a gateway listens. */
+/** The second listener of a gateway. */
 async function listenersOf(gateway: ReadyDaemon): Promise<Readonly<Record<string, Endpoint>>> {
   const { listeners } = (await gateway.query('/listeners')).json as {
     readonly listeners: readonly (Endpoint & { readonly name: string })[];
@@ -64,7 +64,7 @@ describe('a dial that would loop', () => {
         await client.closed;
         codes[name] = (await gateway.line((line: LogLine) => line['route'] === name && 'code' in line))['code'];
       }
-      // Of the two addresses of localhost nobody listens on the other one.
+      // Nothing listens on the other of localhost's two addresses.
       expect({ ...codes, named: undefined }).toEqual({
         ...Object.fromEntries(Object.keys(backends).map((name) => [name, 'LOOP_DETECTED'])),
         named: undefined,

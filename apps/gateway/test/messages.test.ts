@@ -36,7 +36,7 @@ describe('messages of the log', () => {
     const callers = sources.filter(({ text }) => /\blogger\)?\.(?:info|warn|error|fatal)\(/i.test(text));
     expect(callers.map(({ file }) => file)).toEqual([]);
     const dynamic = sources.filter(({ text }) => /logger\[/.test(text)).map(({ file }) => file);
-    // What plugins write is theirs.
+    // Output of plugins is not ours.
     expect(dynamic.toSorted()).toEqual([
       'config/plugin-services.ts',
       'log/access-log.ts',

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { MetricFamily } from '../src/workers/messages.ts';
 import { MetricsAggregator } from '../src/workers/metrics-aggregator.ts';
 
-/** A process that has counted. */
+/** A process with this count. */
 function process(values: Readonly<Record<string, number>>): Registry {
   const registry = new Registry();
   const registers = [registry];

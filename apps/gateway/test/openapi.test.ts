@@ -28,7 +28,7 @@ const OPERATIONS = Object.entries(DOCUMENT.paths).flatMap(([path, methods]) =>
   Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
 );
 
-/** Requests of each operation that bring about its responses; those that change something are made last. */
+/** Requests for each operation that produce its responses; those that change something come last. */
 const REQUESTS: Readonly<Record<string, readonly { readonly path: string; readonly status: number }[]>> = {
   'GET /': [{ path: '/', status: 200 }],
   'GET /live': [{ path: '/live', status: 200 }],
@@ -69,7 +69,7 @@ const REQUESTS: Readonly<Record<string, readonly { readonly path: string; readon
   'POST /upgrade': [{ path: '/upgrade', status: 409 }],
 };
 
-/** What somebody may put into a parameter by mistake, or to do harm. */
+/** Parameter values that a user may send by mistake, or an attacker on purpose. */
 const HOSTILE_VALUES = [
   '',
   ' ',
@@ -93,7 +93,7 @@ const HOSTILE_VALUES = [
   '__proto__',
   'x'.repeat(4_000),
 ];
-/** Made last, and once. */
+/** Sent last, and once. */
 const CHANGES_EVERYTHING: ReadonlySet<string> = new Set(['POST /drain', 'POST /upgrade']);
 
 describe('the OpenAPI document', () => {
@@ -133,7 +133,7 @@ describe('the OpenAPI document', () => {
     expect(Object.keys(REQUESTS).toSorted()).toEqual(OPERATIONS.toSorted());
   });
 
-  /** Whether the response is one that the document has, in its form. */
+  /** Whether the document has this response, with this schema. */
   async function expectDocumented(response: Response, template: string, method: string): Promise<void> {
     const { responses } = DOCUMENT.paths[template]?.[method.toLowerCase()] ?? { responses: {} };
     const form = responses[response.status] ?? responses['default'];
@@ -183,7 +183,7 @@ describe('the OpenAPI document', () => {
         for (const other of others) if (other.in === 'query') url.searchParams.set(other.name, 'x');
         if (one.in === 'query') for (const twice of [value, value]) url.searchParams.append(name, twice);
         const response = await fetch(url, { method });
-        // A path of nothing, or of dots, is another path.
+        // An empty or dot path segment makes a different path.
         if (one.in === 'path' && response.status === 404) await response.body?.cancel();
         else await expectDocumented(response, template, method);
       }

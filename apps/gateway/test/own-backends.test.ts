@@ -16,7 +16,7 @@ const EDGE = {
   advertised: [{ host: '203.0.113.5', port: 8_443 }],
 };
 
-/** Warnings of a source with these routes, as the response of /ready has them. */
+/** Warnings of a source with these routes, as in the response of /ready. */
 function warningsOf(...routes: readonly Route[]): readonly string[] {
   const table = new RouteTable([indexRoutes('consul', { version: '1', routes })]);
   const status = { name: 'consul', warnings: [] } as unknown as SourceStatus;

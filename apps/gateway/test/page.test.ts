@@ -350,7 +350,7 @@ needs('chromium', findChromium())('the page in a browser', () => {
   });
 });
 
-/** How many cells of the first row are on top of another one, or beyond the row. */
+/** Number of cells in the first row that overlap another cell, or extend beyond the row. */
 const OVERLAPS = `(() => {
   const row = document.querySelector('.viewport .row');
   if (row === null) return 0;

@@ -11,12 +11,12 @@ export interface Block {
   readonly text: string;
 }
 
-/** The text of a page; paths begin at the top of the repository. */
+/** The content of a page; paths are relative to the root of the repository. */
 export function pageText(page: string): string {
   return readFileSync(join(ROOT, page), 'utf8');
 }
 
-/** The fenced blocks of a text whose opening line begins with `opening`. */
+/** The fenced blocks whose opening line begins with `opening`. */
 export function blocksIn(text: string, opening: string): readonly Block[] {
   const fences = text.matchAll(/^```(.*)\n([^]*?)^```$/gm);
   return Array.from(fences, ([, info = '', body = '']) => ({ info, body }))
@@ -24,12 +24,12 @@ export function blocksIn(text: string, opening: string): readonly Block[] {
     .map(({ info, body }) => ({ label: info.slice(opening.length + 1), text: body }));
 }
 
-/** Parts of a text, each from a heading of the second or third degree to the next. */
+/** Sections, each from a heading of level 2 or 3 to the next. */
 export function sectionsIn(text: string): readonly string[] {
   return text.split(/^(?=#{2,3} )/m);
 }
 
-/** The cells of the rows of every table in a text, heads left out; a cell is as it is written. */
+/** The cells of every table row, without header rows; a cell is the Markdown as written. */
 export function rowsIn(text: string): readonly (readonly string[])[] {
   const tables = text.matchAll(/^\|.*\n\|[-| ]+\n((?:\|.*\n)+)/gm);
   const lines = Array.from(tables, ([, rows = '']) => rows.trimEnd().split('\n')).flat();

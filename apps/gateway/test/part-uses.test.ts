@@ -1,4 +1,5 @@
-// Parts of plugins that listeners and routes use, each with settings of its own. Two of the plugins are those of docs/plugins.
+// Parts of plugins that listeners and routes enable, each with its own settings. Two of the plugins are those of
+// docs/plugins.
 import { fileURLToPath } from 'node:url';
 import type { Endpoint } from '@meshgate/core';
 import { tlsBackend, tlsClient } from '@meshgate/testkit';
@@ -31,7 +32,7 @@ async function listenerOf(gateway: ReadyDaemon, name: string): Promise<Endpoint>
   return listeners.find((one) => one.name === name) ?? expect.unreachable(name);
 }
 
-/** The line of the access log of a connection that was made on `listener`, and closed by its client if by nobody before. */
+/** The access log line of a connection to `listener`, which the client closes unless it has been closed before. */
 async function lineOf(gateway: ReadyDaemon, listener: string, serverName = 'api.example.com') {
   const client = await tlsClient(await listenerOf(gateway, listener), serverName).catch(() => undefined);
   client?.end();

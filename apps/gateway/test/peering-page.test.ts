@@ -1,4 +1,4 @@
-// docs/peering.md is run against a stand-in for Consul's agent in each of the two clusters of which it speaks.
+// docs/peering.md is run against a stand-in Consul agent in each of its two clusters.
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { consulProxyParts, parseSettings } from '@meshgate/consul-source';
@@ -19,14 +19,14 @@ const SETTLED_MS = 20_000;
 const TEST_MS = 60_000;
 
 const DB = { name: 'db-sidecar-proxy', kind: 'connect-proxy', destination: 'db', address: '10.0.0.21', port: 21_000 };
-/** The cluster that exports. */
+/** The exporting cluster. */
 const ALPHA: StandInMesh = {
   trustDomain: ALPHA_DOMAIN,
   services: [{ name: 'db', port: 5_432 }, DB, { ...DB, id: 'db-2', node: 'node-2', address: '10.0.0.22' }],
   peerings: [{ Name: 'beta' }],
   exports: { beta: ['db'] },
 };
-/** The cluster that imports: in the place of instances it has the gateways of the other one. */
+/** The importing cluster: instead of instances it has the gateways of the other one. */
 const BETA: StandInMesh = {
   trustDomain: BETA_DOMAIN,
   services: [
@@ -56,7 +56,7 @@ function block(language: string, label: string): string {
   return found.text;
 }
 
-/** A gateway by the command of the page, but for its addresses. */
+/** A gateway with the command of the page, except for its addresses. */
 class PageGateway implements AsyncDisposable {
   readonly agent: StandInAgent;
   readonly #daemon: Daemon;
@@ -80,7 +80,7 @@ class PageGateway implements AsyncDisposable {
     );
   }
 
-  /** What `explain` says of the name on the page, once it `holds`. */
+  /** The output of `explain` for the name on the page, once it `holds`. */
   explained(holds: (text: string) => boolean): Promise<string> {
     return eventually(
       'an explanation',
@@ -115,7 +115,7 @@ class PageGateway implements AsyncDisposable {
   }
 }
 
-/** Words and what stands between them and the next gap. */
+/** Columns of a line, which are separated by two or more spaces. */
 function cellsOf(text: string): readonly string[] {
   return text
     .trim()
@@ -124,7 +124,7 @@ function cellsOf(text: string): readonly string[] {
     .filter(Boolean);
 }
 
-/** What a stand-in agent has to say for a sidecar of `web` in beta, with the upstream of the page. */
+/** The stand-in agent's data for a sidecar of `web` in beta, with the upstream of the page. */
 function sidecarResponses(port: number): Readonly<Record<string, unknown>> {
   const authority = certificateAuthority('beta', { uris: [`spiffe://${BETA_DOMAIN}`] });
   const leaf = authority.issue({ uris: [`spiffe://${BETA_DOMAIN}/ns/default/dc/dc1/svc/web`] });
@@ -147,7 +147,7 @@ function sidecarResponses(port: number): Readonly<Record<string, unknown>> {
 
 const NO_PEERING_RULE = { 'peerings*': 'peering:read', 'peering/*': 'peering:read' };
 
-/** A fault of the table, injected: resolves when what the page says is seen. */
+/** Injects a fault of the table: resolves when the symptom on the page is visible. */
 type Fault = (seen: string, gateway: PageGateway) => Promise<void>;
 
 const IN_BETA: Readonly<Record<string, Fault>> = {
@@ -190,7 +190,7 @@ const AT_SIDECARS: Readonly<Record<string, (seen: string) => Promise<void>>> = {
   'sidecar, log: `is not exported to peer NAME`': (seen) => expectRefusal({ ...ALPHA, exports: {} }, seen),
 };
 
-/** A caller of a peer at the sidecar of `db`. */
+/** A caller from a peer at the sidecar of `db`. */
 function callerOfPeer() {
   const location = { partition: 'default', namespace: 'default', datacenter: 'dc1' };
   const uri = `spiffe://${BETA_DOMAIN}/ns/default/dc/dc1/svc/web`;
@@ -224,7 +224,7 @@ async function expectRefusal(mesh: StandInMesh, seen: string): Promise<void> {
   await authorizer.stop(signal);
 }
 
-/** The words that the first column of the table says are seen. */
+/** The words in the first column of the table are visible. */
 function seenIn(what: string): string {
   const [, seen = ''] = /`([^`/]+)`$/.exec(what) ?? [];
   return seen.replace('NAME', 'alpha');

@@ -1,4 +1,4 @@
-// What a module exports that should be a plugin, and what is said of it.
+// Exports of a module that is used as a plugin, and the errors for invalid ones.
 import { definePlugin } from '@meshgate/core';
 import { describe, expect, it } from 'vitest';
 import { loadPlugin } from '../src/config/load-plugin.ts';

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { pluginEndpoints } from '../src/admin/plugin-paths.ts';
 import type { AdminResponse } from '../src/admin/endpoint.ts';
 
-/** What a client gets from a handler, which may be JavaScript. */
+/** The response to a client from a handler, which may be plain JavaScript. */
 async function responseOf(handler: () => unknown): Promise<AdminResponse | undefined> {
   const [endpoint] = pluginEndpoints(new Map([['/plugins/mine/x', handler as PluginHandler]]));
   const { signal } = new AbortController();

@@ -63,7 +63,7 @@ describe('text from outside', () => {
   });
 });
 
-/** A plugin whose source has a route of this name, which takes every server name. */
+/** A plugin whose source has a route of this name, for all server names. */
 const HOSTILE_SOURCE = `
 const name = ${JSON.stringify(HOSTILE)};
 const route = { name, kind: name, serverNames: ['*'], backends: [] };

@@ -1,5 +1,6 @@
-// Writes the published JSON Schema, and what becomes of each golden file: `node apps/gateway/test/regenerate.mjs`, after a build.
-// Read the difference before you commit it: it is what users of the configuration will see.
+// Writes the published JSON Schema, and the expected results of the golden files: `node
+// apps/gateway/test/regenerate.mjs`, after a build.
+// Review the diff before you commit it: users of the configuration will see it.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import * as z from 'zod';
 import { parseConfig } from '../dist/config/config.js';

@@ -37,7 +37,7 @@ function flat(parsed: ReturnType<typeof parsedConfig>) {
   );
 }
 
-/** A source that warns and counts, under its own name or another. */
+/** A source that reports a warning and a metric, under its own name or another. */
 const WARNING_SOURCE = `export default { name: 'warns', install(host, { name, labels = [], broken }) {
   host.reportWarning(name + ' is about to expire');
   host.metrics.counter({ name: 'looks_total', help: 'Looks', labels }).add(1, Object.fromEntries(labels.map((label) => [label, 'x'])));
@@ -178,7 +178,7 @@ function reloading(gateway: ReadyDaemon) {
   return gateway.query('/reload', { method: 'POST' });
 }
 
-/** The keepalive timers of connections that are accepted on one port, and of those that are dialled to another one, as Linux shows them. */
+/** The keepalive timers of connections accepted on one port, and of those dialled to another, as Linux shows them. */
 async function keepAliveMinutes({ local, remote }: { readonly local: number; readonly remote: number }) {
   const rows = (await readFile('/proc/net/tcp', 'latin1')).split('\n').map((line) => line.trim().split(/\s+/));
   // proc(5): `tr tm->when`, the kind of timer (2: keepalive) and hundredths of a second until it fires.
@@ -253,7 +253,7 @@ for (const { transport, workers, declare } of [
       expect(await gateway.logged('changed settings need a restart: stateDir')).toMatchObject({ level: 'warn' });
       expect((await gateway.query('/routes')).json).toMatchObject({ routes: [{ connectTimeoutMs: 2_000 }] });
       await using first = await tlsClient(gateway.address, 'api.example.com');
-      // With several workers each has a part, and the kernel chooses the worker.
+      // Each of several workers has a share, and the kernel chooses the worker.
       const others = await Promise.allSettled(
         Array.from({ length: workers * 8 }, () => tlsClient(gateway.address, 'api.example.com')),
       );
@@ -420,7 +420,7 @@ for (const { transport, workers, declare } of [
       };
       await files.write('meshgate.yaml', { ...TEST_CONFIG, ...own, limits: { perClient: { rate: '1/h' } } });
       expect(await reloading(gateway)).toMatchObject({ status: 200 });
-      // Each worker has a part of the rate, of which one connection is always left.
+      // Each worker has a share of the rate, of which at least one connection remains.
       expect(await refused()).toBeGreaterThanOrEqual(2 * workers);
       await files.write('meshgate.yaml', { ...TEST_CONFIG, ...own });
       expect(await reloading(gateway)).toMatchObject({ status: 200 });
@@ -526,7 +526,7 @@ describe.each([1, 2])('a reload whose last part fails, with workers: %i', (worke
       expect(await client.echo('as before')).toBe('as before');
       await client[Symbol.asyncDispose]();
     }
-    // It can still be put into use without what was wrong with it.
+    // It can still be applied without the invalid part.
     await files.write('meshgate.yaml', { ...TEST_CONFIG, workers, listeners: [...TEST_CONFIG.listeners, ...second] });
     expect(await reloading(gateway)).toMatchObject({ status: 200 });
     for (const address of [
@@ -539,7 +539,7 @@ describe.each([1, 2])('a reload whose last part fails, with workers: %i', (worke
   });
 });
 
-/** It never says anything. */
+/** It never yields. */
 const SILENT_SOURCE = `
 export default { name: 'silent', install: (host) => host.addSource({ name: 'silent', async *watch(signal) {
   await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));

@@ -1,4 +1,5 @@
-// The examples of route files in the docs, each with a client for every name and listener that it has. Their backends are on loopback here.
+// The examples of route files in the docs, each with a client for every name and listener in it. Their backends are on
+// loopback here.
 import { createProxy, formatEndpoint } from '@meshgate/core';
 import type { Endpoint, Proxy, Route } from '@meshgate/core';
 import { parseRouteFile } from '@meshgate/file-source';
@@ -9,7 +10,7 @@ import type { Recorder, TestBackend } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 import { pageText } from './page.ts';
 
-/** Of each page, how its examples of route files are fenced. */
+/** The fence label of the route file examples on each page. */
 const PAGES = { 'docs/routes.md': '', 'docs/access.md': 'routes', 'docs/filters.md': 'routes' } as const;
 
 const EXAMPLES = Object.entries(PAGES).flatMap(([page, fence]) =>
@@ -18,12 +19,12 @@ const EXAMPLES = Object.entries(PAGES).flatMap(([page, fence]) =>
     .map(({ text }) => ({ page, routes: parseRouteFile(text, '/etc/meshgate/routes.yaml').routes })),
 );
 
-/** Everywhere, and those that routes name. */
+/** Listeners that always exist, and those that routes name. */
 function listenersOf(routes: readonly Route[]): readonly string[] {
   return [...new Set(['main', ...routes.flatMap(({ listeners = [] }) => listeners)])];
 }
 
-/** A gateway with the routes of an example, and a backend for each place that they name. */
+/** A gateway with the routes of an example, and a backend for each address in it. */
 class Scene implements AsyncDisposable {
   readonly events: Recorder = recorder();
   readonly #backends = new Map<string, TestBackend>();
@@ -45,7 +46,7 @@ class Scene implements AsyncDisposable {
     await this.#proxy.start();
   }
 
-  /** Where a listener is. */
+  /** The address of a listener. */
   at(listener: string): Endpoint {
     return this.#proxy?.addresses.get(listener) ?? { host: '', port: 0 };
   }
@@ -60,7 +61,7 @@ class Scene implements AsyncDisposable {
   }
 }
 
-/** What a client of this listener, which asks for a name or for none, comes to: a route, or a code. */
+/** The outcome for a client of this listener that requests a name, or none: a route, or a code. */
 async function outcome(scene: Scene, listener: string, serverName: string | undefined): Promise<string | undefined> {
   const hello = inRecords(clientHello(serverName === undefined ? {} : { serverName }));
   const before = scene.events.all('connection.closed').length;
@@ -82,14 +83,14 @@ describe.each(EXAMPLES)('an example of $page', ({ routes }) => {
     const found: unknown[] = [];
     const expected: unknown[] = [];
     for (const route of routes) {
-      // What leads to the internet, or through parts of plugins, is tried elsewhere.
+      // Routes to the internet, or through parts of plugins, are tested elsewhere.
       if (route.egress !== undefined || route.use !== undefined) continue;
       const [listener = 'main'] = route.listeners ?? [];
       const queried = [...route.serverNames, ...(route.fallback === true ? [undefined] : [])];
       for (const name of queried) {
         const serverName = name?.replace(/^\*$/, 'anything.test').replace(/^\*\./, 'some.');
         found.push([serverName, await outcome(scene, listener, serverName)]);
-        // Nobody here has an address of those that it lets in.
+        // No client here has an address that it allows.
         expected.push([serverName, route.access?.allow === undefined ? route.name : 'CLIENT_DENIED']);
       }
     }

@@ -11,7 +11,7 @@ function snapshot(version: string, count: number): RouteSnapshot {
   return { version, routes, warnings: [`of ${version}`] };
 }
 
-/** A worker that takes a part only when it is told to. */
+/** A worker that accepts a part only when the test says so. */
 function slowWorker() {
   const intake = new RouteIntake();
   const parts: RoutesPart[] = [];
@@ -21,7 +21,7 @@ function slowWorker() {
     parts.push(part);
     return new Promise((resolve) => (acknowledge = resolve));
   });
-  /** Until nothing more comes. */
+  /** Until no more parts arrive. */
   const takeAll = async (): Promise<void> => {
     for (let part = parts.shift(); part !== undefined; part = parts.shift()) {
       const complete = intake.take(part);

@@ -31,7 +31,7 @@ describe('a snapshot store on files', () => {
   });
 
   it.runIf(process.platform === 'linux')('rejects immediately if the system refuses the folder', async () => {
-    // Node's own way of making folders never ends there.
+    // Node's recursive mkdir never returns there.
     const saving = fileSnapshotStore('/proc/nobody/state').save('consul', snapshot);
     await expect(saving).rejects.toMatchObject({ code: 'ENOENT' });
   });

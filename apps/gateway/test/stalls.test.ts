@@ -7,7 +7,10 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-/** What is logged when the process, which is looked at every second, is away for `awayMs` once, and uses the CPU for `cpuMs` meanwhile. */
+/**
+ * The log of a process, checked every second, that is blocked for `awayMs` once, and uses the CPU for `cpuMs`
+ * meanwhile.
+ */
 function loggedAfter({ awayMs, cpuMs }: { readonly awayMs: number; readonly cpuMs: number }): readonly string[] {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] });
   let cpu = { user: 0, system: 0 };

@@ -177,7 +177,7 @@ describe('meshgate gateway --check', () => {
   });
 });
 
-/** `meshgate gateway --check` within this process: a start of Node for each would take most of the time. */
+/** `meshgate gateway --check` in this process: starting Node for each would take most of the time. */
 async function checked(flags: readonly string[]): Promise<Ended> {
   const written = { stdout: '', stderr: '' };
   const output = (which: keyof typeof written) => ({ write: (text: string) => ((written[which] += text), true) });

@@ -5,7 +5,7 @@ import { fileSnapshotStore } from '../src/run/snapshot-files.ts';
 import { gatewayFolder, startGateway } from './daemon.ts';
 import type { ReadyDaemon } from './daemon.ts';
 
-/** A source of one route, which a file beside it can keep silent. */
+/** A source of one route, which stays silent while a file exists. */
 const SOURCE = `
 import { existsSync, readFileSync } from 'node:fs';
 export default { name: 'remote', install: (host) => host.addSource({
@@ -16,7 +16,7 @@ export default { name: 'remote', install: (host) => host.addSource({
   },
 }) };`;
 
-/** A source of one listener, which a file beside it can keep silent. */
+/** A source of one listener, which stays silent while a file exists. */
 const LOCATIONS = `
 import { existsSync } from 'node:fs';
 export default { name: 'places', install: (host) => host.addListenerSource({

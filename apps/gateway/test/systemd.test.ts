@@ -77,7 +77,7 @@ needs('epoll', typeof libc !== 'string' || libc)('a gateway started by systemd',
         names: ['edge'],
         env: { NOTIFY_SOCKET: path },
       });
-      // The service's process has it from here on.
+      // From here on the service's process owns it.
       server.close();
       const { admin } = (await gateway.logged('ready')) as unknown as { readonly admin: string };
       expect(await receiver.next()).toContain('READY=1');
@@ -122,7 +122,7 @@ needs('epoll', typeof libc !== 'string' || libc)('a gateway whose sockets system
         stored = [await systemd.stored(names[0] ?? ''), await systemd.stored(names[1] ?? '')];
         await first.logged('ready');
       }
-      // Nobody accepts, and nobody is refused.
+      // Nothing accepts, and no connection is refused.
       const waiting = tlsClient({ host: '127.0.0.1', port }, 'api.example.com');
       await files.write('meshgate.yaml', { ...TEST_CONFIG, listeners: [at('edge', port)] });
       await using second = activated(config, { sockets: stored, names, env });
@@ -137,7 +137,7 @@ needs('epoll', typeof libc !== 'string' || libc)('a gateway whose sockets system
   );
 });
 
-/** The end of a service manager. */
+/** The service manager's side of the notification socket. */
 function notifySocket(calls: Libc, path: string) {
   const address = encodeAddress({ host: `unix:${path}`, port: 0 });
   if (typeof address === 'string') throw new Error(address);
@@ -148,7 +148,7 @@ function notifySocket(calls: Libc, path: string) {
   const iovec = wordsOf(calls, [buffer.address, 4096]);
   const received: string[] = [];
   const descriptors = new Map<string, number>();
-  /** One datagram, and the descriptor that may come with it. */
+  /** One datagram, and the descriptor that it may carry. */
   const receive = (): boolean => {
     control.ints.fill(0);
     const message = wordsOf(calls, [0, 0, iovec.address, 1, control.address, 64, 0]);
@@ -168,22 +168,22 @@ function notifySocket(calls: Libc, path: string) {
     }
   };
   return {
-    /** The next that is about no descriptor. */
+    /** The next message without a descriptor. */
     next: () => until(() => received.shift()),
-    /** The descriptor that it is to keep under this name. */
+    /** The descriptor stored under this name. */
     stored: (name: string) => until(() => descriptors.get(name)),
     discarded: (name: string) => until(() => received.find((text) => text === `FDSTOREREMOVE=1\nFDNAME=${name}`)),
     close: () => void calls.close(fd),
   };
 }
 
-/** What no part of the product needs. */
+/** Not needed in the product. */
 const { load } = createRequire(fileURLToPath(import.meta.resolve('@meshgate/linux')))('koffi') as {
   load(path: null): {
     func(name: string, result: string, types: readonly string[]): (...values: readonly number[]) => number;
   };
 };
-/** recv(2): no process that is started has it by accident. */
+/** recv(2): no other process inherits it by accident. */
 const MSG_CMSG_CLOEXEC = 0x4000_0000;
 const recvmsg = load(null).func('recvmsg', 'int', ['int', 'int64', 'int']);
 

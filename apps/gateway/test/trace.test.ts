@@ -94,7 +94,7 @@ describe('meshgate trace', () => {
     const page = pageText('docs/operate/logs.md');
     const block = (language: string, label: string): string =>
       blocksIn(page, language).find((one) => one.label === label)?.text ?? '';
-    // The page shows a line over several.
+    // The page wraps a long line.
     const logs = ['sidecar.log', 'gateway.log'].map((name) => [name, JSON.stringify(JSON.parse(block('jsonl', name)))]);
     await using files = await folder(Object.fromEntries(logs));
     const [, ...args] = block('sh', 'trace').trim().split(' ');

@@ -10,7 +10,7 @@ const SECCOMP = new URL('../../../packages/core-test/test/linux/fixtures/seccomp
 /** io_uring_setup(2). */
 const IO_URING_SETUP = 425;
 
-/** What Node is started with, so that its io_uring_setup(2) fails with `errno` from the beginning on. */
+/** The Node command line with which io_uring_setup(2) fails with `errno` from the start. */
 function forbidden(errno: number): readonly string[] {
   const source = `import { forbid } from '${SECCOMP}'; forbid(${IO_URING_SETUP}, ${errno});`;
   return ['--import', `data:text/javascript,${encodeURIComponent(source)}`];

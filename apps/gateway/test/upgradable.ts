@@ -6,7 +6,7 @@ import type { AdminClient } from '../src/admin/client.ts';
 import { startGateway } from './daemon.ts';
 import type { ReadyDaemon } from './daemon.ts';
 
-/** Asks whichever process serves now, on a connection of its own. */
+/** Queries the process that currently serves, over a new connection. */
 export function query(gateway: Pick<ReadyDaemon, 'admin'>): AdminClient {
   return adminClient(new URL(gateway.admin));
 }
@@ -15,7 +15,7 @@ export async function servingPid(gateway: Pick<ReadyDaemon, 'admin'>): Promise<n
   return ((await query(gateway).get('/status')) as { readonly pid: number }).pid;
 }
 
-/** A gateway whose processes are all ended with the test, whichever of them serves by then. */
+/** A gateway all of whose processes end with the test, including successors. */
 export async function upgradable(config: string): Promise<ReadyDaemon> {
   const gateway = await startGateway(config);
   const end = gateway[Symbol.asyncDispose].bind(gateway);
@@ -28,22 +28,22 @@ export async function upgradable(config: string): Promise<ReadyDaemon> {
   });
 }
 
-/** Has a successor take over. @returns its process id, once it is the one that answers */
+/** Starts a successor. @returns its process id, once it answers */
 export async function upgraded(gateway: ReadyDaemon): Promise<number> {
   const { pid } = (await query(gateway).change('POST', '/upgrade', 30_000)) as { readonly pid: number };
-  // Its predecessor may have answered a request that was on its way.
+  // Its predecessor may have answered a pending request.
   const responses = async (): Promise<boolean> => (await servingPid(gateway)) === pid;
   await until(responses, `process ${pid} to answer`, gateway);
   return pid;
 }
 
-/** What has become of a load: connections that were served, and what went wrong with any of them. */
+/** The result of a load: connections that were served, and failures. */
 export interface Carried {
   readonly served: number;
   readonly failed: readonly string[];
 }
 
-/** New connections without a pause, each of which must be served, and streams that go on all the while. */
+/** New connections without a pause, each of which must be served, and long-lived streams. */
 export function steadyLoad(connect: () => Promise<TlsClient>): { end(): Promise<Carried> } {
   const over = new AbortController();
   let served = 0;
@@ -63,7 +63,7 @@ export function steadyLoad(connect: () => Promise<TlsClient>): { end(): Promise<
     while (!over.signal.aborted) {
       try {
         await using client = await connect();
-        // Once in any case: a client that is gone before its handshake is complete leaves a backend that waits for it.
+        // At least one: a client that disconnects before its handshake is complete leaves a backend that waits for it.
         let sent = 0;
         do {
           await client.echo('x'.repeat(64 * 1024));
@@ -84,10 +84,10 @@ export function steadyLoad(connect: () => Promise<TlsClient>): { end(): Promise<
   };
 }
 
-/** Longer than anything takes of what a test waits for. */
+/** Longer than anything that a test waits for. */
 const PATIENCE_MS = 20_000;
 
-/** Looks again and again until `condition` holds. @throws Error that tells the state of the gateway when it does not in time */
+/** Polls until `condition` holds. @throws Error with the state of the gateway on timeout */
 export async function until(
   condition: () => boolean | Promise<boolean>,
   what: string,
@@ -101,7 +101,7 @@ export async function until(
   }
 }
 
-/** What `waited` settles with. @throws Error that tells the state of the gateway when it does not settle in time */
+/** The outcome of `waited`. @throws Error with the state of the gateway on timeout */
 export async function inTime<T>(waited: Promise<T>, what: string, gateway: ReadyDaemon): Promise<T> {
   if (await settlesWithin(waited, PATIENCE_MS)) return waited;
   throw await timeoutError(what, gateway, PATIENCE_MS);

@@ -8,11 +8,11 @@ import { describeWithConsul, freePorts, startConsul } from './sidecar/agent.ts';
 import type { ConsulAgent } from './sidecar/agent.ts';
 import { query, inTime, steadyLoad, until, upgradable, upgraded } from './upgradable.ts';
 
-/** So often each claim is tried; `MESHGATE_UPGRADES=50` for a long run. */
+/** Repetitions of each test; `MESHGATE_UPGRADES=50` for a long run. */
 const ROUNDS = Number(process.env['MESHGATE_UPGRADES'] ?? 1);
 const TIMEOUT_MS = 60_000 + ROUNDS * 20_000;
 
-/** Consul's first check comes within its interval, the second after another one. */
+/** Consul runs the first check within the interval, the second an interval later. */
 const CHECKED_MS = 45_000;
 
 interface Entry {
@@ -20,7 +20,7 @@ interface Entry {
   readonly Checks: readonly { readonly CheckID: string; readonly Status: string }[];
 }
 
-/** Every state of a service that its catalog has ever shown, by blocking queries: nothing that lasted is missed. */
+/** Every state of a service in the catalog, by blocking queries: no lasting state is missed. */
 function watched(consul: ConsulAgent, service: string) {
   const over = new AbortController();
   const seen: string[] = [];
@@ -44,7 +44,7 @@ function watched(consul: ConsulAgent, service: string) {
         throw new Error(`${String(reason)}; the catalog: ${seen.join(' | ')}`, { cause: reason });
       });
     },
-    /** Tells one process that has registered it from another. */
+    /** Distinguishes one process that has registered it from another. */
     get registeredBy(): string {
       return JSON.stringify(latest[0]?.Service.Meta ?? {});
     },
@@ -60,7 +60,7 @@ function stateOf({ Service, Checks }: Entry): string {
   return `${Service.ID}: ${own.map(({ CheckID, Status }) => `${CheckID} ${Status}`).join(', ')}`;
 }
 
-/** Its authority may be a moment behind its leader. */
+/** Its CA may be ready a moment after its leader. */
 function identityOf(consul: ConsulAgent, service: string): Promise<IssuedCertificate> {
   return eventually(
     'a certificate',
@@ -79,7 +79,7 @@ interface Leaf {
 
 const LEAF_MS = 10_000;
 
-/** A service of the mesh, and a gateway that leads to it. */
+/** A service of the mesh, and a gateway that routes to it. */
 async function scene(consul: ConsulAgent, settings: object) {
   const [port = 0, admin = 0] = await freePorts(2);
   const { TrustDomain } = (await consul.send('GET', 'agent/connect/ca/roots')) as { readonly TrustDomain: string };

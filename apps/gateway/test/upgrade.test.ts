@@ -11,7 +11,7 @@ import { query, inTime, servingPid, steadyLoad, upgradable, upgraded } from './u
 const epoll = await epollTest();
 const uring = await uringTest();
 
-/** So often each claim is tried; `MESHGATE_UPGRADES=50` for a long run. */
+/** Repetitions of each test; `MESHGATE_UPGRADES=50` for a long run. */
 const LONG_RUN = process.env['MESHGATE_UPGRADES'];
 
 const TRANSPORTS = [
@@ -56,7 +56,7 @@ for (const { transport, declare, shape, workers, isUnix, rounds } of KINDS) {
 describe('an upgrade', () => {
   it('knows which backends are down before it takes over', { timeout: 60_000 }, async () => {
     await using well = await tlsBackend('well.internal');
-    // It accepts, and says nothing: a dial does not find out.
+    // It accepts, and sends nothing, which a dial does not detect.
     await using deaf = await tcpBackend('deaf', { conduct: { kind: 'hang' } });
     await using files = await folder({ 'meshgate.yaml': TEST_CONFIG });
     const backends = [well, deaf].map(({ address: { host, port } }) => ({ address: host, port }));
@@ -93,7 +93,7 @@ describe('an upgrade', () => {
     expect(await inTime(gateway.exited, 'the first process to exit', gateway)).toBe(0);
     await using client = await tlsClient({ host: `unix:${path}`, port: 0 }, 'api.example.com');
     expect(await client.echo('hello')).toBe('hello');
-    // One that fails leaves the paths as well.
+    // A failed upgrade leaves the sockets' paths, too.
     await files.write('meshgate.yaml', { ...settings, listeners: [...settings.listeners, { ...occupied }] });
     expect(await meshgate(['upgrade', '--admin', admin])).toMatchObject({ status: 1 });
     await files.write('meshgate.yaml', settings);

@@ -35,7 +35,7 @@ interface ConnectionsResponse {
   readonly connections: readonly { readonly id: string; readonly remote: string }[];
 }
 
-/** The workers that have connections now, by their numbers. */
+/** Numbers of the workers that currently have connections. */
 async function busyWorkers(gateway: ReadyDaemon): Promise<ReadonlySet<string>> {
   const { connections } = (await gateway.query('/connections')).json as ConnectionsResponse;
   return new Set(connections.map(({ id }) => id.split('-')[0] ?? ''));
@@ -47,7 +47,7 @@ async function scraped(gateway: ReadyDaemon, series: string, accept = '*/*'): Pr
   return Number(line?.slice(series.length + 1));
 }
 
-/** Asks again and again until `holds`: what a process does by itself cannot be waited for otherwise from outside. */
+/** Polls until `holds`: from outside there is no event for what a process does by itself. */
 async function until(holds: () => Promise<boolean>): Promise<void> {
   while (!(await holds())) await new Promise((resolve) => setImmediate(resolve));
 }
@@ -82,7 +82,7 @@ const isLoss = ({ service, msg }: LogLine): boolean => service === 'workers' && 
 const listens = (daemon: Daemon, worker: string) =>
   daemon.line((line) => line['worker'] === worker && String(line['msg']).startsWith('listening on'));
 
-/** Whatever their numbers: one that fails to start is replaced by another. */
+/** Regardless of their numbers: a worker that fails to start is replaced by another. */
 function replacementsListen(daemon: Daemon, count: number): Promise<LogLine> {
   const listening = new Set<unknown>();
   return daemon.line(({ worker, msg }) => {
@@ -140,7 +140,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
       process.kill(children(gateway.pid)[0] ?? 0, 'SIGKILL');
       await listens(gateway, '3');
       await served('first');
-      // Taken: nothing changes, and the one that could have been opened is gone again.
+      // In use: nothing changes, and the listener that could be opened is closed again.
       const occupied = createServer().listen(`${files.path}/taken.sock`);
       await once(occupied, 'listening');
       await write('first', 'second', 'taken');
@@ -169,7 +169,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
       expect(model.status).toMatchObject({ ready: true, workers: 2, transport, routes: 1 });
       expect(model.routes.get('api')).toMatchObject({ active: length });
       await gateway.query('/log-level?level=debug', { method: 'PUT' });
-      // The level is on its way to the workers: one that has it writes of a connection that fails.
+      // The level reaches the workers a moment later: one that has it logs a failing connection.
       const failing = async (): Promise<boolean> => {
         await using client = await rawClient(gateway.address);
         await client.send('no hello\r\n\r\n');
@@ -189,7 +189,7 @@ for (const { name: transport, declare } of TRANSPORTS) {
       await gateway.logged('routes updated: 2 routes');
       const seen = new Set<string>();
       while (seen.size < 2) {
-        // Workers are told a little later than the primary says so.
+        // Workers get the routes a moment after the primary has logged the update.
         const client = await tlsClient(gateway.address, 'web.example.com').catch(() => undefined);
         if (client === undefined) continue;
         expect(await client.echo('new')).toBe('new');
@@ -289,16 +289,16 @@ ofEpoll('workers that bind by themselves', () => {
   });
 });
 
-/** Short connections, one after the other, until it is told to end. */
+/** Short connections, one after the other, until it is stopped. */
 function streamOf(gateway: ReadyDaemon): { end(): Promise<{ readonly served: number }> } {
   const ending = new AbortController();
   let served = 0;
   const running = (async () => {
     while (!ending.signal.aborted) {
-      // What the worker that dies has in its hands is lost, and nothing else is looked at here.
+      // Connections of the worker that is killed are lost; only the others count here.
       const client = await tlsClient(gateway.address, 'api.example.com').catch(() => undefined);
       if (client === undefined) {
-        // Clients that try again without a pause would take the processor from the workers that are to start.
+        // Clients that retry without a pause would take CPU time from the workers that start.
         await pause(10, ending.signal);
         continue;
       }
@@ -436,7 +436,7 @@ describe('workers', () => {
     await gateway.line(({ worker, msg }) => worker === '2' && msg === 'primary process gone, draining');
     for (const client of all.clients) expect(await client.echo('still')).toBe('still');
     for (const client of all.clients) client.end();
-    // Its output is closed when the last process that has it has ended.
+    // Its output is closed when the last process with it has exited.
     await gateway.ended;
   });
 
@@ -492,7 +492,7 @@ export default { name: 'remembering', install: (host) => host.addObserver({ name
     console.log('closed ' + event.closed.connection.id + ': ' + (seen.has(event.closed.connection) ? 'known' : 'unknown'));
 } }) };`;
 
-/** Waits in workers as long as there is a file `hold`, says so, and writes of each connection at level debug. */
+/** Blocks in workers as long as a file `hold` exists, reports it, and logs each connection at level debug. */
 const HELD_IN_WORKERS = `
 import { access, watch } from 'node:fs/promises';
 export default { name: 'held', async install(host) {

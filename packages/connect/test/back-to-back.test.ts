@@ -11,7 +11,7 @@ const root = certificateAuthority('root');
 const web = credentialsOf(leafOf(root, 'web'), root);
 const db = credentialsOf(leafOf(root, 'db'), root);
 
-/** The sidecar of web, with db as its upstream. */
+/** The sidecar of `web`, with `db` as its upstream. */
 async function webSidecar(dbSidecar: TestSidecar): Promise<TestSidecar> {
   const at = [await dbSidecar.address()];
   return startSidecar({

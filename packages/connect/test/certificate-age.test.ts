@@ -8,7 +8,7 @@ import { Observed } from './sidecar.ts';
 const root = certificateAuthority('root');
 const DAY = { notBefore: new Date('2030-01-01T00:00:00Z'), notAfter: new Date('2030-01-02T00:00:00Z') };
 
-/** A validity of a hundred minutes of which so many seconds are left. */
+/** A certificate valid for 100 minutes that expires in this many seconds. */
 function leaving(seconds: number): Validity {
   const now = new Date().getTime();
   return { notBefore: new Date(now - 6_000_000 + seconds * 1_000), notAfter: new Date(now + seconds * 1_000) };

@@ -30,7 +30,7 @@ it('state of servers without connections is dropped, with that of their addresse
     cut: () => undefined,
   });
   const context = { dial, abandoned: undefined, hello: { protocol: 'tcp' } } as unknown as ConnectContext;
-  /** One that is ejected at its first failure, for longer than it is remembered. */
+  /** Ejects a backend at its first failure, for longer than servers are remembered. */
   const dialFailsAt = async (number: number): Promise<void> => {
     const target = targetOf({ service: `db-${number}`, at: [{ host: '10.0.0.1', port: number }] });
     const passiveHealthCheck = { maxFailures: 1, baseEjectionMs: 3 * HOUR_MS };

@@ -26,7 +26,7 @@ import type { TestSidecar } from './sidecar.ts';
 const root = certificateAuthority('root');
 const KEEP_ALIVE = { idleMs: 60_000 };
 
-/** Writes mesh files, each at one stroke. */
+/** Writes mesh files atomically. */
 async function write(folder: string, contents: Readonly<Record<string, string>>): Promise<void> {
   for (const [path, text] of Object.entries(contents)) {
     const file = join(folder, path);
@@ -37,7 +37,7 @@ async function write(folder: string, contents: Readonly<Record<string, string>>)
   }
 }
 
-/** A mesh gateway of core's parts, with mesh files as its only source. */
+/** A mesh gateway composed of core's parts, whose only source is mesh files. */
 async function startGateway(folder: string, datacenter: string): Promise<Recorder> {
   const [transport, observer, limits] = [nodeTransport(), recorder(), DEFAULT_LIMITS];
   const options = { folder, datacenter, trustDomain: TRUST_DOMAIN };
@@ -84,11 +84,11 @@ interface FullMesh {
   readonly db: TestSidecar;
   readonly near: Recorder;
   readonly far: Recorder;
-  /** Says something to db through the sidecar of web, and hears it back. */
+  /** Sends a message to `db` through the sidecar of `web`; returns the echo. */
   query(): Promise<string>;
 }
 
-/** Two datacenters: web, its sidecar and a gateway in one; a gateway, the sidecar of db and db in the other. */
+/** Two datacenters: `web`, its sidecar and a gateway in one; a gateway, the sidecar of `db` and `db` in the other. */
 async function fullMesh(settings: Readonly<Record<string, string>>): Promise<FullMesh> {
   const folder = await mkdtemp(join(tmpdir(), 'meshgate-whole-'));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
@@ -138,7 +138,7 @@ async function echo(at: Endpoint): Promise<string> {
   return response instanceof Error ? 'nothing' : response.toString();
 }
 
-/** How many connections each gateway has taken. */
+/** Number of connections that each gateway has accepted. */
 function passed({ near, far }: FullMesh): readonly number[] {
   return [near, far].map((events) => events.all('connection.accepted').length);
 }

@@ -14,7 +14,6 @@ import type { CertificateAuthority, IssuedCertificate, LeafOptions } from '@mesh
 export const TRUST_DOMAIN = '11111111-2222-3333-4444-555555555555.consul';
 const ANY_PORT: Endpoint = { host: '127.0.0.1', port: 0 };
 
-/** The SPIFFE URI of a service. */
 export function uriOf(service: string, datacenter = 'dc1', trustDomain = TRUST_DOMAIN): string {
   return serviceIdentity({ service, datacenter }, trustDomain);
 }
@@ -24,7 +23,7 @@ export function leafOf(authority: CertificateAuthority, service: string, over: L
   return authority.issue({ uris: [uriOf(service)], ...over });
 }
 
-/** What a proxy gets of Consul: a leaf with its chain, and the roots. */
+/** What Consul issues to a proxy: a leaf with its chain, and the roots. */
 export function credentialsOf(
   { chain, privateKey }: IssuedCertificate,
   ...roots: readonly CertificateAuthority[]
@@ -37,20 +36,20 @@ export function credentialsOf(
   };
 }
 
-/** What a test says of one target of an upstream. */
+/** Overrides for one upstream target. */
 export interface TargetOptions {
   readonly service: string;
   readonly datacenter?: string;
   readonly path?: UpstreamPath;
-  /** Without any the target has no backend. */
+  /** If empty, the target has no backend. */
   readonly at?: readonly (Endpoint & { readonly healthy?: boolean })[];
-  /** Why it has no backend. */
+  /** Why the target has no backend. */
   readonly unreachableReason?: string;
   readonly connectTimeoutMs?: number;
   readonly identities?: readonly string[];
 }
 
-/** A target as the mesh's functions make it. */
+/** A target as the functions of `mesh` return it. */
 export function targetOf(options: TargetOptions): UpstreamTarget {
   const { service, datacenter = 'dc1', path = 'direct', at = [], unreachableReason, connectTimeoutMs } = options;
   const target: ChainTarget = {
@@ -78,7 +77,7 @@ export function targetOf(options: TargetOptions): UpstreamTarget {
   };
 }
 
-/** An upstream on any free port. */
+/** An upstream listener on any free port. */
 export function upstreamOf(
   name: string,
   targets: readonly [UpstreamTarget, ...UpstreamTarget[]],
@@ -89,7 +88,7 @@ export function upstreamOf(
   return { kind: 'reachable', definition: { name, kind: 'service', bind }, chain, targets };
 }
 
-/** What a test says of a proxy. */
+/** Overrides for the view of a proxy. */
 export interface ViewOptions {
   readonly service: string;
   readonly application?: Endpoint;
@@ -101,7 +100,7 @@ export interface ViewOptions {
 
 let versions = 0;
 
-/** A view of a proxy that listens on any free port. */
+/** The view of a proxy that listens on any free port. */
 export function viewOf({ service, application, ...over }: ViewOptions): ProxyView {
   versions += 1;
   return {

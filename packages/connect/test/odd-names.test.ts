@@ -7,7 +7,10 @@ import { startSidecar } from './sidecar.ts';
 
 const root = certificateAuthority('root');
 
-/** A connection of a sidecar of `caller` to one of `called`, which admits nobody else: the response, and how it ended on both sides. */
+/**
+ * Connects through a sidecar of `caller` to one of `called`, which only admits `caller`. Returns the response, and how
+ * the connection ended on both sides.
+ */
 async function exchange(
   [caller, one]: readonly [service: string, credentials: Credentials],
   [called, other]: readonly [service: string, credentials: Credentials],

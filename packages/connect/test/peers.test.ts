@@ -20,7 +20,7 @@ function trusting(service: string, ...peers: readonly PeerTrust[]): Credentials 
   return { ...credentialsOf(leafOf(root, service), root), peers };
 }
 
-/** A sidecar of `web` with the upstream `db`: of the peer `cloud`, unless said otherwise. */
+/** A sidecar of `web` with the upstream `db`, by default of the peer `cloud`. */
 function webWith(at: Endpoint, identities: readonly string[], peers: readonly PeerTrust[] = [CLOUD]) {
   const target = targetOf({ service: 'db', identities, at: [at] });
   const ofPeer = { ...target, target: { ...target.target, peer: 'cloud', serverName: CLOUD_SNI } };
@@ -78,7 +78,7 @@ describe('a caller of a peer', () => {
   const allowLocal: Intention = { source: 'web', destination: 'db', action: 'allow' };
   const allowCloud: Intention = { ...allowLocal, sourcePeer: 'cloud' };
 
-  /** How the sidecar of `db` ends a connection of a caller with this certificate. */
+  /** How the sidecar of `db` closes the connection of a caller with this certificate. */
   async function ending(
     certificate: ReturnType<typeof leafOf>,
     intentions: readonly Intention[],
@@ -146,7 +146,7 @@ describe('a caller of a peer', () => {
   });
 });
 
-/** What comes back of `hi`: `echoed`, or `closed`. */
+/** The response to `hi`: `echoed`, or `closed`. */
 function dialMutually({ host, port }: Endpoint, { certificate, privateKey, roots }: Credentials): Promise<string> {
   return new Promise((resolve) => {
     const tls = tlsConnect({
@@ -190,7 +190,7 @@ describe('the trust domain of a peer', () => {
       return peer?.kind === 'trusted' ? peer.trustDomain : undefined;
     };
     expect(domainOf({ roots: [vault], trustDomain: CLOUD_DOMAIN.toUpperCase() })).toBe(CLOUD_DOMAIN);
-    // While a cluster moves from one authority to another, both are in its bundle.
+    // While a cluster changes its CA, its bundle has the old and the new root.
     expect(domainOf({ roots: [vault, cloud.certificate] })).toBe(CLOUD_DOMAIN);
     expect(domainOf({ roots: [cloud.certificate], trustDomain: 'other.consul' })).toBe(CLOUD_DOMAIN);
     expect(domainOf({ roots: [vault] })).toBeUndefined();

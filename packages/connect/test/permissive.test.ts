@@ -16,7 +16,7 @@ const root = certificateAuthority('root');
 const db = credentialsOf(leafOf(root, 'db'), root);
 const DENIED = { intentions: [{ source: '*', destination: '*', action: 'deny' }] } as const;
 
-/** Writes to `socket` so many bytes at a time, each in a turn of its own. */
+/** Writes this many bytes at a time to `socket`, each write in its own turn of the event loop. */
 function inPieces(size: number, socket: Socket): Duplex {
   const duplex = new Duplex({
     read: () => undefined,
@@ -37,14 +37,14 @@ function inPieces(size: number, socket: Socket): Duplex {
   return duplex;
 }
 
-/** A sidecar of web whose upstream is at `at`, and which limits TLS. */
+/** A sidecar of `web` whose upstream is at `at`, with restricted TLS options. */
 async function webWith(at: Endpoint, tls: NonNullable<Credentials['tls']>) {
   const upstreams = [upstreamOf('db', [targetOf({ service: 'db', at: [at] })])];
   const credentials = { ...credentialsOf(leafOf(root, 'web'), root), tls };
   return startSidecar({ credentials, view: viewOf({ service: 'web', upstreams }) });
 }
 
-/** The sidecar of db, before an echo, whose operator lets callers without TLS in. */
+/** The sidecar of `db`, in front of an echo, which accepts callers without TLS. */
 async function permissive(over: Partial<ViewOptions> = {}) {
   const application = await tcpBackend('db');
   const view = viewOf({ service: 'db', application: application.address, mutualTls: 'permissive', ...over });

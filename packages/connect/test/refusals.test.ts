@@ -15,7 +15,7 @@ const db = credentialsOf(leafOf(root, 'db'), root);
 const FOREIGN = '99999999-2222-3333-4444-555555555555.consul';
 const PAST = { notBefore: new Date('2020-01-01T00:00:00Z'), notAfter: new Date('2020-01-02T00:00:00Z') };
 
-/** The sidecar of db, before an echo. */
+/** The sidecar of `db`, in front of an echo. */
 async function dbSidecar(over: Partial<ViewOptions> = {}, credentials: Credentials = db) {
   const application = await tcpBackend('db');
   const view = viewOf({ service: 'db', application: application.address, ...over });
@@ -30,7 +30,7 @@ async function dbSidecar(over: Partial<ViewOptions> = {}, credentials: Credentia
   };
 }
 
-/** A sidecar of web that has db behind `two` as its upstream. */
+/** A sidecar of `web` whose upstream is `db` behind `two`. */
 async function webSidecar(leaf: IssuedCertificate, two: TestSidecar): Promise<TestSidecar> {
   const upstreams = [upstreamOf('db', [targetOf({ service: 'db', at: [await two.address()] })])];
   return startSidecar({ credentials: credentialsOf(leaf, root), view: viewOf({ service: 'web', upstreams }) });
@@ -72,7 +72,7 @@ describe('a client is refused at the public listener, before the application is 
   ];
   it.each(refused)('%s', async (_claim, leaf, message) => {
     await using two = await dbSidecar();
-    // TLS 1.3: for the client the handshake is over before the server has seen its certificate.
+    // TLS 1.3: the client's handshake completes before the server has verified the client's certificate.
     await using client = await tlsClient(await two.sidecar.address(), 'db', { identity: leaf });
     expect((await client.closed).kind).toBe('lost');
     const failure = await two.sidecar.failure('public');

@@ -13,7 +13,7 @@ import type { TestSidecar } from './sidecar.ts';
 const oldRoot = certificateAuthority('old root');
 const newRoot = certificateAuthority('new root');
 
-/** A stream that says something all the time and hears it back, until it is asked to finish. */
+/** A stream that keeps sending and expects each message back, until it is stopped. */
 class Chatter {
   readonly done: Promise<number>;
   #finish = false;
@@ -57,7 +57,7 @@ async function pair(one: Observed<ReturnType<typeof credentialsOf>>, two: typeof
   };
 }
 
-/** What `tell` says is in use. */
+/** Resolves once `notify` has caused new credentials to be in use. */
 async function installed(sidecar: TestSidecar, notify: () => void): Promise<void> {
   const before = sidecar.identity.current;
   notify();

@@ -17,7 +17,7 @@ import type { EventOf, Recorder } from '@meshgate/testkit';
 import { byListener, IdentityStore, PUBLIC, sidecarConnector, sidecarParts } from '../src/index.ts';
 import { Cell } from '@meshgate/core/parts';
 
-/** A source that says what a test tells it to. */
+/** A source that yields what the test sets. */
 export class Observed<T> {
   readonly name: string;
   readonly #latest = new Cell<T>();
@@ -36,7 +36,7 @@ export class Observed<T> {
   }
 }
 
-/** What a test may change of a sidecar. */
+/** What a test can override. */
 export interface SidecarTestOptions {
   readonly credentials: CredentialsSource | Credentials;
   readonly view: ProxySource | ProxyView;
@@ -44,23 +44,23 @@ export interface SidecarTestOptions {
   readonly limits?: Partial<Limits>;
 }
 
-/** A sidecar in the test's own process, with everything that it told. Disposing of it cuts what is live. */
+/** A sidecar in the test's process, with all events that it emitted. Disposing of it closes its live connections. */
 export interface TestSidecar extends AsyncDisposable {
   readonly events: Recorder;
   readonly sessions: Sessions;
   readonly identity: IdentityStore;
   readonly routes: RouteStore;
-  /** Where a listener is bound; the public one when none is named. Waits for it. */
+  /** Address of a listener, by default the public one. Waits until it is bound. */
   address(listener?: string): Promise<Endpoint>;
-  /** How its connections on `listener` ended, once there are `count`: the codes, `OK` for none. */
+  /** Close codes of the connections on `listener`, once there are `count`; `OK` if there was no error. */
   endings(listener: string, count?: number): Promise<readonly string[]>;
-  /** Why the first connection on `listener` ended. */
+  /** Why the first connection on `listener` was closed. */
   failure(listener: string): Promise<ProxyError>;
 }
 
 const KEEP_ALIVE = { idleMs: 60_000 };
 
-/** Composed of core's parts and the sidecar's, on loopback. */
+/** Composed of parts of core and connect, on loopback. */
 export async function startSidecar(options: SidecarTestOptions): Promise<TestSidecar> {
   const transport = nodeTransport();
   const limits = { ...DEFAULT_LIMITS, ...options.limits };

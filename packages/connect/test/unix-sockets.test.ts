@@ -26,7 +26,7 @@ describe('the unix socket of an upstream', () => {
   it('does not replace one with a listener', async () => {
     await using bind = await unixAddress();
     const other = createServer((socket) => {
-      // Whoever only looks whether somebody listens does not stay.
+      // A probe that only checks for a listener disconnects at once.
       socket.on('error', () => undefined).end('other');
     }).listen(pathOf(bind.address));
     await once(other, 'listening');
@@ -71,7 +71,7 @@ function pathOf({ host }: Endpoint): string {
   return host.slice('unix:'.length);
 }
 
-/** A socket that nobody listens on any more. */
+/** A socket file that no process listens on. */
 async function leaveBehind(path: string): Promise<void> {
   const listen = `require('net').createServer().listen(${JSON.stringify(path)}, () => console.log('listening'))`;
   const child = spawn(process.execPath, ['-e', listen], { stdio: ['ignore', 'pipe', 'inherit'] });

@@ -15,13 +15,13 @@ import { credentialsOf, leafOf, targetOf, TRUST_DOMAIN, upstreamOf, uriOf, viewO
 import type { TargetOptions } from './mesh.ts';
 import { startSidecar, Observed } from './sidecar.ts';
 
-// A fatal alert of TLS 1.2 (RFC 5246, section 7.2), of the kind that RFC 6066 adds.
+// A fatal TLS 1.2 alert (RFC 5246, section 7.2), of a type that RFC 6066 adds.
 const UNRECOGNIZED_NAME = Uint8Array.of(21, 3, 3, 0, 2, 2, 112);
 
 const root = certificateAuthority('root');
 const web = credentialsOf(leafOf(root, 'web'), root);
 
-/** Something that a sidecar of `service` could be: it answers a GET with `name`. */
+/** A stand-in for an instance of `service`: answers a GET with `name`. */
 function server(name: string, service: string, datacenter = 'dc1') {
   return tlsBackend(name, {
     identity: leafOf(root, service, { uris: [uriOf(service, datacenter)] }),
@@ -173,7 +173,7 @@ describe('an upstream is dialled', () => {
 
   it('in vain behind a gateway without a route for its name, which is reported', async () => {
     const gateway = createServer((socket) => {
-      // The sidecar resets what it gives up.
+      // The sidecar resets the connections that it gives up on.
       socket.on('error', () => undefined).end(UNRECOGNIZED_NAME);
     }).listen(0, '127.0.0.1');
     await once(gateway, 'listening');
@@ -235,7 +235,7 @@ describe('an upstream with its own passive health check', () => {
     expect(ejected).toMatchObject({ address: refusing.address, failures: 1, forMs: 120_000 });
     for (let turn = 0; turn < 6; turn += 1) expect(await responseAt(at)).toBe('far');
     expect(refused()).toBe(1);
-    // The other upstream has no such rule: it goes on trying what one failure says nothing about.
+    // The other upstream has no such rule: a failure there does not stop its retries.
     while (refused() < 3) expect(await responseAt(other)).toBe('far');
     expect(one.events.all('backend.ejected')).toHaveLength(1);
   });

@@ -16,14 +16,14 @@ const MASTER = 'b1f0c2a4-0000-4000-8000-000000000001';
 const DENY = { acl: { enabled: true, default_policy: 'deny', tokens: { master: MASTER, agent: MASTER } } };
 const forced = new AbortController().signal;
 
-/** What `docs/consul.md` calls the least that works. */
+/** The minimum policy in `docs/consul.md`. */
 const LEAST = `
 service "mesh-gateway" { policy = "write" }
 service_prefix "" { policy = "read" }
 node_prefix "" { policy = "read" }
 `;
 
-/** What `docs/sidecar.md` asks for, and what it asks for beside that where a definition lacks its kind. */
+/** The policy that `docs/sidecar.md` requires, and what a definition without a kind needs in addition. */
 const SIDECARS_LEAST = `
 service "web" { policy = "write" }
 service "web-sidecar-proxy" { policy = "write" }
@@ -124,7 +124,7 @@ describeWithConsul('with ACLs that deny by default', () => {
     const id = policies.find(({ Name }) => Name === 'shrinking')?.ID ?? '';
     const rules = SIDECARS_LEAST.replace('node_prefix "" { policy = "read" }', '');
     await consul.put(`acl/policy/${id}`, { Name: 'shrinking', Rules: rules });
-    // Whoever waits for a change is answered now, with nothing.
+    // The blocking query returns at once, with an empty result.
     await register(consul, 'db', { status: 'warning' });
     const routed = await routes.until(({ warnings }) => warnings?.join().includes('cannot read nodes') === true);
     expect(shown(routed, 'service:db')).toBe('10.0.0.1:20000');
@@ -165,7 +165,7 @@ describeWithConsul('with ACLs that deny by default', () => {
   });
 });
 
-// A second, and what a busy machine takes beside it.
+// One second, plus slack for a busy machine.
 const REMOVED_WITHIN_MS = 3_000;
 
 function backends({ upstreams: [db] }: ProxyView): number {

@@ -17,7 +17,7 @@ describe('the address of an agent', () => {
     ['http://u:p@h:1', 'u:p', 'http://h:1'],
     ['http://u:p@ss@h:1', 'u:p@ss', 'http://h:1'],
     ['https://u%40x:p%2Fw@h:1/consul', 'u@x:p/w', 'https://h:1/consul'],
-    // What is no escape stands for itself.
+    // Invalid escapes are kept literally.
     ['http://u:50%@h:1', 'u:50%', 'http://h:1'],
     ['http://u:p%ZZ@h:1', 'u:p%ZZ', 'http://h:1'],
   ])('%s has a user and a password, which are not shown', (written, auth, shown) => {

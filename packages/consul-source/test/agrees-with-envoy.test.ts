@@ -11,14 +11,14 @@ import type { EnvoyRoute } from './envoy/envoy-view.ts';
 import { Consul, consulMinor, describeWithConsul } from './real-consul.ts';
 import { Watched } from './watched.ts';
 
-// `MESHGATE_TEST_SEED=random npx vitest run …` looks further than the ones that are looked at each time.
+// `MESHGATE_TEST_SEED=random npx vitest run …` generates other catalogs than the fixed ones.
 const given = process.env['MESHGATE_TEST_SEED'] ?? '20';
 const SEED = given === 'random' ? Math.floor(Math.random() * 1_000_000) : Number(given);
 const TURNS = 12;
-// Gateways of the other datacenter arrive when its server has told this one, which it does by and by.
+// Gateways of the other datacenter appear once its server has replicated them, after some seconds.
 const SETTLED_MS = 30_000;
 
-// Later agents speak another version of Envoy's protocol, which this client does not. What they say is in `recorded/`.
+// Later agents speak a newer xDS version, which this client does not support. Their responses are in `recorded/`.
 const LAST_WITH_OLD_PROTOCOL = 9;
 const isTooNew = consulMinor !== undefined && consulMinor > LAST_WITH_OLD_PROTOCOL;
 const declare: DeclareSuite = isTooNew
@@ -75,12 +75,12 @@ declare('for any catalog', () => {
     }
   }
 
-  /** One line for each. Deliberate ones, which `docs/consul.md` lists, are none. */
+  /** One line per difference. Deliberate differences, which `docs/consul.md` lists, are left out. */
   function differences(turn: number): readonly string[] {
     const ours = ourRoutes(routes.latest);
     const theirs = theirRoutes(envoy.routes, turn);
     const locations = [listeners.latest?.map(({ endpoint }) => endpoint) ?? [], envoy.listeners].map(addressesOf);
-    // Consul never tells Envoy that no listener is left: the last ones stay, with the names that they had.
+    // Consul never sends Envoy an empty list of listeners: the last ones remain, with their names.
     const isDeaf = locations[0] === '';
     const names = [...new Set([...ours.keys(), ...theirs.keys()])].filter((name) => !isDeaf || !name.startsWith('*'));
     return [
@@ -95,11 +95,11 @@ function addressesOf(endpoints: readonly Endpoint[]): string {
   return endpoints.map(formatEndpoint).toSorted().join(' ');
 }
 
-/** Where a name leads, as one text. */
+/** The destination of a name, as one string. */
 interface Lead {
   readonly connectTimeoutMs: number;
   readonly backends: readonly string[];
-  /** Consul names only one of several hosts. */
+  /** Of several host names Consul sends only one. */
   readonly partial: boolean;
 }
 
@@ -112,11 +112,11 @@ function ourRoutes(snapshot: RouteSnapshot | undefined): ReadonlyMap<string, rea
 
 const DEFAULT_TIMEOUT_MS = 5_000;
 
-/** In lower case: two names that differ in nothing else are one to a client, and either may be meant. */
+/** In lower case: names that differ only in case are equal to a client, so either may match. */
 function theirRoutes(routes: ReadonlyMap<string, EnvoyRoute>, turn: number): ReadonlyMap<string, readonly Lead[]> {
   const leads = new Map<string, readonly Lead[]>();
   for (const [name, route] of routes) {
-    // Services of catalogs before this one: Consul 1.8 tells Envoy of them for ever.
+    // Services of earlier catalogs: Consul 1.8 never removes them from what it sends to Envoy.
     const named = /-(\d+)\.default\.dc1\.internal\./.exec(name)?.[1];
     if (named !== undefined && Number(named) !== turn) continue;
     leads.set(name.toLowerCase(), [...(leads.get(name.toLowerCase()) ?? []), leadOf(route)]);
@@ -142,7 +142,7 @@ function isSame(own: Lead, other: Lead): boolean {
   return own.backends.join() === other.backends.join();
 }
 
-/** Without it a side is not as far as the other yet, and agreement says nothing. */
+/** Until this is present one side is behind the other, and a comparison means nothing. */
 function unknownMarker(turn: number, ...sides: readonly ReadonlyMap<string, readonly Lead[]>[]): readonly string[] {
   const { service, port, remotePort } = marker(turn);
   const leadsTo = (prefix: string, location: string) => (side: ReadonlyMap<string, readonly Lead[]>) => {

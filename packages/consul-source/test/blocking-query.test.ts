@@ -138,7 +138,7 @@ function at(index: string, body: string): Scripted {
   return { index, body };
 }
 
-/** Follows until so many responses have come. */
+/** Follows until this many responses have arrived. */
 async function run<T>(
   script: readonly Scripted[],
   follow: (agent: Agent, signal: AbortSignal) => AsyncGenerator<T>,

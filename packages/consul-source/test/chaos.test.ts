@@ -1,5 +1,5 @@
-// What becomes of the routes of a gateway when its agent misbehaves: every fault, by every release that the stand-in plays, on everything
-// that is asked, and on each endpoint alone.
+// The routes of a gateway while its agent misbehaves: every fault, with every Consul release that the stand-in
+// simulates, on all endpoints and on each endpoint alone.
 import type { RouteSnapshot } from '@meshgate/core';
 import { standInAgent } from '@meshgate/testkit';
 import type { ConsulVersion, StandInAgent, StandInFault, StandInMesh } from '@meshgate/testkit';
@@ -8,7 +8,7 @@ import { consulSource } from '../src/index.ts';
 import { API, APPLICATIONS, CLOUD, DB, REFUNDS, REFUNDS_ITSELF } from './peered-mesh.ts';
 import { shown, Watched } from './watched.ts';
 
-// They wait for the most part.
+// Most of their time is spent waiting.
 vi.setConfig({ maxConcurrency: 24 });
 const TEST_MS = 60_000;
 const NOTICED_MS = 25_000;
@@ -57,14 +57,14 @@ const FAULTS: readonly (readonly [string, StandInFault])[] = [
   ['is silent', { kind: 'silence' }],
   ['is none', { kind: 'garbage' }],
 ];
-// 64 MiB a response: the reader that has enough of it knows no release.
+// 64 MiB per response: the reader that hits the limit does not know the release.
 const ENDLESS = ['1.16', 'never ends', { kind: 'huge' }] as const;
 const EVERYTHING = [
   ...VERSIONS.flatMap((version) => FAULTS.map(([name, fault]) => [version, name, fault] as const)),
   ENDLESS,
 ];
 
-/** A gateway that knows all routes, and how often a route was missing since, or led nowhere. */
+/** A gateway with all routes, which counts how often a route was missing or had no backend since. */
 async function knowing(agent: StandInAgent, expected: Readonly<Record<string, string>>) {
   const routes = new Watched(consulSource({ address: agent.address }));
   const isComplete = (at: RouteSnapshot): boolean =>
@@ -78,7 +78,7 @@ async function knowing(agent: StandInAgent, expected: Readonly<Record<string, st
   });
   return {
     lost,
-    /** A change arrives, and all is as it was. */
+    /** A change is picked up, and all routes are as before. */
     async recovers(mesh: StandInMesh): Promise<void> {
       const services = (mesh.services ?? []).filter((one) => one !== API);
       agent.change({ ...mesh, services: [...services, { ...API, status: 'critical' }] });
@@ -97,7 +97,7 @@ describe.concurrent('no healthy route is lost, and nothing ends, when the agent'
     '%s %s',
     async (version, _name, fault) => {
       const mesh = version === '1.8' ? EARLIER : MESH;
-      // What was before is a mesh without peers; of 1.8, one without its last services.
+      // Before: a mesh without peers; with Consul 1.8, one without its last services.
       await using agent = await standInAgent({ version, mesh: { ...EARLIER, services: [...APPLICATIONS, DB] } });
       await using before = new Watched(consulSource({ address: agent.address }));
       await before.until((at) => shown(at, 'service:db') !== undefined);
@@ -105,7 +105,7 @@ describe.concurrent('no healthy route is lost, and nothing ends, when the agent'
       await using gateway = await knowing(agent, expectedOf(version));
       const queried = agent.requests.length;
       agent.misbehave(fault);
-      // What was asked meanwhile is asked again, but where a response is still awaited.
+      // Failed queries are retried, unless a response is still pending.
       const least = { silence: 1, trickle: 1, empty: 5 }[fault.kind as string] ?? 8;
       await expect.poll(() => agent.requests.length - queried, { timeout: NOTICED_MS }).toBeGreaterThan(least);
       agent.misbehave(undefined);
@@ -116,7 +116,7 @@ describe.concurrent('no healthy route is lost, and nothing ends, when the agent'
   );
 });
 
-/** Everything that a gateway asks, by the beginning of its path. */
+/** Every query of a gateway, by the prefix of its path. */
 const ENDPOINTS = [
   'agent/connect/ca/roots',
   'internal/ui/nodes',
@@ -148,7 +148,7 @@ describe.concurrent('one bad response removes no healthy route', () => {
       agent.change(MESH);
       await using gateway = await knowing(agent, ROUTES);
       agent.misbehave(fault, isSelected);
-      // What is held is answered at once; what is not held is asked about when something changes.
+      // Pending queries are answered at once; the others are sent when something changes.
       agent.change({ ...MESH, services: [...(MESH.services ?? []), { ...DB, id: 'more', name: 'more' }] });
       agent.misbehave(undefined);
       await gateway.recovers(MESH);

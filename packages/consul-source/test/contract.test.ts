@@ -8,7 +8,7 @@ import { register } from './register.ts';
 describeWithConsul('with a real agent', () => {
   let consul: Consul;
   let changes = 0;
-  // One for all tests: to start it takes longer than they do, and each of them makes changes that are new to everybody.
+  // One agent for all tests: starting it takes longer than the tests, and each test uses services of its own.
   beforeAll(async () => {
     consul = await Consul.start();
     await Promise.all([moveService(), moveGateway()]);

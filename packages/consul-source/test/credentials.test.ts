@@ -12,7 +12,7 @@ const PROXY = {
   Proxy: { DestinationServiceName: 'web' },
 };
 
-/** An agent whose leaf is renewed when it is told so; each other query is held. */
+/** An agent that renews its leaf on request; all other queries block. */
 async function agentWithLeaf() {
   let index = 1;
   let release: () => void = () => undefined;

@@ -3,7 +3,7 @@ import { consulSource } from '../src/index.ts';
 import { Consul, describeWithConsul } from './real-consul.ts';
 import { shown, Watched } from './watched.ts';
 
-// Consul itself takes some seconds to replicate what one datacenter knows of its gateways to the other.
+// Consul takes some seconds to replicate the gateways of one datacenter to the other.
 const REPLICATED_MS = 60_000;
 
 describeWithConsul('with two datacenters', () => {

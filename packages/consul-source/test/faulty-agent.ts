@@ -3,10 +3,10 @@ import { createServer, request } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** How the agent misbehaves. `none`: it is passed through to. */
+/** The fault of the agent. `none`: requests are forwarded. */
 export type Fault = 'none' | 'status 500' | 'garbage' | 'wrong shape' | 'reset' | 'silence';
 
-/** Stands before a real agent and misbehaves on demand; also counts connections. */
+/** A proxy in front of a real agent that injects faults on demand, and counts connections. */
 export class FaultyAgent implements AsyncDisposable {
   readonly #server: Server;
   readonly #target: string;
@@ -36,22 +36,22 @@ export class FaultyAgent implements AsyncDisposable {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** Questions that the real agent holds at the moment. */
+  /** Queries that currently block in the real agent. */
   get held(): number {
     return this.#held;
   }
 
-  /** Connections at the moment. */
+  /** Current number of connections. */
   get sockets(): number {
     return this.#sockets;
   }
 
-  /** The most connections at one time so far. */
+  /** Maximum number of concurrent connections so far. */
   get mostSockets(): number {
     return this.#mostSockets;
   }
 
-  /** From now on; questions that are being held back are cut off. */
+  /** Effective immediately; pending queries are aborted. */
   misbehave(fault: Fault): void {
     this.#fault = fault;
     this.#server.closeAllConnections();

@@ -19,7 +19,7 @@ function instance(service: string, address: string, status: string, kind = 'mesh
   };
 }
 
-/** A mesh in which `web` of dc1 has `db` of dc2 as its upstream, and federation states take every gateway to be well. */
+/** A mesh in which `web` of dc1 has the upstream `db` of dc2, with all gateways healthy in the federation states. */
 function mesh(mode: string, more: Objects): Objects {
   const upstream = { DestinationName: 'db', Datacenter: 'dc2', LocalBindPort: 9191, MeshGateway: { Mode: mode } };
   const target = { Service: 'db', Datacenter: 'dc2', SNI: `db.default.dc2.internal.${TRUST_DOMAIN}` };
@@ -48,7 +48,7 @@ function mesh(mode: string, more: Objects): Objects {
   };
 }
 
-/** The gateways that are dialled, those that are unhealthy with a mark. */
+/** The gateways that are dialled; unhealthy ones are marked. */
 function dialled({ upstreams }: ProxyView): readonly string[] {
   const [upstream] = upstreams;
   const [target] = upstream?.kind === 'reachable' ? upstream.targets : [];
@@ -97,7 +97,7 @@ describe('the gateways that a sidecar dials', () => {
   });
 });
 
-/** The first question for each; those that wait for a change left out. */
+/** The first query for each, without blocking queries. */
 function healthQueried({ requests: queried }: StandInAgent): readonly string[] {
   return queried.filter((one) => one.startsWith('GET health/service') && !one.includes('index='));
 }

@@ -1,4 +1,4 @@
-// Catalogs of the golden cases of Consul 1.16.4 as its agent answers about them, and what its servers told Envoy for each.
+// Catalogs of Consul 1.16.4's golden test cases as its agent returns them, and the xDS output of its servers for each.
 import { readFileSync } from 'node:fs';
 import type { RouteSnapshot } from '@meshgate/core';
 import { checkServiceNode, standInAgent } from '@meshgate/testkit';
@@ -12,7 +12,7 @@ const PTD = '1c053652-8512-4373-90cf-5a7f6263a994.consul';
 
 interface Golden {
   readonly names: Readonly<Record<string, readonly string[]>>;
-  /** Names at which Consul's gateway ends TLS, which this one does not pass on. */
+  /** Server names at which Consul's gateway terminates TLS, which Meshgate does not route. */
   readonly decrypts?: readonly string[];
 }
 
@@ -51,7 +51,7 @@ const REMOTE = {
   dc6: [gateway('123.us-east-1.elb.notaws.com', { status: 'critical' })],
 };
 
-/** Resolvers of both services, and what Consul selects by their filters. */
+/** Resolvers of both services, and the instances that Consul selects by their filters. */
 function subsets(defaultSubset?: string): StandInAgentOptions {
   const Subsets = {
     v1: { Filter: 'Service.Meta.version == v1' },
@@ -70,7 +70,7 @@ function subsets(defaultSubset?: string): StandInAgentOptions {
   return { mesh: { services: LOCAL, entries }, responses: Object.fromEntries(responses) };
 }
 
-/** Each of the services has both instances of the golden cases. */
+/** Each service has both instances of the golden cases. */
 function exporting(names: readonly string[], exports: Readonly<Record<string, readonly string[]>>): StandInMesh {
   const services = names.flatMap((name) => [
     application(name),
@@ -147,7 +147,7 @@ const CASES: Readonly<Record<string, StandInAgentOptions>> = {
   'mesh-gateway-with-peer-through-mesh-gateway-enabled': {
     mesh: {
       entries: THROUGH,
-      // None of them takes part.
+      // None of them is selected.
       servers: [{ node: 'replica', address: '127.0.0.10', meta: { read_replica: 'true' } }],
       peerings: [
         {
@@ -169,13 +169,13 @@ describe.concurrent('routes from HTTP are those that Consul 1.16.4 configures in
     await using routes = new Watched(consulSource({ address: agent.address }));
     const { names, decrypts = [] } = cases[name] ?? { names: {} };
     const expected = { ...names, ...Object.fromEntries(decrypts.map((one) => [one, []])) };
-    // What is known of other datacenters may come a moment later.
+    // Data about other datacenters may arrive a moment later.
     const found = await routes.until((at) => Object.keys(table(at)).length >= Object.keys(expected).length);
     expect(table(found)).toEqual(expected);
   });
 });
 
-/** Server names to backends, as the golden file has them: without the bare name of a datacenter, which Consul leaves out. */
+/** Backends by server name, as in the golden file, without the bare datacenter name, which Consul leaves out. */
 function table(at: RouteSnapshot): Readonly<Record<string, readonly string[]>> {
   const rows = at.routes.map(({ name, serverNames: [first = ''] }): [string, readonly string[]] => {
     const backends = shown(at, name) ?? '';

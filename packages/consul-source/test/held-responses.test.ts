@@ -10,7 +10,7 @@ function hold(since: number, isOngoing: boolean): Hold {
   return { reason: 'the servers do not show this proxy', since, until: since + 10 * MINUTE_MS, isOngoing };
 }
 
-/** Answers of which `db` was known from the time 0 on. */
+/** Responses in which `db` is known from time 0 on. */
 function known() {
   const responses = new HeldResponses<readonly string[]>();
   responses.keep(new Map([['db', ['10.0.0.1']]]), isEmpty, 0);

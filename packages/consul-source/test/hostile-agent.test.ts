@@ -1,5 +1,5 @@
-// What stands at the agent's address may be anything. What of it is wrong in meaning, the other suites look at; here is what is wrong in
-// size, time and place.
+// Any server may listen at the agent's address. Other suites test responses with invalid content; this one tests
+// responses that are too large, too slow or from the wrong server.
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { ServerResponse } from 'node:http';
@@ -12,7 +12,7 @@ const MIB = 1024 * 1024;
 const CHUNK = Buffer.alloc(MIB, 'a');
 const never = new AbortController().signal;
 
-/** Something that answers every question with `response`, and an agent that takes it for one of Consul's. */
+/** A server that answers every query with `response`, and a client that takes it for a Consul agent. */
 async function before(respond: (outgoing: ServerResponse) => void) {
   const closed: Promise<unknown>[] = [];
   const server = createServer((_incoming, outgoing) => {
@@ -23,7 +23,7 @@ async function before(respond: (outgoing: ServerResponse) => void) {
   const agent = openAgent({ address: listening.address }, 8);
   return {
     agent,
-    /** Resolves when nobody reads any of the answers any more. */
+    /** Resolves when no client reads a response any more. */
     allClosed: () => Promise.all(closed),
     async [Symbol.asyncDispose]() {
       await agent.close();
@@ -32,7 +32,7 @@ async function before(respond: (outgoing: ServerResponse) => void) {
   };
 }
 
-/** Writes for as long as somebody reads; counts. */
+/** Writes as long as a client reads; counts the bytes. */
 function flood(outgoing: ServerResponse, sent: { bytes: number }): void {
   const write = (): void => {
     if (outgoing.destroyed) return;
@@ -54,7 +54,7 @@ async function failureOf(agent: Agent, query: Partial<AgentRequest> = {}): Promi
 
 describe('an agent that is not there', () => {
   it('is queried with back-off: the addresses of the registration are reported once', async () => {
-    // Port 1 of loopback refuses.
+    // Connections to port 1 of loopback are refused.
     const { listeners } = consulParts({ address: '127.0.0.1:1', register: { address: '127.0.0.1:8443' } });
     const again = () => listeners.watch(never)[Symbol.asyncIterator]();
     const first = again();
@@ -82,7 +82,7 @@ describe('a server that is not an agent', () => {
       expect(failure).toMatch(
         /expected (a response of at most 64|responses in flight of at most 128) MiB, found a larger one$/,
       );
-    // Who brings it above the limit is left; the others go on with the room that is then.
+    // The response that exceeds the limit is dropped; the others continue with the room that this frees.
     expect(failures.some((failure) => failure.includes('responses in flight'))).toBe(true);
     await hostile.allClosed();
   });

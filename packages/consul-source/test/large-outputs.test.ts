@@ -1,4 +1,4 @@
-// A datacenter whose checks say a lot: together more than is read of any response.
+// A datacenter whose checks have large outputs: together more than the response limit.
 import { checkServiceNode, standInAgent } from '@meshgate/testkit';
 import type { StandInService } from '@meshgate/testkit';
 import { expect, it } from 'vitest';
@@ -8,7 +8,7 @@ import { shown, Watched } from './watched.ts';
 const SERVICES = 5_000;
 const PER_NODE = 25;
 const OUTPUT_BYTES = 4_096;
-/** With what a careless parser would trip over. */
+/** Contains what would confuse a careless parser. */
 const OUTPUT = JSON.stringify(`200 OK Output: {"a":[1,"\\"}]"]}\n${'x'.repeat(OUTPUT_BYTES)}`);
 const LIMIT_BYTES = 64 * 1024 * 1024;
 // Some seconds of one core, which may be busy.
@@ -25,7 +25,7 @@ const services = (critical: number): readonly StandInService[] =>
     ];
   }).flat();
 
-/** As `internal/ui/nodes` gives it, with two checks for each instance. */
+/** As `internal/ui/nodes` returns it, with two checks per instance. */
 function nodesText(all: readonly StandInService[]): string {
   const nodes: string[] = [];
   for (let at = 0; at < all.length; at += PER_NODE * 2) {
@@ -51,7 +51,7 @@ function nodesText(all: readonly StandInService[]): string {
   return `[${consul},${nodes.join()}]`;
 }
 
-/** All that is asked about them, with one service whose check fails. */
+/** All endpoints with one service whose check fails. */
 function responsesWith(critical: number): Readonly<Record<string, unknown>> {
   const all = services(critical);
   const proxies = all.filter(({ destination }) => destination !== undefined);

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** Has `server` listen on loopback, on any port; disposing of it cuts whoever is still connected. */
+/** Starts `server` on loopback, on any port; disposing of it closes all its connections. */
 export async function onLoopback(server: Server): Promise<AsyncDisposable & { readonly address: string }> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -1,4 +1,5 @@
-// Catalogs as people really have them, and the routes that Consul 1.16 has for them: by its rules for exports, names, health and addresses.
+// Catalogs as found in the field, and the routes of Consul 1.16 for them, by its rules for exports, names, health and
+// addresses.
 import type { RouteSnapshot } from '@meshgate/core';
 import { standInAgent } from '@meshgate/testkit';
 import type { StandInMesh, StandInService } from '@meshgate/testkit';
@@ -14,18 +15,18 @@ function proxy(destination: string, over: Partial<StandInService> = {}): StandIn
   return { name, kind: 'connect-proxy', destination, address: '10.0.0.1', port: 21_000, ...over };
 }
 
-/** What the peer `east` sends of its service `db`, for one of its gateways. */
+/** What the peer `east` sends about its service `db`, for one of its gateways. */
 function imported(id: string, over: Partial<StandInService>): StandInService {
   const peerMeta = { SNI: ['db.default.default.us.external.PEER.consul'], SpiffeID: [], Protocol: 'tcp' };
   return proxy('db', { id, node: id, peer: 'east', peerMeta, ...over });
 }
 
-/** Services with a proxy each. */
+/** Services with one proxy each. */
 function services(...names: readonly string[]): readonly StandInService[] {
   return names.flatMap((name, index) => [{ name, port: 80 }, proxy(name, { port: 21_000 + index })]);
 }
 
-/** Routes by name: their server names without the trust domain, and where they lead. */
+/** Routes by name: server names without the trust domain, and backends. */
 function table({ routes }: RouteSnapshot, ofKind: string): Readonly<Record<string, string>> {
   const found = routes.filter(({ kind }) => kind === ofKind);
   return Object.fromEntries(
@@ -42,7 +43,7 @@ interface Case {
   readonly expected: Readonly<Record<string, string>>;
 }
 
-/** By the entry alone: the agent does not say what the servers make of it. */
+/** From the config entry alone: the agent does not report how the servers resolve it. */
 const BY_ENTRY: Readonly<Record<string, Case>> = {
   'a wildcard stands for every service but Consul itself, beside others by name': {
     mesh: {

@@ -1,4 +1,4 @@
-// What the stand-in agent has in the tests of peering: two services of its own, and one that the peer `cloud` exports.
+// The content of the stand-in agent in the tests of peering: two local services, and one that the peer `cloud` exports.
 import type { StandInService } from '@meshgate/testkit';
 
 /** Trust domain of the peer. */
@@ -14,7 +14,7 @@ export const DB: StandInService = {
 };
 /** As above. */
 export const API: StandInService = { ...DB, name: 'api-proxy', destination: 'api', address: '10.0.0.3' };
-/** The applications themselves: a service has a route when its name is registered and something speaks Connect for it. */
+/** The applications: a service has a route if its name is registered and something implements Connect for it. */
 export const APPLICATIONS: readonly StandInService[] = ['db', 'api'].map((name) => ({ name, port: 80 }));
 /** Imported from the peer. */
 export const REFUNDS: StandInService = {
@@ -32,9 +32,9 @@ export const REFUNDS: StandInService = {
     Protocol: 'tcp',
   },
 };
-/** The application behind it: without one a gateway does not route what a peer sends, as Consul's does not. */
+/** The application behind it: without one a gateway does not route an imported service, as in Consul. */
 export const REFUNDS_ITSELF: StandInService = { name: 'refunds', node: 'node-of-refunds', port: 80, peer: 'cloud' };
-/** The peering itself. */
+/** The peering. */
 export const CLOUD = {
   Name: 'cloud',
   PeerServerName: `server.cloud-dc.peering.${PTD}`,

@@ -28,7 +28,7 @@ function byName(snapshot: RouteSnapshot): Readonly<Record<string, string | undef
   return Object.fromEntries(snapshot.routes.map(({ name }) => [name, shown(snapshot, name)]));
 }
 
-/** No gateway is registered here, which is a warning of its own. */
+/** No gateway is registered here, which has a warning of its own. */
 function warningsOf({ warnings = [] }: RouteSnapshot): readonly string[] {
   return warnings.filter((warning) => !warning.startsWith('definition: '));
 }
@@ -163,7 +163,7 @@ describe('peering', () => {
     const { peerings: _peerings, exports: _exports, ...rest } = MESH;
     agent.change({ ...rest, services: [...APPLICATIONS, DB, API] });
     const after = await routes.until((at) => at.routes.length < 4);
-    // The next peer will come through the gateways, too.
+    // The next peer will connect through the gateways, too.
     expect(Object.keys(byName(after)).toSorted()).toEqual(['peering-servers:dc1', 'service:api', 'service:db']);
   });
 

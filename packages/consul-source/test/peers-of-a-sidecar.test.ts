@@ -20,7 +20,7 @@ const intention = (SourceName: string, Action: string, SourcePeer = ''): Readonl
   ...(SourcePeer === '' ? {} : { SourcePeer }),
 });
 
-/** What may stand about `web`, locally or at the peer. */
+/** Intentions for `web`, local or of the peer. */
 const RULES: readonly (readonly (readonly [string, string])[])[] = [
   [],
   [['web', 'allow']],
@@ -43,7 +43,7 @@ const COMBINATIONS = RULES.flatMap((local) =>
   RULES.flatMap((ofPeer) => (['allow', 'deny'] as const).map((byDefault) => ({ local, ofPeer, byDefault }))),
 );
 
-/** The most exact rule for the peer decides; without one the default, unless a local rule for everybody hides it. */
+/** The most specific rule for the peer decides; without one the default, unless a local wildcard rule overrides it. */
 function isLetIn({ local, ofPeer, byDefault }: (typeof COMBINATIONS)[number]): boolean {
   const [first] = ofPeer;
   if (first !== undefined) return first[1] === 'allow';
@@ -312,7 +312,7 @@ describe('roots of a peer', () => {
     agent.change({ ...MESH, peerings: [{ Name: 'cloud', PeerCAPems: [PEM, 'next'] }] });
     const both = await watched.until((at) => at.peers?.[0]?.roots.length === 2);
     expect(both.peers).toEqual([{ peer: 'cloud', roots: [PEM, 'next'] }]);
-    // Who dials a peer has the trust domain in the name of its servers, for roots that do not have it themselves.
+    // A caller of a peer has the trust domain in its server names, for roots that do not include it.
     const dialled = { Name: 'cloud', PeerCAPems: [PEM], PeerServerName: 'server.us-east.peering.cloud.consul' };
     agent.change({ ...MESH, peerings: [dialled] });
     await watched.until((at) => at.peers?.[0]?.trustDomain === 'cloud.consul');

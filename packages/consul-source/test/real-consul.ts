@@ -10,7 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { needs } from '@meshgate/testkit';
 import type { DeclareSuite } from '@meshgate/testkit';
 
-/** What `scripts/consul.mjs` offers. */
+/** The exports of `scripts/consul.mjs`. */
 interface ConsulScript {
   findConsul(): string | undefined;
   minorRelease(binary: string): number;
@@ -21,7 +21,7 @@ interface ConsulScript {
 const script = (await import(new URL('../../../scripts/consul.mjs', import.meta.url).href)) as ConsulScript;
 const binary = script.findConsul();
 
-/** The release of the binary: 16 for 1.16.4. `undefined` without one. */
+/** Minor version of the binary: 16 for 1.16.4. `undefined` without a binary. */
 export const consulMinor = binary === undefined ? undefined : script.minorRelease(binary);
 
 /** A suite that needs a Consul binary. */
@@ -30,12 +30,12 @@ export const describeWithConsul: DeclareSuite = needs(
   binary === undefined ? 'no binary on PATH, in MESHGATE_CONSUL_BIN or fetched by scripts/consul.mjs' : true,
 );
 
-/** A Consul server of its own, on loopback ports that nobody else uses. */
+/** A Consul server on loopback ports of its own. */
 export class Consul implements AsyncDisposable {
   readonly address: string;
   /** Where other datacenters join it. */
   readonly wanAddress: string;
-  /** Where Envoy would ask it. */
+  /** Its gRPC address for Envoy. */
   readonly grpcAddress: string;
   readonly #folder: string;
   readonly #config: object;
@@ -77,19 +77,19 @@ export class Consul implements AsyncDisposable {
     return consul;
   }
 
-  /** Kills it: nothing is saved that is not on disk. */
+  /** Kills it: only state on disk survives. */
   async kill(): Promise<void> {
     const gone = once(this.#process, 'exit');
     this.#process.kill('SIGKILL');
     await gone;
   }
 
-  /** Stops and continues it: it then answers nothing, and its sockets stay open. */
+  /** Stops (SIGSTOP) and continues it: while stopped it does not answer, and its sockets stay open. */
   freeze(frozen: boolean): void {
     this.#process.kill(frozen ? 'SIGSTOP' : 'SIGCONT');
   }
 
-  /** Starts it again on the same ports. `empty`: with nothing of what it knew. */
+  /** Starts it again on the same ports; with `empty`, without its data. */
   async restart({ empty = false }: { readonly empty?: boolean } = {}): Promise<void> {
     if (empty) rmSync(this.#dataDir, { recursive: true, force: true });
     this.#process = this.#spawn();
@@ -150,7 +150,7 @@ export class Consul implements AsyncDisposable {
     const file = join(this.#folder, 'agent.json');
     writeFileSync(file, JSON.stringify({ ...this.#config, data_dir: this.#dataDir }));
     const agent = spawn(binary ?? 'consul', ['agent', '-config-file', file], { stdio: 'ignore' });
-    // A test that runs out of time does not come to its end.
+    // A test that times out does not run its own clean-up.
     const kill = (): void => void agent.kill('SIGKILL');
     process.once('exit', kill);
     agent.once('exit', () => process.off('exit', kill));
@@ -160,7 +160,7 @@ export class Consul implements AsyncDisposable {
 
 const POLL_MS = 50;
 
-/** Ports that nobody listens on at the moment. */
+/** Ports that are currently free. */
 async function freePorts(count: number): Promise<readonly number[]> {
   const probes = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
   await Promise.all(probes.map((probe) => once(probe, 'listening')));

@@ -139,7 +139,7 @@ describe('from recorded responses', () => {
     const responses = { ...responsesOf(35, 76, 83), peerings: [body(85)], 'peering/alpha': body(85) };
     await using agent = await standInAgent({ mesh: { datacenter: 'beta', trustDomain: BETA }, responses });
     await using routes = new Watched(consulSource({ address: agent.address, datacenter: 'beta' }));
-    // That of the own servers is there before the first peer, and after the last one.
+    // The cluster's own server name exists before the first peering, and after the last one.
     const own = { [`server.beta.peering.${BETA}`]: '127.0.71.1:8503' };
     expect(namesAndBackends(await routes.until(() => true))).toEqual(own);
   });

@@ -1,6 +1,6 @@
 import type { Consul } from './real-consul.ts';
 
-/** What is special about a sidecar; on its own node, passing, at 10.0.0.1 otherwise. */
+/** Overrides for a sidecar; by default on its own node, passing, at 10.0.0.1. */
 export interface Registration {
   readonly copy?: number;
   readonly address?: string;
@@ -12,7 +12,6 @@ export interface Registration {
   readonly meta?: Readonly<Record<string, string>>;
 }
 
-/** Registers a service and its sidecar. */
 export async function register(consul: Consul, service: string, over: Registration): Promise<void> {
   const { copy = 1, address = '10.0.0.1', status = 'passing', nodeStatus = 'passing', weights, wan, meta = {} } = over;
   const location = { Node: `node-${service}-${copy}`, Address: over.node ?? '10.9.0.1' };
@@ -38,7 +37,7 @@ export async function register(consul: Consul, service: string, over: Registrati
   });
 }
 
-/** A sidecar's registration without an address. */
+/** The registration of a sidecar without an address. */
 export function proxyOf(service: string): object {
   return {
     Service: `${service}-sidecar-proxy`,

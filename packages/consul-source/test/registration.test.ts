@@ -370,7 +370,7 @@ describeWithConsul('a registered gateway', () => {
     const { registration } = consulParts({ address: consul.address, register });
     await registration.start(forced);
     const check = async () => Object.values((await consul.get('agent/checks')) as object)[0] as object;
-    // An agent asks at some moment of the first interval, then once in each.
+    // An agent runs the first check at a random time within the first interval, then once per interval.
     await expect.poll(check, CHECKED).toMatchObject({ Type: 'http', Status: 'passing' });
     status = 503;
     const isQueried = expect.stringContaining('503 Service Unavailable Output: {"ready":false}');
@@ -418,7 +418,7 @@ describeWithConsul('a registered gateway', () => {
     await using consul = await Consul.start();
     const none = new Watched(consulParts({ address: consul.address }).listeners);
     await none.failure('expected one mesh gateway registered with the agent, found none');
-    // It would follow the first of two that are registered one after the other.
+    // Otherwise it would follow the first of two that are registered one after the other.
     await none[Symbol.asyncDispose]();
     for (const Name of ['one', 'two'])
       await consul.put('agent/service/register', { Name, Kind: 'mesh-gateway', Port: 8443 });

@@ -14,7 +14,7 @@ const GATEWAY: StandInService = {
 };
 const MESH: StandInMesh = { remoteGateways: { dc2: [GATEWAY] } };
 
-/** A state as it is replicated, of an earlier or a later registration than the catalog's. */
+/** A federation state as it is replicated, from before or after the registration in the catalog. */
 function state(address: string, ModifyIndex: number): unknown {
   const Service = { ID: 'gw', Service: 'gw', Kind: 'mesh-gateway', Address: address, Port: 443, ModifyIndex };
   return { dc2: [{ Node: { Node: 'n2', Address: address, Datacenter: 'dc2' }, Service, Checks: [] }] };
@@ -85,7 +85,7 @@ describe('the gateways of a datacenter', () => {
       if (shown(at, 'datacenter:dc2') !== '198.18.0.2:443') lost.push(shown(at, 'datacenter:dc2'));
       return over.signal.aborted;
     });
-    // The agent itself fails for a moment, and knows nobody else when it is back.
+    // The agent fails for a moment, and knows nothing of the other datacenter afterwards.
     agent.misbehave({ kind: 'cut' });
     await routes.failure('agent');
     const before = agent.requests.length;
@@ -114,7 +114,7 @@ describe('the gateways of a datacenter', () => {
     await using agent = await standInAgent({ mesh: { ...MESH, services }, responses: { [STATES]: {} } });
     agent.misbehave({ kind: 'silence' }, (path) => path === 'internal/ui/services');
     await using routes = new Watched(consulSource({ address: agent.address }));
-    // The first snapshot comes while the datacenter may still answer.
+    // The first snapshot is yielded while the datacenter may still respond.
     const first = await routes.until(() => true);
     expect(shown(first, 'service:db')).toBe('10.0.0.9:20000');
     expect(shown(first, 'datacenter:dc2')).toBeUndefined();

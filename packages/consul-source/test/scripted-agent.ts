@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
 import { onLoopback } from './loopback.ts';
 
-/** One response; the last of a script is held back for good. */
+/** One response; the last of a script is never sent. */
 export interface Scripted {
   readonly status?: number;
   readonly index?: string;
@@ -9,7 +9,7 @@ export interface Scripted {
   readonly body: string;
 }
 
-/** Answers each question with the next of `script`, and remembers what was asked. */
+/** Answers each query with the next response of `script`, and records the queries. */
 export async function scriptedAgent(script: readonly Scripted[]): Promise<ScriptedAgent> {
   const queried: string[] = [];
   const server = createServer((incoming, outgoing) => {

@@ -26,7 +26,7 @@ function registered(index: number, ...names: string[]): Registered {
   return { inventory, resolvers: new Map(), links: new Map(), index };
 }
 
-/** The health of services as `address` tells it; ends with the test. */
+/** The health of services from the agent at `address`; stops with the test. */
 function healthAt(address: string) {
   const changes = new Cell<void>();
   const scope = openScope();
@@ -94,7 +94,7 @@ it('a response that is older than the last removes nothing, and is queried again
   }
 });
 
-/** Makes the service be asked about again. */
+/** Invalidates the service, so that it is queried again. */
 const CHANGED = new Map([['default/db', { subsets: {} }]]);
 
 it('a response as old as the inventory is queried once', async () => {
@@ -155,7 +155,7 @@ it('thousands of services converge although the agent limits the query rate', as
   await until(() => health.converged);
   clearInterval(refill);
   expect([health.services.length, health.failures.length]).toEqual([2_000, 0]);
-  // What is refused makes it slower for everybody: few were.
+  // Rejected queries slow down all others, so only few were rejected.
   expect(refused).toBeLessThan(400);
 });
 

@@ -93,7 +93,7 @@ describe("the origin of a mode, from an agent's response", () => {
   const entry = (value: string | undefined, over: JsonObject = {}): JsonObject =>
     value === undefined ? over : { MeshGateway: { Mode: value }, ...over };
 
-  /** Modes as the registration shows them, and as the entries say. */
+  /** Modes according to the registration and to the config entries. */
   interface Row {
     readonly upstream?: string;
     readonly proxy?: string;

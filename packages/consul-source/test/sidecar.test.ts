@@ -9,20 +9,20 @@ import { caller } from './caller.ts';
 import { Consul, describeWithConsul } from './real-consul.ts';
 import { Watched } from './watched.ts';
 
-// Consul itself takes half a minute, at times, to replicate what one datacenter knows of its gateways to the other.
+// Consul may take half a minute to replicate the gateways of one datacenter to the other.
 const REPLICATED_MS = 120_000;
-// Agents ask for leafs of a new authority at random within half a minute, so as not to overwhelm it.
+// After a CA change agents request new leafs at a random time within half a minute, to spread the load.
 const CHANGED_AUTHORITY_MS = 90_000;
 const web = { sidecarFor: 'web-1' } as const;
 
-/** The one upstream of this name. */
+/** The only upstream of this name. */
 function upstream(view: ProxyView, name: string): ProxyUpstream {
   const found = view.upstreams.find(({ definition }) => definition.name === name);
   if (found === undefined) throw new Error(`expected an upstream ${name}, found ${JSON.stringify(view.upstreams)}`);
   return found;
 }
 
-/** Its targets, in order: path, addresses and whether each is healthy. */
+/** Its targets, in order: path, addresses and health. */
 function targets(view: ProxyView, name: string): readonly string[] {
   const found = view.upstreams.find(({ definition }) => definition.name === name);
   if (found?.kind !== 'reachable') return [found?.reason ?? 'missing'];
@@ -37,7 +37,7 @@ function decidedBy(view: ProxyView, name: string): string | undefined {
   return found.kind === 'reachable' ? found.targets[0]?.facts['decidedBy'] : found.reason;
 }
 
-/** Whether the leaf was issued by the certificate behind it, and that by a root. */
+/** Whether the leaf was issued by the certificate that follows it, and that one by a root. */
 function leadsToRoot({ certificate, roots }: Credentials): boolean {
   const chain = certificate.match(/-----BEGIN[^-]+-----[^-]+-----END[^-]+-----/g) ?? [];
   const [leaf, intermediate] = chain.map((pem) => new X509Certificate(pem));
@@ -278,7 +278,7 @@ describeWithConsul('a sidecar in Consul', () => {
     await using credentials = new Watched<Credentials>(consulCredentials({ address: one.address }, choice));
     const { certificate } = await credentials.until(() => true);
     expect(new X509Certificate(certificate).subjectAltName).toMatch(/svc\/shop$/);
-    // To the agent both are the same: its hash leaves out what it does not show.
+    // The agent sees no difference: its hash only covers the fields that it returns.
     await one.put('agent/service/register', kindless('local'));
     await decided('local by the service instance (the registration of shop-proxy)');
     await one.put('agent/service/register', { ...kindless('none'), Kind: 'connect-proxy' });

@@ -6,7 +6,7 @@ import { Consul, describeWithConsul } from './real-consul.ts';
 import { register } from './register.ts';
 import { shown, Watched } from './watched.ts';
 
-// A silent agent is given ten seconds for each question.
+// A silent agent gets ten seconds for each query.
 const SILENCE_MS = 40_000;
 // Roots, inventory, resolvers, servers, gateways, links: the gateway itself is not registered here. Releases with peering have more.
 const WATCHES = 6;
@@ -73,7 +73,7 @@ describeWithConsul('the source', () => {
     await using consul = await Consul.start();
     await using agent = await FaultyAgent.before(consul.address);
     const names = Array.from({ length: MANY }, (_, at) => `s${at}`);
-    // Some at a time: an agent writes many in the time of one.
+    // In small batches: an agent writes many in the time of one.
     while (names.length > 0) await Promise.all(names.splice(0, 25).map((name) => register(consul, name, {})));
     await using routes = new Watched(consulSource({ address: agent.address }));
     await routes.until((at) => at.routes.length === MANY);
@@ -92,7 +92,7 @@ describeWithConsul('the source', () => {
 });
 
 const NOTHING = { version: '', routes: [] };
-// More than the agent's limit of HTTP connections from one client.
+// More than the agent's limit of HTTP connections per client.
 const MANY = 250;
 
 function held({ warnings = [] }: { readonly warnings?: readonly string[] }): readonly string[] {

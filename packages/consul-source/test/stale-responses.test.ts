@@ -36,7 +36,7 @@ describe.concurrent('a server without a leader, or without contact to it for lon
       const lost: (string | undefined)[] = [];
       const stop = new AbortController();
       const watching = routes.until((at) => {
-        // From then on a removal is one.
+        // From then on a removal is accepted.
         if (stop.signal.aborted) return true;
         if (shown(at, 'service:db') !== BOTH || shown(at, 'datacenter:dc2') !== '198.18.0.2:443')
           lost.push(shown(at, 'service:db'));
@@ -45,7 +45,7 @@ describe.concurrent('a server without a leader, or without contact to it for lon
       const queried = (): number => agent.requests.filter((request) => request.includes('internal/ui/nodes')).length;
       const before = queried();
       agent.misbehave(fault);
-      // Once more, and once more again: it goes on to be behind.
+      // Twice more: it stays behind.
       await expect.poll(() => queried() - before, { timeout: 30_000 }).toBeGreaterThan(3);
       const { warnings } = await routes.until(({ warnings: found = [] }) =>
         found.some((one) => one.includes('leader')),
@@ -58,7 +58,7 @@ describe.concurrent('a server without a leader, or without contact to it for lon
       agent.change({ ...mesh(SECOND), remoteGateways: { dc2: [GATEWAY] } });
       await watching;
       expect(lost).toEqual([]);
-      // What is removed once there is a leader again is removed.
+      // A service that is removed once there is a leader again is removed from the routes.
       await routes.until((at) => shown(at, 'service:db') === '10.0.0.2:20000');
     },
     30_000,
@@ -108,13 +108,13 @@ it('what a server has lost is not removed either when its response is accepted a
   const before = queried();
   agent.misbehave(undefined);
   agent.misbehave({ kind: 'empty' }, (path) => path === 'config/service-resolver');
-  // Asked once more, believed, and asked again.
+  // Queried again, accepted, and queried again.
   await expect.poll(() => queried() - before).toBeGreaterThan(1);
   agent.change({ ...full, ...mesh(SECOND) });
   const after = await routes.until((at) => shown(at, 'service:db') === '10.0.0.2:20000');
   expect(shown(after, 'subset:v1.db')).toBe('10.0.0.1:20000');
   agent.misbehave(undefined);
-  // Whoever waits for a change of resolvers by the index of the empty response is answered now.
+  // A blocking query for resolvers with the index of the empty response now returns.
   agent.change({ ...full, ...mesh(SECOND), entries: [{ ...resolver, ConnectTimeout: '7s' }] });
   await routes.until((at) => shown(at, 'subset:v1.db') === '10.0.0.2:20000');
 });

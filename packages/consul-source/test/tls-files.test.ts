@@ -162,7 +162,7 @@ async function whoAmI(agent: Agent): Promise<unknown> {
   return JSON.parse(text);
 }
 
-/** An agent that answers with the name in the client's certificate, and closes the connection behind each response. */
+/** An agent that responds with the name in the client's certificate, and closes the connection after each response. */
 async function tlsAgent(authority: ReturnType<typeof certificateAuthority>) {
   const settings = (from: typeof authority) => {
     const { chain, privateKey } = from.issue({ dnsNames: [NAME] });

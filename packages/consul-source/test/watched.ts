@@ -1,7 +1,7 @@
 import { formatEndpoint } from '@meshgate/core';
 import type { Route, RouteSnapshot } from '@meshgate/core';
 
-/** Follows a source as the route store does: started again when it throws, the last snapshot stays. */
+/** Follows a source as the route store does: restarts it when it throws, and keeps the last snapshot. */
 export class Watched<T = RouteSnapshot> implements AsyncDisposable {
   readonly errors: Error[] = [];
   latest: T | undefined;
@@ -13,7 +13,7 @@ export class Watched<T = RouteSnapshot> implements AsyncDisposable {
     this.#following = this.#follow(source);
   }
 
-  /** Resolves with the first snapshot for which `holds` does. */
+  /** Resolves with the first snapshot for which `holds` returns true. */
   async until(holds: (snapshot: T) => boolean): Promise<T> {
     for (;;) {
       if (this.latest !== undefined && holds(this.latest)) return this.latest;
@@ -21,7 +21,7 @@ export class Watched<T = RouteSnapshot> implements AsyncDisposable {
     }
   }
 
-  /** Resolves with the next failure that has `text` in its message. */
+  /** Resolves with the next failure whose message contains `text`. */
   async failure(text: string): Promise<Error> {
     for (;;) {
       const error = this.errors.find(({ message }) => message.includes(text));
@@ -63,12 +63,12 @@ export class Watched<T = RouteSnapshot> implements AsyncDisposable {
 
 const RETRY_MS = 50;
 
-/** Routes with their backends, one text each: `service:db 10.0.0.1:80 w3, 10.0.0.2:80 unhealthy`. */
+/** Routes with their backends, one string each: `service:db 10.0.0.1:80 w3, 10.0.0.2:80 unhealthy`. */
 export function summary({ routes }: RouteSnapshot): readonly string[] {
   return routes.map((route) => [route.name, backends(route)].join(' ').trim());
 }
 
-/** The route of that name as text; `undefined` when there is none. */
+/** The route of that name as a string; `undefined` if there is none. */
 export function shown(snapshot: RouteSnapshot, name: string): string | undefined {
   const route = snapshot.routes.find((one) => one.name === name);
   return route === undefined ? undefined : backends(route);

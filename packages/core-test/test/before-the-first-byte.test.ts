@@ -13,7 +13,7 @@ interface Started extends AsyncDisposable {
   readonly events: ReturnType<typeof recorder>;
 }
 
-/** A route that retries, to these backends, in this order. */
+/** A route that retries, with these backends, in this order. */
 async function proxyTo(
   backends: readonly Pick<PeerListener, 'address'>[],
   route: Partial<Route> = {},
@@ -35,7 +35,7 @@ async function proxyTo(
   return { address: proxy.address, events, [Symbol.asyncDispose]: () => proxy.stop() };
 }
 
-/** Has the hello, and leaves. */
+/** Receives the hello, and disconnects. */
 async function leaves(backend: PeerListener, how: 'end' | 'reset'): Promise<void> {
   const peer = await backend.accept();
   await peer.receive(HELLO.length);
@@ -199,5 +199,5 @@ describe('a route without retryBeforeFirstByte', () => {
   });
 });
 
-/** Reserved for documentation (RFC 5737): nobody answers, or the network says so. */
+/** Reserved for documentation (RFC 5737): no answer, or an ICMP error. */
 const UNREACHABLE: Endpoint = { host: '192.0.2.1', port: 443 };

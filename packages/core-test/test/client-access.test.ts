@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 
 const HELLO = inRecords(clientHello({ serverName: 'api.example.com' }));
 
-/** Says that each client is at `host`, as a header of the PROXY protocol would. */
+/** Sets the address of each client to `host`, as a PROXY protocol header would. */
 function clientAt(host: string): ConnectionFilter {
   return {
     name: 'from',
@@ -195,7 +195,7 @@ describe('limits of a route', () => {
     const held: Awaited<ReturnType<typeof greeting>>[] = [];
     const tooFast = (rate: string): string => `route api: limits.rate: more than ${rate}`;
     expect(await reasons(3)).toEqual([undefined, undefined, tooFast('2/h')]);
-    // Two of a thousand are spent, and two of three places are taken.
+    // Two of the thousand tokens are spent, and two of the three connections are in use.
     source.set([limited(1_000, 3)]);
     await events.untilCount('routes.replaced', 2);
     expect(await reasons(2)).toEqual([undefined, 'route api: limits.connections: all 3 are in use']);

@@ -16,7 +16,7 @@ import {
 } from '@meshgate/testkit';
 import type { SnifferSample, SourceUnderTest } from '@meshgate/testkit';
 
-// Core's own parts keep the promises that it asks of everybody else.
+// Core's own parts satisfy the contracts that it has for plugins.
 
 describeObserver('no observer at all', () => observers([]));
 describeObserver('several observers as one', () =>
@@ -65,7 +65,7 @@ const http: SnifferSample = { name: 'HTTP', bytes: Buffer.from('GET / HTTP/1.1\r
 describeSniffer('two sniffers in order', firstOf([sniSniffer(), greetingSniffer()]), [tls, greeting, http]);
 describeSniffer('two sniffers in the other order', firstOf([greetingSniffer(), sniSniffer()]), [tls, greeting, http]);
 
-/** Knows one greeting, and counts in its progress how much of it has been compared. */
+/** Recognises one greeting; its progress is the number of bytes compared. */
 function greetingSniffer(): Sniffer {
   const wanted = Buffer.from('HI THERE');
   return {

@@ -17,12 +17,12 @@ function options(more: Partial<ProxyOptions> = {}): ProxyOptions {
   return { listen: LOOPBACK, routes: [], sniffers: [sniSniffer()], ...more };
 }
 
-/** What this process listens on and is connected by. */
+/** Sockets of this process: listening and connected. */
 function sockets(): readonly string[] {
   return process.getActiveResourcesInfo().filter((kind) => kind.startsWith('TCP'));
 }
 
-/** A service that says when it starts and stops. */
+/** A service that records when it starts and stops. */
 function service(name: string, log: string[], start = async (): Promise<void> => undefined): Service {
   return {
     name,
@@ -134,7 +134,7 @@ describe('a proxy made by createProxy', () => {
   });
 
   it('cleans up when its port is in use, and can be started again when it is free', async () => {
-    // What an earlier test has closed takes a turn of the loop to go.
+    // What an earlier test has closed is only gone after a turn of the event loop.
     await expect.poll(sockets).toEqual([]);
     const occupied = createServer().listen(0, '127.0.0.1');
     await new Promise((resolve) => occupied.once('listening', resolve));
@@ -297,7 +297,7 @@ describe('a proxy made by createProxy', () => {
     [{ routes: {} }, 'routes: expected a list, found an object'],
   ])('is refused with options that are wrong: %j', (wrong, problem) => {
     const given = wrong === undefined ? wrong : { ...options(), ...(wrong as object) };
-    // Embedders may be JavaScript.
+    // Embedders may use plain JavaScript.
     expect(() => createProxy(given as ProxyOptions)).toThrow(problem);
   });
 
@@ -362,7 +362,7 @@ describe('a proxy made by createProxy', () => {
   });
 });
 
-/** A source that says when it is watched and when it is left. */
+/** A source that records when its watch begins and ends. */
 function watched(log: string[]): RouteSource {
   return {
     name: 'watched',

@@ -36,7 +36,7 @@ async function proxyOn(transport: Transport, ...routes: readonly Route[]) {
   return { address: proxy.address, events, source, [Symbol.asyncDispose]: () => proxy.stop() };
 }
 
-/** A transport whose dials get through only when they are let. */
+/** A transport whose dials complete only when the test allows it. */
 function heldUp(): { readonly transport: Transport; readonly dialled: Promise<void>; letThrough(): void } {
   const inner = nodeTransport();
   let onDial: () => void = () => undefined;
@@ -57,7 +57,7 @@ async function listening(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-/** A client that has got through to this backend. */
+/** A client that is connected to this backend. */
 async function through(to: Endpoint, backend: PeerListener): Promise<Peer> {
   const client = await rawClient(to);
   await client.send(HELLO);
@@ -257,7 +257,7 @@ describe('50,000 connections', () => {
 
 describe('connections whose backend is down', () => {
   it('are closed when health checks say so', async () => {
-    // It can stop listening while its connections go on.
+    // It can stop listening while its connections continue.
     const server = createServer((socket) => socket.on('error', () => undefined).resume());
     const address = { host: '127.0.0.1', port: await listening(server) };
     const healthCheck = { kind: 'tcp', intervalMs: 30, timeoutMs: 500, rise: 1, fall: 1 } as const;

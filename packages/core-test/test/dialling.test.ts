@@ -9,7 +9,7 @@ import { clientHello, inRecords, needs, rawClient, recorder, silentAddress, tcpB
 import { describe, expect, it } from 'vitest';
 import { routeTo, startProxy } from './proxy.ts';
 
-/** Of util-linux. */
+/** Part of util-linux. */
 const TOOL = 'unshare';
 
 const HELLO = inRecords(clientHello({ serverName: 'backend.example' }));
@@ -109,7 +109,7 @@ describe('a backend whose address stands for every address of a machine', () => 
   );
 });
 
-/** A source without routes, until it is given one. */
+/** A source without routes, until the test sets some. */
 function delayedSource(): RouteSource & { yields(route: Route): void } {
   let yields: (route: Route) => void = () => undefined;
   const delayed = new Promise<Route>((resolve) => (yields = resolve));

@@ -1,4 +1,4 @@
-// Egress with names from real name servers: what a name server says decides nothing by itself.
+// Egress with names from real name servers: the answer of a name server alone does not allow an address.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import { nameServer, peerListener, recorder, sampleAccepted, sampleHello } from 
 import type { Zone } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 
-/** Egress below `example.com` to a port of this machine, by a name server that knows `zone`. */
+/** Egress for names below `example.com` to a port of this machine, with a name server that serves `zone`. */
 async function egress(zone: Zone, port: number, allowAddresses: readonly string[] = []) {
   const folder = await mkdtemp(join(tmpdir(), 'meshgate-egress-'));
   const server = await nameServer(zone);

@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 const HELLO: Hello = { protocol: 'tcp' };
 const KEEP_ALIVE = { idleMs: 60_000 };
 
-/** Takes one byte for a hello. */
+/** Takes one byte for a complete hello. */
 const sniffer = {
   name: 'any',
   inspect: (head: Uint8Array) =>
@@ -139,7 +139,7 @@ describe('a connection filter', () => {
     const { closed } = await one.observer.until('connection.closed');
     expect(NAME.of(closed.connection)).toBe('a');
     expect(closed.connection.facts?.get('test.name')).toEqual({ value: 'a', shown: 'A' });
-    // Observers know a connection by its identity, whatever was learned of it.
+    // Observers identify a connection by its object, whatever facts are added to it.
     expect(closed.connection).toBe((await one.observer.until('connection.accepted')).connection);
   });
 
@@ -258,7 +258,7 @@ describe('an upgraded connection', () => {
   it('loses no received bytes, and keeps its addresses', async () => {
     await using backend = await tcpBackend('b', { conduct: { kind: 'source', bytes: 3 } });
     const connection = await dial(backend.address);
-    // Something has come, and nobody has read it.
+    // Data has arrived, and has not been read.
     await new Promise((resolve) => setImmediate(resolve));
     const above = await upgradeConnection(connection, (socket) => Promise.resolve(socket));
     expect(above.remote).toEqual(backend.address);

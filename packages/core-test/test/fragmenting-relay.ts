@@ -4,19 +4,19 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Endpoint } from '@meshgate/core';
 import { inRecords } from '@meshgate/testkit';
 
-/** How the relay cuts what a client says first. */
+/** How the relay splits the first bytes of a client. */
 export interface Cut {
-  /** Bytes of the hello in each TLS record; as the client cut it, when absent. */
+  /** Bytes of the hello per TLS record; if absent, as the client sent it. */
   readonly recordBytes?: number;
-  /** Bytes in each write: segments of their own on a connection without delay. */
+  /** Bytes per write: with TCP_NODELAY each is a segment. */
   readonly segmentBytes: number;
 }
 
 const RECORD_HEADER_BYTES = 5;
 
 /**
- * Stands before `to` and cuts every client's hello as `cut` says, whoever the client is: what a hostile network or a cautious
- * client may do (RFC 8446, 5.1), and real clients cannot be told to. Everything else passes as it comes.
+ * A relay in front of `to` that splits the hello of any client as `cut` says, as a hostile network or a cautious client
+ * may (RFC 8446, 5.1): real clients have no option for it. Everything else is forwarded unchanged.
  */
 export async function fragmentingRelay(to: Endpoint, cut: Cut): Promise<Endpoint & AsyncDisposable> {
   const server = createServer({ noDelay: true }, (client) => void relay(client, to, cut));

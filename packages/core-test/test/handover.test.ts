@@ -1,4 +1,5 @@
-// Sockets that listen and are handed on: to a process that goes on with them, or over a change that is given up.
+// Listening sockets that are handed over: to a process that continues with them, or during a change that is rolled
+// back.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
@@ -40,7 +41,7 @@ function folder() {
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true }) };
 }
 
-/** A list that a test may change. */
+/** A list of listeners that a test can change. */
 function listOf(name: string, first: readonly ListenAddress[] | Error): ListenerSource {
   return {
     name,
@@ -83,7 +84,7 @@ needs('descriptors', process.platform !== 'win32' || 'it has no descriptors of s
     expect(released.listeners.sockets).toMatchObject([{ name: 'edge', endpoint: edge.endpoint }]);
     await released.listeners.release();
     expect(existsSync(path)).toBe(true);
-    // Nobody listens there any more: the next one replaces it.
+    // No process listens there any more: the next listener replaces the file.
     await using closed = await listening([edge]);
     await closed.listeners.stop();
     expect(existsSync(path)).toBe(false);
@@ -105,7 +106,7 @@ needs('descriptors', process.platform !== 'win32' || 'it has no descriptors of s
     await once(worker, 'listening');
     await expect(sharedPath(path)).rejects.toMatchObject({ code: 'EADDRINUSE', address: path });
     await new Promise((resolve) => worker.close(resolve));
-    // The path stays, and nobody listens: it is replaced.
+    // The file remains without a listener: it is replaced.
     const next = await sharedPath(path);
     expect(existsSync(path)).toBe(true);
     next.close();

@@ -26,8 +26,8 @@ import type { Stages } from '@meshgate/core/parts';
 import { rawClient, recorder, tcpBackend } from '@meshgate/testkit';
 import { describe, expect, it } from 'vitest';
 
-// Parts of plugins that throw, reject, hang or lie: each harms its own connection, which ends; its sockets are closed, its places are
-// given back, it is reported closed once, and the proxy can still drain.
+// Parts of plugins that throw, reject, hang or lie: each only harms its own connection, which ends; its sockets are
+// closed, its counts are released, it is reported closed once, and the proxy can still drain.
 
 const KEEP_ALIVE = { idleMs: 60_000 };
 const BROKEN = 'plugin broke';
@@ -37,15 +37,15 @@ function broken(): never {
   throw new Error(BROKEN);
 }
 
-/** What a part that lies gives, whatever the types say. */
+/** Returned by a part whose types promise something else. */
 function lie(value: unknown): never {
   return value as never;
 }
 
-/** The stages of a proxy that works, for a case to break one of. */
+/** The stages of a working proxy, one of which a case breaks. */
 type Working = Stages & { readonly transport: Transport };
 
-/** What one case breaks, and how the connection ends: `OK` when it does not mind. */
+/** What one case breaks, and how the connection ends: `OK` if it is not affected. */
 interface Case {
   readonly name: string;
   readonly break: (working: Working) => Partial<Stages>;
@@ -68,7 +68,7 @@ const splicing = ({ transport }: Working, splice: unknown): Partial<Stages> => (
 const dialling = ({ transport }: Working, dial: unknown): Partial<Stages> => ({
   transport: { dial: lie(dial), splice: (down, up, options) => transport.splice(down, up, options) },
 });
-/** Calls whatever ends something, in everything that can be reached from `value`. */
+/** Calls every method that ends something, in everything that can be reached from `value`. */
 function closeAll(_type: string, value: unknown, seen = new Set<unknown>()): void {
   if (typeof value !== 'object' || value === null || seen.has(value)) return;
   seen.add(value);
@@ -404,7 +404,7 @@ const table: Resolver = (() => {
   return { resolve: ({ serverName = '' }) => search.lookup(serverName) };
 })();
 
-/** `upstream`, whose parts throw when they are read again. */
+/** `upstream`, whose properties throw when they are read a second time. */
 function readableOnce(upstream: Upstream): Upstream {
   const read = new Set<string | symbol>();
   return new Proxy(upstream, {
@@ -430,7 +430,7 @@ function unreadableErrors(): readonly (readonly [what: string, reason: unknown])
   ];
 }
 
-/** A proxy that works, but for what `one` breaks of it. */
+/** A working proxy, except for what `one` breaks. */
 async function proxyWith(one: Case, backend: { readonly host: string; readonly port: number }) {
   const transport = nodeTransport();
   const events = recorder();

@@ -12,7 +12,7 @@ import { describe, expect, it } from 'vitest';
 
 const ANY_PORT = { host: '127.0.0.1', port: 0 };
 
-/** Lists what it was last told to list. */
+/** Lists the listeners that the test has last set. */
 class ListenerList implements ListenerSource {
   readonly name = 'list';
   #addresses: readonly ListenAddress[];
@@ -60,13 +60,12 @@ async function listening(addresses: readonly ListenAddress[], ...sources: readon
   return { events, listeners, accepted, [Symbol.asyncDispose]: () => listeners.stop() };
 }
 
-/** A folder of its own. */
 async function folder() {
   const path = mkdtempSync(join(tmpdir(), 'listeners-'));
   return { path, [Symbol.asyncDispose]: async () => rmSync(path, { recursive: true }) };
 }
 
-/** A port that is held until it is disposed of. */
+/** A port that is in use until it is disposed of. */
 async function heldPort() {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -74,14 +73,14 @@ async function heldPort() {
   return { port, [Symbol.asyncDispose]: async () => void server.close() };
 }
 
-/** An address with a port that nobody has. */
+/** An address with a free port. */
 async function free() {
   const held = await heldPort();
   await held[Symbol.asyncDispose]();
   return { host: '127.0.0.1', port: held.port };
 }
 
-/** What was told of the listener `name`, in its order. */
+/** The events of the listener `name`, in order. */
 function reportsOf({ events }: Awaited<ReturnType<typeof listening>>, name: string): readonly string[] {
   return events.events.flatMap((event) =>
     (event.type === 'listener.opened' || event.type === 'listener.closed') && event.listener === name
@@ -117,7 +116,7 @@ describe('listeners', () => {
     expect(refused).toMatchObject({ source: 'list' });
     expect(refused.error.message).toContain(reason);
     expect(proxy.listeners.status.map(({ name }) => name)).toEqual(['fixed', 'one']);
-    // A reload goes by what was listed last, which is not what was refused.
+    // A reload starts from the last list, not from the rejected one.
     const change = await proxy.listeners.prepare([{ name: 'fixed', endpoint: ANY_PORT }]);
     await change.commit();
     list.set({ name: 'one', endpoint: ANY_PORT }, { name: 'two', endpoint: ANY_PORT });
@@ -241,7 +240,7 @@ describe('listeners', () => {
     it('replace one whose process was killed, and leave nothing behind', async () => {
       await using files = await folder();
       const path = join(files.path, 'edge.sock');
-      // The file stays when the server removes the name by which it was bound.
+      // The file remains when the server unlinks the name by which it was bound.
       const killed = createServer().listen(join(files.path, 'before.sock'));
       await once(killed, 'listening');
       linkSync(join(files.path, 'before.sock'), path);
@@ -314,7 +313,7 @@ describe('a change of the fixed listeners', () => {
       { name: 'renamed', endpoint: one },
       { name: 'two', endpoint: two },
     ]);
-    // It listens, and nothing is accepted before the change is in use.
+    // It listens, but accepts nothing before the change is in use.
     const client = await rawClient(two);
     expect(proxy.accepted).toEqual([]);
     await change.commit();

@@ -22,7 +22,7 @@ async function proxied(descriptors: number): Promise<ProxyProcess> {
   return proxy;
 }
 
-/** A client that has sent its hello and a payload of its own, and has got both back. */
+/** A client that has sent its hello and a payload, and has received both back. */
 async function held(port: number, number: number): Promise<Socket> {
   const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true });
   const payload = Buffer.alloc(PAYLOAD_BYTES, `connection ${number};`);
@@ -39,7 +39,7 @@ async function held(port: number, number: number): Promise<Socket> {
   return socket;
 }
 
-/** `count` clients, a bounded number of them at the same time on their way. */
+/** `count` clients, of which a limited number connect at the same time. */
 async function holdMany(port: number, count: number): Promise<Socket[]> {
   const sockets: Socket[] = [];
   const lanes = Array.from({ length: 100 }, async (_, lane) => {
@@ -55,11 +55,11 @@ async function finished(socket: Socket): Promise<void> {
   if (!socket.closed) await once(socket, 'close');
 }
 
-// The proxy holds two sockets for each connection, the others one; the rest is what every process needs.
+// The proxy has two sockets per connection, the others one; the rest is what every process needs.
 const SPARE = 400;
 const WANTED_DESCRIPTORS = 2 * 10_000 + SPARE;
 const LIMITS = descriptorLimits(WANTED_DESCRIPTORS);
-/** As many as the limits of this machine allow, where it allows no 10,000. */
+/** 10,000, or fewer if the limits of this machine require it. */
 const WANTED = Math.min(10_000, LIMITS.own - SPARE, Math.floor((LIMITS.child - SPARE) / 2));
 
 describe('very many connections', () => {
@@ -68,7 +68,8 @@ describe('very many connections', () => {
     { timeout: 120_000 },
     async () => {
       const proxy = await proxied(WANTED_DESCRIPTORS);
-      // Compiled code, what it has learned of types, and tables as large as ever needed stay: they come with the first of two equal waves.
+      // Compiled code, type feedback, and tables at their largest size remain: they appear with the first of two equal
+      // waves.
       await Promise.all((await holdMany(proxy.port, WANTED)).map(finished));
       const before = await proxy.empty();
       const sockets = await holdMany(proxy.port, WANTED);
@@ -77,9 +78,9 @@ describe('very many connections', () => {
       const after = await proxy.empty();
       expect(after.codes).toEqual({ OK: 2 * WANTED });
       expect(after.descriptors).toBe(before.descriptors);
-      // A transport may keep one for all deadlines together, until the next of those is over that have been set.
+      // A transport may use one timer for all deadlines, until the next of them expires.
       expect(after.timers).toBeLessThanOrEqual(before.timers + 1);
-      // Of each connection less than what its access log line alone would take.
+      // Less per connection than its access log line alone would take.
       expect(after.heapBytes - before.heapBytes).toBeLessThan(WANTED * 100);
     },
   );
@@ -115,17 +116,17 @@ describe('very many connections', () => {
     expect(await proxy.drain(0, 400)).toMatchObject({ finished: 0, cut: 20, remaining: 0 });
     await Promise.all(sockets.map((socket) => socket.closed || once(socket, 'close')));
     expect((await proxy.usage()).closedPorts.at(-1)).toBe(port);
-    // From below only: a machine that is busy may close all of them late, and never the last one early.
+    // Only a lower bound: a busy machine may close all of them late, but never the last one early.
     expect((closedAt.at(-1) ?? 0) - beganAt).toBeGreaterThan(300);
   });
 });
 
 it('without a file descriptor left, accepting pauses, and resumes when there are some again', async () => {
-  // Enough to load the modules with, which Node opens all at once.
+  // Enough for Node's loader, which opens all modules at once.
   const proxy = await proxied(192);
   const crowd = Array.from({ length: 188 }, () => connect({ port: proxy.port, host: '127.0.0.1' }));
   for (const socket of crowd) socket.on('error', () => undefined).resume();
-  // Whoever is silent keeps a descriptor until there is none.
+  // Each silent client holds a descriptor until none are left.
   await proxy.until('paused');
   for (const socket of crowd) socket.end(HELLO);
   await proxy.until('resumed');

@@ -1,4 +1,4 @@
-// What is said of names where their servers, or the files that name those, are odd.
+// Errors and warnings for names when name servers, or the files that list them, misbehave.
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -81,7 +81,7 @@ describe('the second family of a name', () => {
       expect((await at.names.resolve('a.example')).hosts).toEqual(['127.0.0.9']);
       quickestMs = Math.min(quickestMs, performance.now() - began);
     }
-    // RFC 8305 lets it wait for 50 ms.
+    // RFC 8305 allows a wait of 50 ms.
     expect(quickestMs).toBeLessThan(45);
   });
 });

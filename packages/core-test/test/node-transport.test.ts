@@ -27,7 +27,7 @@ needs('posix', process.platform !== 'win32' || 'it has no limit of descriptors')
     try {
       const { port } = await logged<{ port: number }>(child);
       const paused = logged<Pause>(child);
-      // One after the other: what waits in the queue of a listener that is closed is reset.
+      // One after the other: connections in the backlog of a listener that closes are reset.
       const crowd = connectOneByOne(port, clients, 96);
       expect(await paused).toMatchObject({ paused: true, code: 'EMFILE' });
       await crowd;
@@ -48,7 +48,7 @@ interface Pause {
   readonly accepted: number;
 }
 
-/** The next word of a process that is `wanted`. */
+/** The next message of the process with the type `wanted`. */
 async function logged<Word>(child: ChildProcess, wanted: (word: Word) => boolean = () => true): Promise<Word> {
   for (;;) {
     const [word] = (await once(child, 'message')) as [Word];
@@ -56,7 +56,7 @@ async function logged<Word>(child: ChildProcess, wanted: (word: Word) => boolean
   }
 }
 
-/** Clients that say nothing, until one is turned away. */
+/** Clients that send nothing, until one is refused. */
 async function connectOneByOne(port: number, clients: Socket[], most: number): Promise<void> {
   while (clients.length < most) {
     const client = connect(port, '127.0.0.1');

@@ -1,4 +1,4 @@
-// What plugins give may be frozen, behind a Proxy, without a prototype, or used more often than it was meant to be: a proxy works with it.
+// Objects from plugins may be frozen, a Proxy, without a prototype, or reused: a proxy must work with them.
 import { createProxy, staticSource } from '@meshgate/core';
 import type {
   Connector,
@@ -19,7 +19,7 @@ function apiRoute(address: Endpoint): Route {
   return { name: 'api', serverNames: ['api.example'], backends: [{ address, weight: 1, healthy: true }] };
 }
 
-/** The same, in another make. */
+/** The same data, built differently. */
 type Make = <T>(value: T) => T;
 
 function isPlain(value: unknown): value is Record<string, unknown> {

@@ -97,7 +97,7 @@ describe('a connection that is carried', () => {
     await client.send(HELLO);
     await proxy.events.until('connection.connected');
     const before = process.memoryUsage().arrayBuffers;
-    // At rest once nothing has moved for many turns of this very loop, which is the proxy's, too.
+    // Idle once no byte has moved for many turns of this event loop, which the proxy shares.
     for (let turns = 0, last = -1; turns < 200;) {
       const { bytesDown = 0 } = proxy.sessions.live()[0] ?? {};
       turns = bytesDown === last ? turns + 1 : 0;

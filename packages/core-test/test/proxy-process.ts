@@ -11,29 +11,29 @@ interface Usage {
   readonly timers: number;
   /** After a full collection, in bytes. */
   readonly heapBytes: number;
-  /** As above, of buffers. */
+  /** As above, for buffers. */
   readonly bufferBytes: number;
-  /** Closed and refused connections by code; `OK` for those that ended well. */
+  /** Closed and refused connections by code; `OK` for those without an error. */
   readonly codes: Readonly<Record<string, number>>;
-  /** Ports of the clients whose connections have closed, in that order. */
+  /** Client ports of the closed connections, in the order of closing. */
   readonly closedPorts: readonly number[];
 }
 
-/** A proxy in a process of its own, so that what it holds can be counted without what the test itself holds. */
+/** A proxy in a process of its own, so that its resources are counted apart from the test's. */
 export interface ProxyProcess {
   readonly port: number;
   usage(): Promise<Usage>;
   drain(graceMs: number, spreadMs: number): Promise<DrainProgress>;
   /** Resolves once no connection is live. */
   empty(): Promise<Usage>;
-  /** Resolves once accepting has paused, or gone on, for the first time. */
+  /** Resolve the first time that accepting pauses, or resumes. */
   until(what: 'paused' | 'resumed'): Promise<void>;
   stop(): Promise<void>;
 }
 
 /**
- * @param backendPort where `backend.example` leads, on 127.0.0.1
- * @param descriptors limit of file descriptors for the process: lowered, or raised where the system lets us
+ * @param backendPort port on 127.0.0.1 for `backend.example`
+ * @param descriptors limit of file descriptors of the process: lowered, or raised if the system allows it
  */
 export async function proxyProcess(backendPort: number, descriptors: number): Promise<ProxyProcess> {
   const child = limitedProcess('proxy-process.mjs', [String(backendPort), inject('transport')], descriptors);
@@ -48,7 +48,7 @@ export async function proxyProcess(backendPort: number, descriptors: number): Pr
   };
 }
 
-/** A backend in a process of its own that gives back what it receives. */
+/** A backend in a process of its own that echoes what it receives. */
 export interface EchoProcess {
   readonly port: number;
   stop(): Promise<void>;
@@ -61,7 +61,7 @@ export async function echoProcess(descriptors: number): Promise<EchoProcess> {
   return { port, stop: () => stop(child) };
 }
 
-/** How many descriptors a child process gets that asks for `wanted`, and how many this very process has. */
+/** The descriptor limit of a child process for which `wanted` are requested, and the limit of this process. */
 export function descriptorLimits(wanted: number): { readonly child: number; readonly own: number } {
   const limit = (command: string): number => Number(execFileSync('sh', ['-c', `${command} ulimit -n`]).toString());
   return { child: limit(`ulimit -n ${wanted} 2>/dev/null;`), own: limit('') };
@@ -74,7 +74,7 @@ function limitedProcess(script: string, args: readonly string[], descriptors: nu
   return spawn('sh', ['-c', limited, 'sh', ...command], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
 }
 
-/** One question at a time: the responses carry no number. */
+/** One query at a time: responses have no number. */
 async function query<Result>(child: ChildProcess, request: object): Promise<Result> {
   child.send(request);
   return message<Result>(child);

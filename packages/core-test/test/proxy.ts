@@ -16,7 +16,7 @@ import { recorder } from '@meshgate/testkit';
 import type { Recorder } from '@meshgate/testkit';
 import { transportUnderTest } from './transport-under-test.ts';
 
-/** What a test may change of a proxy. */
+/** What a test can override. */
 export interface ProxyOptions {
   readonly routes: readonly Route[];
   readonly limits?: Partial<Limits>;
@@ -25,18 +25,18 @@ export interface ProxyOptions {
   readonly transport?: Transport;
 }
 
-/** A proxy in the test's own process, with everything that it told. Disposing of it cuts what is live. */
+/** A proxy in the test's process, with all events that it emitted. Disposing of it closes its live connections. */
 export interface TestProxy extends AsyncDisposable {
   readonly address: Endpoint;
   readonly sessions: Sessions;
   readonly events: Recorder;
   /** How the first connection ended: its code, or `OK`. */
   ending(): Promise<string>;
-  /** As a reload does: for connections that come from now on. */
+  /** As a reload does: applies to new connections. */
   use(limits: Partial<Limits>): void;
 }
 
-/** One route for `backend.example` to these addresses. */
+/** One route for `backend.example` with these addresses. */
 export function routeTo(...backends: readonly (Endpoint & { readonly healthy?: boolean })[]): Route {
   return {
     name: 'backend',
@@ -47,7 +47,7 @@ export function routeTo(...backends: readonly (Endpoint & { readonly healthy?: b
 
 const KEEP_ALIVE = { idleMs: 60_000 };
 
-/** Composed of core's parts on loopback. */
+/** Composed of core's parts, on loopback. */
 export async function startProxy(options: ProxyOptions): Promise<TestProxy> {
   const { routes, transport = transportUnderTest() } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };

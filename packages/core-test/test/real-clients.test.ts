@@ -23,7 +23,7 @@ import type { TestProxy } from './proxy.ts';
 
 const NAMES = ['api.example.com', 'web.example.com'] as const;
 
-/** Asks the service `name` for its name over TLS, by way of `at`. */
+/** Requests the name of the service `name` over TLS, through `at`. */
 type Client = (at: Endpoint, name: string, caFile: string) => Promise<string>;
 
 const CLIENTS: Readonly<Record<string, Client>> = {
@@ -125,7 +125,7 @@ function isThere(program: string): boolean {
   return spawnSync(program, [program === 'openssl' ? 'version' : '--version'], { stdio: 'ignore' }).status === 0;
 }
 
-/** What `program` prints until it ends by itself: it is told nothing more after `input`. */
+/** The output of `program` until it exits by itself: after `input` nothing is written to it. */
 async function answered(program: string, args: readonly string[], input: string): Promise<string> {
   const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'ignore'] });
   child.stdin.write(input);

@@ -1,4 +1,4 @@
-// Where the transports of Linux cannot work: anywhere, so nothing is skipped.
+// How the Linux transports report that they cannot work. Runs anywhere, so nothing is skipped.
 import { execFile } from 'node:child_process';
 import { constants } from 'node:os';
 import { promisify } from 'node:util';
@@ -33,7 +33,7 @@ describe.skipIf(process.platform !== 'linux')('where io_uring is forbidden or to
   });
 
   it('works even if no memory may be locked, or names the limit', async ({ skip }) => {
-    // Without the privilege that lifts the limit: in a user namespace of its own.
+    // Without the privilege to raise the limit: in a user namespace.
     const limited = ['-c', 'ulimit -l 0 && exec unshare --user "$0" "$@"', process.execPath];
     const run = promisify(execFile)('sh', [...limited, fixture('self-test.mjs'), 'uring'], { timeout: 10_000 });
     const found = await run.then(({ stdout }) => JSON.parse(stdout) as SelfTest).catch(() => undefined);

@@ -7,10 +7,10 @@ import type { Splice, Transfer, Transport } from '@meshgate/core';
 import { descriptorsByKind, loopsIdle, until } from '@meshgate/testkit';
 import { variantsUnderTest } from './transport-under-test.ts';
 
-/** How many connections in all; enlarge it with `MESHGATE_SOAK=1000000`. */
+/** Total number of connections; set `MESHGATE_SOAK=1000000` for more. */
 const CONNECTIONS = Number(process.env['MESHGATE_SOAK'] ?? 600);
 const AT_A_TIME = 48;
-/** A generous millisecond for each, and some for the start. */
+/** A generous millisecond per connection, and some time to start. */
 const TIMEOUT_MS = 60_000 + 20 * CONNECTIONS;
 
 const PLANS = [
@@ -27,7 +27,7 @@ const PLANS = [
 ] as const;
 type Plan = (typeof PLANS)[number];
 
-/** One connection's fate, drawn before it begins; its number travels in its first four bytes. */
+/** The fate of a connection, drawn before it begins; its number is in its first four bytes. */
 interface Fate {
   readonly number: number;
   readonly plan: Plan;
@@ -37,10 +37,10 @@ interface Fate {
   readonly breaksAt: number;
 }
 
-/** What one end has seen. */
+/** What one end has received. */
 interface Seen {
   received: number;
-  /** A byte that was not the one that had been sent at that place. */
+  /** Position of the first wrong byte. */
   wrongAt: number | undefined;
   ended: boolean;
 }
@@ -48,7 +48,9 @@ interface Seen {
 const HEADER_BYTES = 4;
 const KEEP_ALIVE = { idleMs: 60_000 };
 const LISTEN = { backlog: 1024, keepAlive: KEEP_ALIVE, onPause: (): void => undefined };
-/** Both ends take their bytes from here, each connection from another place: a byte out of place is a wrong byte. */
+/**
+ * Both ends take their bytes from here, each connection at another offset, so that a misplaced byte is a wrong byte.
+ */
 const PATTERN = randomBytes(1024 * 1024 + 7);
 
 function pattern(start: number, length: number): Buffer {
@@ -106,7 +108,7 @@ async function soak(transport: Transport): Promise<void> {
   }
 }
 
-/** Reads the number of each connection and splices it, or breaks it, as its fate has it. */
+/** Reads the number of each connection and splices it, or breaks it, as its fate requires. */
 async function relayByNumber(
   transport: Transport,
   port: number,
@@ -119,7 +121,7 @@ async function relayByNumber(
       const fate =
         head === undefined || head.length < HEADER_BYTES ? undefined : fates.get(Buffer.from(head).readUInt32BE(0));
       if (head === undefined || fate === undefined) return down.destroy();
-      // Port 1 of loopback refuses.
+      // Connections to port 1 of loopback are refused.
       const to = { host: '127.0.0.1', port: fate.plan === 'nobody there' ? 1 : port };
       return transport.dial(to, { keepAlive: KEEP_ALIVE, timeoutMs: 10_000 }).done.then((up) => {
         const splice = transport.splice(down, up, { head, idleTimeoutMs: 30_000 });
@@ -153,7 +155,7 @@ function serve(socket: Socket, fates: ReadonlyMap<number, Fate>, served: Map<num
     const breaksAt = fate.plan === 'backend resets' ? fate.breaksAt : Infinity;
     served.set(fate.number, watch(socket, fate.number * 17, { breaksAt, slow: fate.plan === 'slow backend' }));
     if (fate.plan === 'client finishes first') socket.once('end', () => socket.end(down));
-    // Node does not reset what it has shut down.
+    // Node does not reset a socket after a half-close.
     else if (fate.plan === 'backend resets') socket.write(down);
     else socket.end(down);
     return undefined;
@@ -177,7 +179,7 @@ async function live(port: number, fate: Fate): Promise<Seen> {
   return seen;
 }
 
-/** Compares everything that comes with the pattern, until the socket is closed. */
+/** Compares everything that arrives with the pattern, until the socket is closed. */
 function watch(
   socket: Socket,
   start: number,

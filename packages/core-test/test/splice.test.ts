@@ -34,7 +34,7 @@ describe('a splice', () => {
       server.pause();
       const bytes = randomBytes(48 * MIB);
       const sent = client.send(bytes).then(() => client.end());
-      // Standing still for ten turns of the loop in a row: all buffers on the way are full.
+      // No progress for ten turns of the event loop in a row: all buffers on the path are full.
       let [last, quietTurns] = [-1, 0];
       await until(() => {
         const written = proxy.splices[0]?.bytesUp ?? 0;
@@ -70,7 +70,7 @@ describe('a splice', () => {
     const servers = await Promise.all(clients.map(() => backend.accept()));
     await Promise.all(clients.map((client) => client.send(randomBytes(2 * MIB))));
     await until(() => servers.every(({ bytesReceived }) => bytesReceived === 2 * MIB));
-    // Two descriptors a pipe; 16 are kept for the next.
+    // Two descriptors per pipe; 16 are kept for reuse.
     expect((descriptorsByKind()['pipe'] ?? 0) - before).toBeLessThanOrEqual(2 * 16);
     for (const client of clients) client.end();
     await Promise.all(clients.map(({ closed }) => closed));

@@ -9,9 +9,11 @@ const HELLO = inRecords(clientHello({ serverName: 'backend.example' }));
 const CONNECTIONS = 12;
 const DESCRIPTORS = 512;
 
-/** Two reads of `net.Socket`: one that is being written, one that came before it was told to stop. The other transports hold less. */
+/**
+ * Two reads of `net.Socket`: one being written, and one that arrived before the pause. The other transports hold less.
+ */
 const MOST_BYTES = 2 * 64 * 1024;
-/** What a process may hold for all connections together: tables, buffers that are used again. */
+/** What a process may hold for all connections together: tables and reused buffers. */
 const SPARE_BYTES = 1024 * 1024;
 
 const closers: (() => unknown)[] = [];
@@ -47,7 +49,7 @@ describe('a peer that never reads', () => {
   );
 });
 
-/** Sends until nobody takes more, and some more. */
+/** Sends until the socket accepts no more, and then some more. */
 function flood(socket: Socket): void {
   const share = Buffer.alloc(256 * 1024, 'flood');
   const sendOn = (): void => {
@@ -57,7 +59,7 @@ function flood(socket: Socket): void {
   sendOn();
 }
 
-/** Resolves when the kernel has taken no byte of any of them for a while. */
+/** Resolves when the kernel has accepted no byte from any of them for a while. */
 async function stalled(senders: readonly Socket[]): Promise<void> {
   const accepted = (): number =>
     senders.reduce((sum, { bytesWritten, writableLength }) => sum + bytesWritten - writableLength, 0);

@@ -9,13 +9,13 @@ import { describe, expect, it } from 'vitest';
 interface Files {
   readonly hosts?: string;
   readonly nsswitch?: string;
-  /** Lines of resolv.conf beside those that name the servers. */
+  /** Lines of resolv.conf in addition to the name servers. */
   readonly resolv?: string;
   /** Name of the machine. */
   readonly hostName?: string;
 }
 
-/** A name system of files of its own, which asks stand-in name servers. */
+/** A resolver with files of its own, which queries stand-in name servers. */
 async function system(
   zones: readonly Zone[],
   { hosts = '', nsswitch = 'hosts: files dns', resolv = '', hostName = 'gw1' }: Files = {},

@@ -4,12 +4,12 @@ import { epollTransport } from '@meshgate/epoll-transport';
 import { uringTransport } from '@meshgate/uring-transport';
 import { inject } from 'vitest';
 
-/** A new transport of the kind of which the suite is claimed. */
+/** A new transport of the kind under test. */
 export function transportUnderTest(): Transport {
   return openTransport(inject('transport'));
 }
 
-/** The ways in which it carries bulk, each with a name for it and a new transport that does so. */
+/** The ways in which it carries bulk data, each with its name and a new transport. */
 export function variantsUnderTest(): readonly (readonly [string, () => Transport])[] {
   const name = inject('transport');
   if (name === 'node') return [[name, nodeTransport]];

@@ -6,7 +6,7 @@ import type * as Core from '@meshgate/core';
 import { ConfigProblems, ProxyError } from '@meshgate/core';
 import { describe, expect, it } from 'vitest';
 
-/** A plugin that lives in a folder of its own has core from there: the same code, with classes of its own. */
+/** A plugin in a folder of its own has its own copy of core: the same code, but other classes. */
 async function otherCopy(): Promise<Copy> {
   const folder = await mkdtemp(join(tmpdir(), 'meshgate-test-'));
   for (const part of ['dist', 'src']) await cp(join(CORE, part), join(folder, part), { recursive: true });

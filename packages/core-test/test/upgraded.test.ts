@@ -1,4 +1,4 @@
-// A connection that another socket is put over, and connections that are used after their end.
+// A connection that another socket wraps, and connections that are used after their end.
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
@@ -21,7 +21,7 @@ describe('a connection that another socket is put over', () => {
     await peer.send('first');
     expect(Buffer.from((await connection.read()) ?? '').toString()).toBe('first');
     await peer.send('second');
-    // It has come, and nobody has read it.
+    // The data has arrived, and has not been read.
     await new Promise((resolve) => setTimeout(resolve, 5));
     const above = await upgradeConnection(connection, (socket) => Promise.resolve(socket));
     expect(Buffer.from((await above.read()) ?? '').toString()).toBe('second');

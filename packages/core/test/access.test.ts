@@ -6,7 +6,7 @@ import type { AccessRules } from '../src/routes/route.ts';
 
 const CLIENT = '192.0.2.1';
 
-/** Files with these entries; those that are `undefined` have not been read. */
+/** Files with these entries; `undefined` for files that have not been read. */
 function listsOf(files: Readonly<Record<string, readonly string[] | undefined>>) {
   const read: string[] = [];
   const lists: AddressLists = {

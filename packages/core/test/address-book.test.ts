@@ -179,7 +179,7 @@ describe('an address book', () => {
   });
 });
 
-/** A book that knows the endpoint, in a name system that fails from `fail` on. Time is the test's. */
+/** A book that knows the endpoint, with a resolver that fails from `fail` on. The test controls the time. */
 async function failingBook(kind: 'absent' | 'unavailable') {
   vi.useFakeTimers();
   const events: ProxyEvent[] = [];

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { addressSet, isAddressOrBlock } from '../src/pipeline/address-set.ts';
 import { readAddress } from '../src/pipeline/ip-address.ts';
 
-/** Numbers that only look random: below `limit`. */
+/** Deterministic pseudo-random numbers below `limit`. */
 function numbers(seed: number): (limit: number) => number {
   let state = seed;
   return (limit) => (state = (state * 48_271) % 2_147_483_647) % limit;

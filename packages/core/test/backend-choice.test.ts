@@ -1,4 +1,4 @@
-// How backends are chosen where something is odd: no backend, clients without an address, slow starts, limits that are full.
+// Choosing backends in edge cases: no backend, clients without an address, slow start, limits that are reached.
 import { describe, expect, it, vi } from 'vitest';
 import { ProxyError } from '../src/errors.ts';
 import { BackendHealth, healthKey } from '../src/health/backend-health.ts';

@@ -15,7 +15,7 @@ function client(host: string, serverName = 'a.example'): BalancedClient {
 
 const CLIENT = client('192.0.2.7');
 
-/** Numbers in [0, 1) that repeat from run to run. */
+/** Pseudo-random numbers in [0, 1), the same in every run. */
 function seeded(): () => number {
   let state = 42;
   return () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647;
@@ -66,7 +66,7 @@ describe('least connections', () => {
     const { pick } = picker('least_connections', { load: ({ address }) => loads[address.host] ?? 0, random: seeded() });
     const from = [backend('a', 3), backend('b', 1)];
     const picks = Array.from({ length: 200 }, () => pick(from, CLIENT));
-    // b is chosen only when it was drawn twice: about one draw in sixteen.
+    // b is only chosen if it was drawn twice: about one draw in sixteen.
     expect(counts(picks)['b'] ?? 0).toBeLessThan(40);
   });
 
@@ -95,7 +95,7 @@ it('choosing from nothing is a bug with a message', () => {
   }
 });
 
-/** Addresses of IPv4, so many of them. */
+/** This many IPv4 addresses. */
 function addresses(count: number): readonly string[] {
   return Array.from({ length: count }, (_, index) => `10.${index >> 16}.${(index >> 8) & 255}.${index & 255}`);
 }

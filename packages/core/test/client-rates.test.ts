@@ -6,7 +6,7 @@ import { formatRate, TokenBucket } from '../src/pipeline/token-bucket.ts';
 const EACH = { v4: 32, v6: 128 };
 const TEN_A_SECOND = { count: 10, perMs: 1_000 };
 
-/** How many of `tries` tokens there were. */
+/** How many of `attempts` tokens were granted. */
 function granted(rates: ClientRates, host: string, attempts: number, nowMs: number): number {
   return Array.from({ length: attempts }, () => rates.take(host, nowMs)).filter(Boolean).length;
 }
@@ -28,9 +28,9 @@ describe('a token bucket', () => {
   it('that replaces one of another rate keeps what was spent, at most everything', () => {
     const slow = new TokenBucket({ count: 3, perMs: 3_600_000 });
     const fast = new TokenBucket({ count: 100, perMs: 1_000 });
-    // Three tokens are spent: an hour by the one, 30 ms by the other.
+    // Three tokens are spent: an hour with one rate, 30 ms with the other.
     expect(fast.fullAtAfter(slow, 3_600_001, 1)).toBeCloseTo(31, 6);
-    // A hundred are spent, and of three no more than three can be.
+    // A hundred are spent, but a bucket of three can only lose three.
     expect(slow.fullAtAfter(fast, 1_001, 1)).toBe(3_600_001);
     expect(fast.fullAtAfter(slow, 0, 500)).toBe(500);
   });

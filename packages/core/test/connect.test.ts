@@ -14,10 +14,10 @@ import { Outliers } from '../src/pipeline/outliers.ts';
 import type { Backend, Route } from '../src/routes/route.ts';
 import type { Connection, Dial, DialOptions } from '../src/transport/transport.ts';
 
-/** An `E…` is a system error of a transport that knows nothing of its meaning. */
+/** An `E…` code is a system error, as a transport reports it. */
 type Conduct = 'accepts' | 'refuses' | 'hangs' | `E${string}`;
 
-/** Dials that do what the test says, by address; `hangs` uses up the time it was given. */
+/** Dials whose results the test sets, by address; `hangs` uses up the time that it was given. */
 function network(responses: Record<string, Conduct>) {
   const dialled: { address: string; timeoutMs: number }[] = [];
   let waitedMs = 0;

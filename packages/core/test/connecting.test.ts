@@ -14,7 +14,7 @@ const options = { keepAlive: { idleMs: 1 }, timeoutMs: 1_000 };
 const gone = new ProxyError('DOWNSTREAM_RESET', 'gone');
 const refused = new ProxyError('CONNECT_REFUSED', 'nobody listens');
 
-/** Dials that a test settles by hand. */
+/** Dials that the test settles. */
 class Network implements Pick<Transport, 'dial'> {
   readonly dials: { to: Endpoint; resolve(connection: Connection): void; reject(reason: unknown): void }[] = [];
 
@@ -32,7 +32,7 @@ function deferred<T>() {
   return { promise, resolve, reject };
 }
 
-/** A connection that knows only whether it was closed. */
+/** A connection that only records whether it was closed. */
 class Fake implements Connection {
   readonly remote = backend.address;
   readonly local = backend.address;
@@ -232,7 +232,7 @@ describe('a dial with an upgrade', () => {
   });
 });
 
-/** As a connector sees a dial: the promise, and a way to give it up. */
+/** A dial as a connector sees it: the promise, and a function that cancels it. */
 function connectorsView(dial: Dial): { done: Promise<Connection>; cut(reason: ProxyError): void } {
   return { done: dial.done, cut: (reason) => dial.cut(reason) };
 }

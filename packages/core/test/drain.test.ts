@@ -13,7 +13,7 @@ interface Stub {
   cut(reason: ProxyError): boolean;
 }
 
-/** As many sessions, each closed as soon as it is cut. */
+/** This many sessions, each of which closes as soon as it is cut. */
 class Stubs implements DrainedSessions {
   readonly order: number[] = [];
   size: number;
@@ -66,8 +66,8 @@ function service(name: string, hook: () => Promise<void>): Service {
 }
 
 /**
- * The longest turn of the loop while `work` goes on, in milliseconds: of processor time, since a machine with other things to do may
- * take any time for nothing.
+ * The longest turn of the event loop while `work` runs, in milliseconds of CPU time: wall-clock time depends on what
+ * else the machine does.
  */
 async function longestTurn(work: Promise<unknown>): Promise<number> {
   let longest = 0;
@@ -108,7 +108,7 @@ describe('the closing phase of a drain', () => {
     ['at once', 0],
   ])('closes 50,000 %s without blocking the event loop', async (_when, spreadMs) => {
     const longest: number[] = [];
-    // V8 compiles and collects when it likes: what the drain itself takes, it takes each time.
+    // V8 compiles and collects at any time; only what every drain takes counts.
     for (let round = 0; round < 3; round += 1) {
       const sessions = new Stubs(Array.from({ length: 50_000 }, (_, index) => (index * 7_919) % 50_021));
       const start = performance.now();

@@ -1,4 +1,4 @@
-// A way out to wherever a client asks for, within limits: what would make of it an open proxy is tried here.
+// Egress routes that dial what the client names, within limits: attempts to use them as an open proxy.
 import { describe, expect, it } from 'vitest';
 import { refusedAddress } from '../src/egress/address-policy.ts';
 import { egressConnector } from '../src/egress/egress-connector.ts';
@@ -22,7 +22,7 @@ const ROUTE: Route = {
   egress: { port: 443 },
 };
 
-/** A network in which every dial succeeds: what is not dialled was refused. */
+/** A network in which every dial succeeds: what was not dialled was refused. */
 function harness(names: Record<string, readonly (readonly string[])[]>, own = '198.18.0.1') {
   const dialled: string[] = [];
   const queried: string[] = [];
@@ -266,7 +266,7 @@ describe('egress', () => {
   it('checks each dial, so that DNS rebinding has no effect', async () => {
     const net = harness({ 'r.example.com.': [[PUBLIC], ['169.254.169.254']] });
     await net.connect('r.example.com');
-    // Three other names, so that this one is forgotten and resolved again.
+    // Three other names, so that this one is evicted and resolved again.
     for (const name of ['a', 'b', 'c']) await net.connect(`${name}.example.com`).catch(() => undefined);
     await expect(net.connect('r.example.com')).rejects.toMatchObject({ code: 'REFUSED_BY_POLICY' });
     expect(net.dialled).toEqual([`${PUBLIC}:443`]);

@@ -1,4 +1,4 @@
-// What is thrown by plugins need not be an error, nor one that can be read.
+// What a plugin throws may not be an error, and may not be readable.
 import { describe, expect, it } from 'vitest';
 import { errorOf, ProxyError } from '../src/errors.ts';
 

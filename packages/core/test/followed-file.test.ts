@@ -17,7 +17,8 @@ async function followed(text: string) {
 describe('a system file that is followed', () => {
   it('keeps its last contents while it cannot be read, and is read as soon as possible', async () => {
     const { folder, path, file } = await followed('10.0.0.1 db');
-    // A folder in its place can be looked at and not be read, as a file can when this process is out of descriptors.
+    // A folder in place of a file passes stat and fails to read, as a file does when the process has no descriptors
+    // left.
     await rm(path);
     await mkdir(path);
     await file.refresh();

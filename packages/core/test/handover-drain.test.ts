@@ -1,4 +1,5 @@
-// A drain whose successor accepts already, and settings that change while it goes on; limits of routes that come and go.
+// A drain while the successor already accepts, settings that change during a drain, and limits of routes that are added
+// and removed.
 import { describe, expect, it } from 'vitest';
 import { judgeResponse } from '../src/health/client-hello.ts';
 import { Drain } from '../src/lifecycle/drain.ts';

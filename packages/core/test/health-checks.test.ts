@@ -13,7 +13,7 @@ const CHECK: HealthCheck = { kind: 'tcp', intervalMs: 1_000, timeoutMs: 500, ris
 
 type Conduct = 'accepts' | 'refuses' | 'hangs' | 'shortage' | 'ignores its time';
 
-/** A network whose addresses answer as the test says, and checks of it. Time is the test's. */
+/** A network whose addresses respond as the test sets, and health checks of them. The test controls the time. */
 function harness(
   responses: Record<string, Conduct>,
   names: Record<string, readonly string[]> = {},
@@ -63,7 +63,7 @@ function harness(
 
 const QUIET = { observe: () => undefined };
 
-/** Numbers in [0, 1) that repeat from run to run. */
+/** Pseudo-random numbers in [0, 1), the same in every run. */
 function seeded(): () => number {
   let state = 42;
   return () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647;

@@ -1,4 +1,4 @@
-// A source is third-party code, and JavaScript: it may yield, throw, hang or never stop as it likes. It harms itself alone.
+// A source is third-party JavaScript: it may yield anything, throw, hang or never stop. It must only harm itself.
 import { afterEach, describe, expect, it } from 'vitest';
 import type { ProxyEvent } from '../src/observe.ts';
 import type { Route, RouteSnapshot, RouteSource } from '../src/routes/route.ts';
@@ -17,7 +17,7 @@ function snapshot(version: string, over: object = {}): RouteSnapshot {
   return { version, routes: [{ ...GOOD, ...over }] };
 }
 
-/** Yields whatever the test sets, without a look at it. */
+/** Yields whatever the test sets, unchecked. */
 function source(yielded: Cell<unknown>, name = 'plugin'): RouteSource {
   return { name, watch: (signal) => yielded.watch(signal) as AsyncIterable<RouteSnapshot> };
 }
@@ -42,7 +42,7 @@ async function storeOf(...sources: RouteSource[]) {
   started.push(store);
   await store.start(never);
   const count = (type: ProxyEvent['type']): number => events.filter((event) => event.type === type).length;
-  /** Waits for so many events of the type since the start. */
+  /** Waits for this many events of the type since the start. */
   const reaches = async (type: ProxyEvent['type'], times: number): Promise<void> => {
     while (count(type) < times) await changes.changed(changes.revision, never);
   };

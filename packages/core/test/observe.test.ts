@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { observers } from '../src/observe.ts';
 import type { Observer, ProxyEvent } from '../src/observe.ts';
 
-// Of another realm, as those of plugins that run in a context of their own: no `instanceof` knows it.
+// An error of another realm, as from a plugin with its own context: `instanceof` is false for it.
 const ForeignPromise = runInNewContext('Promise') as PromiseConstructor;
 const event: ProxyEvent = { type: 'listener.closed', listener: 'web' };
 
@@ -21,7 +21,7 @@ function broken(message: () => string): Observer {
   };
 }
 
-/** The compiler lets an `async` method stand for one that gives nothing. */
+/** The compiler accepts an `async` method where `void` is expected. */
 function rejecting(message: string): Observer {
   return { name: 'rejecting', observe: () => Promise.reject(new Error(message)) as unknown as void };
 }
@@ -54,7 +54,7 @@ describe('several observers', () => {
     const healthy = recorder();
     const all = observers([rejecting('no disk'), healthy, rejecting('no network')]);
     for (let i = 0; i < 3; i += 1) all.observe(event);
-    // Vitest fails a file in which a rejection is left to nobody.
+    // Vitest fails a file with an unhandled rejection.
     await new Promise((resolve) => setImmediate(resolve));
     const threw = healthy.events.filter(({ type }) => type === 'observer.threw');
     expect(threw).toMatchObject([{ error: { message: 'no disk' } }, { error: { message: 'no network' } }]);

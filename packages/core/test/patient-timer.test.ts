@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { PatientTimer } from '../src/watch/patient-timer.ts';
 
-/** Blocks this thread, as when the process is stopped. */
+/** Blocks this thread, as SIGSTOP would. */
 function stopFor(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }

@@ -1,10 +1,10 @@
-// What a plugin may add, and how it is told what cannot be a part: plugins are plain JavaScript.
+// What a plugin may add, and the error for what is not a valid part: plugins are plain JavaScript.
 import { describe, expect, it } from 'vitest';
 import { PartsCollector, withoutSettings } from '../src/lifecycle/plugin-parts.ts';
 import type { HostServices } from '../src/lifecycle/plugin-parts.ts';
 import type { PluginHost } from '../src/lifecycle/plugin.ts';
 
-// Lent by the gateway; of no matter here.
+// Provided by the gateway; irrelevant here.
 const LENT = { baseDir: '/etc', process: 'single' } as HostServices;
 const nothing = (): undefined => undefined;
 
@@ -13,7 +13,7 @@ const SERVICE = { name: 's', start: nothing, stop: nothing };
 const FILTER = { name: 'f', filter: nothing };
 const TRANSPORT = { name: 't', listen: nothing, dial: nothing, splice: nothing };
 
-/** A host of JavaScript: whatever its types say. */
+/** A host as JavaScript sees it: without types. */
 type AnyHost = Record<keyof PluginHost, (...given: readonly unknown[]) => void>;
 
 function collected(plugin = 'p') {

@@ -3,10 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { ConfigProblems, definePlugin, formatProblem, PLUGIN_API_VERSION } from '../src/lifecycle/plugin.ts';
 import type { PluginHost } from '../src/lifecycle/plugin.ts';
 
-// Nothing here uses it: what a host lends is the gateway's.
+// Not used here: the gateway provides it.
 const HOST = { baseDir: '/etc', process: 'single' } as PluginHost;
 
-/** What the set-up of a plugin with this parser gets. */
+/** What the setup of a plugin with this parser receives. */
 async function setUpWith(parse: (config: unknown) => unknown, prepare?: (config: unknown) => Promise<unknown>) {
   const got: unknown[] = [];
   const setup = (_host: PluginHost, config: unknown): void => void got.push(config);

@@ -16,7 +16,7 @@ function hello(serverName?: string): Hello {
   return { protocol: 'tls', ...name, alpn: [], supportedVersions: [], ech: false, earlyData: false };
 }
 
-/** A source that says what the test tells it to say. */
+/** A source that yields what the test sets. */
 class Puppet implements RouteSource {
   readonly name: string;
   readonly #words: (RouteSnapshot | Error)[] = [];

@@ -1,4 +1,4 @@
-// Sessions whose transport, connector or observers do not keep to their part: over a transport of the test, in the test's own time.
+// Sessions whose transport, connector or observers break their contract: over a test transport, with test time.
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ProxyError } from '../src/errors.ts';
 import type { ProxyEvent } from '../src/observe.ts';
@@ -15,7 +15,7 @@ const BACKEND = { address: { host: '10.0.0.1', port: 443 }, weight: 1, healthy: 
 const ROUTE: Route = { name: 'api', serverNames: [], backends: [BACKEND] };
 const never = (): Promise<never> => new Promise(() => undefined);
 
-/** Sends a byte as its hello, and then nothing; or nothing at all. */
+/** Sends one byte as its hello, or nothing at all, and then stays silent. */
 class Client implements Connection {
   readonly remote: { host: string; port: number };
   readonly local = { host: '10.0.0.9', port: 1 };
@@ -47,7 +47,7 @@ class Client implements Connection {
   }
 }
 
-/** A splice that does as the test says. */
+/** A splice that the test controls. */
 class TestSplice implements Splice {
   bytesUp = 3;
   bytesDown = 5;

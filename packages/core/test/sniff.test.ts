@@ -3,10 +3,10 @@ import { readHello } from '../src/pipeline/sniff.ts';
 import type { Sniffer, Verdict } from '../src/pipeline/stages.ts';
 import type { Connection } from '../src/transport/transport.ts';
 
-/** A connection that has received `pieces`, and then the end of the stream. */
+/** A connection that has received `pieces`, followed by the end of the stream. */
 function received(...pieces: Uint8Array[]): Connection {
   const end = { host: '::1', port: 1 };
-  // Not by taking them from the front: of a long list that moves all the others each time.
+  // An index instead of `shift()`, which moves all remaining items of a long list each time.
   const coming = pieces.values();
   const read = () => Promise.resolve(coming.next().value);
   return {
@@ -19,12 +19,12 @@ function received(...pieces: Uint8Array[]): Connection {
   };
 }
 
-/** What comes of reading a hello of at most `helloMaxBytes`. */
+/** The result of reading a hello of at most `helloMaxBytes`. */
 function reading(connection: Connection, sniffer: Sniffer, helloMaxBytes: number): ReturnType<typeof readHello> {
   return readHello(connection, { sniffer, limits: { helloMaxBytes } });
 }
 
-/** All bytes read, of a hello that was complete in the end. */
+/** All bytes read of a hello that was completed. */
 async function headOf(...what: Parameters<typeof reading>): Promise<Uint8Array> {
   const sniffed = await reading(...what);
   if (sniffed === undefined) throw new Error('expected a hello, found a client that left without a word');
@@ -36,7 +36,7 @@ const hello: Verdict = {
   hello: { protocol: 'x' },
 };
 
-/** Wants `bytes` bytes; counts how often it was asked and notes the progress it was handed. */
+/** Needs `bytes` bytes; counts its calls and records the progress that it was passed. */
 function wants(bytes: number): Sniffer & { readonly progress: unknown[] } {
   const progress: unknown[] = [];
   return {

@@ -75,7 +75,7 @@ describe('several resolvers', () => {
 });
 
 describe('an upgrade of a layer', () => {
-  /** A context that keeps the options of its dials, and counts how often its signal was asked for. */
+  /** A context that records the options of its dials, and how often its signal was read. */
   function contextOf() {
     const options: ConnectDialOptions[] = [];
     const signals: AbortSignal[] = [];

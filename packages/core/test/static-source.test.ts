@@ -6,7 +6,7 @@ function route(name: string): Route {
   return { name, serverNames: [`${name}.example.com`], backends: [] };
 }
 
-// What it shares with every source is in contracts.test.ts.
+// Claims about every source are in contracts.test.ts.
 describe('a static source', () => {
   it('skips what was replaced before it was read', async () => {
     const source = staticSource('static');

@@ -1,4 +1,4 @@
-// Listeners that are stored for the next start, while their store fails, forgets or is slow.
+// Listeners stored for the next start, while the store fails, loses them or is slow.
 import { describe, expect, it } from 'vitest';
 import { lastKnownGood, lastKnownListeners } from '../src/watch/stored-snapshots.ts';
 import type { ListenerStore } from '../src/watch/stored-snapshots.ts';
@@ -8,7 +8,7 @@ const EDGE: ListenAddress = { name: 'edge', endpoint: { host: '::', port: 443 } 
 const aborted = (signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 
-/** A source that lists once, and is then quiet. */
+/** A source that lists once and then stays silent. */
 const source = {
   name: 'agent',
   async *watch(signal: AbortSignal) {

@@ -38,7 +38,7 @@ function source(first: Promise<RouteSnapshot>): RouteSource {
   };
 }
 
-/** The first `count` snapshots, or the error that came before. */
+/** The first `count` snapshots, or the error that was thrown before. */
 async function heartbeat(from: RouteSource, count: number): Promise<RouteSnapshot[]> {
   const stopper = new AbortController();
   const snapshots: RouteSnapshot[] = [];

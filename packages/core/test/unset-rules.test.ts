@@ -10,7 +10,7 @@ import type { ConnectContext } from '../src/pipeline/stages.ts';
 import type { Route } from '../src/routes/route.ts';
 
 const ROUTE: Route = { name: 'api', serverNames: ['api.example.com'], backends: [] };
-// Nobody looks at it: a getter that is asked for anything would throw.
+// Never read: a getter that is called would throw.
 const CONTEXT = new Proxy({} as ConnectContext, {
   get(_target, key) {
     throw new Error(`expected nobody to ask for ${String(key)}`);

@@ -7,7 +7,7 @@ import type { Route } from '../src/routes/route.ts';
 
 const HERE = { host: '::1', port: 1 };
 const ACCEPTED = { id: '1', listener: 'l', remote: HERE, local: HERE, at: 0 };
-// Nothing here reads them.
+// Not read here.
 const CONTEXT = {} as ConnectContext;
 const REACHED = {} as Upstream;
 const inner: Connector = { connect: () => Promise.resolve(REACHED) };

@@ -11,7 +11,7 @@ import { aborted, openScope, pause, settlesWithin } from '../src/watch/scope.ts'
 import { WatchSet } from '../src/watch/watch-set.ts';
 
 const { signal: never } = new AbortController();
-// Of another realm, as those of plugins that run in a context of their own: no `instanceof` knows it.
+// An error of another realm, as from a plugin with its own context: `instanceof` is false for it.
 const ForeignPromise = runInNewContext('Promise') as PromiseConstructor;
 
 describe('a scope', () => {
@@ -48,7 +48,7 @@ describe('a scope', () => {
     [() => Promise.reject(new Error('failed')), 60_000, undefined, true],
     [() => new Promise(() => undefined), 1, undefined, false],
     [() => new Promise(() => undefined), 60_000, AbortSignal.abort(), false],
-    // Of plugins, which are JavaScript.
+    // From plugins, which are JavaScript.
     [() => undefined as unknown as Promise<void>, 60_000, undefined, true],
     [() => ForeignPromise.resolve(), 60_000, undefined, true],
     [() => new ForeignPromise(() => undefined), 1, undefined, false],
@@ -222,7 +222,7 @@ describe('a set of watches', () => {
 });
 
 describe('a set of queries', () => {
-  /** A set of which the test waits for changes. */
+  /** A set whose changes the test can wait for. */
   function setOf(atATime = 3) {
     const changes = new Cell<void>();
     const set = new QuerySet<string>({

@@ -1,4 +1,4 @@
-// What the watch kernel does where something of it fails, is removed or is given up.
+// The watch kernel when one of its parts fails, is removed or is cancelled.
 import { describe, expect, it } from 'vitest';
 import type { ProxyEvent } from '../src/observe.ts';
 import { Cell } from '../src/watch/cell.ts';

@@ -5,7 +5,7 @@ import { withListen } from '../src/transport/with-listen.ts';
 const HERE = { host: '127.0.0.1', port: 1 };
 const KEEP_ALIVE = { idleMs: 1 };
 
-/** A transport as a class, whose methods use their own state. */
+/** A transport as a class, whose methods use `this`. */
 class ClassTransport implements Transport {
   readonly name = 'of-a-class';
   readonly #calls: string[] = [];

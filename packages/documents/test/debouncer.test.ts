@@ -60,7 +60,7 @@ describe('a debouncer', () => {
   });
 });
 
-/** Debouncer that somebody always waits for, and how many were due. */
+/** A debouncer that is always awaited, and how often it fired. */
 function running({ pollMs = 10_000 } = {}) {
   vi.useFakeTimers();
   onTestFinished(() => void vi.useRealTimers());

@@ -57,7 +57,7 @@ describe('watchers of folders', () => {
   });
 });
 
-/** The part of the way that lies below `root`. A link to an absolute path walks down to `root` again, which is left out. */
+/** The part of the path below `root`. A link to an absolute path descends to `root` again, which is left out. */
 function shown(root: string, walked: readonly WatchStep[]): readonly string[] {
   const inside = walked.filter(({ folder }) => `${folder}/`.startsWith(`${root}/`));
   return inside.map(({ folder, name }) => `${folder}/${name ?? '*'}`.slice(root.length + 1));

@@ -29,7 +29,7 @@ describeWithEpoll('the loop', () => {
     const misled: number[] = [];
     let successors: TestPipe | undefined;
     const mislead = (fd: number) => ({ onEvents: () => misled.push(fd), onDeadline: () => undefined });
-    // Both are readable, so both events come in one batch; whichever is told first replaces the other.
+    // Both are readable, so both events arrive in one batch; whichever is handled first replaces the other.
     for (const [index, { readEnd }] of old.entries()) {
       const other = old[1 - index]?.readEnd ?? -1;
       const onEvents = (): void => {

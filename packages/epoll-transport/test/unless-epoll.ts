@@ -1,4 +1,4 @@
-// Before each file whose suites go through this transport: where it does not work, they are skipped, with the reason.
+// Setup of the files whose suites use this transport: where it does not work they are skipped, with the reason.
 import { needs } from '@meshgate/testkit';
 import { beforeEach } from 'vitest';
 import { selfTest } from '../src/self-test.ts';

@@ -9,7 +9,7 @@ import { fileSource } from '../src/index.ts';
 describeRouteSource('a route file', { create: () => under((folder) => join(folder, 'routes.yaml')) });
 describeRouteSource('a folder of route files', { create: () => under((folder) => folder) });
 
-/** A source of the path that `at` makes of a new folder, in which one file is written anew at each change. */
+/** A source for the path that `at` returns for a new folder, in which one file is rewritten at each change. */
 async function under(at: (folder: string) => string): Promise<SourceUnderTest<RouteSource>> {
   const folder = await mkdtemp(join(tmpdir(), 'meshgate-contract-'));
   let port = 8_000;

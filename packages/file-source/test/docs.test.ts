@@ -144,7 +144,7 @@ describe('the JSON Schema', () => {
   });
 });
 
-/** The text of each block that is fenced with `language`. */
+/** The content of each block that is fenced with `language`. */
 function blocks(language: string, page: string = PAGE): readonly string[] {
   return [...page.matchAll(/^```([^\n]*)\n([^]*?)^```$/gm)].flatMap(([, fence, text]) =>
     fence === language && text !== undefined ? [text] : [],

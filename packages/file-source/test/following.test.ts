@@ -335,7 +335,7 @@ describe('a file source', () => {
   });
 });
 
-/** Names as routes that each claim the name they have. */
+/** Names as routes that each have this one server name. */
 function routes(...list: readonly string[]): string {
   const lines = list.map((name) => `  - { serverNames: [ ${name} ], backends: [ { address: 127.0.0.1, port: 1 } ] }\n`);
   return `routes:\n${lines.join('')}`;
@@ -356,7 +356,7 @@ async function replace(temporaryFile: string, file: string, name: string): Promi
   await rename(temporaryFile, file);
 }
 
-/** The steps of the kubelet's atomic writer: a new folder, then a link to it that replaces the old one. */
+/** The steps of the kubelet's atomic writer: a new folder, then a link to it that replaces the old link. */
 async function publish(volume: string, version: string, files: Readonly<Record<string, string>>): Promise<void> {
   await mkdir(join(volume, version));
   for (const [name, text] of Object.entries(files)) await writeFile(join(volume, version, name), text);
@@ -377,7 +377,7 @@ async function followedFile() {
   return { folder, file, source, seen: follow(source) };
 }
 
-/** A consumer of `source`, aborted when the test ends. */
+/** A reader of `source`, aborted when the test ends. */
 function follow(source: FileSource) {
   const controller = new AbortController();
   const abort = (): void => controller.abort();
@@ -393,7 +393,7 @@ function follow(source: FileSource) {
     return value;
   }
 
-  /** Every set of names seen on the way to the one that is waited for, each once. */
+  /** Every set of names up to the expected one, each once. */
   async function until(wanted: string, accept = (snapshot: RouteSnapshot) => snapshot.warnings === undefined) {
     const seen = new Set([last]);
     for (let reached = false; !reached;) {

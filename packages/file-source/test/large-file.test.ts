@@ -31,7 +31,7 @@ describe('a large file', () => {
     const reading = readRoutes(file).then(() => 'read');
     let turns = 0;
     while ((await Promise.race([reading, setImmediate('turn')])) === 'turn') turns += 1;
-    // Read in place it would leave some turns for the file itself, and none for the parsing.
+    // On this thread only reading would leave turns to others, not parsing.
     expect(turns).toBeGreaterThan(100);
   });
 

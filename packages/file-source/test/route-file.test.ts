@@ -193,7 +193,7 @@ describe('a route file', () => {
   });
 });
 
-/** What stands in the text, and the problems that must be found, all of them and in this order. */
+/** The file's content, and all problems that must be found, in this order. */
 interface Golden {
   readonly claim: string;
   readonly text: string;
@@ -387,7 +387,7 @@ describe('any text', () => {
   });
 });
 
-/** The problems without the name of the file, which must be that of all. */
+/** The problems without the file name, which must be the same in all. */
 function problemLines(text: string, file: string): readonly string[] {
   return parseRouteFile(text, file).problems.map((problem) => {
     expect(problem.at?.file).toBe(file);

@@ -2,26 +2,26 @@ import { isIPv4 } from 'node:net';
 import type { Endpoint } from '@meshgate/core';
 import { crc32c } from '../src/crc32c.ts';
 
-/** A header of version 1: what stands between `PROXY ` and the end of the line. */
+/** A version 1 header: what is between `PROXY ` and the end of the line. */
 export function v1(line: string): Buffer {
   return Buffer.from(`PROXY ${line}\r\n`, 'latin1');
 }
 
-/** What a header of version 2 is made of. */
+/** The fields of a version 2 header. */
 export interface V2 {
   readonly command?: number;
-  /** That of the addresses when absent. */
+  /** By default the length of the addresses. */
   readonly family?: number;
   readonly source?: Endpoint;
   readonly destination?: Endpoint;
-  /** Follows the addresses as it is. */
+  /** Appended after the addresses unchanged. */
   readonly body?: Uint8Array;
   readonly tlvs?: readonly (readonly [type: number, value: Uint8Array])[];
-  /** A checksum comes last. */
+  /** Adds a checksum as the last TLV. */
   readonly checksum?: boolean;
 }
 
-/** A header of version 2, well formed or not. */
+/** A version 2 header, well-formed or not. */
 export function v2({ command = 0x21, family, source, destination, body, tlvs = [], checksum = false }: V2): Buffer {
   const addresses =
     source === undefined || destination === undefined

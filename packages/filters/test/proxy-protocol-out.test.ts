@@ -183,8 +183,8 @@ describe.each(transports)('a backend of a route with proxyProtocol, on the trans
 });
 
 /**
- * What stands in a header of version 2, read by its specification (HAProxy, doc/proxy-protocol.txt, section 2.2) and by none of our own code.
- * A value of type SSL is `client`, `verify`, and then what stands in it.
+ * The content of a version 2 header, parsed by its specification (HAProxy, doc/proxy-protocol.txt, section 2.2),
+ * independent of our parser. A value of type SSL is `client`, `verify`, and then nested values.
  */
 function decoded(header: Buffer): Readonly<Record<string, unknown>> {
   const addressBytes = { 0x11: 12, 0x21: 36 }[header.readUInt8(13)] ?? 0;
@@ -227,7 +227,7 @@ describe('the values of version 2', () => {
   });
 });
 
-/** A port that was free a moment ago: these servers cannot be asked for any. */
+/** A port that was free a moment ago: these servers cannot choose one themselves. */
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -311,7 +311,7 @@ listen in
       const expected = `PROXY TCP4 127.0.0.1 127.0.0.1 ${client.local.port} ${proxy.address.port}\r\n`;
       for (;;) {
         const peer = await behind.accept();
-        // The look whether HAProxy listens has come here, too, and has ended.
+        // The probe for HAProxy's listener has also arrived here, and has disconnected.
         const header = await peer.receive(expected.length).catch(() => undefined);
         if (header === undefined) continue;
         expect(header.toString()).toBe(expected);
@@ -327,7 +327,7 @@ needs('haproxy', isThere('haproxy'))('HAProxy behind a route with proxyProtocol:
     await using behind = await peerListener();
     await using log = await peerListener();
     const port = await freePort();
-    // It writes its lines to a socket, since its standard output is nobody's.
+    // It logs to a socket, since its standard output is not read.
     const text = `global
   log ring@lines local0
 ring lines
@@ -408,5 +408,5 @@ stream { server { listen 127.0.0.1:${port} proxy_protocol; proxy_pass 127.0.0.1:
 });
 
 const STREAM_MODULE = '/usr/lib/nginx/modules/ngx_stream_module.so';
-/** Debian has it apart. */
+/** A separate package in Debian. */
 const MODULES = existsSync(STREAM_MODULE) ? `load_module ${STREAM_MODULE};\n` : '';

@@ -4,7 +4,7 @@ import { PipePool, pipesOf } from '../src/pipe-pool.ts';
 
 const MIB = 1024 * 1024;
 
-/** A kernel that lets pipes be resized, or not, and counts what is open. */
+/** A kernel in which pipes can be resized, or not, and which counts open pipes. */
 function kernel(resizes: boolean) {
   const open = new Set<number>();
   let next = 3;

@@ -4,7 +4,7 @@ import { TICK_MS, TimerWheel } from '../src/timer-wheel.ts';
 const SECOND = 1_000;
 const HOUR = 3_600 * SECOND;
 
-/** Advances `wheel` as its owner does, from one moment that it asks for to the next, and notes when each key was due. */
+/** Advances `wheel` as its owner does, from one requested time to the next, and records when each key expired. */
 function run(wheel: TimerWheel, fromMs: number, untilMs: number): Map<number, number> {
   const due = new Map<number, number>();
   let nowMs = fromMs;

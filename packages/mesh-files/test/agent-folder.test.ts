@@ -256,7 +256,7 @@ async function meshOf(contents: MeshFileContents): Promise<Mesh> {
   return readMesh(await meshFolder(contents), PRIMARY);
 }
 
-/** Address and worst status of each instance, by service. */
+/** Address and worst check status of each instance, by service. */
 function backends(mesh: Mesh): Readonly<Record<string, readonly string[]>> {
   const services = mesh.catalogs.get('primary')?.services ?? [];
   return Object.fromEntries(

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Filterable, parseFilter } from '../src/index.ts';
 
-/** p1 to p3 are v1 to v3; p4 has no version. */
+/** p1 to p3 have versions v1 to v3; p4 has none. */
 const INSTANCES = [
   subject('p1', { version: 'v1' }, ['t1', 'blue']),
   subject('p2', { version: 'v2', 'with space': 'yes' }, ['t2']),

@@ -32,7 +32,7 @@ describe('a large folder of mesh files', () => {
       const reading = next.then(() => 'read');
       let turns = 0;
       while ((await Promise.race([reading, setImmediate('turn')])) === 'turn') turns += 1;
-      // In one go it would leave some turns for its files, and none for what is in them.
+      // In one go only reading would leave turns to others, not parsing.
       expect(turns).toBeGreaterThan(10);
       const count = Object.keys(contents).length > 1 ? few.length : SERVICES;
       expect((await next).value).toMatchObject({ routes: { length: count } });

@@ -85,7 +85,7 @@ function page(name: string): string {
   return readFileSync(new URL(`../../../docs/${name}`, import.meta.url), 'utf8');
 }
 
-/** Parts of a page, each from a heading to the next. */
+/** Sections of a page, each from a heading to the next. */
 function sections(text: string): readonly string[] {
   return text.split(/^(?=#{2,3} )/m);
 }
@@ -97,13 +97,13 @@ function blocks(text: string): readonly { readonly info: string; readonly text: 
   }));
 }
 
-/** Blocks that say in which file they stand: `hcl primary/web.hcl`. */
+/** Blocks labelled with a file name: `hcl primary/web.hcl`. */
 function files(text: string): MeshFileContents {
   const named = blocks(text).map(({ info, text: body }) => [info.split(' ')[1] ?? '', body] as const);
   return Object.fromEntries(named.filter(([name]) => name.includes('/')));
 }
 
-/** Rows of the tables whose first column has this head, as lists of cells. */
+/** Rows of the tables whose first column has this header, as lists of cells. */
 function tables(text: string, head: string): readonly (readonly (readonly string[])[])[] {
   const found = text.matchAll(new RegExp(`^\\| ${head} .*\\n\\|[-| ]+\\n((?:\\|.*\\n)+)`, 'gm'));
   return Array.from(found, ([, rows = '']) => rows.trimEnd().split('\n').map(cells));

@@ -3,13 +3,13 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { onTestFinished } from 'vitest';
 
-/** Texts by path inside the folder: `primary/web.hcl`. */
+/** File contents by path inside the folder: `primary/web.hcl`. */
 export type MeshFileContents = Readonly<Record<string, string>>;
 
 export const TRUST_DOMAIN = '11111111-2222-3333-4444-555555555555.consul';
 export const PRIMARY = { datacenter: 'primary', trustDomain: TRUST_DOMAIN } as const;
 
-/** A folder of mesh files that is gone when the test ends. */
+/** A folder of mesh files that is removed when the test ends. */
 export async function meshFolder(contents: MeshFileContents): Promise<string> {
   const folder = await realpath(await mkdtemp(join(tmpdir(), 'mesh-files-')));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
@@ -17,7 +17,7 @@ export async function meshFolder(contents: MeshFileContents): Promise<string> {
   return folder;
 }
 
-/** Writes files into a folder of mesh files, each at one stroke; datacenters are made as needed. */
+/** Writes files into a folder of mesh files, each atomically; creates datacenters as needed. */
 export async function writeMesh(folder: string, contents: MeshFileContents): Promise<void> {
   for (const [path, text] of Object.entries(contents)) {
     const file = join(folder, path);

@@ -66,7 +66,7 @@ const ENTRIES = [
   { Kind: 'service-intentions', Name: 'web', Sources: [{ Name: '*', Action: 'deny', Permissions: [{}] }] },
 ];
 
-/** What a careless program may write in the place of anything. */
+/** Invalid values that a careless program may write. */
 const ODD: readonly unknown[] = [
   null,
   true,
@@ -83,7 +83,7 @@ const ODD: readonly unknown[] = [
   [{}],
   [{}, {}],
   { '': null },
-  // Parsed: in a literal it would be the prototype, and no key.
+  // Parsed: in an object literal `__proto__` would set the prototype instead of a key.
   JSON.parse('{ "__proto__": { "polluted": 1 } }'),
 ];
 
@@ -109,7 +109,7 @@ function* altered(value: unknown): Generator<string, void, void> {
     for (const text of altered(part)) yield JSON.stringify(value, replacing(value, key, text));
 }
 
-/** Replaces one property of `owner`, wherever it is written. */
+/** Replaces one property of `owner` at any depth. */
 function replacing(owner: object, key: string, text: string) {
   return function (this: unknown, at: string, part: unknown): unknown {
     return this === owner && at === key ? (JSON.parse(text) as unknown) : part;
@@ -125,7 +125,7 @@ it('a block of many keys takes linear time', () => {
   };
   timeOf(1_000);
   const few = Math.min(timeOf(2_000), timeOf(2_000));
-  // In proportion it is eightfold, in the square of it sixty-four-fold.
+  // Linear would be a factor of 8, quadratic a factor of 64.
   expect(timeOf(16_000) / few).toBeLessThan(32);
 });
 

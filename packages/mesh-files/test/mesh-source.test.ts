@@ -313,7 +313,7 @@ function paths({ upstreams }: ProxyView): readonly (string | undefined)[] {
   return upstreams.map((upstream) => (upstream.kind === 'reachable' ? upstream.targets[0]?.path : undefined));
 }
 
-/** Reads on in a source; its watch ends with the test. */
+/** Continues to read a source; the watch is aborted when the test ends. */
 function follow<Value>(source: { watch(signal: AbortSignal): AsyncIterable<Value> }): () => Promise<Value> {
   const controller = new AbortController();
   onTestFinished(() => controller.abort());

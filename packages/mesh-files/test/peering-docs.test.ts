@@ -5,7 +5,7 @@ import { meshFolder, PRIMARY } from './mesh-folder.ts';
 
 const PAGE = readFileSync(new URL('../../../docs/peering.md', import.meta.url), 'utf8');
 
-/** The blocks of HCL that are configuration entries, without the indentation of the list in which they stand. */
+/** The HCL blocks that are config entries, without the indentation of the list that contains them. */
 function entries(): readonly string[] {
   const found = [...PAGE.matchAll(/^( *)```hcl\n([\s\S]*?)^ *```$/gm)];
   return found.map(([, indent = '', text = '']) => text.replaceAll(new RegExp(`^${indent}`, 'gm'), ''));

@@ -17,13 +17,13 @@ import { meshFolder, type MeshFileContents, writeMesh } from './mesh-folder.ts';
 const ALPHA = 'aaaaaaaa-2222-3333-4444-555555555555.consul';
 const BETA = 'bbbbbbbb-2222-3333-4444-555555555555.consul';
 
-/** The cluster that imports, as it sees the other one. */
+/** The importing cluster, as it sees the other one. */
 const FROM_ALPHA: MeshStandpoint = {
   datacenter: 'dc1',
   trustDomain: ALPHA,
   peers: { beta: { datacenter: 'dc2', trustDomain: BETA, knownAs: 'alpha' } },
 };
-/** The cluster that exports. */
+/** The exporting cluster. */
 const FROM_BETA: MeshStandpoint = {
   datacenter: 'dc2',
   trustDomain: BETA,
@@ -181,7 +181,8 @@ describe('two clusters of mesh files', () => {
       `peering-servers:dc1 server.dc1.peering.${ALPHA} 10.1.0.9:8503`,
       `remote-peering-servers:beta server.dc2.peering.${BETA} gateway.beta.example.com:443`,
     ]);
-    // A cluster whose servers are reached directly says where they are; and without the entry here nothing of it is routed.
+    // The servers of a cluster without this entry are dialled at their own addresses; a cluster without it routes no
+    // servers.
     expect(servers(await meshOf({ ...here, 'dc1/m.hcl': through }, there, FROM_ALPHA, 'beta')).at(-1)).toBe(
       `remote-peering-servers:beta server.dc2.peering.${BETA} 10.2.0.9:8503`,
     );
@@ -265,7 +266,7 @@ async function meshOf(
   return readMesh(await meshFolder(under(own, other, peer)), standpoint);
 }
 
-/** The routes of peering: name, server names and backends. */
+/** The peering routes: name, server names and backends. */
 function peered(mesh: Mesh, kinds: readonly string[] = ['exported-service', 'imported-service']): readonly string[] {
   const catalog = mesh.catalogs.get(mesh.datacenter);
   const { routes } = catalog === undefined ? { routes: [] } : deriveRoutes(catalog, { wanFederation: false });

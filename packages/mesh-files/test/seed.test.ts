@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { meshProxyView, readMesh } from '../src/index.ts';
 import { meshFolder, type MeshFileContents, PRIMARY, TRUST_DOMAIN } from './mesh-folder.ts';
 
-// The configurations of the document that introduced mesh gateways, as they stand there.
+// The configurations of the document that introduced mesh gateways, unchanged.
 
 const GLOBALLY = `
 Kind = "proxy-defaults"
@@ -97,7 +97,7 @@ service {
 }
 `;
 
-/** A sidecar with an upstream that has no mode of its own. */
+/** A sidecar whose upstream has no mode of its own. */
 const SILENT = `
 service {
   name = "web"
@@ -198,7 +198,7 @@ async function viewOf(contents: MeshFileContents, id = 'web-sidecar-proxy'): Pro
   return view;
 }
 
-/** The parts of an upstream that a reader of the document asks for. */
+/** The parts of an upstream that the document describes. */
 function observed(upstream: ProxyUpstream) {
   if (upstream.kind === 'refused') throw new Error(upstream.reason);
   const [first] = upstream.targets;

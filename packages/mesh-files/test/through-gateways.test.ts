@@ -44,7 +44,7 @@ describe('two gateways, nothing but mesh files, and a service behind the second'
   });
 });
 
-/** What the only upstream of web leads to. */
+/** Target of the only upstream of `web`. */
 async function targetOf(folder: string): Promise<UpstreamTarget> {
   const [upstream] = meshProxyView(await readMesh(folder, PRIMARY), 'web-sidecar-proxy')?.upstreams ?? [];
   const target = upstream?.kind === 'reachable' ? upstream.targets[0] : undefined;
@@ -52,7 +52,7 @@ async function targetOf(folder: string): Promise<UpstreamTarget> {
   return target;
 }
 
-/** Dials as a sidecar does: the target's address and name, and whoever answers must be who the target says. */
+/** Dials as a sidecar does: the target's address and server name; the peer must have the target's identity. */
 async function responseOf({ backends, target }: UpstreamTarget): Promise<string> {
   const [backend] = backends;
   if (backend === undefined) throw new Error('expected somebody to dial, found nobody');
@@ -64,7 +64,7 @@ async function responseOf({ backends, target }: UpstreamTarget): Promise<string>
   return String(await client.receive('hello'.length));
 }
 
-/** The route without which a gateway cannot do its part. */
+/** The route that a gateway needs for this. */
 const AWAITED: Readonly<Record<string, string>> = { primary: 'datacenter:secondary', secondary: 'service:api' };
 
 async function twoDatacenters(mode: string) {
@@ -93,7 +93,10 @@ async function twoDatacenters(mode: string) {
   return { folder, gateways };
 }
 
-/** A whole gateway, whose only source is the folder. It listens once for its own datacenter and once for the others. */
+/**
+ * A complete gateway, whose only source is the folder. It has one listener for its own datacenter and one for the
+ * others.
+ */
 async function startGateway(folder: string, datacenter: string) {
   const limits = DEFAULT_LIMITS;
   const transport = nodeTransport();

@@ -8,7 +8,7 @@ const V1_V2 = {
   v2: { filter: '', onlyPassing: true },
 };
 
-/** By service, in an order in which Consul takes them: what is referred to comes first. */
+/** By service, in an order that Consul accepts: referenced entries come first. */
 const CHAINS: Readonly<Record<string, Readonly<Record<string, Partial<ServiceResolver>>>>> = {
   'no resolver': {},
   'a default subset': { db: { subsets: V1_V2, defaultSubset: 'v1' } },
@@ -83,7 +83,7 @@ function failover(subset: string, ...legs: readonly Destination[]): ReadonlyMap<
   return new Map([[subset, legs]]);
 }
 
-/** What both sides say of one target. Consul 1.8 has no mode for targets of the local datacenter, where none is of use. */
+/** Both results for one target. Consul 1.8 has no mode for targets of the local datacenter, where none is needed. */
 interface Leg {
   readonly id: string;
   readonly sni: string;
@@ -110,7 +110,7 @@ function ours(
   const compiled = compileChain({ service: 'db', datacenter, decision }, entries, { trustDomain });
   if (compiled.kind === 'refused') throw new Error(compiled.message);
   return compiled.chain.targets.map((target) => ({
-    // Consul 1.8 has no partitions, and leaves theirs out of the id.
+    // Consul 1.8 has no partitions, and leaves them out of the id.
     id: target.id.replace('.default.default.', '.default.'),
     sni: target.serverName,
     mode: target.decision.kind === 'decided' && target.datacenter !== 'dc1' ? target.decision.mode : '',

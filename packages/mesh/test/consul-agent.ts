@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type DeclareSuite, needs } from '@meshgate/testkit';
 
-/** What `scripts/consul.mjs` offers. */
+/** The exports of `scripts/consul.mjs`. */
 interface ConsulScript {
   findConsul(): string | undefined;
   minorRelease(binary: string): number;
@@ -21,9 +21,9 @@ export const describeWithConsul: DeclareSuite = needs(
   binary === undefined ? 'no binary on PATH, in MESHGATE_CONSUL_BIN or fetched by scripts/consul.mjs' : true,
 );
 
-/** A Consul server that keeps everything in memory, on loopback ports that nobody else uses. */
+/** A Consul server that keeps everything in memory, on loopback ports of its own. */
 export interface ConsulAgent extends AsyncDisposable {
-  /** @throws Error with Consul's own words, for any other status than 200 */
+  /** @throws Error with Consul's message, for any status other than 200 */
   query(method: string, path: string, body?: unknown): Promise<unknown>;
 }
 

@@ -3,7 +3,7 @@ import { decideMode, explainMode, type GatewayMode, MODE_SCOPES, modeOf, parseGa
 import type { ConfigEntries, ModeScope, ModeSetting, WrittenMode } from '../src/index.ts';
 import { NO_ENTRIES, upstreamMode } from '../src/index.ts';
 
-/** The document that introduced modes lists these, finest first. */
+/** The document that introduced modes lists these, most specific first. */
 const FOUR: readonly ModeScope[] = ['upstream', 'service-instance', 'service-defaults', 'proxy-defaults'];
 /** Consul since 1.10. */
 const SIX: readonly ModeScope[] = [
@@ -111,7 +111,7 @@ interface Combination {
   readonly first: ModeScope | undefined;
 }
 
-/** Every set of the places; `first` is the one that stands first in their list. */
+/** Every combination of scopes; `first` is the one with the highest precedence. */
 function combinations(scopes: readonly ModeScope[]): readonly Combination[] {
   return Array.from({ length: 2 ** scopes.length }, (_, bits) => {
     const set = scopes.filter((_scope, index) => (bits & (1 << index)) !== 0);
@@ -122,7 +122,7 @@ function combinations(scopes: readonly ModeScope[]): readonly Combination[] {
 function expectDecidedBy(set: readonly ModeScope[], first: ModeScope | undefined): void {
   for (const mode of MODES) {
     const other = mode === 'local' ? 'remote' : 'local';
-    // Given in the wrong order, so that the order of precedence is not the order of arrival.
+    // In reverse, so that precedence does not depend on the order of the input.
     const settings = set.map((scope) => setting(scope, scope === first ? mode : other)).toReversed();
     const decision = decideMode(settings);
     expect(modeOf(decision)).toBe(first === undefined ? undefined : mode);

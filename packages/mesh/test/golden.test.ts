@@ -218,7 +218,7 @@ function routes(over: Partial<Catalog>): readonly Route[] {
   return deriveRoutes(catalog(over), GATEWAY).routes;
 }
 
-/** Server name to backends, as the golden file has them. The name of a datacenter itself, which Consul leaves out, is left out. */
+/** Backends by server name, as in the golden file. The bare datacenter name, which Consul leaves out, is left out. */
 function table(found: readonly Route[]): Readonly<Record<string, readonly string[]>> {
   const backends = ({ backends: list }: Route): readonly string[] =>
     list.map(({ address, healthy }) => `${address.host}:${address.port}${healthy ? '' : ' unhealthy'}`);

@@ -1,6 +1,6 @@
 import type { Instance } from '../src/index.ts';
 
-/** A healthy sidecar of `service` on 10.0.0.1:8080; `over` says what is different. */
+/** A healthy sidecar of `service` on 10.0.0.1:8080; `over` overrides its fields. */
 export function instance(service: string, over: Partial<Instance> = {}): Instance {
   return {
     id: `${service}-1`,

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { mutualTlsOf, NO_ENTRIES } from '../src/index.ts';
 import type { ConfigEntries, MutualTlsMode } from '../src/index.ts';
 
-/** What the entries say: of the service, of all proxies, and whether the mesh allows it. */
+/** Config entries: of the service, of all proxies, and whether the mesh allows permissive mode. */
 type Logged = readonly [
   own: MutualTlsMode | undefined,
   central: MutualTlsMode | undefined,

@@ -392,7 +392,7 @@ function summary(found: readonly Route[]): readonly (readonly string[])[] {
   return found.map((route) => [route.name, ...targets(route)]);
 }
 
-/** Few names in both cases, with dots: clashes are the point. */
+/** Few names, in upper and lower case, with dots: clashes are intended. */
 function anyCatalog(): fc.Arbitrary<Catalog> {
   const name = fc.constantFrom('a', 'A', 'b', 'a.b', 'b.a', 'v1', 'v1.a');
   const someInstance = fc

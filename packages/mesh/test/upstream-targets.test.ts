@@ -315,7 +315,7 @@ describe('an upstream of a peer', () => {
     ['payments', '', PAYMENTS, ['123.us-east-1.elb.notaws.com:8443'], 'remote-gateway'],
     ['refunds', 'none', REFUNDS, ['106.96.90.233:443'], 'remote-gateway'],
     ['refunds', 'local', REFUNDS, ['10.0.1.1:8443'], 'local-gateway'],
-    // Consul dials the peer's gateway here, since that has a hostname.
+    // Consul dials the peer's gateway by its hostname here.
     ['payments', 'local', PAYMENTS, ['10.0.1.1:8443'], 'local-gateway'],
   ])('%s, mode %j: has the name and the identity from the peer', (name, mode, of, at, path) => {
     expect(dialled(name, mode, [of])).toMatchObject({

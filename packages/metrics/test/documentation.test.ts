@@ -32,9 +32,9 @@ describe('the documentation matches the code', () => {
     const known = metrics.flatMap(({ name, type }) =>
       type === 'histogram' ? ['_bucket', '_sum', '_count'].map((part) => name + part) : [name],
     );
-    // Of the gateway itself, in docs/operate/logs.md.
+    // Metrics of the gateway itself, in docs/operate/logs.md.
     known.push('meshgate_log_lines_dropped_total');
-    // Of the plugin for Consul, in docs/consul.md.
+    // Metrics of the Consul plugin, in docs/consul.md.
     known.push('meshgate_plugin_consul_agent_certificate_expiry_timestamp_seconds');
     known.push('meshgate_plugin_consul_root_expiry_timestamp_seconds');
     const queried = new Set([queries, ...ALERTS.map(({ expr }) => expr)].join('\n').match(/meshgate_\w+/g));
@@ -47,7 +47,7 @@ function read(path: string): string {
   return readFileSync(new URL(path, import.meta.url), 'utf8');
 }
 
-/** The tables of a Markdown file, each as rows of cells, the line under the header left out. */
+/** The tables of a Markdown file, each as rows of cells, without the separator line. */
 function tables(path: string): string[][][] {
   const blocks = read(path).match(/(?:^\|.*\|\n)+/gm) ?? [];
   return blocks.map((block) =>

@@ -4,25 +4,25 @@ import { Registry } from 'prom-client';
 import { exposition, prometheusObserver } from '../src/index.ts';
 import type { CarriedConnection } from '../src/index.ts';
 
-/** When what the sources of these tests say was right. */
+/** The time at which the sources of these tests were last confirmed. */
 export const NOW_MS = 1_700_000_000_500;
 
-/** An observer with a registry of its own, and what a scrape of it shows. */
+/** An observer with a registry of its own, and the output of a scrape. */
 export interface Observed {
   readonly registry: Registry;
   readonly observer: Observer;
-  /** Tells the observer of all events, in order. */
+  /** Passes all events to the observer, in order. */
   notify(...events: readonly ProxyEvent[]): void;
   /** The lines of the series whose name or labels contain `text`. */
   scrape(text: string): Promise<readonly string[]>;
 }
 
-/** A new observer that has been told `events`. */
+/** A new observer that has received `events`. */
 export function observed(...events: readonly ProxyEvent[]): Observed {
   return observedOf(() => [], ...events);
 }
 
-/** The same, where `live` are the live connections. */
+/** The same, with `live` as the live connections. */
 export function observedOf(live: () => Iterable<CarriedConnection>, ...events: readonly ProxyEvent[]): Observed {
   const registry = new Registry();
   const observer = prometheusObserver({ registry, live });
@@ -42,7 +42,7 @@ export function route(name: string, settings: Partial<Route> = {}): Route {
   return { name, serverNames: [`${name}.example.com`], backends, ...settings };
 }
 
-/** A connection that came in at the listener `edge`, at 1000 ms: for each id one object, as in the events of a proxy. */
+/** A connection accepted by the listener `edge` at 1000 ms: one object per id, as in the events of a proxy. */
 export function connection(id: string): Accepted {
   const known = connections.get(id);
   if (known !== undefined) return known;
@@ -54,7 +54,7 @@ export function connection(id: string): Accepted {
 
 const connections = new Map<string, Accepted>();
 
-/** Accepted, hello after 2 ms, and routed when there is a route. */
+/** Accepted, ClientHello after 2 ms, and routed if there is a route. */
 export function begun(id: string, to?: Route): readonly ProxyEvent[] {
   const opened = { type: 'connection.accepted', connection: connection(id) } as const;
   if (to === undefined) return [opened];
@@ -66,12 +66,12 @@ export function begun(id: string, to?: Route): readonly ProxyEvent[] {
   ];
 }
 
-/** Reached its backend 6 ms after its hello. */
+/** Connected to its backend 6 ms after its ClientHello. */
 export function connected(id: string, to: Route): ProxyEvent {
   return { type: 'connection.connected', connection: connection(id), upstream: upstream(to), at: 1008 };
 }
 
-/** Closed after 2 s, having carried 100 bytes up and 4000 down, or nothing when it failed with `code`. */
+/** Closed after 2 s, with 100 bytes up and 4000 down; without any if it failed with `code`. */
 export function closed(id: string, code?: ProxyErrorCode): ProxyEvent {
   const facts: ClosedConnection =
     code === undefined
@@ -80,12 +80,12 @@ export function closed(id: string, code?: ProxyErrorCode): ProxyEvent {
   return { type: 'connection.closed', closed: facts };
 }
 
-/** The source spoke, with news or to confirm what it said before. */
+/** The source yielded a snapshot, changed or unchanged. */
 export function updated(changed: boolean): ProxyEvent {
   return { type: 'source.updated', source: 'files', changed, asOf: new Date(NOW_MS) };
 }
 
-/** A snapshot of `routes` is in use, `removed` are no more. */
+/** A snapshot of `routes` is in use; `removed` no longer exist. */
 export function replaced(
   routes: readonly Route[],
   removed: readonly string[],

@@ -228,7 +228,7 @@ describe('a source', () => {
   });
 });
 
-/** One row: what is told, and which lines a scrape then shows. */
+/** One row: the events, and the lines that a scrape then shows. */
 const OTHERS: readonly (readonly [claim: string, events: readonly ProxyEvent[], lines: readonly string[]])[] = [
   [
     'a listener is up once it is open',

@@ -1,6 +1,6 @@
 import type { GatewayVitals } from '../src/index.ts';
 
-/** A gateway with two routes, one of them down, and a datacenter whose gateways are. */
+/** A gateway with two routes, one of them down, and a datacenter whose gateways are down. */
 export const VITALS: GatewayVitals = {
   ready: () => true,
   routes: () => [

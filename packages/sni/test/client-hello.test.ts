@@ -15,7 +15,7 @@ describe.each(VARIETIES)('$name', ({ message, expected }) => {
     supportedVersions: [0x0304, 0x0303],
     ech: false,
     earlyData: false,
-    // Behind the type, the length and the version.
+    // After the type, the length and the version.
     trace: traceOf(message, 6),
     ...expected,
   };
@@ -287,7 +287,7 @@ function changedEnd(message: Uint8Array, byte: number): Uint8Array {
   return changed(message, message.length - 1, byte);
 }
 
-/** With one byte more in the message than the fields hold. */
+/** With one byte more in the message than the fields contain. */
 function lengthened(message: Uint8Array): Uint8Array {
   const copy = Buffer.concat([message, Buffer.of(0)]);
   copy.writeUIntBE(copy.length - 4, 1, 3);
@@ -296,11 +296,11 @@ function lengthened(message: Uint8Array): Uint8Array {
 
 function withoutCompression(): Uint8Array {
   const message = clientHello({ sessionIdBytes: 0, cipherSuites: [0x1301, 0x1302], extensions: 'none' });
-  // Its last two bytes are the number of methods and the one method.
+  // Its last two bytes are the number of compression methods and the only method.
   return changed(message, message.length - 2, 0);
 }
 
-/** A hello of 130 KB: as much as fits in the ciphers, and as much again in the extensions. */
+/** A hello of 130 KB: the cipher suites and the extensions are each at their maximum size. */
 function longestHello(): Uint8Array {
   const cipherSuites = Array.from({ length: 32_767 }, (_, index) => index);
   const padded = { type: 21, body: new Uint8Array(65_000) };

@@ -16,7 +16,7 @@ const MISNAMED: SnifferSample = {
   bytes: inRecords(clientHello({ serverName: '10.0.0.1' })),
   expected: { kind: 'reject' },
 };
-// What is no TLS, up to the byte that tells.
+// Not TLS, up to the byte that shows it.
 const OTHERS: readonly SnifferSample[] = [
   { name: 'SSL 2.0', bytes: Uint8Array.of(0x80, 0x2e, 1, 3, 1), expected: { kind: 'reject' } },
   { name: 'HTTP', bytes: Buffer.from('G'), expected: { kind: 'pass' } },

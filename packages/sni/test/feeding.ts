@@ -1,7 +1,7 @@
 import { parseClientHello } from '../src/index.ts';
 import type { ClientHelloVerdict } from '../src/index.ts';
 
-/** The verdicts on `bytes` as they arrive `step` at a time, each call with the progress of the one before. */
+/** The verdicts on `bytes` as they arrive `step` at a time, each call with the progress of the previous one. */
 export function* arriving(bytes: Uint8Array, step: number): Generator<ClientHelloVerdict, void, void> {
   let progress: unknown;
   for (let length = step; length < bytes.length + step; length += step) {

@@ -6,19 +6,19 @@ import type { ClientHelloVerdict } from '../src/index.ts';
 import { outcome } from './feeding.ts';
 import { VARIETIES } from './varieties.ts';
 
-// Chosen so that the file judges some 300,000 hellos in a few seconds.
+// Chosen so that the file parses some 300,000 hellos in a few seconds.
 const RUNS = 25_000;
 const CUTS = 8;
 
 const SIZES = [1, 2, 17, 512, 2 ** 14];
 
-/** A change of one byte, at a place given as a part of the whole. */
+/** A change of one byte, at a position given as a fraction of the length. */
 const change = fc.record({
   location: fc.noBias(fc.nat(9_999)).map((part) => part / 10_000),
   byte: fc.oneof(fc.nat(255), fc.constantFrom(0, 1, 22, 0x7f, 0x80, 0xff)),
 });
 
-/** A hello of any kind with some bytes changed, in records of any size, now and then with a byte of these changed, too. */
+/** A hello of any kind with some bytes changed, in records of any size, some of whose bytes are changed, too. */
 const mutated = fc
   .record({
     message: fc.constantFrom(...VARIETIES.map(({ message }) => message)),
@@ -28,7 +28,7 @@ const mutated = fc
   })
   .map((drawn) => changed(inRecords(changed(drawn.message, drawn.inMessage), drawn.size), drawn.inRecords));
 
-/** Bytes without any order, behind the start of a record that makes them look like a hello. */
+/** Random bytes after a record header that makes them look like a hello. */
 const garbage = fc
   .tuple(fc.uint8Array({ maxLength: 200 }), fc.constantFrom('', '16', '160301', '16030100', '160301004f0100004b0303'))
   .map(([bytes, start]) => new Uint8Array(Buffer.concat([Buffer.from(start, 'hex'), bytes])));
@@ -59,7 +59,7 @@ function changed(
 function judgesAlike(bytes: Uint8Array, step: number): void {
   const verdict = parseClientHello(bytes);
   expectSound(verdict, bytes);
-  // Small steps through a long hello would be all that the run does.
+  // Small steps through a long hello would take all of the run's time.
   const pieces = outcome(bytes, Math.max(step, Math.ceil(bytes.length / 20)));
   if (verdict.kind === 'more') expect(pieces.kind).toBe('more');
   else expect(pieces).toStrictEqual(verdict);

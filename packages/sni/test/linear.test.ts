@@ -12,7 +12,7 @@ describe('the work of parsing a hello byte by byte', () => {
 
   it.each([1, 17, 512, 2 ** 14])('is a few reads per byte, in records of %i bytes', (size) => {
     const bytes = inRecords(clientHello({ serverName: 'a.test', padToBytes: 1_400 }), size);
-    // A call looks at one record header, its share of a message header, and at what is new.
+    // A call reads one record header, at most one message header, and the new bytes.
     expect(reads(bytes) / bytes.length).toBeLessThan(20);
   });
 });
@@ -26,7 +26,7 @@ describe('the work of parsing a hello at once', () => {
   });
 });
 
-/** Bytes read in all the calls that a hello takes which arrives byte by byte. */
+/** Number of bytes read in all calls for a hello that arrives byte by byte. */
 function reads(bytes: Uint8Array): number {
   const counter = { reads: 0 };
   let progress: unknown;
@@ -40,7 +40,7 @@ function reads(bytes: Uint8Array): number {
   return counter.reads;
 }
 
-/** `bytes`, with every element that is read counted. Methods work as ever, but what they read is counted whole. */
+/** `bytes`, with every access to an element counted. Methods work as usual, and count all the bytes that they read. */
 function counting(bytes: Uint8Array, counter: { reads: number }): Uint8Array {
   return new Proxy(bytes, {
     get(target, key) {

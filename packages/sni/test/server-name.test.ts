@@ -81,7 +81,7 @@ describe('rejected as a server name is', () => {
   });
 });
 
-/** The rules as expressions: RFC 1123, 2.1, RFC 1035, 2.3.4, and no number at the end. */
+/** The rules as regular expressions: RFC 1123, 2.1, RFC 1035, 2.3.4, and no number as the last label. */
 function isHostName(name: string): boolean {
   const labels = name.split('.');
   const last = labels.at(-1) ?? '';

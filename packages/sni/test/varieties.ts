@@ -1,7 +1,7 @@
 import { clientHello, X25519, X25519_MLKEM768 } from '@meshgate/testkit';
 import type { ClientHelloOptions, Extension } from '@meshgate/testkit';
 
-/** What is expected of a hello besides that it is one; the rest is as `clientHello` makes it by default. */
+/** Expected fields of a hello; the others are the defaults of `clientHello`. */
 interface Expected {
   readonly serverName?: string;
   readonly alpn?: readonly string[];
@@ -10,7 +10,7 @@ interface Expected {
   readonly earlyData?: boolean;
 }
 
-/** A kind of hello that clients send, or might. */
+/** A kind of hello that clients send, or might send. */
 export interface Variety {
   readonly name: string;
   readonly message: Uint8Array;
@@ -19,7 +19,7 @@ export interface Variety {
 
 const NAME = 'www.example.com';
 
-/** Every kind of hello that must be read, as a handshake message. */
+/** Every kind of hello that must be parsed, as a handshake message. */
 export const VARIETIES: readonly Variety[] = [
   variety('a plain one', {}),
   variety('one with ALPN', { alpn: ['h2', 'http/1.1'] }, { alpn: ['h2', 'http/1.1'] }),

@@ -6,7 +6,7 @@ import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-// A suite that nothing can fail proves nothing: each of these parts breaks a promise, and the claim about it must fail.
+// A suite that nothing can fail proves nothing: each of these parts breaks one promise, and its claim must fail.
 const BROKEN: readonly (readonly [part: string, claim: string])[] = [
   ['a source of differences', 'yields what it knows at once, and the complete value again at each change'],
   ['a source that reuses its array', 'never modifies what it has yielded'],
@@ -77,7 +77,7 @@ describe('a contract suite fails for', { timeout: 60_000 }, () => {
   });
 });
 
-/** Runs the suites over the broken parts, of each the claim only that is to fail, and all of them over what is correct. */
+/** Runs the suites: of each broken part only the claim that must fail, and of correct parts all claims. */
 async function run(parts: string, scratch: string): Promise<Report> {
   const vitest = join(dirname(createRequire(import.meta.url).resolve('vitest/package.json')), 'vitest.mjs');
   const pattern = ['^a correct', ...BROKEN.map(([part, claim]) => `^${literal(part)}.* ${literal(claim)}$`)].join('|');
@@ -113,7 +113,7 @@ function failures({ testResults }: Report): readonly string[] {
   );
 }
 
-/** What stands before `, as a …` in the name of the suite. */
+/** The part before `, as a …` in the name of the suite. */
 function partOf(titles: readonly string[]): string {
   return titles.find((title) => title.includes(', as a'))?.split(', as a')[0] ?? titles.join(' ');
 }

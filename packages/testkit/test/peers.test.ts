@@ -103,7 +103,7 @@ describe.each(['tcp', 'unix', 'tls'] as const)('a backend over %s', (kind) => {
     await backend.untilAccepted(1);
     expect(client.bytesReceived).toBe(0);
     await backend[Symbol.asyncDispose]();
-    // What was sent has never been read, so the end comes as a reset, even on a unix socket.
+    // The received data was never read, so the close is a reset, even on a unix socket.
     expect((await client.closed).kind).toBe('lost');
   });
 });

@@ -7,7 +7,7 @@ import { DEFAULTS } from '../src/options.ts';
 import { transportOver } from '../src/transport.ts';
 import { describeWithUring } from './available.ts';
 
-/** Connects to the port that it finds in its memory, and puts 0 there then. */
+/** Connects to the port that it finds in its memory, and then writes 0 there. */
 const CLIENT = `
   const { workerData: memory } = require('node:worker_threads');
   const { connect } = require('node:net');
@@ -38,14 +38,15 @@ describeWithUring('a listener on io_uring that passes its socket on', () => {
     const memory = new Int32Array(new SharedArrayBuffer(4));
     const client = new Worker(CLIENT, { eval: true, workerData: memory });
     let port = 0;
-    // The client connects after the last system call before the one that ends accepting: the kernel wakes this process, and it alone.
+    // The client connects after the last system call before the one that stops accepting: the kernel wakes this process
+    // only.
     const transport = transportThat(() => {
       Atomics.store(memory, 0, port);
       port = 0;
       while (Atomics.load(memory, 0) !== 0);
     });
     const options = { backlog: 16, keepAlive: { idleMs: 60_000 }, onPause: () => undefined };
-    // In most rounds: where an interrupt comes in between, the client is accepted before.
+    // In most rounds: after an interrupt in between, the client has been accepted before.
     for (let round = 0; round < ROUNDS; round += 1) {
       let count = 0;
       let onFirst = (): void => undefined;
@@ -55,7 +56,7 @@ describeWithUring('a listener on io_uring that passes its socket on', () => {
         connection.destroy();
         onFirst();
       });
-      // From then on a request waits for clients.
+      // From then on an accept request is pending.
       connect(listening.address.port, '127.0.0.1').on('error', () => undefined);
       await first;
       port = listening.address.port;

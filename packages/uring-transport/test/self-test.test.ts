@@ -8,7 +8,7 @@ import { DEFAULTS } from '../src/options.ts';
 import { transportOver } from '../src/transport.ts';
 import { describeWithUring } from './available.ts';
 
-/** What the self-test says of a kernel that answers otherwise than this one. */
+/** What the self-test reports for a kernel that behaves differently from this one. */
 async function testOn(changed: (libc: Libc) => Partial<Libc>): Promise<SelfTest> {
   const libc = await loadLibc();
   return testTransport(

@@ -2,7 +2,7 @@ import { ALERTS as RULES } from '@meshgate/metrics';
 import { holds, samplesOf } from './promql.ts';
 import type { Sample, Scrape } from './promql.ts';
 
-/** Those alerts of the rules that causes of the suite set off. */
+/** The alerts of the rules that causes of the suite trigger. */
 export type AlertName =
   | 'MeshgateFailures'
   | 'MeshgateRouteDown'
@@ -16,7 +16,7 @@ export type AlertName =
   | 'MeshgateLogLost'
   | 'MeshgateServiceFailed';
 
-/** What was scraped from one gateway in the course of a night, which passes faster here than for Prometheus. */
+/** The scrapes of one gateway during a night, in which time passes faster than for Prometheus. */
 export class Recording {
   readonly #scrapes: { readonly realMs: number; readonly unixTime: number; readonly samples: readonly Sample[] }[] = [];
 
@@ -26,10 +26,10 @@ export class Recording {
   }
 
   /**
-   * Whether the rule `alert` fires for what was scraped: its own expression, at every scrape for as long as it says.
+   * Whether the rule `alert` fires for the scrapes: its own expression, at every scrape for as long as its `for`.
    *
-   * @param of labels of the series that a cause is about, in place of all that other causes do at the same time; those of connections
-   * that end well count beside them
+   * @param of labels of the series of a cause, in place of those of concurrent causes; series of connections without an
+   * error are always included
    */
   fires(alert: AlertName, of: RegExp = ANY): boolean {
     const rule = RULES.find((one) => one.alert === alert);
@@ -45,7 +45,7 @@ export class Recording {
     const now = scrapes.at(-1)?.at ?? 0;
     const since = now - minutesIn(rule.for) * 60;
     const first = scrapes.findIndex(({ at }) => at >= since);
-    // It is pending for as long as there are scrapes from before that time.
+    // It is pending as long as there are scrapes from before that time.
     if (first < 1 && rule.for !== undefined) return false;
     return scrapes.every((_scrape, end) => end < first || holds(rule.expr, scrapes.slice(0, end + 1)));
   }
@@ -54,11 +54,11 @@ export class Recording {
 const ANY = /(?:)/;
 const ENDS_WELL = /route="well\.example".*code="OK"/;
 
-/** Seconds of the night for each second of the test: a rate over five minutes looks at the last three seconds. */
+/** Seconds of the night per second of the test: a rate over five minutes covers the last three seconds. */
 const SPEED_OF_RATES = 100;
-/** Lookups that fail are tried again after pauses that have grown to eight seconds by the time that it fires. */
+/** Failed lookups are retried after pauses, which have grown to eight seconds by the time the alert fires. */
 const SPEED_OF_LOOKUPS = 35;
-/** What asks for the present only need not wait for anything to happen again. */
+/** A rule about current values only does not need another event. */
 const SPEED_OF_GAUGES = 600;
 
 function minutesIn(duration = '0m'): number {

@@ -16,27 +16,30 @@ import type { Cause, CauseName } from './causes.ts';
 import { routeOf, startNight, until, WELL, whileQuerying } from './night.ts';
 import type { Night } from './night.ts';
 
-/** How a cause is injected, and what must become of it. */
+/** How a cause is injected, and its expected effects. */
 interface Injection {
   inject(): Promise<unknown>;
   clear(): Promise<unknown>;
-  /** Which lines of the log are about it: the first of them names the cause. */
+  /** Log lines about the cause: the first of them names it. */
   about(line: LogLine): boolean;
-  /** What that line says. */
+  /** The content of that line. */
   readonly expected: RegExp;
-  /** Labels of the series by which its alert tells it from other causes; any when absent. */
+  /** Labels that select the series of this cause in its alert; absent: all. */
   readonly labels?: RegExp;
-  /** Names that are served while it lasts, beside the one that is well. */
+  /** Names that are served meanwhile, in addition to the healthy one. */
   readonly continues?: readonly string[];
-  /** Names that are served again once it has been cleared, and until then are not. */
+  /** Names that are served again after the cause is cleared, and not before. */
   readonly stops?: readonly string[];
-  /** Warnings of `/ready` that are gone once it has been cleared. */
+  /** Warnings of `/ready` that disappear after the cause is cleared. */
   readonly quiet?: RegExp;
 }
 
 const CONSUL_SOURCE = new URL('../../../../packages/consul-source/dist/index.js', import.meta.url).href;
 
-/** A source for each agent, a listener source that a file tells where to listen, and an observer that throws when a file says so. */
+/**
+ * One source per agent, a listener source that reads its addresses from a file, and an observer that throws if a file
+ * tells it to.
+ */
 function plugin(agents: Readonly<Record<string, string>>): string {
   return `
 import { existsSync, readFileSync } from 'node:fs';
@@ -67,7 +70,7 @@ function inMesh(service: string): string {
 
 const GATEWAY = { name: 'mesh-gateway', id: 'gw', kind: 'mesh-gateway', address: '127.0.0.1', port: 8443 } as const;
 
-/** An agent with which the gateway is registered. */
+/** The agent with which the gateway is registered. */
 async function agentOf(): Promise<StandInAgent> {
   const agent = await standInAgent();
   const { id: ID, name: Name, kind: Kind, address: Address, port: Port } = GATEWAY;
@@ -185,7 +188,7 @@ describe('a bad night', () => {
     };
   }
 
-  /** A file of a source is replaced by `content`, and put back. */
+  /** Replaces a file of a source by `content`, and restores it. */
   function fileFault(file: string, content: string, injection: Omit<Injection, 'inject' | 'clear'>): Injection {
     let before = '';
     return {
@@ -198,7 +201,7 @@ describe('a bad night', () => {
     };
   }
 
-  /** A route that leads to `address` until it is fixed, with the code of its connections meanwhile. */
+  /** A route to `address` until it is fixed, with the close code of its connections meanwhile. */
   function routeFault(serverName: string, code: string, addressOf: () => Promise<Endpoint> | Endpoint): Injection {
     const file = `folder/${serverName}.yaml`;
     return {
@@ -223,7 +226,7 @@ describe('a bad night', () => {
     return ((await night.gateway.query(`/explain?serverName=${serverName}`)).json as { readonly found: boolean }).found;
   }
 
-  /** The places where the gateway listens beside its own. */
+  /** Additional listeners of the gateway. */
   function listenerFault(
     name: string,
     endpointOf: () => Promise<Endpoint>,
@@ -326,7 +329,7 @@ describe('a bad night', () => {
     }),
     stateDirGone: () => ({
       inject: async () => {
-        // At one stroke: it may be written to at this moment.
+        // Atomically: the file may be written at this moment.
         await rename(path('state'), path('state-before'));
         await writeFile(path('state'), 'in the way');
       },
@@ -398,7 +401,7 @@ describe('a bad night', () => {
       });
     }
 
-    /** The alert fires while clients go on to ask for what does not work, and for what does. */
+    /** The alert fires while clients keep requesting the failing route, and healthy ones. */
     async function firesMeanwhile(alert: AlertName, { labels, stops = [] }: Injection): Promise<void> {
       await whileQuerying(night, [...stops, WELL], () => night.fires(alert, labels));
     }
@@ -463,7 +466,7 @@ describe('a bad night', () => {
         () => ({}),
       );
       const { pid } = pool.gateway;
-      // Scraped before it happens, as by Prometheus: a counter that begins at one has not grown.
+      // Scraped before it happens, as Prometheus would: a counter that appears with the value 1 has not increased.
       const firing = pool.fires('MeshgateServiceFailed', /service="workers"/);
       await until(async () => (await (await fetch(new URL('/metrics', pool.gateway.admin))).text()) !== '');
       const [victim] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ');
@@ -495,7 +498,7 @@ describe('a bad night', () => {
   });
 });
 
-/** Starts a gateway that does not get ready, and waits until it listens. */
+/** Starts a gateway that does not become ready, and waits until it listens. */
 async function startListening(config: string): Promise<ReadyDaemon> {
   const gateway = await startGateway(config, 'started');
   const { msg } = await gateway.line(({ listener }) => listener === 'main');

@@ -1,13 +1,13 @@
 import type { AlertName } from './alerts.ts';
 
-/** A cause that is injected, as docs/troubleshooting.md has it in its first column, and the alert that it sets off. */
+/** An injected cause, as in the first column of docs/troubleshooting.md, and the alert that it triggers. */
 export interface Cause {
   readonly cause: string;
-  /** Absent where none does, since nobody has to get up for it. */
+  /** Absent if there is none, since it needs no immediate action. */
   readonly alert?: AlertName;
 }
 
-/** Every cause that the suite injects. A test takes its name from here, and the page its rows. */
+/** Every cause that the suite injects: the names of the tests, and the rows of the page. */
 export const CAUSES = {
   agentCuts: { cause: 'the agent resets every connection', alert: 'MeshgateSourceFailing' },
   agentBreaksOff: { cause: 'the agent breaks off in the middle of its responses', alert: 'MeshgateSourceFailing' },

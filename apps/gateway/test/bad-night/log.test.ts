@@ -1,4 +1,5 @@
-// Whatever becomes of the log, traffic goes on: the real command with an output that fails, in each way that outputs fail.
+// Whatever happens to the log, traffic continues: the real command with an output that fails, in every way in which
+// outputs fail.
 import { execFileSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -14,20 +15,20 @@ import type { Folder } from '../daemon.ts';
 import { Recording } from './alerts.ts';
 import { CAUSES } from './causes.ts';
 
-/** A gateway whose output nobody here reads, asked over its ports. */
+/** A gateway whose output is not read here; it is queried over its ports. */
 interface MuteGateway extends AsyncDisposable {
   readonly child: ChildProcess;
   readonly ended: Promise<number | null>;
-  /** A client that stays. */
+  /** A long-lived client. */
   open(): Promise<TlsClient>;
-  /** One client's request through it. */
+  /** A request of one client through the gateway. */
   serve(): Promise<string>;
   ready(): Promise<{ readonly ready: boolean; readonly warnings: readonly string[] }>;
-  /** Resolves when the alert for it fires, as long as lines are lost. */
+  /** Resolves when the alert for lost log lines fires. */
   firesLogLost(): Promise<void>;
 }
 
-/** Starts it with `settings` beside a route to `api`, and waits until it is ready. */
+/** Starts it with `settings` and a route to `api`, and waits until it is ready. */
 async function startMute(
   api: TlsTestBackend,
   settings: object,
@@ -69,7 +70,7 @@ async function startMute(
   return gateway;
 }
 
-/** Asks again and again until `holds`: what a process does by itself cannot be waited for otherwise from outside. */
+/** Polls until `holds`: from outside there is no event for what a process does by itself. */
 async function until(holds: () => Promise<boolean> | boolean): Promise<void> {
   while (!(await holds())) await nextTurn();
 }
@@ -82,7 +83,7 @@ async function isQuiet(gateway: MuteGateway): Promise<boolean> {
   return (await gateway.ready()).warnings.length === 0;
 }
 
-/** What is in the pipe now. */
+/** The current content of the pipe. */
 function contents(fd: number): string {
   const buffer = Buffer.alloc(1024 * 1024);
   try {
@@ -98,14 +99,14 @@ async function fifoIn(files: Folder): Promise<string> {
   return Promise.resolve(path);
 }
 
-/** Fills a FIFO to its last page, as a stalled reader leaves it. */
+/** Fills a FIFO to its last page, as a stalled reader does. */
 function fill(fd: number): void {
-  // Lines of a page each: a pipe counts pages.
+  // Lines of one page each: the capacity of a pipe is counted in pages.
   const page = `${'-'.repeat(4_094)}\n`;
   try {
     for (;;) writeFileSync(fd, page);
   } catch {
-    // It is full.
+    // The pipe is full.
   }
 }
 

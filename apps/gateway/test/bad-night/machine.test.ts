@@ -1,4 +1,4 @@
-// Causes that need a machine of one's own: mounts that nobody else sees, limits of a process, and a real Consul.
+// Causes that need changes to the machine: mounts in a namespace, process limits, and a real Consul.
 import { execFileSync, spawn } from 'node:child_process';
 import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -14,7 +14,7 @@ import { CAUSES } from './causes.ts';
 import { routeOf, startNight, until, WELL, whileQuerying } from './night.ts';
 import type { Night } from './night.ts';
 
-/** Whether this machine lets us mount something that nobody else sees: `true`, or why not. */
+/** Whether this process may mount in a namespace: `true`, or why not. */
 function mountsAvailable(): true | string {
   try {
     execFileSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt'], { stdio: 'pipe' });
@@ -24,7 +24,7 @@ function mountsAvailable(): true | string {
   }
 }
 
-/** Starts a gateway that sees its own resolv.conf, and a small disk at `state`. */
+/** Starts a gateway with its own resolv.conf, and a small disk at `state`. */
 function startWithOwnMounts(config: string): Promise<ReadyDaemon> {
   const folder = dirname(config);
   const script = [
@@ -84,7 +84,7 @@ needs('netns', mountsAvailable())('a bad night on a machine of its own', () => {
     names.serve(zone);
   }
 
-  /** A name that was known is served by its last good addresses, whatever the name servers say now. */
+  /** A name that was resolved before keeps its last good addresses, whatever the name servers answer now. */
   async function nameFault(name: string, entry: Zone[string] | undefined, expected: RegExp): Promise<void> {
     const since = night.gateway.lines.length;
     respond(name, entry);
@@ -130,7 +130,7 @@ needs('netns', mountsAvailable())('a bad night on a machine of its own', () => {
   });
 
   it('in the morning no warnings remain, and the gateway stops cleanly', async () => {
-    // What is only said of the last minute clears by itself when that is over.
+    // A warning about the last minute clears by itself after a minute.
     await until(async () => (await night.warnings()).every((warning) => warning.includes('within the last minute')));
     expect(await night.established.echo('good morning')).toBe('good morning');
     night.established.end();
@@ -193,7 +193,7 @@ needs('netns', limitsAvailable())('a gateway', () => {
       const crowd: Socket[] = Array.from({ length: 60 }, () =>
         connect({ host: address.host, port: address.port }).on('error', () => undefined),
       );
-      // Node's transport is told of the shortage by a dial only.
+      // The node transport only notices the shortage at a dial.
       for (const socket of crowd) socket.write(HELLO);
       const line = await night.gateway.line(({ msg }) => String(msg).startsWith('accept paused'));
       expect(line['msg']).toMatch(/EMFILE|file descriptors/);
@@ -249,7 +249,7 @@ describeWithConsul('a gateway with a real Consul', () => {
       await night.fires('MeshgateSourceFailing');
       expect(await night.serve(serverName)).toBe('through the night');
       await consul.restart();
-      // Nobody has registered a gateway here, which is said of all the time.
+      // No gateway is registered here, for which there is a permanent warning.
       await until(async () =>
         (await night.warnings()).every((warning) => warning.includes('expected one mesh gateway')),
       );

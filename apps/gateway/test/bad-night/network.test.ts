@@ -1,4 +1,5 @@
-// A gateway in a network of its own, which is broken while it runs. Clients and backends reach into it by unix sockets, which are files.
+// A gateway in a network namespace whose network is broken while it runs. Clients and backends connect through unix
+// sockets, which are files.
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
@@ -19,7 +20,7 @@ import type { AlertName } from './alerts.ts';
 import { CAUSES } from './causes.ts';
 import { routeOf, until, WELL, whileQuerying } from './night.ts';
 
-/** Whether this machine lets us make networks: `true`, or why not. */
+/** Whether this process may create network namespaces: `true`, or why not. */
 function networksAvailable(): true | string {
   try {
     const make = 'ip link add sw0 type veth peer name sw1';
@@ -30,14 +31,14 @@ function networksAvailable(): true | string {
   }
 }
 
-/** Where whoever connects is led to the backend that is well, in each of the two networks. */
+/** In each of the two networks, an address that leads to the healthy backend. */
 const RELAY_PORT = 9441;
-/** On a wire behind which nobody takes anything. */
+/** On a link where packets are dropped. */
 const SWALLOWED = '10.9.0.2';
 const SWALLOWED_IPV6 = 'fd00:9::2';
-/** In a network behind a wire whose other end can be made too narrow. */
+/** Behind a link whose MTU can be reduced. */
 const FAR = '10.8.0.2';
-/** Without a way to it. */
+/** Without a route to it. */
 const UNREACHABLE = '198.51.100.1';
 
 const NETWORK = `set -e
@@ -74,14 +75,14 @@ createServer((near) => {
 interface Night extends AsyncDisposable {
   readonly gateway: ReadyDaemon;
   serve(serverName: string): Promise<string>;
-  /** A connection that stays open. */
+  /** A long-lived connection. */
   open(serverName: string): Promise<TlsClient>;
   fires(alert: AlertName, of: RegExp): Promise<void>;
   /** As a supervisor stops it. */
   terminate(): void;
   /** Runs a command in the gateway's network. */
   inside(...command: readonly string[]): void;
-  /** Runs one in the network behind the wire. */
+  /** Runs a command in the network behind the link. */
   far(...command: readonly string[]): void;
 }
 
@@ -91,14 +92,14 @@ async function startNight(routes: readonly object[], hosts: string): Promise<Nig
   const path = (name: string): string => join(files.path, name);
   await files.write('meshgate.yaml', {
     ...TEST_CONFIG,
-    // Only those of Linux can tell what is lost on the way.
+    // Only the Linux transports report lost packets.
     transport: 'auto',
     listeners: [{ name: 'main', address: `unix:${path('main.sock')}` }],
     admin: { address: `unix:${path('admin.sock')}` },
   });
   const door = await doorTo(well, path('well.sock'));
   const gateway = await readyDaemon((node, main) =>
-    // With process 1, the gateway, everything in it ends.
+    // When process 1, the gateway, exits, all processes of the namespace end.
     spawn('unshare', ['-m', '-n', '-p', '-f', '--mount-proc', 'sh', '-c', NETWORK, files.path, node, main], {
       stdio: ['ignore', 'pipe', 'pipe'],
     }),
@@ -178,7 +179,7 @@ needs('netns', networksAvailable())('a bad night in a network of its own', () =>
     const range = '/proc/sys/net/ipv4/ip_local_port_range';
     const limit = (from: number, to: number): void => night.inside('sh', '-c', `echo ${from} ${to} > ${range}`);
     limit(50_000, 50_003);
-    // All of the ports that there are, and no more.
+    // All ports that there are.
     const held: TlsClient[] = [];
     const line = night.gateway.line(({ code }) => code === 'LOCAL_RESOURCE');
     while (held.length < 8) {
@@ -211,7 +212,7 @@ needs('netns', networksAvailable())('a bad night in a network of its own', () =>
     it(CAUSES.ipv6Swallows.cause, { timeout: 90_000 }, async () => {
       const fires = night.fires('MeshgatePathImpaired', /problem="family".*side="upstream"/);
       const line = night.gateway.line(({ problem }) => problem === 'family');
-      // The first client waits for a quarter of a second, later ones for nothing.
+      // The first client waits for a quarter of a second, later ones do not wait.
       expect(await night.serve('ipv6.example')).toBe('through the night');
       await Promise.all(Array.from({ length: 20 }, () => night.serve('ipv6.example')));
       expect((await line)['msg']).toMatch(

@@ -1,4 +1,4 @@
-// One gateway that lives through a night of faults: all of them at a time, each with its own routes, beside traffic that nothing may disturb.
+// One gateway in a night of faults: several at a time, each with its own routes, while traffic continues undisturbed.
 import type { Endpoint } from '@meshgate/core';
 import { tlsBackend, tlsClient } from '@meshgate/testkit';
 import type { TlsClient, TlsTestBackend } from '@meshgate/testkit';
@@ -8,26 +8,26 @@ import type { Folder, LogLine, ReadyDaemon } from '../daemon.ts';
 import { Recording } from './alerts.ts';
 import type { AlertName } from './alerts.ts';
 
-/** What is kept running through all of it. */
+/** What runs for the whole night. */
 export interface Night extends AsyncDisposable {
   readonly gateway: ReadyDaemon;
   readonly files: Folder;
-  /** A server that is well all the time: it answers to any name. */
+  /** A healthy server, which answers to any name. */
   readonly well: TlsTestBackend;
-  /** A client's whole exchange: what a server that is well answers. Rejects when there is none. */
+  /** A complete exchange of a client: the response of a healthy server. Rejects when there is none. */
   serve(serverName: string): Promise<string>;
-  /** The first line of the log after `since` that `matches`. */
+  /** The first log line after `since` that `matches`. */
   lineAfter(since: number, matches: (line: LogLine) => boolean): Promise<LogLine>;
   warnings(): Promise<readonly string[]>;
   /** Resolves when `/ready` has no warning that `matches`. */
   untilQuiet(matches: RegExp): Promise<void>;
   /** Resolves when a documented alert fires for what is scraped from now on; see {@link Recording.fires}. */
   fires(alert: AlertName, of?: RegExp): Promise<void>;
-  /** The connection that was opened before anything went wrong. */
+  /** The connection that was opened before any fault. */
   readonly established: TlsClient;
 }
 
-/** Starts a gateway with `settings` and files, whose route `well` leads to a server that is well. */
+/** Starts a gateway with `settings` and files, whose route `well` leads to a healthy server. */
 export async function startNight(
   settings: object,
   filesOf: (well: TlsTestBackend) => Readonly<Record<string, unknown>>,
@@ -78,7 +78,7 @@ export async function startNight(
   };
 }
 
-/** Scrapes a gateway as long as somebody waits for the next scrape: as Prometheus would, only more often. */
+/** Scrapes a gateway as long as a caller waits for the next scrape: as Prometheus does, but more often. */
 function recordingOf(gateway: ReadyDaemon): {
   readonly recording: Recording;
   next(): Promise<void>;
@@ -96,10 +96,10 @@ function recordingOf(gateway: ReadyDaemon): {
 
 const SCRAPE_EVERY_MS = 150;
 
-/** The name of the server that is well, and of the route to it. */
+/** The server name of the healthy server, and the name of its route. */
 export const WELL = 'well.example';
 
-/** A route of a file that is named as its only server name. */
+/** A route whose only server name is its name, for a route file. */
 export function routeOf(
   serverName: string,
   ...backends: readonly (Endpoint | { readonly host: string; readonly port: number })[]
@@ -112,7 +112,7 @@ export function routeOf(
   };
 }
 
-/** Clients go on to ask for `serverNames`, answered or not, until `run` has ended. */
+/** Clients keep requesting `serverNames`, successfully or not, until `run` has ended. */
 export async function whileQuerying(
   night: Pick<Night, 'serve'>,
   serverNames: readonly string[],
@@ -129,10 +129,10 @@ export async function whileQuerying(
 
 const QUERY_EVERY_MS = 250;
 
-/** Asks again and again until `holds`: what another process does by itself cannot be waited for otherwise from outside. */
+/** Polls until `holds`: from outside there is no event for what another process does by itself. */
 export async function until(holds: () => Promise<boolean> | boolean): Promise<void> {
   while (!(await holds())) await sleep(POLL_MS);
 }
 
-/** Often enough not to prolong a test, seldom enough to leave the processor to whoever is waited for. */
+/** Short enough not to prolong a test, long enough not to take CPU time from the process it waits for. */
 const POLL_MS = 50;

@@ -1,5 +1,5 @@
-// As much of PromQL as the rules of this project are written in, so that they are asked of what was really scraped on every machine;
-// its results are held to those of promtool by the same examples.
+// The subset of PromQL that the project's rules use, so that they are evaluated on real scrapes on every machine; the
+// same examples compare its results with promtool's.
 
 /** One series of a scrape. */
 export interface Sample {
@@ -8,16 +8,16 @@ export interface Sample {
   readonly value: number;
 }
 
-/** What was scraped at one moment. */
+/** All series of one scrape. */
 export interface Scrape {
-  /** Seconds since any moment, the same for all scrapes. */
+  /** Seconds since an arbitrary time, the same for all scrapes. */
   readonly at: number;
-  /** Seconds of Unix time, for expressions that ask for the time. */
+  /** Seconds of Unix time, for expressions that use `time()`. */
   readonly unixTime: number;
   readonly samples: readonly Sample[];
 }
 
-/** Reads an exposition in the text format of Prometheus. */
+/** Parses the Prometheus text format. */
 export function samplesOf(exposition: string): readonly Sample[] {
   return exposition.split('\n').flatMap((line) => {
     const [, name, labels = '', value] = /^([a-z_]\w*)(?:\{(.*)\})? (\S+)$/i.exec(line) ?? [];
@@ -31,7 +31,7 @@ function labelsOf(text: string): Readonly<Record<string, string>> {
   );
 }
 
-/** Whether `expr` has a result after the last of `scrapes`: with as many of them before it as its ranges ask for. */
+/** Whether `expr` has a result at the last of `scrapes`, with earlier ones for its ranges. */
 export function holds(expr: string, scrapes: readonly Scrape[]): boolean {
   const value = new Evaluation(expr, scrapes).result();
   return typeof value === 'number' || value.length > 0;
@@ -42,7 +42,7 @@ type Value = number | Vector;
 
 const TOKEN = /\s*(\d+[smhd]|[\d.]+|\w+|"(?:[^"\\]|\\.)*"|=~|!~|!=|==|>=|<=|[-+*/()[\]{},=<>])/gy;
 
-/** Parses and evaluates at once: an expression is asked of one moment. */
+/** Parses and evaluates in one pass: an expression is evaluated at one time. */
 class Evaluation {
   readonly #tokens: readonly string[];
   readonly #scrapes: readonly Scrape[];
@@ -206,7 +206,7 @@ const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86
 /** Without extrapolation to the ends of the range, which changes no sign and no ratio of counters scraped together. */
 function increase(points: readonly Point[]): number | undefined {
   if (points.length < 2) return undefined;
-  // A counter that goes down has begun anew.
+  // A counter that decreases was reset.
   return points
     .slice(1)
     .reduce(
@@ -243,7 +243,7 @@ const COMPARISON: Readonly<Record<string, (one: number, other: number) => boolea
   '<=': (one, other) => one <= other,
 };
 
-/** @param on labels by which series of both sides belong together */
+/** @param on labels by which series of both sides are matched */
 function combined(operator: string, [lhs, right]: readonly [Value, Value], on: readonly string[] | undefined): Value {
   if (operator === 'or') return [...vectorOf(lhs), ...vectorOf(right)];
   if (operator === 'unless') {

@@ -1,5 +1,5 @@
-// What an operator wants, once in our configuration and once in HAProxy's, and what becomes of clients then: the same, or a difference
-// with its reason.
+// What an operator wants, in our configuration and in HAProxy's, and the resulting outcomes for clients: the same, or
+// different with a reason.
 import { clientHello, inRecords, X25519, X25519_MLKEM768 } from '@meshgate/testkit';
 import type { ClientHelloOptions } from '@meshgate/testkit';
 
@@ -11,7 +11,7 @@ interface Client {
   readonly until?: 'answer' | 'end';
   readonly hold?: boolean;
   readonly release?: boolean;
-  /** How long it waits for what becomes of it: `open` then. */
+  /** How long it waits for an outcome: `open` after that. */
   readonly forMs?: number;
 }
 
@@ -20,34 +20,34 @@ export interface Case {
   readonly name: string;
   /** One after the other. */
   readonly clients: readonly Client[];
-  /** What becomes of each, or what {@link judge} makes of all of them. */
+  /** The outcome for each client, or what {@link judge} makes of all of them. */
   readonly expected: unknown;
-  /** Where HAProxy does something else. */
+  /** Where HAProxy behaves differently. */
   readonly haproxy?: Difference;
-  /** The same of nginx, where the setup has it. */
+  /** The same for nginx, where the setup has it. */
   readonly nginx?: Difference;
-  /** Of all outcomes. */
+  /** For all outcomes together. */
   readonly judge?: (outcomes: readonly string[]) => unknown;
-  /** Asked again until it is so: health checks need a moment. */
+  /** Repeated until it holds: health checks need a moment. */
   readonly eventually?: true;
-  /** A backend that starts, or ends, before. */
+  /** A backend that is started or stopped before. */
   readonly starts?: string;
   readonly stops?: string;
 }
 
-/** What a proxy does instead, and why that is no fault of ours. */
+/** How a proxy behaves instead, and why that is not our fault. */
 interface Difference {
-  /** Absent: now this, now that. */
+  /** Absent: it varies. */
   readonly does?: unknown;
   readonly why: string;
 }
 
-/** A setup in the language of nginx. */
+/** A setup in nginx's configuration language. */
 interface NginxSetup {
-  /** Which upstream a server name leads to: lines of a `map` with `hostnames`. Others are closed. */
+  /** The upstream of each server name: lines of a `map` with `hostnames`. Other names are closed. */
   readonly map: Readonly<Record<string, string>>;
   readonly upstreams: Readonly<Record<string, readonly string[]>>;
-  /** More of `listen`, and of the server. */
+  /** More parameters of `listen`, and more of the server. */
   readonly listen?: string;
   readonly server?: readonly string[];
 }
@@ -60,19 +60,19 @@ export interface Setup {
   readonly routes: readonly Readonly<Record<string, unknown>>[];
   /** Lines of a frontend; `NAME` in `use_backend NAME` is one of `pools`. */
   readonly frontend: readonly string[];
-  /** After the address of `bind`. */
+  /** Parameters after the address of `bind`. */
   readonly bind?: string;
-  /** Where all of them listen; `127.0.0.1` when absent. */
+  /** Where all of them listen; by default `127.0.0.1`. */
   readonly host?: string;
-  /** Where clients connect, when that is another address. */
+  /** Where clients connect, if that is another address. */
   readonly clientsConnectTo?: string;
   readonly pools: Readonly<Record<string, readonly string[]>>;
-  /** Absent where nginx cannot, or only in parts that are sold. */
+  /** Absent if nginx cannot do it, or only NGINX Plus can. */
   readonly nginx?: NginxSetup;
   readonly cases: readonly Case[];
 }
 
-/** Backends by name, with their ports. Nobody listens on those of `dead` and `gone`; `flap` comes and goes. */
+/** Backends by name, with their ports. Nothing listens on those of `dead` and `gone`; `flap` starts and stops. */
 export const PORTS = {
   b1: 9001,
   b2: 9002,
@@ -97,7 +97,7 @@ type Name = keyof typeof PORTS;
 
 const to = (name: Name, more: object = {}): object => ({ address: '127.0.0.1', port: PORTS[name], ...more });
 const nginxServer = (name: Name, more = ''): string => `server 127.0.0.1:${PORTS[name]} ${more}`.trim();
-/** Every name leads to one upstream. */
+/** All names lead to one upstream. */
 const nginxAll = (lines: readonly string[], more: Partial<NginxSetup> = {}): NginxSetup => {
   return { map: { '~.': 'all' }, upstreams: { all: lines }, ...more };
 };
@@ -130,17 +130,20 @@ const one = (name: string, client: Client, expected: string, haproxy?: Differenc
   };
 };
 
-/** It depends on how busy the machine is. */
+/** Depends on the load of the machine. */
 const WANTS_ONE_READ: Difference = { why: 'it wants a PROXY header in one read, as the specification lets it' };
 
-/** How many clients each backend has had. */
+/** Number of clients per backend. */
 const counts = (outcomes: readonly string[]): unknown => {
   const byName: Record<string, number> = {};
   for (const outcome of outcomes) byName[outcome] = (byName[outcome] ?? 0) + 1;
   return byName;
 };
 const kinds = (outcomes: readonly string[]): unknown => [...new Set(outcomes)].toSorted();
-/** Of clients that come `each` times in a row: whether every one stays with its backend, and whether more than one backend is used. */
+/**
+ * For clients that connect `each` times in a row: whether every client stays with its backend, and whether more than
+ * one backend is used.
+ */
 const sticks =
   (each: number) =>
   (outcomes: readonly string[]): unknown => {
@@ -148,7 +151,7 @@ const sticks =
     return { stays: groups.every((group) => new Set(group).size === 1), spreads: new Set(outcomes).size > 1 };
   };
 
-/** HAProxy waits for a hello as long as our gateway does, and turns away what is none. */
+/** HAProxy waits for a ClientHello as long as our gateway does, and rejects everything else. */
 const HELLO_ONLY = [
   'tcp-request inspect-delay 500ms',
   'tcp-request content accept if { req.ssl_hello_type 1 }',
@@ -517,7 +520,7 @@ const health: readonly Setup[] = [
   },
   {
     name: 'checks that are wrong',
-    // The TLS check fails at a backend that answers clients all the same.
+    // The TLS check fails at a backend that serves clients nevertheless.
     routes: [all('*', [to('b1')], { healthCheck: { ...healthCheck, kind: 'tls' } })],
     frontend: ANY_NAME,
     pools: { all: ['option ssl-hello-chk', server('b1', CHECK)] },
@@ -898,7 +901,7 @@ const leaving: readonly Setup[] = [
           does: 'leaver2, end',
           why: 'each has its own backend, which stops listening once it is connected',
         }),
-        // It goes on talking until then.
+        // It keeps sending until then.
         judge: (outcomes) => outcomes.map((outcome) => outcome.replaceAll('.', '')),
       },
     ],
@@ -943,13 +946,13 @@ const leaving: readonly Setup[] = [
   },
 ];
 
-/** IPv4 in IPv6, as the kernel shows it. */
+/** IPv4-mapped IPv6, as the kernel shows it. */
 const AS_MAPPED: Difference = {
   does: ['b1 v1 TCP6 ::ffff:127.0.40.7'],
   why: 'it passes the address on as it is written',
 };
 
-/** What was asked in later rounds. */
+/** The cases of later rounds. */
 const further: readonly Setup[] = [
   {
     name: 'a listener on all addresses of both families',
@@ -1112,7 +1115,7 @@ const further: readonly Setup[] = [
   },
 ];
 
-/** All of it: a listener each. */
+/** All setups, each with a listener. */
 export const SETUPS: readonly Setup[] = [
   names,
   anyName,

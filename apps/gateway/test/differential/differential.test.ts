@@ -1,4 +1,5 @@
-// The same intent in HAProxy's configuration and in ours, the same clients from many addresses, the same outcome: cases.ts is the table.
+// The same intent in HAProxy's configuration and in ours, the same clients from many addresses, the same outcome:
+// cases.ts is the table.
 import { execFileSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -42,7 +43,7 @@ const hostOf = ({ host = '127.0.0.1' }: Setup): string => host;
 const clientsGoTo = ({ clientsConnectTo, ...setup }: Setup): string => clientsConnectTo ?? hostOf(setup);
 const idOf = (setup: Setup): string => `s${SETUPS.indexOf(setup)}`;
 
-/** One listener for each setup, and its routes on that alone. */
+/** One listener for each setup, with routes for that listener only. */
 function ourConfig(): Readonly<Record<string, object>> {
   const listeners = SETUPS.map((setup) => ({
     name: idOf(setup),
@@ -61,7 +62,7 @@ function ourConfig(): Readonly<Record<string, object>> {
   return { 'meshgate.yaml': { ...TEST_CONFIG, listeners, limits, prefer: { zone: 'a' } }, 'routes.yaml': { routes } };
 }
 
-/** @param path where files are that it names */
+/** @param path folder of the files that it refers to */
 function theirConfig(path: string): string {
   const sections = SETUPS.flatMap((setup) => {
     const pool = (name: string): string => `${idOf(setup)}_${name}`;
@@ -91,7 +92,7 @@ function theirConfig(path: string): string {
 
 const nginxPort = (setup: Setup): number => NGINX_PORTS + SETUPS.indexOf(setup);
 
-/** In `folder`, where it may write. */
+/** In `folder`, which it may write to. */
 function nginxConfig(path: string): string {
   const sections = SETUPS.flatMap((setup) => {
     if (setup.nginx === undefined) return [];
@@ -133,7 +134,7 @@ function nginxConfig(path: string): string {
   return [...modules, ...own, 'stream {', ...times, ...sections, '}', ''].join('\n');
 }
 
-/** Where Debian has it apart. */
+/** A separate package in Debian. */
 const NGINX_STREAM = '/usr/lib/nginx/modules/ngx_stream_module.so';
 
 const CONDUCTS: Readonly<Record<string, BackendConduct>> = {
@@ -178,7 +179,7 @@ async function newWorld(): Promise<World> {
 }
 
 async function nginx(namespace: Namespace, files: Folder): Promise<ChildProcess> {
-  // Its workers are another user's.
+  // Its workers run as another user.
   await chmod(files.path, 0o755);
   const config = await files.write('nginx.conf', nginxConfig(files.path));
   return namespace.spawn(['nginx', '-p', files.path, '-c', config], ['ignore', 'ignore', 'pipe']);
@@ -229,7 +230,7 @@ const hasNginx = nginxIsThere === true;
 const available = namespacesAvailable();
 const declare = available === true ? needs('haproxy', isThere('haproxy')) : needs('netns', available);
 
-/** Health checks, and addresses that have failed before, need a moment. */
+/** Health checks, and backends that have failed before, need a moment. */
 const POLLING = { timeout: 8_000 };
 
 async function agree(row: Case, ours: () => Promise<unknown>, theirs: () => Promise<unknown>): Promise<void> {
@@ -244,7 +245,7 @@ async function agree(row: Case, ours: () => Promise<unknown>, theirs: () => Prom
   expect(logged).toEqual({ meshgate: expected, haproxy: does ?? logged.haproxy });
 }
 
-/** Backends stay as they are, and what it does is always the same. */
+/** The backends do not change, and the outcome is always the same. */
 function isOfNginx({ starts, stops, nginx: theirs }: Case): boolean {
   return starts === undefined && stops === undefined && (theirs === undefined || 'does' in theirs);
 }

@@ -1,10 +1,10 @@
-// Runs inside a network namespace: the backends behind all proxies, and the clients before them. One JSON request a line on standard
-// input, one answer a line on standard output. Ends with its standard input.
+// Runs in a network namespace: the backends behind all proxies, and the clients in front of them. One JSON request per
+// line on standard input, one response per line on standard output. Exits when its standard input ends.
 import { connect, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 
 const V2_SIGNATURE = Buffer.from('0d0a0d0a000d0a515549540a', 'hex');
-/** What a TLS server begins its answer with: enough for a check, and no handshake. */
+/** The first bytes of a TLS server: enough for a health check, not for a handshake. */
 const SERVER_HELLO = Buffer.from([22, 3, 3, 0, 4, 2, 0, 0, 0]);
 
 const servers = new Map();
@@ -24,7 +24,7 @@ async function respond({ id, work, ...request }) {
   process.stdout.write(`${JSON.stringify({ id, ...outcome })}\n`);
 }
 
-/** Answers `<name>` and the PROXY header that it saw, once the first byte after that header has come. */
+/** Responds with `<name>` and the PROXY header that it received, once the first byte after that header has arrived. */
 function serve(name, port, conduct = 'answer') {
   const sockets = new Set();
   const server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -63,14 +63,14 @@ function behave(socket, name, conduct, server) {
   });
 }
 
-/** Its connections go on, and are never silent. */
+/** Its connections continue, and are never silent. */
 function leave(socket, server) {
   server.close();
   const talking = setInterval(() => socket.write('.'), 100);
   socket.on('close', () => clearInterval(talking));
 }
 
-/** What stands before the hello; without `rest` while it is not whole. */
+/** What precedes the hello; without `rest` while it is incomplete. */
 function proxyHeader(bytes) {
   if (bytes.subarray(0, 6).toString('latin1') === 'PROXY ') {
     const end = bytes.indexOf('\r\n');
@@ -102,8 +102,8 @@ async function stop(name) {
 const held = [];
 
 /**
- * Connects from an address, sends pieces one after the other, and says what came of it: the response of a backend, `closed` without one,
- * `refused` at the connection, or `open` while nothing has happened for as long as the caller wants to wait.
+ * Connects from an address, sends pieces one after the other, and reports the outcome: the response of a backend,
+ * `closed` without one, `refused` at connect, or `open` if nothing has happened for as long as the caller waits.
  */
 async function call({ to, from, pieces, finish, until = 'answer', hold, forMs = 3_000, release }) {
   if (release) for (const socket of held.splice(0)) socket.destroy();
@@ -124,7 +124,7 @@ async function call({ to, from, pieces, finish, until = 'answer', hold, forMs = 
       if (reason?.code === 'ECONNREFUSED') return end('refused');
       const [, said] = /<([^>]+)>(.*)/s.exec(received) ?? [];
       const after = /<[^>]+>(.*)/s.exec(received)?.[1] ?? '';
-      // A TLS alert before the end is a polite way to say the same.
+      // A TLS alert before the close means the same.
       end(said === undefined ? 'closed' : `${said}${after}${until === 'end' ? ', end' : ''}`);
     };
     socket.on('end', ended);

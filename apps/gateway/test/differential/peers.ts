@@ -8,25 +8,25 @@ import type { Namespace } from '../federation/namespace.ts';
 const SCRIPT = fileURLToPath(new URL('peers.mjs', import.meta.url));
 
 /**
- * What a backend does: `tls` begins its answer as a TLS server does; `hangup` ends without a byte; `leave` stops listening once it has a hello, and
- * goes on talking.
+ * What a backend does: `tls` sends the first bytes of a TLS server; `hangup` closes without a byte; `leave` stops
+ * listening once it has a hello, and keeps sending.
  */
 export type BackendConduct = 'answer' | 'answer-last' | 'close' | 'reset' | 'silent' | 'tls' | 'hangup' | 'leave';
 
 /** One client. */
 export interface Call {
   readonly to: Endpoint;
-  /** The address that it comes from; any of this machine when absent. */
+  /** Its source address; by default any of this machine. */
   readonly from?: string | undefined;
   /** What it sends, one after the other. */
   readonly pieces: readonly Uint8Array[];
-  /** It finishes sending then. */
+  /** Then it half-closes. */
   readonly finish?: boolean | undefined;
-  /** `response`: of a backend; `end`: until the connection ends, too. */
+  /** `response`: until a backend responds; `end`: until the connection ends, too. */
   readonly until?: 'answer' | 'end' | undefined;
   /** It stays connected until it is released. */
   readonly hold?: boolean | undefined;
-  /** Releases those that stay connected, first. */
+  /** First releases those that stay connected. */
   readonly release?: boolean | undefined;
   readonly forMs?: number | undefined;
 }
@@ -51,7 +51,7 @@ export class Peers implements AsyncDisposable {
     await this.#query({ work: 'stop', name });
   }
 
-  /** What came of a client: what a backend answered, `closed`, `refused` or `open`. */
+  /** The outcome for a client: the response of a backend, `closed`, `refused` or `open`. */
   async call({ pieces, ...call }: Call): Promise<string> {
     const encoded = pieces.map((piece) => Buffer.from(piece).toString('base64'));
     return (await this.#query({ work: 'call', ...call, pieces: encoded })).outcome ?? '';

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** Things that end together, the last one first. */
+/** Resources that are released together, the last one first. */
 export class Belongings implements AsyncDisposable {
   readonly #things: AsyncDisposable[] = [];
 
@@ -17,7 +17,7 @@ export class Belongings implements AsyncDisposable {
   }
 }
 
-/** A folder that is gone with everything in it. */
+/** A folder that is removed with its contents. */
 export interface TemporaryFolder extends AsyncDisposable {
   readonly path: string;
 }

@@ -14,8 +14,8 @@ const CHAOS_MS = 60_000;
 const MANY = 25;
 
 /**
- * From dc1 to a service in dc2 that has a healthy instance and one that fails its checks although it listens, through two gateways
- * on each side: one stream of connections through each gateway of dc1.
+ * From dc1 to a service in dc2 that has a healthy instance and one that fails its checks although it listens, through
+ * two gateways on each side: one stream of connections through each gateway of dc1.
  */
 describeInNetworks('under a steady stream of new connections', () => {
   const belongings = new Belongings();
@@ -95,7 +95,7 @@ describeInNetworks('under a steady stream of new connections', () => {
     CHAOS_MS,
   );
 
-  /** Through the gateway of dc1 that has this address. */
+  /** Through the gateway of dc1 at this address. */
   function streamThrough(last: number): Stream {
     const { datacenter } = federation.one;
     const name = federation.nameOf('db', federation.two);
@@ -107,8 +107,8 @@ describeInNetworks('under a steady stream of new connections', () => {
 });
 
 /**
- * Until nobody accepts there: the kernel closes what a ring of io_uring refers to in a thread of its own, which a busy machine lets run some
- * milliseconds after the process has ended.
+ * Until nothing accepts there: the kernel closes the files of an io_uring instance in a thread of its own, on a busy
+ * machine some milliseconds after the process has exited.
  */
 async function refuses({ datacenter }: Member, last: number): Promise<void> {
   const at = datacenter.lan(last, GATEWAY_PORT);
@@ -119,7 +119,10 @@ async function refuses({ datacenter }: Member, last: number): Promise<void> {
   );
 }
 
-/** A healthy instance, and one that listens and fails its checks, which is returned: on nodes without an agent, whose health stays. */
+/**
+ * A healthy instance, and one that listens and fails its checks, which is returned: on nodes without an agent, so their
+ * health is fixed.
+ */
 async function instancesIn({ datacenter }: Member): Promise<TlsTestBackend> {
   const [, unhealthy] = await Promise.all(
     [21, 22].map(async (last) => {

@@ -13,7 +13,7 @@ import type { Inside } from './inside.ts';
 import { namespacesAvailable } from './namespace.ts';
 import type { Namespace } from './namespace.ts';
 
-/** What `scripts/consul.mjs` offers. */
+/** The exports of `scripts/consul.mjs`. */
 interface ConsulScript {
   findConsul(): string | undefined;
 }
@@ -26,21 +26,21 @@ const consulAvailable =
 const declareWithConsul = needs('consul', consulAvailable);
 const declareInNetworks = needs('netns', namespacesAvailable());
 
-/** A suite that needs real Consul and networks of its own. */
+/** A suite that needs real Consul and network namespaces. */
 export const describeInNetworks: DeclareSuite = consulAvailable === true ? declareInNetworks : declareWithConsul;
 
-/** A suite that needs networks of its own, and no Consul. */
+/** A suite that needs network namespaces, but no Consul. */
 export const describeInNetworksOnly: DeclareSuite = declareInNetworks;
 
-/** Runs one of Consul's own commands, and resolves with what it says. Rejects when it ends with another status than 0. */
+/** Runs a Consul command, and resolves with its output. Rejects for any status other than 0. */
 export async function consulCommand(...args: readonly string[]): Promise<string> {
   return (await promisify(execFile)(binary ?? 'consul', args)).stdout;
 }
 
-/** Where an agent answers in its own network. */
+/** Address of an agent's API in its own network. */
 export const HTTP: Endpoint = { host: '127.0.0.1', port: 8500 };
 
-/** A Consul server in a network of its own, which answers its API on loopback there. */
+/** A Consul server in its own network namespace, with its API on loopback there. */
 export class Consul implements AsyncDisposable {
   readonly #namespace: Namespace;
   readonly #inside: Inside;
@@ -79,26 +79,26 @@ export class Consul implements AsyncDisposable {
     return this;
   }
 
-  /** Kills it: nothing is saved that is not on disk. */
+  /** Kills it: only state on disk survives. */
   async kill(): Promise<void> {
     const gone = once(this.#process, 'exit');
     this.#process.kill('SIGKILL');
     await gone;
   }
 
-  /** Stops and continues it: it then answers nothing, and its sockets stay open. */
+  /** Stops (SIGSTOP) and continues it: while stopped it does not answer, and its sockets stay open. */
   freeze(frozen: boolean): void {
     this.#process.kill(frozen ? 'SIGSTOP' : 'SIGCONT');
   }
 
-  /** Starts it again. `empty`: with nothing of what it knew. */
+  /** Starts it again; with `empty`, without its data. */
   async restart({ empty = false }: { readonly empty?: boolean } = {}): Promise<void> {
     if (empty) rmSync(join(this.#folder, 'data'), { recursive: true, force: true });
     this.#process = this.#spawn();
     await this.ready();
   }
 
-  /** JSON of a GET; rejects for any other status than 200. */
+  /** JSON response to a GET; rejects for any status other than 200. */
   get(path: string): Promise<unknown> {
     return this.#query('GET', path);
   }
@@ -117,13 +117,13 @@ export class Consul implements AsyncDisposable {
     return TrustDomain;
   }
 
-  /** What a service shows to others in the mesh, issued by this Consul. */
+  /** The certificate of a service for the mesh, issued by this Consul. */
   async identity(service: string): Promise<IssuedCertificate> {
     const { CertPEM, PrivateKeyPEM } = (await this.get(`agent/connect/ca/leaf/${service}`)) as Leaf;
     return { certificate: CertPEM, chain: CertPEM, privateKey: PrivateKeyPEM };
   }
 
-  /** The authorities of the mesh (PEM). */
+  /** The CA roots of the mesh (PEM). */
   async roots(): Promise<string> {
     const { Roots } = (await this.get('agent/connect/ca/roots')) as { readonly Roots: readonly Root[] };
     return Roots.map(({ RootCert }) => `${RootCert}\n`).join('');
@@ -157,10 +157,10 @@ export class Consul implements AsyncDisposable {
   }
 }
 
-/** How a server is set up. */
+/** The configuration of a server. */
 export interface ConsulOptions {
   readonly settings: object;
-  /** What its datacenter is called; that depends on its number when absent. */
+  /** Name of its datacenter; by default derived from its number. */
   readonly datacenter?: string;
   /** Used by the test itself. */
   readonly token?: string;
@@ -175,5 +175,5 @@ interface Root {
   readonly RootCert: string;
 }
 
-// A leader is elected within seconds, on two busy cores too.
+// A leader is elected within seconds, even on two busy cores.
 const READY_MS = 30_000;

@@ -12,7 +12,7 @@ const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 /** A line of the log. */
 export type LogLine = Readonly<Record<string, unknown>>;
 
-/** What `GET /ready` answers. */
+/** The response of `GET /ready`. */
 export interface Readiness {
   readonly ready: boolean;
   readonly reasons: readonly string[];
@@ -26,18 +26,18 @@ export interface RouteShown {
   readonly backends: readonly { readonly host: string; readonly port: number; readonly healthy: boolean }[];
 }
 
-/** Where a gateway or a sidecar is run, and what its command line says. */
+/** Where a gateway or a sidecar runs, and its command line. */
 export interface DaemonSettings {
   readonly namespace: Namespace;
   readonly inside: Inside;
   readonly command: 'gateway' | 'sidecar';
-  /** Its admin server, in that network. */
+  /** Its admin API, in that network. */
   readonly admin: Endpoint;
-  /** What follows the command, beside the address of the admin server. */
+  /** Arguments after the command, in addition to the admin address. */
   readonly flags: readonly string[];
 }
 
-/** `meshgate gateway` or `meshgate sidecar` as a process of its own, in a network of its own. */
+/** `meshgate gateway` or `meshgate sidecar` as a process in a network namespace. */
 export class DaemonProcess implements AsyncDisposable {
   readonly #settings: DaemonSettings;
   readonly lines: LogLine[] = [];
@@ -49,14 +49,14 @@ export class DaemonProcess implements AsyncDisposable {
     this.#process = this.#spawn();
   }
 
-  /** Resolves with its exit status once it has ended. */
+  /** Resolves with its exit status. */
   get ended(): Promise<number | null> {
     const { exitCode, signalCode } = this.#process;
     if (exitCode !== null || signalCode !== null) return Promise.resolve(exitCode);
     return once(this.#process, 'close').then(([status]: (number | null)[]) => status ?? null);
   }
 
-  /** Waits until `GET /ready` says yes, and for its warnings, if these are asked for. */
+  /** Waits until `GET /ready` reports readiness, and for its warnings, if given. */
   ready(holds: (readiness: Readiness) => boolean = ({ ready }) => ready): Promise<Readiness> {
     return eventually(
       'a daemon that is ready',
@@ -69,7 +69,7 @@ export class DaemonProcess implements AsyncDisposable {
     );
   }
 
-  /** Waits for a route, and for what must hold of it. */
+  /** Waits for a route, and for a condition on it. */
   route(name: string, holds: (route: RouteShown) => boolean = () => true): Promise<RouteShown> {
     return eventually(
       `the route ${name} of ${holds.toString()}`,
@@ -86,12 +86,12 @@ export class DaemonProcess implements AsyncDisposable {
     return ((await this.query('/routes')) as { readonly routes: readonly RouteShown[] }).routes;
   }
 
-  /** Asks the admin server, whatever the status. */
+  /** Queries the admin API; resolves for any status. */
   async query(path: string): Promise<unknown> {
     return JSON.parse(await this.#text(path));
   }
 
-  /** The value of a metric, all its series with labels that `holds` added up. */
+  /** The value of a metric: the sum of all series with labels that `holds`. */
   async metric(name: string, holds: (labels: string) => boolean = () => true): Promise<number> {
     const series = (await this.#text('/metrics')).matchAll(/^(\w+)\{?([^}\n]*)\}? (\S+)$/gm);
     return Array.from(series, ([, metric, labels = '', value]) =>
@@ -99,7 +99,7 @@ export class DaemonProcess implements AsyncDisposable {
     ).reduce((sum, value) => sum + value, 0);
   }
 
-  /** The first line, from the one with index `from` on, that `matches`; waits for it. */
+  /** The first line from index `from` on that `matches`; waits for it. */
   async line(matches: (line: LogLine) => boolean, from = 0): Promise<LogLine> {
     for (;;) {
       const found = this.lines.slice(from).find(matches);
@@ -112,7 +112,7 @@ export class DaemonProcess implements AsyncDisposable {
     this.#process.kill(name);
   }
 
-  /** Kills it: it says farewell to nobody. */
+  /** Kills it (SIGKILL). */
   async kill(): Promise<void> {
     this.signal('SIGKILL');
     await this.ended;
@@ -148,7 +148,7 @@ export class DaemonProcess implements AsyncDisposable {
   }
 }
 
-// A start takes half a second; on two busy cores it may take some.
+// A start takes half a second; on two busy cores it may take several.
 const READY_MS = 20_000;
-// Consul itself takes some seconds to replicate what one datacenter knows of its gateways to the other, longer after a restart.
+// Consul takes some seconds to replicate the gateways of one datacenter to the other, longer after a restart.
 const ROUTED_MS = 60_000;

@@ -9,7 +9,7 @@ import { DaemonProcess } from './daemon.ts';
 import { Inside } from './inside.ts';
 import { Namespace } from './namespace.ts';
 
-/** A datacenter: a network with a Consul server, gateways and services, which nobody else reaches unless it is connected. */
+/** A datacenter: a network with a Consul server, gateways and services, isolated unless it is connected. */
 export class Datacenter implements AsyncDisposable {
   readonly name: string;
   readonly number: number;
@@ -29,10 +29,10 @@ export class Datacenter implements AsyncDisposable {
   }
 
   /**
-   * Makes one, and does not wait for its Consul to be ready.
+   * Creates one, without waiting for its Consul to be ready.
    *
-   * @param number 1 or 2: its addresses are below 10.1.0, its name is `dc1` unless `consul` says another
-   * @param prepare called when the network is there, before Consul starts
+   * @param number 1 or 2: its addresses are below 10.1.0, its name is `dc1` unless `consul` overrides it
+   * @param prepare called when the network exists, before Consul starts
    */
   static async create(number: number, consul: ConsulOptions, prepare?: Prepare): Promise<Datacenter> {
     const belongings = new Belongings();
@@ -52,7 +52,7 @@ export class Datacenter implements AsyncDisposable {
     }
   }
 
-  /** An address of this datacenter's own network. */
+  /** An address in this datacenter's network. */
   lan(last: number, port: number): Endpoint {
     return { host: `10.${this.number}.0.${last}`, port };
   }
@@ -67,21 +67,21 @@ export class Datacenter implements AsyncDisposable {
   /**
    * Runs a sidecar with these flags.
    *
-   * @param place where; by default in this datacenter's own network
+   * @param place where; by default in this datacenter's network
    */
   sidecar(adminPort: number, flags: readonly string[], { namespace, inside }: Location = this): DaemonProcess {
     const admin = { host: '127.0.0.1', port: adminPort };
     return this.#belongings.add(new DaemonProcess({ namespace, inside, command: 'sidecar', admin, flags }));
   }
 
-  /** The address of its agent, for `--http-addr`: one that leads there from every network. */
+  /** Address of its agent for `--http-addr`: one that is reachable from every network. */
   async agent(): Promise<string> {
     return (await this.inside.to(HTTP)).host.replace('unix:', 'unix://');
   }
 
   /**
-   * An instance of a service: registered with a sidecar, which is a TLS server that speaks for the service and demands a
-   * certificate of the mesh. A check of Consul's own connects to it every second.
+   * An instance of a service: registered with a sidecar, which is a TLS server with the identity of the service that
+   * requires a certificate of the mesh. A Consul check connects to it every second.
    *
    * @param last the last part of its address
    */
@@ -101,7 +101,10 @@ export class Datacenter implements AsyncDisposable {
     return backend;
   }
 
-  /** A TLS server on an address of this network, which speaks for a service and demands a certificate of the mesh. */
+  /**
+   * A TLS server on an address of this network, with the identity of a service, which requires a certificate of the
+   * mesh.
+   */
   async serve(service: string, at: Endpoint): Promise<TlsTestBackend> {
     const identity = await this.consul.identity(service);
     const clientCa = await this.consul.roots();
@@ -109,9 +112,9 @@ export class Datacenter implements AsyncDisposable {
   }
 
   /**
-   * A client in this network, which connects to a gateway and asks for a name.
+   * A client in this network, which connects to a gateway and requests a name.
    *
-   * @param identity by default that of the service `web`, issued when it was first needed
+   * @param identity by default that of the service `web`, issued on first use
    */
   async client(gateway: Endpoint, serverName: string, identity?: IssuedCertificate): Promise<TlsClient> {
     const shown = identity ?? (await (this.#web ??= this.consul.identity('web')));
@@ -123,17 +126,17 @@ export class Datacenter implements AsyncDisposable {
   }
 }
 
-/** What an instance is registered with beside its address. */
+/** The registration of an instance, except its address. */
 export interface InstanceOptions {
   readonly meta?: Readonly<Record<string, string>>;
-  /** Where others than its own datacenter find it; its address when absent. */
+  /** Its address for other datacenters; by default its address. */
   readonly wan?: Endpoint;
 }
 
-/** A network in which something runs. */
+/** A network in which processes run. */
 export type Location = Pick<Datacenter, 'namespace' | 'inside'>;
 
-/** What is done to a network before Consul starts in it. */
+/** A hook that is called for a network before Consul starts in it. */
 export type Prepare = (namespace: Namespace, inside: Inside) => Promise<void>;
 
 interface DatacenterParts {
@@ -145,8 +148,8 @@ interface DatacenterParts {
   readonly belongings: Belongings;
 }
 
-/** Any will do: the address is the service's own. */
+/** Any port will do: the address is the service's own. */
 export const SIDECAR_PORT = 20_000;
 
-/** Last parts of the addresses that a datacenter has: its server, gateways, services. */
+/** Last parts of the addresses in a datacenter: its server, gateways, services. */
 const HOSTS = [2, 11, 12, 21, 22, 23];

@@ -19,11 +19,11 @@ import { Federation, GATEWAY_PORT, wanAddress } from './federation.ts';
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 const SET_UP_MS = 120_000;
 const TEST_MS = 60_000;
-// Consul's checks run every second, and the gateway hears of them at once.
+// Consul's checks run every second, and the gateway is notified at once.
 const KNOWN_MS = 15_000;
-/** A check of somebody who knows no better. */
+/** A check that an inexperienced user might write. */
 const WELL = { Name: 'well', TTL: '1h', Status: 'passing' };
-/** Where nobody listens unless a test does. */
+/** A port without a listener, unless a test starts one. */
 const ODD_PORT = 20_001;
 const MASTER = 'b1f0c2a4-0000-4000-8000-000000000002';
 const DENY = { acl: { enabled: true, default_policy: 'deny', tokens: { master: MASTER, agent: MASTER } } };
@@ -35,7 +35,7 @@ interface Consultation {
   readonly nodeOptions?: readonly string[];
 }
 
-/** A server that calls `respond` with the socket of whoever connects. */
+/** A server that calls `respond` with the socket of each client. */
 async function serverAt(at: Endpoint, respond: (socket: Socket) => unknown): Promise<AsyncDisposable> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
@@ -55,7 +55,7 @@ async function serverAt(at: Endpoint, respond: (socket: Socket) => unknown): Pro
 const belongings = new Belongings();
 afterAll(() => belongings[Symbol.asyncDispose]());
 
-/** What the doctor finds on the machine of a datacenter's first gateway. */
+/** The doctor's findings on the machine of a datacenter's first gateway. */
 async function findings({ datacenter, source = {}, serverName, nodeOptions = [] }: Consultation) {
   const folder = belongings.add(temporaryFolder()).path;
   const file = join(folder, 'meshgate.yaml');
@@ -72,7 +72,7 @@ async function findings({ datacenter, source = {}, serverName, nodeOptions = [] 
   return (JSON.parse(logged) as { readonly findings: readonly Finding[] }).findings;
 }
 
-/** Waits until the first line that fails is this one: what has been injected takes its time to be known. */
+/** Waits until this is the first line that fails: an injected fault takes some time to be visible. */
 function firstFailure(of: Consultation, expected: RegExp): Promise<string> {
   return eventually(
     `a first failure that says ${expected.source}`,
@@ -232,10 +232,10 @@ describeInNetworks('meshgate doctor in a federation of two datacenters names', (
   claim('large packets that are lost on the way to another datacenter', async () => {
     const { namespace } = federation.two.datacenter;
     const far = wanAddress(2, 0);
-    // The far side says that it takes usual packets, and does not.
+    // The remote side advertises a normal MSS, and does not receive such packets.
     await namespace.ip('route', 'replace', '198.18.0.0/24', 'dev', 'wan', 'src', far, 'advmss', '1460');
     await namespace.ip('link', 'set', 'wan', 'mtu', '900');
-    // Else the kernel hands over several packets as one.
+    // Otherwise the kernel passes on several packets as one.
     await datacenter.namespace.ip('link', 'set', 'wan', 'gso_max_segs', '1');
     const line =
       /^route datacenter:dc2.*: responds to a small ClientHello, but not to one of several packets; large packets are lost/;

@@ -1,9 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
 /**
- * The first outcome of `attempt` that is not `undefined`. Attempts that reject are failed ones.
+ * The first outcome of `attempt` that is not `undefined`. An attempt that rejects is retried.
  *
- * @param what is waited for: a clause for the failure
+ * @param what the expectation: a clause for the error message
  */
 export async function eventually<T>(what: string, attempt: () => Promise<T | undefined>, withinMs: number): Promise<T> {
   const endsAt = performance.now() + withinMs;

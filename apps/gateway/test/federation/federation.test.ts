@@ -10,7 +10,7 @@ import type { Member } from './federation.ts';
 import type { RouteShown } from './daemon.ts';
 
 const SET_UP_MS = 120_000;
-// What one datacenter writes is replicated to the other within seconds.
+// Writes are replicated to the other datacenter within seconds.
 const REPLICATED_MS = 30_000;
 
 describeInNetworks('two datacenters that are connected by their gateways only', () => {
@@ -137,7 +137,7 @@ describeInNetworks('two datacenters that are connected by their gateways only', 
       const chosen = Object.entries(ADDRESSES);
       for (const [address, { node = {}, ...service }] of chosen) {
         const location = { Node: `node-of-${address}`, Address: '10.2.9.9', TaggedAddresses: node };
-        // Critical, so that nobody is sent to where nobody is.
+        // Critical, so that no client is sent to an address without a listener.
         const Check = { CheckID: 'up', Name: 'up', ServiceID: address, Status: 'critical' };
         const gateway = { ID: address, Service: 'mesh-gateway', Kind: 'mesh-gateway', Port: GATEWAY_PORT, ...service };
         await two.datacenter.consul.put('catalog/register', { ...location, Service: gateway, Check });
@@ -189,7 +189,7 @@ describeInNetworks('two datacenters that are connected by their gateways only', 
       const { one, two } = federation;
       two.datacenter.consul.freeze(true);
       await one.datacenter.namespace.ip('link', 'set', 'wan', 'down');
-      // A machine that is busy with something else makes a start slower, and never faster.
+      // A busy machine makes a start slower, and never faster.
       let quickestMs = await startMs();
       for (let attempts = 1; quickestMs >= 1_000 && attempts < 10; attempts += 1)
         quickestMs = Math.min(quickestMs, await startMs());
@@ -216,7 +216,7 @@ describeInNetworks('two datacenters that are connected by their gateways only', 
   }
 });
 
-/** What Consul makes of the addresses of a gateway (its port is 8443) and of its node, 10.2.9.9, for other datacenters. */
+/** The addresses that Consul gives to other datacenters for a gateway (its port is 8443) and for its node, 10.2.9.9. */
 const ADDRESSES: Readonly<Record<string, { readonly node?: object } & Readonly<Record<string, unknown>>>> = {
   '198.18.9.1:444': { Address: '10.2.9.1', TaggedAddresses: { wan: { Address: '198.18.9.1', Port: 444 } } },
   '198.18.9.2:8443': { TaggedAddresses: { wan: { Address: '198.18.9.2', Port: 0 } } },
@@ -240,7 +240,7 @@ function clientOf({ datacenter }: Member, serverName: string): Promise<TlsClient
   return datacenter.client(datacenter.lan(11, GATEWAY_PORT), serverName);
 }
 
-/** Connections of services that are open at the moment; those between Consul's servers never end. */
+/** Currently open connections of services; those between Consul's servers never end. */
 async function carriedBy({ gateways }: Member): Promise<readonly { readonly route: string }[]> {
   const { connections } = (await gateways[0].query('/connections')) as { connections: readonly { route: string }[] };
   return connections.filter(({ route }) => !route.startsWith('server'));

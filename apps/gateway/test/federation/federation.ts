@@ -23,8 +23,8 @@ export type Names = readonly [string, string];
 type Gateways = readonly [DaemonProcess, ...DaemonProcess[]];
 
 /**
- * Two datacenters whose networks have one cable between them, on which nothing but gateways has an address. Their Consul servers
- * are federated through these gateways: there is no other way.
+ * Two datacenters whose networks are connected by one link, on which only gateways have an address. Their Consul
+ * servers are federated through these gateways: there is no other path.
  */
 export class Federation implements AsyncDisposable {
   readonly one: Member;
@@ -39,7 +39,7 @@ export class Federation implements AsyncDisposable {
     this.#belongings = belongings;
   }
 
-  /** @param gatewaysEach how many gateways each datacenter has: 1 or 2 */
+  /** @param gatewaysEach number of gateways per datacenter: 1 or 2 */
   static async create(gatewaysEach: number, names: Names = ['dc1', 'dc2']): Promise<Federation> {
     const belongings = new Belongings();
     try {
@@ -55,7 +55,7 @@ export class Federation implements AsyncDisposable {
     }
   }
 
-  /** The name by which services of the mesh ask for a service of a datacenter, or for a subset of it: `v1.db`. */
+  /** The server name of a service in a datacenter for services of the mesh, or of a subset of it: `v1.db`. */
   nameOf(service: string, { datacenter }: Member): string {
     return `${service}.default.${datacenter.name}.internal.${this.trustDomain}`;
   }
@@ -64,7 +64,7 @@ export class Federation implements AsyncDisposable {
     await this.#belongings[Symbol.asyncDispose]();
   }
 
-  /** Waits until every gateway routes to all gateways of the other datacenter. */
+  /** Waits until every gateway has routes to all gateways of the other datacenter. */
   async #known(gatewaysEach: number): Promise<void> {
     for (const [member, other] of [
       [this.one, this.two],
@@ -83,10 +83,10 @@ export class Federation implements AsyncDisposable {
   }
 }
 
-// Gossip is slow to believe in somebody it has once suspected.
+// Gossip is slow to accept a member that it has once suspected.
 const ALIVE_MS = 60_000;
 
-/** The servers that a datacenter's own takes to be alive, in all datacenters: `server-1.dc1`. */
+/** The servers in all datacenters that a datacenter's own server considers alive: `server-1.dc1`. */
 export async function membersSeenBy({ datacenter }: Member): Promise<readonly string[]> {
   const members = (await datacenter.consul.get('agent/members?wan=1')) as readonly WanMember[];
   return members.filter(({ Status }) => Status === SERF_ALIVE).map(({ Name }) => Name);
@@ -97,10 +97,10 @@ interface WanMember {
   readonly Status: number;
 }
 
-/** Serf's number for it. */
+/** Serf's number for this status. */
 const SERF_ALIVE = 1;
 
-/** The primary, ready; and the other one, which only has to find a way to the primary. */
+/** The primary, ready; and the secondary, which still has to reach the primary. */
 async function twoDatacenters(names: Names, belongings: Belongings): Promise<readonly [Datacenter, Datacenter]> {
   const papers = { authority: certificateAuthority('servers'), folder: belongings.add(temporaryFolder()).path };
   const one = belongings.add(await Datacenter.create(1, federated(1, names, papers)));
@@ -119,7 +119,7 @@ async function twoDatacenters(names: Names, belongings: Belongings): Promise<rea
 /** Where gateways listen in their own datacenter. */
 export const GATEWAY_PORT = 8443;
 
-/** The interface through which the datacenters are connected. */
+/** The interface of the link between the datacenters. */
 const WAN = 'wan';
 
 /** Of the gateway with this index. */
@@ -128,8 +128,8 @@ export function wanAddress(datacenter: number, index: number): string {
 }
 
 /**
- * A server that has never heard of the primary dials the gateways of it directly, and from its own address, which is not known
- * there: on its way out it passes something that translates addresses.
+ * A server that has not yet joined the primary dials its gateways directly, from its own address, which has no route
+ * there: outgoing packets are translated (SNAT).
  */
 const EXIT = 443;
 
@@ -145,7 +145,9 @@ function gatewayOf(datacenter: Datacenter, index: number): DaemonProcess {
   return datacenter.gateway(19_001 + index, ...flags, '--proxy-id', `gateway-${index + 1}`);
 }
 
-/** Federation through gateways, as Consul's manual says: TLS between servers, and no address of the WAN but the gateways'. */
+/**
+ * Federation through gateways, as in Consul's documentation: TLS between servers, and only gateways have WAN addresses.
+ */
 function federated(number: 1 | 2, names: Names, { authority, folder }: Papers): ConsulOptions {
   const [primary] = names;
   const datacenter = names[number - 1] ?? primary;
@@ -171,7 +173,7 @@ function federated(number: 1 | 2, names: Names, { authority, folder }: Papers): 
   return { datacenter, settings };
 }
 
-/** By what servers know each other, and where their files go. */
+/** The certificate of a server, and the paths of its files. */
 interface Papers {
   readonly authority: CertificateAuthority;
   readonly folder: string;
@@ -179,7 +181,7 @@ interface Papers {
 
 const SECONDARY = {
   primary_gateways: [`10.2.0.2:${EXIT}`],
-  // As often as Consul allows: a federation should not take longer than it must.
+  // Consul's minimum, so that federation is not slower than necessary.
   primary_gateways_interval: '1s',
   retry_interval_wan: '1s',
 };

@@ -1,18 +1,18 @@
-// Runs inside a network namespace and carries connections between it and unix sockets, which are not bound to any network: so the
-// test itself, outside, dials and serves as if it were inside. One JSON request a line on standard input, one answer a line on
-// standard output. Ends with its standard input.
+// Runs in a network namespace and forwards connections between it and unix sockets, which are not bound to any network:
+// so the test outside can dial and serve as if it were inside. One JSON request per line on standard input, one
+// response per line on standard output. Exits when its standard input ends.
 import { rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 
 const DOORS = {
-  // Whoever connects to the unix socket `path` is connected to `host:port` of this network.
+  // Forwards connections from the unix socket `path` to `host:port` of this network.
   dial: ({ path, host, port }) => carry({ path }, { host, port }),
-  // Whoever connects to `host:port` in this network is connected to the unix socket `path`.
+  // Forwards connections from `host:port` in this network to the unix socket `path`.
   serve: ({ path, host, port }) => carry({ host, port }, { path }),
-  // Whoever connects to `host:port` in this network is connected to `to`, under whatever address this network is known there.
+  // Forwards connections from `host:port` in this network to `to`, from this network's own address there.
   forward: ({ host, port, to }) => carry({ host, port }, to),
-  // Whether somebody accepts at `host:port`.
+  // Whether something accepts at `host:port`.
   probe: ({ host, port }) => probe({ host, port, timeout: 2_000 }),
 };
 

@@ -12,13 +12,13 @@ import type { Namespace } from './namespace.ts';
 
 const SCRIPT = fileURLToPath(new URL('inside.mjs', import.meta.url));
 
-/** A response over HTTP. */
+/** An HTTP response. */
 export interface HttpResponse {
   readonly status: number;
   readonly text: string;
 }
 
-/** What a test, which is outside, can do inside a network: dial, serve, and look whether somebody is there. */
+/** What a test outside can do in a network namespace: dial, serve, and probe. */
 export class Inside implements AsyncDisposable {
   readonly #process: ChildProcess;
   readonly #folder = mkdtempSync(join(tmpdir(), 'meshgate-inside-'));
@@ -32,7 +32,7 @@ export class Inside implements AsyncDisposable {
     if (stdout !== null) createInterface({ input: stdout }).on('line', (line) => this.#onResponse(line));
   }
 
-  /** An address out here that leads to `at` in there. */
+  /** An address outside that is forwarded to `at` inside. */
   to(at: Endpoint): Promise<Endpoint> {
     const name = formatEndpoint(at);
     const known = this.#doors.get(name);
@@ -43,14 +43,14 @@ export class Inside implements AsyncDisposable {
     return made;
   }
 
-  /** An address out here to which connections to `at` in there are led, once somebody listens on it. */
+  /** Forwards `at` inside to an address outside, once something listens on it. */
   async from(at: Endpoint): Promise<Endpoint> {
     const path = this.#path();
     await this.#query({ door: 'serve', path, ...at });
     return { host: `unix:${path}`, port: 0 };
   }
 
-  /** Leads connections to `at` in there to `to`, from an address that is known there: what a router does that translates addresses. */
+  /** Forwards `at` inside to `to`, from an address that is known there: a router with address translation. */
   async forward(at: Endpoint, to: Endpoint): Promise<void> {
     await this.#query({ door: 'forward', ...at, to });
   }
@@ -60,7 +60,7 @@ export class Inside implements AsyncDisposable {
     return (await this.#query({ door: 'probe', ...at })).result ?? '';
   }
 
-  /** Asks a server in there over HTTP. */
+  /** Sends an HTTP request to a server inside. */
   async query(at: Endpoint, path: string, options: HttpOptions = {}): Promise<HttpResponse> {
     const { host } = await this.to(at);
     return http(host.slice('unix:'.length), path, options);
@@ -110,7 +110,7 @@ interface HttpOptions {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-// What is asked here is answered at once, or by nobody.
+// A request is answered at once, or never.
 const PATIENCE_MS = 10_000;
 
 async function http(

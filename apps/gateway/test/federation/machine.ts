@@ -4,8 +4,8 @@ import { Inside } from './inside.ts';
 import { connect, Namespace } from './namespace.ts';
 
 /**
- * A machine with a network of its own, and cables to two datacenters: to the one that it belongs to by the LAN, to the other one by
- * the WAN. It has a way to nothing but the addresses that {@link Machine.reaches} names.
+ * A machine with its own network, and links to two datacenters: to its own by the LAN, to the other by the WAN. It only
+ * has routes to the addresses that {@link Machine.reaches} lists.
  */
 export class Machine implements Location, AsyncDisposable {
   readonly namespace: Namespace;
@@ -32,7 +32,10 @@ export class Machine implements Location, AsyncDisposable {
     }
   }
 
-  /** From now on it has a way to exactly these addresses: those that begin with 10 by the LAN, others by the WAN. */
+  /**
+   * From now on it has routes to exactly these addresses: through the LAN to those that begin with 10, through the WAN
+   * to others.
+   */
   async reaches(...hosts: readonly string[]): Promise<void> {
     for (const host of this.#reached) if (!hosts.includes(host)) await this.namespace.ip('route', 'del', host);
     for (const host of hosts) await this.namespace.ip('route', 'replace', host, 'via', gatewayTo(host));
@@ -44,10 +47,9 @@ export class Machine implements Location, AsyncDisposable {
   }
 }
 
-/** That of a datacenter. */
 type Network = Pick<Location, 'namespace'>;
 
-/** Both ends of a cable. */
+/** Both ends of a link. */
 interface Cable {
   readonly name: string;
   /** The machine's end. */
@@ -55,7 +57,7 @@ interface Cable {
   readonly far: string;
 }
 
-/** Where others find the machine. */
+/** The machine's address for others. */
 export const MACHINE = '10.1.1.2';
 
 const LAN: Cable = { name: 'machine-lan', own: MACHINE, far: '10.1.1.1' };

@@ -1,6 +1,6 @@
-// docs/mesh-gateways.md goes through the page of Consul's documentation that introduced mesh gateways, with every configuration as
-// it stands there. Here these very texts are given to Consul's own commands, and are mesh files; a sidecar is run by them, and
-// requests are sent. Of the page's tables only the addresses are others: these networks have their own.
+// docs/mesh-gateways.md follows the page of Consul's documentation that introduced mesh gateways, with every
+// configuration unchanged. Here the same files are given to Consul's own commands, and are mesh files; a sidecar runs
+// with them, and requests are sent. Only the addresses in the page's tables differ: these networks have their own.
 import type { Endpoint } from '@meshgate/core';
 import { rawClient } from '@meshgate/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -13,10 +13,10 @@ import type { PageMesh } from './page-mesh.ts';
 import { carriedOn } from './sidecar-mesh.ts';
 
 const SET_UP_MS = 120_000;
-// An agent has new central configuration at once; what concerns the other datacenter may take it some seconds.
+// An agent has new central configuration at once; data about the other datacenter may take some seconds.
 const KNOWN_MS = 60_000;
 
-/** What a row of a table of the page says of an upstream. */
+/** What a row of a table on the page states about an upstream. */
 interface Row {
   readonly service: string;
   readonly port: number;
@@ -53,7 +53,9 @@ function claims(create: () => Promise<PageMesh>): void {
   );
 }
 
-/** A request of the application takes the way of the row, where there is no other, and gateways off that way see nothing. */
+/**
+ * A request of the application takes the path in the row, with no other path available, and passes no other gateway.
+ */
 async function showsIn(mesh: PageMesh, sidecar: DaemonProcess, { service, port, path, decidedBy }: Row): Promise<void> {
   const isHome = decidedBy.startsWith('same datacenter');
   const { to, passed } = pathOf(service, path, isHome);
@@ -82,7 +84,7 @@ async function showsIn(mesh: PageMesh, sidecar: DaemonProcess, { service, port, 
   );
 }
 
-/** Waits until the upstream leads to `to`, which is taken to be well. */
+/** Waits until the upstream leads to `to`, and its backend is healthy. */
 function routeTo(sidecar: DaemonProcess, service: string, to: Endpoint): Promise<RouteShown> {
   const leadsThere = ({ name, backends }: RouteShown): boolean =>
     name.startsWith(`upstream:${service}`) && backends.some(({ host, healthy }) => host === to.host && healthy);
@@ -99,13 +101,13 @@ async function echo(at: Endpoint): Promise<void> {
   expect((await client.receive(5)).toString()).toBe('hello');
 }
 
-/** Connections of services that each gateway has carried to their end. */
+/** Number of closed service connections per gateway. */
 function carriedBy(gateways: readonly DaemonProcess[]): Promise<readonly number[]> {
   const isService = (labels: string): boolean => /route="(?:service|datacenter):/.test(labels);
   return Promise.all(gateways.map((gateway) => gateway.metric('meshgate_connections_closed_total', isService)));
 }
 
-/** Whom the sidecar dials, and how many connections the gateways of the primary and of the secondary carry for it. */
+/** What the sidecar dials, and how many connections the gateways of the primary and of the secondary carry for it. */
 function pathOf(
   service: string,
   path: string,
@@ -122,7 +124,7 @@ function rowOf([upstream = '', path = '', _dials, decidedBy = '']: readonly stri
   return [{ service, port: Number(port), path: path.replaceAll('`', ''), decidedBy: withoutPositions(decidedBy) }];
 }
 
-/** Where a mode is written is a file on the page, and may be an object of Consul's. */
+/** The place where a mode is set is a file on the page, and may be an entry in Consul. */
 function withoutPositions(decidedBy: string): string {
   return decidedBy.replaceAll(/ \([^)]*\)/g, '');
 }

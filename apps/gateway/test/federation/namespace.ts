@@ -5,13 +5,13 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** Of iproute2. */
+/** Part of iproute2. */
 const TOOL = 'ip';
 
-/** All names begin with it, then comes the process that made them. */
+/** Prefix of all names; the id of the process that created them follows. */
 const PREFIX = 'meshgate-test';
 
-/** A network of its own: interfaces, addresses, routes and ports that nobody else sees. Whatever runs in it ends with it. */
+/** A network namespace with its own interfaces, addresses, routes and ports. Its processes end with it. */
 export class Namespace implements AsyncDisposable {
   readonly name: string;
 
@@ -19,7 +19,7 @@ export class Namespace implements AsyncDisposable {
     this.name = name;
   }
 
-  /** Makes one whose loopback is up; takes away first what a run that crashed has left behind. */
+  /** Creates one with loopback up; first removes what an earlier run has left after a crash. */
   static async create(label: string): Promise<Namespace> {
     await sweep();
     made += 1;
@@ -46,13 +46,13 @@ export class Namespace implements AsyncDisposable {
 
 let made = 0;
 
-/** A cable between two networks: the interface is called the same at both ends. */
+/** A veth pair between two namespaces: the interface has the same name at both ends. */
 export async function connect(one: Namespace, other: Namespace, name: string): Promise<void> {
   await ip('link', 'add', name, 'netns', one.name, 'type', 'veth', 'peer', 'name', name, 'netns', other.name);
   for (const end of [one, other]) await end.ip('link', 'set', name, 'up');
 }
 
-/** Whether this machine lets us make networks: `true`, or why not. */
+/** Whether this process may create network namespaces: `true`, or why not. */
 export function namespacesAvailable(): true | string {
   if (platform() !== 'linux') return 'network namespaces are Linux only';
   const name = `${PREFIX}-${process.pid}-probe`;
@@ -66,7 +66,7 @@ export function namespacesAvailable(): true | string {
   }
 }
 
-/** Removes the networks of processes that are gone. */
+/** Removes the namespaces of processes that no longer exist. */
 async function sweep(): Promise<void> {
   const { stdout } = await run(TOOL, ['netns', 'list']);
   const names = stdout.split('\n').flatMap((line) => line.split(' ')[0] ?? []);
@@ -86,7 +86,7 @@ function killed(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL');
   } catch {
-    // It has ended by itself.
+    // It has exited by itself.
   }
 }
 

@@ -187,7 +187,7 @@ describeInNetworks('a gateway', () => {
 
 const OWN_MAINTENANCE = '_service_maintenance:mesh-gateway';
 
-/** A mesh gateway as an operator registers it by hand. */
+/** A mesh gateway that an operator registers by hand. */
 function registration(more: object): object {
   return { Name: 'by-hand', Kind: 'mesh-gateway', Address: '10.1.0.12', Port: GATEWAY_PORT, ...more };
 }

@@ -1,4 +1,4 @@
-// The mesh in which the sections of docs/mesh-gateways.md are tried: with Consul, and with mesh files.
+// The mesh in which the sections of docs/mesh-gateways.md are run: with Consul, and with mesh files.
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { Endpoint } from '@meshgate/core';
@@ -14,13 +14,16 @@ import { Inside } from './inside.ts';
 import { Machine } from './machine.ts';
 import { connect, Namespace } from './namespace.ts';
 
-/** Two datacenters with a gateway each, and api, db and logging in both; `web` is on a machine of its own. */
+/** Two datacenters with a gateway each, and api, db and logging in both; `web` is on its own machine. */
 export interface PageMesh extends AsyncDisposable {
   readonly machine: Machine;
   readonly trustDomain: string;
   /** Of the primary and of the secondary. */
   readonly gateways: readonly [DaemonProcess, DaemonProcess];
-  /** Adds what the blocks of `section` define, and runs the sidecar of web by it; what was added goes with the sidecar. */
+  /**
+   * Adds what the blocks of `section` define, and runs the sidecar of `web` with it; disposing of the sidecar removes
+   * it again.
+   */
   sidecarOf(section: string): Promise<RunningSidecar>;
 }
 
@@ -34,7 +37,7 @@ export const DATACENTERS = ['primary', 'secondary'] as const;
 /** Each of them is at {@link lanOf} in both datacenters. */
 const SERVICES = ['api', 'db', 'logging'];
 
-/** Where gateways are dialled: that of the primary in its own datacenter, that of the secondary from elsewhere. */
+/** Where gateways are dialled: that of the primary from its own datacenter, that of the secondary from elsewhere. */
 export const NEAR_GATEWAY: Endpoint = { host: '10.1.0.11', port: GATEWAY_PORT };
 export const FAR_GATEWAY: Endpoint = { host: wanAddress(2, 0), port: 443 };
 
@@ -45,17 +48,17 @@ const FIRST_WAN_PORT = 20_001;
 const SIDECAR_ID = 'web-sidecar-proxy';
 const SIDECAR_ADMIN_PORT = 19_000;
 
-/** Where an instance is found in its own datacenter, which is the first or the second. */
+/** Address of an instance in its own datacenter: the first or the second. */
 export function lanOf(service: string, number: number): Endpoint {
   return { host: `10.${number}.0.${FIRST_HOST + SERVICES.indexOf(service)}`, port: INSTANCE_PORT };
 }
 
-/** Where that of the secondary is found from elsewhere. */
+/** Address of the secondary's instance for other datacenters. */
 export function wanOf(service: string): Endpoint {
   return { host: WAN_HOST, port: FIRST_WAN_PORT + SERVICES.indexOf(service) };
 }
 
-/** Real Consul: definitions are handed to its own commands. */
+/** Real Consul: definitions are passed to its own commands. */
 export async function meshInConsul(): Promise<PageMesh> {
   const belongings = new Belongings();
   try {
@@ -86,7 +89,7 @@ export async function meshInConsul(): Promise<PageMesh> {
   }
 }
 
-/** Gives what stands in the blocks of `section` to Consul's own commands; takes it back when it is disposed of. */
+/** Passes the blocks of `section` to Consul's own commands; reverts it when it is disposed of. */
 async function handedToConsul(section: string, address: string): Promise<Belongings> {
   const belongings = new Belongings();
   const { path } = belongings.add(temporaryFolder());
@@ -106,7 +109,7 @@ async function handedToConsul(section: string, address: string): Promise<Belongi
   return belongings;
 }
 
-/** Mesh files and nothing else: definitions are written into the folder of the primary. */
+/** Only mesh files: definitions are written into the folder of the primary. */
 export async function meshInFiles(): Promise<PageMesh> {
   const belongings = new Belongings();
   try {
@@ -157,7 +160,7 @@ function writtenToFiles(section: string, folder: string): Belongings {
   return written;
 }
 
-/** The network of a datacenter, with all addresses that are in it. */
+/** The network of a datacenter, with all its addresses. */
 async function datacenterAddresses(number: number, belongings: Belongings): Promise<Location> {
   const namespace = belongings.add(await Namespace.create(`dc${number}`));
   const gateway = `10.${number}.0.11`;
@@ -172,13 +175,13 @@ async function cableBetween(one: Location, two: Location): Promise<void> {
     await namespace.ip('address', 'add', `${wanAddress(index + 1, 0)}/24`, 'dev', 'wan');
 }
 
-/** Gives the instances of the secondary an address each by which others find them. */
+/** Gives each instance of the secondary an address for other datacenters. */
 async function leadFromWan({ namespace, inside }: Location): Promise<void> {
   await namespace.ip('address', 'add', `${WAN_HOST}/32`, 'dev', 'lo');
   for (const service of SERVICES) await inside.forward(wanOf(service), lanOf(service, 2));
 }
 
-/** The definitions of everything in a datacenter but web, and the configuration of its gateway. */
+/** Everything in a datacenter except `web`, and the configuration of its gateway. */
 function writeDatacenter(folder: string, index: number): void {
   const [datacenter, number] = [DATACENTERS[index], index + 1];
   const gateway = `service {
@@ -231,7 +234,7 @@ function write(folder: string, name: string, text: string): void {
   writeFileSync(file, text);
 }
 
-/** The sidecar is ended before what defines it is gone. */
+/** The sidecar is stopped before its definition is removed. */
 function running(defined: Belongings, daemon: DaemonProcess): RunningSidecar {
   defined.add(daemon);
   return { daemon, [Symbol.asyncDispose]: () => defined[Symbol.asyncDispose]() };

@@ -1,5 +1,5 @@
-// Two clusters of mesh files, each a network of its own, with a trust domain and authorities of its own. Their gateways reach each other,
-// and nobody else does.
+// Two clusters of mesh files, each in its own network, with its own trust domain and CA. Only their gateways can reach
+// each other.
 import { mkdir, rename, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { certificateAuthority, rawClient, tcpBackend, tlsBackend, tlsClient } from '@meshgate/testkit';
@@ -15,20 +15,23 @@ import { connect, Namespace } from './namespace.ts';
 
 const SET_UP_MS = 90_000;
 const TEST_MS = 60_000;
-/** A file is noticed within a second, on a machine that does nothing else. */
+/** A change of a file is detected within a second on an idle machine. */
 const NOTICED_MS = 20_000;
 const ADMIN = { host: '127.0.0.1', port: 19_000 };
 const GATEWAY_PORT = 8_443;
 const PORTS = { db: 21_000, secret: 21_001 } as const;
-/** Where the applications called `app` are, in both clusters; and where the proxies of `web` and `edge` offer them. */
+/**
+ * The addresses of the applications called `app`, in both clusters; and where the proxies of `web` and `edge` expose
+ * them.
+ */
 const APPLICATION_PORT = 6_000;
 const SIDECAR_PORT = 21_002;
 const UPSTREAM_PORTS = { ofPeer: 7_000, withFailover: 7_001, remote: 7_002 } as const;
-/** Of Consul's servers, where Consul itself would have them. */
+/** The address of Consul's servers, where Consul would have them. */
 const SERVER_PORT = 8_503;
 const SECOND_ADMIN = { ...ADMIN, port: 19_001 };
 
-/** What one of the clusters is called, and where it is. */
+/** The name and addresses of one of the clusters. */
 interface Cluster {
   readonly name: string;
   readonly peer: string;
@@ -58,7 +61,7 @@ const BETA: Cluster = {
   services: '10.2.0.2',
 };
 
-/** Both are called the same by their own clusters: only the names of peers tell them apart. */
+/** Both have the same datacenter name: only the names of peers distinguish them. */
 const DATACENTER = 'dc1';
 
 /** The networks of a cluster. */
@@ -211,12 +214,12 @@ describeInNetworksOnly('two clusters of mesh files, whose gateways are the only 
     TEST_MS,
   );
 
-  /** How many connections each gateway has accepted so far. */
+  /** Number of connections that each gateway has accepted so far. */
   function connections(): Promise<readonly number[]> {
     return Promise.all(gateways.map((gateway) => gateway.metric('meshgate_connections_accepted_total')));
   }
 
-  /** A client in the network of alpha's services, which knows alpha's gateway. */
+  /** A client in the network of alpha's services, which connects to alpha's gateway. */
   async function query(serverName: string): Promise<TlsClient> {
     return tlsClient(await alpha.atServices.to({ host: ALPHA.lan, port: GATEWAY_PORT }), serverName);
   }
@@ -236,19 +239,19 @@ function uriOf({ trustDomain }: Pick<Cluster, 'trustDomain'>, service: string): 
   return `spiffe://${trustDomain}/ns/default/dc/${DATACENTER}/svc/${service}`;
 }
 
-/** Whom a proxy expects behind the peer's gateway: `app`, or the gateway itself, should it end TLS. */
+/** The expected identity behind the peer's gateway: `app`, or the gateway itself if it terminates TLS. */
 function whoever(cluster: Cluster): string {
   return `${uriOf(cluster, 'app')} or spiffe://${cluster.trustDomain}/gateway/mesh/dc/${DATACENTER}`;
 }
 
-/** What the application behind an upstream answers. */
+/** The response of the application behind an upstream. */
 async function responseFrom(inside: Inside, port: number): Promise<string> {
   await using client = await rawClient(await inside.to({ host: '127.0.0.1', port }));
   await client.send('GET / HTTP/1.1\r\n\r\n');
   return (await client.receiveAll()).toString().split('\r\n\r\n')[1] ?? '';
 }
 
-/** By the next line of a sidecar's access log, from `from` on. */
+/** The next line of a sidecar's access log, from `from` on. */
 async function pathOf(sidecar: DaemonProcess, from: number): Promise<readonly unknown[]> {
   const { path, mode, identity } = await sidecar.line((line) => 'durationMs' in line && 'path' in line, from);
   return [path, mode, identity];

@@ -8,7 +8,7 @@ import type { Datacenter, Location } from './datacenter.ts';
 import { Federation } from './federation.ts';
 import { Machine, MACHINE } from './machine.ts';
 
-/** Where the mesh mode of an upstream may be set; a place that is left out sets none. */
+/** Where the mesh mode of an upstream may be set; absent: not set there. */
 export interface Modes {
   readonly 'proxy-defaults'?: string;
   readonly 'service-defaults'?: string;
@@ -16,7 +16,7 @@ export interface Modes {
   readonly upstream?: string;
 }
 
-/** An upstream as an agent is told of it. */
+/** An upstream as it is registered with an agent. */
 export interface UpstreamRegistration {
   readonly DestinationName: string;
   readonly LocalBindPort: number;
@@ -24,8 +24,8 @@ export interface UpstreamRegistration {
 }
 
 /**
- * Two datacenters with sidecars. `web` of dc1 runs on a machine of its own, which reaches only what a test lets it; `db` runs in both
- * datacenters, each time an echo which answers a GET with its name.
+ * Two datacenters with sidecars. `web` of dc1 runs on its own machine, which reaches only what a test allows; `db` runs
+ * in both datacenters, each time an echo which answers a GET with its name.
  */
 export class SidecarMesh implements AsyncDisposable {
   readonly federation: Federation;
@@ -67,7 +67,7 @@ export class SidecarMesh implements AsyncDisposable {
     }
   }
 
-  /** Says in every place what it says of the mode, and which upstreams `web` has. */
+  /** Sets the mode in every place as given, and the upstreams of `web`. */
   async configure(modes: Modes, upstreams: readonly UpstreamRegistration[] = [DB_THERE]): Promise<void> {
     const { consul } = this.federation.one.datacenter;
     for (const [kind, name] of [
@@ -78,7 +78,7 @@ export class SidecarMesh implements AsyncDisposable {
     await consul.put('agent/service/register', webRegistration(modes, upstreams));
   }
 
-  /** An application that connects to an upstream of the sidecar beside it, which is `web` unless another place is named. */
+  /** An application that connects to an upstream of its sidecar, by default that of `web`. */
   async application(
     { LocalBindPort: port }: UpstreamRegistration,
     { inside }: Pick<Location, 'inside'> = this.machine,
@@ -86,7 +86,7 @@ export class SidecarMesh implements AsyncDisposable {
     return rawClient(await inside.to({ host: '127.0.0.1', port }));
   }
 
-  /** Who answers it; `nobody` when the connection ends without an answer. */
+  /** Name of the service that responds; `nobody` when the connection ends without a response. */
   async respond(upstream: UpstreamRegistration, location?: Pick<Location, 'inside'>): Promise<string> {
     await using client = await this.application(upstream, location);
     await client.send('GET / HTTP/1.1\r\n\r\n').catch(() => undefined);
@@ -115,7 +115,7 @@ export interface Sidecar {
   readonly at: Endpoint;
 }
 
-/** The upstream `db` of dc2, whatever there is in dc1. */
+/** The upstream `db` of dc2, regardless of what is in dc1. */
 export const DB_THERE: UpstreamRegistration = { DestinationName: 'db', Datacenter: 'dc2', LocalBindPort: 10_000 };
 
 /** The upstream `web` of both `db`. */
@@ -126,12 +126,12 @@ export const WEB: UpstreamRegistration = {
   ...gateway('local'),
 };
 
-/** Where `db` of dc2 is for everybody who is not there. */
+/** Address of `db` of dc2 for all other datacenters. */
 export const FAR_WAN: Endpoint = { host: '198.18.0.29', port: 20_000 };
 
 const APPLICATION: Endpoint = { host: '127.0.0.1', port: 9_000 };
 
-/** A line of the access log for a connection on `listener` to or from somebody in the mesh. */
+/** A line of the access log for a connection on `listener` to or from a peer in the mesh. */
 export function carriedOn(listener: string): (line: LogLine) => boolean {
   return (line) => line['listener'] === listener && 'durationMs' in line && line['route'] !== undefined;
 }
@@ -150,7 +150,7 @@ function webRegistration(modes: Modes, upstreams: readonly UpstreamRegistration[
   return { ID: 'web-1', Name: 'web', Port: APPLICATION.port, Connect: { SidecarService } };
 }
 
-/** An instance of `db`, in the form of a service and a `connect-proxy` beside it. */
+/** An instance of `db`, in the form of a service and a separate `connect-proxy`. */
 async function dbOf(datacenter: Datacenter, at: Endpoint, belongings: Belongings): Promise<Sidecar> {
   const { consul, name } = datacenter;
   const backend = belongings.add(await application(`db in ${name}`, APPLICATION, datacenter));

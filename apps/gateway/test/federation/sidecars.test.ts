@@ -19,7 +19,7 @@ import { Stream } from './stream.ts';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 const SET_UP_MS = 120_000;
-// What one datacenter writes is replicated to the other within seconds.
+// Writes are replicated to the other datacenter within seconds.
 const REPLICATED_MS = 60_000;
 
 const NEAR = { host: '10.1.0.11', port: GATEWAY_PORT };
@@ -32,17 +32,17 @@ const STORE = { DestinationName: 'store', LocalBindPort: 10_002 };
 const DB = { DestinationName: 'db', LocalBindPort: 10_003 };
 const NEAREST = { DestinationType: 'prepared_query', DestinationName: 'nearest', LocalBindPort: 10_004 };
 
-// Agents ask for leafs of a new authority at random within some twenty seconds, so as not to overwhelm it.
+// After a CA change agents request new leafs at a random time within some twenty seconds, to spread the load.
 const CHANGED_AUTHORITY_MS = 90_000;
 const MANY = 10;
 const authority = certificateAuthority('the next authority', { notAfter: new Date('2100-01-01T00:00:00Z') });
 const PAST = { notBefore: new Date('2020-01-01T00:00:00Z'), notAfter: new Date('2020-01-02T00:00:00Z') };
 const FOREIGN = '99999999-2222-3333-4444-555555555555.consul';
 
-/** Of a sidecar that mesh files describe, in dc1. */
+/** Of a sidecar in dc1 that mesh files define. */
 const STRANGERS = { DestinationName: 'db', Datacenter: 'dc2', LocalBindPort: 10_200 };
 
-/** In which way a mode leads to the other datacenter: the only address for it, and the gateways that are passed. */
+/** The path of each mode to the other datacenter: the only address that is reachable, and the gateways on the path. */
 const VARIANTS = {
   local: { path: 'local-gateway', to: NEAR, passed: [1, 1] },
   remote: { path: 'remote-gateway', to: FAR, passed: [0, 1] },
@@ -50,7 +50,7 @@ const VARIANTS = {
 } as const;
 type Mode = keyof typeof VARIANTS;
 
-/** From the strongest to the weakest, and how they are named to people. */
+/** From the highest precedence to the lowest, and their names for people. */
 const LOCATIONS = [
   ['the upstream definition', 'upstream'],
   ['the service instance', 'service-instance'],
@@ -158,7 +158,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
         await eventually('nobody to answer', responses('nobody'), REPLICATED_MS);
         expect(await far.daemon.line(({ code }) => code === 'DENIED')).toMatchObject({
           caller: `spiffe://${mesh.federation.trustDomain}/ns/default/dc/dc1/svc/web`,
-          // Releases name the intention before the action, or after it.
+          // Some releases print the intention before the action, others after it.
           reason: expect.stringMatching(/svc\/web may not connect to db: (?=.*DENY).*web => .*db/),
         });
         expect(await web.line(({ code }) => code === 'UPSTREAM_RESET')).toMatchObject({
@@ -378,7 +378,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
       });
     });
 
-    /** What a leaf of a service of dc1 says. */
+    /** The content of a leaf of a service of dc1. */
     function leafOf(service: string, validity: Validity = {}): LeafOptions {
       return { uris: [`spiffe://${mesh.federation.trustDomain}/ns/default/dc/dc1/svc/${service}`], ...validity };
     }
@@ -401,7 +401,7 @@ describeInNetworks('sidecars in two datacenters, federated through their gateway
   }
 });
 
-/** The place says so, those below it say otherwise, those above it say nothing. */
+/** This place sets the mode, those of lower precedence set another, those of higher precedence set none. */
 function modesWith(scope: ModeScope, mode: Mode): Modes {
   const rank = LOCATIONS.findIndex(([_name, one]) => one === scope);
   const others = (Object.keys(VARIANTS) as Mode[]).filter((one) => one !== mode);
@@ -420,12 +420,12 @@ function equal(found: readonly number[], expected: readonly number[]): true | un
   throw new Error(found.join());
 }
 
-/** Connections of services that a gateway has carried to their end; those between Consul's servers are none. */
+/** Number of service connections that a gateway has carried and closed; those between Consul's servers do not count. */
 function carried(gateway: DaemonProcess): Promise<number> {
   return gateway.metric('meshgate_connections_closed_total', (labels) => /route="(?:service|datacenter):/.test(labels));
 }
 
-/** Those that it carries at the moment. */
+/** Those that are currently open. */
 async function liveOn(gateway: DaemonProcess): Promise<number> {
   const { connections } = (await gateway.query('/connections')) as { connections: readonly { route?: string }[] };
   return connections.filter(({ route }) => /^(?:service|datacenter):/.test(route ?? '')).length;
@@ -436,19 +436,22 @@ async function roundTrip(client: Peer): Promise<void> {
   expect((await client.receive(10)).toString()).toBe('still here');
 }
 
-/** As Consul takes keys. */
+/** As Consul expects keys. */
 function sec1({ privateKey }: CertificateAuthority): string {
   return createPrivateKey(privateKey).export({ type: 'sec1', format: 'pem' }).toString();
 }
 
-/** A line that tells of a certificate with another end than that which the `lines` so far tell of. */
+/** A line about a certificate with an expiry that `lines` does not mention. */
 function otherCertificate(lines: readonly LogLine[]): (line: LogLine) => boolean {
   const isAny = ({ msg }: LogLine): boolean => /^certificate of .* installed/.test(String(msg));
   const now = lines.findLast(isAny);
   return (line) => isAny(line) && line['msg'] !== now?.['msg'];
 }
 
-/** The folder of a sidecar of `web` that knows everybody and shows this certificate; returns its configuration file. */
+/**
+ * The folder of a sidecar of `web` that accepts all callers and presents this certificate; returns its configuration
+ * file.
+ */
 function foreignSidecar(
   folder: string,
   { chain, privateKey }: IssuedCertificate,

@@ -14,7 +14,7 @@ import { Stream } from './stream.ts';
 
 const TEST_MS = 60_000;
 const MANY = 15;
-// Most of it is the start of a process on a machine that may be busy.
+// Mostly the start of a process on a machine that may be busy.
 const AT_ONCE_MS = 5_000;
 
 describeInNetworks('a gateway whose agent fails', () => {
@@ -154,13 +154,13 @@ describeInNetworks('a gateway whose agent fails', () => {
     return gateway;
   }
 
-  /** Resolves once the gateway has seen a change that is made now. */
+  /** Resolves once the gateway has applied a change that is made now. */
   async function follows(gateway: DaemonProcess): Promise<void> {
     await datacenter.instance('late', 23);
     await gateway.route('service:late');
   }
 
-  /** A stream that flows already. */
+  /** An established stream. */
   async function streamTo(service: string): Promise<Stream> {
     const name = `${service}.default.dc1.internal.${trustDomain}`;
     const stream = new Stream(async () => {

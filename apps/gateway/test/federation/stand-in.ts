@@ -7,13 +7,13 @@ import { join } from 'node:path';
 import { HTTP } from './consul.ts';
 import type { Inside } from './inside.ts';
 
-/** How the agent behaves: as it is, or as one that answers nonsense, or late. */
+/** The agent's behaviour: normal, invalid responses, or delayed ones. */
 export type Manner = 'itself' | 'garbage' | 'status 500' | 'slow';
 
-// Longer than anybody should wait for a local agent, shorter than the timeout of a question.
+// Longer than a client should wait for a local agent, shorter than the timeout of a query.
 const DELAY_MS = 3_000;
 
-/** Stands before a real agent, on a unix socket, and makes it look ill. */
+/** A proxy in front of a real agent, on a unix socket, that injects faults. */
 export class StandIn implements AsyncDisposable {
   /** For `--http-addr`. */
   readonly address: string;
@@ -37,7 +37,7 @@ export class StandIn implements AsyncDisposable {
     return standIn;
   }
 
-  /** From now on; questions that are being held back are cut off. */
+  /** Effective immediately; pending queries are aborted. */
   behave(manner: Manner): void {
     this.#manner = manner;
     this.#server.closeAllConnections();

@@ -5,7 +5,7 @@ export interface Attempt {
   /** Monotonic milliseconds. */
   readonly beganAt: number;
   readonly endedAt: number;
-  /** Why it failed; absent when it went well. */
+  /** Why it failed; absent on success. */
   readonly failure?: string;
 }
 
@@ -23,19 +23,19 @@ export class Stream implements AsyncDisposable {
   readonly #flowing: Promise<void>;
   #ends = false;
 
-  /** @param connect makes a connection, uses it, and closes it; rejects when any of it fails */
+  /** @param connect opens a connection, uses it, and closes it; rejects when any of it fails */
   constructor(connect: () => Promise<void>) {
     this.#connect = connect;
     this.#flowing = this.#flow();
   }
 
-  /** Resolves once so many more connections have been made, and gone well. */
+  /** Resolves after this many more successful connections. */
   async more(count: number): Promise<void> {
     const enough = this.#good() + count;
     while (this.#good() < enough) await new Promise<void>((resolve) => this.#waiting.add(resolve));
   }
 
-  /** Connections that failed, except those that were under way at some time of `meanwhile`. */
+  /** Connections that failed, except those that were in progress at some time of `meanwhile`. */
   failuresApartFrom(meanwhile?: Span): readonly Attempt[] {
     const excused = ({ beganAt, endedAt }: Attempt): boolean =>
       meanwhile !== undefined && beganAt <= meanwhile.until && endedAt >= meanwhile.from;
@@ -64,5 +64,5 @@ export class Stream implements AsyncDisposable {
   }
 }
 
-// Steady, and slow enough that the machine has time for everything else.
+// A steady rate that leaves the machine time for everything else.
 const BETWEEN_MS = 20;

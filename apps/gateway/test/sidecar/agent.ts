@@ -10,7 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { needs } from '@meshgate/testkit';
 import type { DeclareSuite } from '@meshgate/testkit';
 
-/** What `scripts/consul.mjs` offers. */
+/** The exports of `scripts/consul.mjs`. */
 interface ConsulScript {
   findConsul(): string | undefined;
   minorRelease(binary: string): number;
@@ -24,7 +24,7 @@ const binary = script.findConsul();
 /** For Consul's own commands. */
 export const consulBinary = binary ?? 'consul';
 
-/** The release of the binary: 16 for 1.16.4. The oldest that is tested without one. */
+/** Minor version of the binary: 16 for 1.16.4. Without a binary the oldest that is tested. */
 export const consulMinor = binary === undefined ? 8 : script.minorRelease(binary);
 
 /** A suite that needs a Consul binary. */
@@ -33,15 +33,15 @@ export const describeWithConsul: DeclareSuite = needs(
   binary === undefined ? 'no binary on PATH, in MESHGATE_CONSUL_BIN or fetched by scripts/consul.mjs' : true,
 );
 
-/** A Consul server on loopback, ready to be asked. */
+/** A Consul server on loopback, ready for requests. */
 export interface ConsulAgent extends AsyncDisposable {
   readonly address: string;
-  /** Rejects for any other status than 200. */
+  /** Rejects for any status other than 200. */
   send(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: unknown): Promise<unknown>;
   signal(name: NodeJS.Signals): void;
-  /** Ends it at once: nothing is saved that is not on disk. */
+  /** Kills it: only state on disk survives. */
   kill(): Promise<void>;
-  /** Starts it again after {@link kill}, with what it had on disk, and waits until it is ready. */
+  /** Starts it again after {@link kill} with the state on disk, and waits until it is ready. */
   restart(): Promise<void>;
 }
 
@@ -107,7 +107,7 @@ export async function startConsul(): Promise<ConsulAgent> {
 
 const POLL_MS = 50;
 
-/** Ports of loopback that nobody listens on at the moment. */
+/** Ports that are currently free. */
 export async function freePorts(count: number): Promise<readonly number[]> {
   const probes = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
   await Promise.all(probes.map((probe) => once(probe, 'listening')));

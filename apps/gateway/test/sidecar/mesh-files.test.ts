@@ -1,5 +1,5 @@
-// Mesh files are what Consul's own commands take. Here both are given the same texts: the commands of a real Consul, and the reader
-// of mesh files. Where they differ, the table says so.
+// Mesh files are in the format of Consul's own commands. Here both readers get the same files: the commands of a real
+// Consul, and the reader of mesh files. The table lists where they differ.
 import { execFile } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,10 +14,10 @@ import type { ConsulAgent } from './agent.ts';
 const run = promisify(execFile);
 const MESH = { datacenter: 'primary', trustDomain: '11111111-2222-3333-4444-555555555555.consul' };
 
-/** A proxy, which has an opaque setting: whatever a text of HCL stands for. */
+/** A proxy with an opaque setting, which may be any HCL value. */
 const HOLDER = 'kind = "connect-proxy", port = 1';
 
-/** Texts of HCL that stand for a value, in which both see the same. */
+/** HCL texts for a value, which both read in the same way. */
 const VALUES: readonly (readonly [claim: string, text: string])[] = [
   ['a whole number', '8080'],
   ['a number below zero', '-1'],
@@ -42,7 +42,7 @@ const VALUES: readonly (readonly [claim: string, text: string])[] = [
   ['an empty list', '[]'],
 ];
 
-/** Both take it, and see the same. */
+/** Both accept it, and read the same. */
 const ACCEPTED: readonly (readonly [claim: string, ending: 'hcl' | 'json', text: string])[] = [
   ['a service', 'hcl', 'service { name = "NAME" port = 8080 }'],
   ['keys as Go writes them', 'hcl', 'Service { Name = "NAME" Port = 8080 }'],
@@ -71,7 +71,7 @@ const ACCEPTED: readonly (readonly [claim: string, ending: 'hcl' | 'json', text:
   ['JSON in a file that says HCL', 'hcl', '{ "service": { "name": "NAME" } }'],
 ];
 
-/** Filters of a subset: each selects the same instances here and there, or is refused by both. */
+/** Filters of a subset: each selects the same instances in both, or is rejected by both. */
 const FILTERS: readonly string[] = [
   'Service.Meta.version == v1',
   'Service.Meta.version != v1',
@@ -120,7 +120,10 @@ const FILTERS: readonly string[] = [
 
 type Verdict = 'both' | 'neither' | 'Consul alone' | 'mesh files alone';
 
-/** Who takes a text. What Consul alone takes it passes over in silence; what mesh files alone take means one thing only. */
+/**
+ * Which of them accepts a text. What only Consul accepts it ignores silently; what only mesh files accept is
+ * unambiguous.
+ */
 const JUDGED: readonly (readonly [claim: string, ending: 'hcl' | 'json', text: string, verdict: Verdict])[] = [
   ['an entry', 'hcl', 'Kind = "proxy-defaults"\nName = "global"\nMeshGateway {\n   Mode = "local"\n}', 'both'],
   ['an entry in snake case', 'hcl', 'kind = "service-defaults"\nname = "a"\nmesh_gateway { mode = "none" }', 'both'],
@@ -393,7 +396,7 @@ describeWithConsul('mesh files and the commands of Consul', () => {
     return consul.send('GET', `agent/service/${encodeURIComponent(id)}`) as Promise<Registered>;
   }
 
-  /** Rejects when the command refuses the text. */
+  /** Rejects when the command rejects the text. */
   async function consulTakes(ending: string, text: string): Promise<void> {
     const file = join(files.path, `${nextName()}.${ending}`);
     writeFileSync(file, text);
@@ -402,7 +405,7 @@ describeWithConsul('mesh files and the commands of Consul', () => {
     await run(consulBinary, [...command, `-http-addr=${consul.address}`, file]);
   }
 
-  /** Rejects with what is wrong with it. */
+  /** Rejects with the problem. */
   function weTake(ending: string, text: string): ReturnType<typeof readMesh> {
     const path = join(files.path, nextName());
     mkdirSync(join(path, MESH.datacenter), { recursive: true });

@@ -15,7 +15,7 @@ import type { ConsulAgent } from './agent.ts';
 const TRUST_DOMAIN = '11111111-2222-3333-4444-555555555555.consul';
 const CONSUL_MS = 60_000;
 
-/** What a client hears of an echo at `port`. */
+/** What a client receives from an echo at `port`. */
 async function echo(port: number): Promise<string> {
   await using client = await rawClient({ host: '127.0.0.1', port });
   await client.send('hello');
@@ -25,12 +25,14 @@ async function echo(port: number): Promise<string> {
   return result.toString();
 }
 
-/** Its listener `name` is open. */
+/** Resolves once its listener `name` is open. */
 function opened(daemon: Daemon, name: string): Promise<LogLine> {
   return daemon.line(({ msg, listener }) => /listening/.test(String(msg)) && listener === name);
 }
 
-/** A line of the access log for the `count`-th connection of `listener`; Consul's own health checks say nothing and are none. */
+/**
+ * The access log line of the `count`-th connection of `listener`, without Consul's health checks, which send nothing.
+ */
 async function closed(daemon: Daemon, listener: string, count = 1): Promise<LogLine> {
   const isOne = (line: LogLine): boolean => line['listener'] === listener && 'durationMs' in line && 'route' in line;
   return daemon.line((line) => isOne(line) && daemon.lines.filter(isOne).indexOf(line) === count - 1);
@@ -38,7 +40,7 @@ async function closed(daemon: Daemon, listener: string, count = 1): Promise<LogL
 
 const SETTINGS = { admin: { port: 0 }, drain: { grace: '2s', spread: '100ms' }, log: { format: 'json' } };
 
-/** The folder of a mesh in which web has db as its upstream; what stands in each configuration is beside it. */
+/** The folder of a mesh in which `web` has the upstream `db`, with the configuration of each process beside it. */
 async function meshFolder(
   ports: readonly number[],
   application: number,
@@ -210,7 +212,7 @@ describe('meshgate sidecar, with mesh files', () => {
     });
     web.signal('SIGTERM');
     expect(await web.ended).toBe(0);
-    // Those that began before the access log was turned off are still logged.
+    // Connections accepted before the access log was turned off are still logged.
     const logged = web.lines.filter(({ durationMs }) => durationMs !== undefined);
     expect(logged.map(({ id }) => id)).toEqual(['1']);
   });
@@ -317,7 +319,7 @@ describe('meshgate sidecar, with mesh files', () => {
     [
       'no roots',
       ['--sidecar-for', 'web'],
-      // An empty one is waited for: somebody may be about to write it.
+      // An empty file is not an error yet: another process may be about to write it.
       { 'ca.pem': '# none' },
       'ca.pem:1:1: expected at least one root in PEM, found none',
     ],

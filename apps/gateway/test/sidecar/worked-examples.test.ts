@@ -1,4 +1,5 @@
-// The worked examples of docs/sidecar.md and docs/consul.md are run as they stand, but for their ports: free ones are in their place.
+// The worked examples of docs/sidecar.md and docs/consul.md are run unchanged, except for their ports, which are
+// replaced by free ones.
 import { execFile } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -67,7 +68,7 @@ describeWithConsul('docs/consul.md', () => {
   );
 });
 
-/** The worked example of a page in a folder of its own, with free ports in the place of its own. */
+/** The worked example of a page in a folder of its own, with free ports instead of the original ones. */
 class Example implements AsyncDisposable {
   readonly files: Folder;
   readonly #section: string;
@@ -100,19 +101,19 @@ class Example implements AsyncDisposable {
     return new Example(files, section, application, ports);
   }
 
-  /** The text of a block. */
+  /** The content of a block. */
   block(language: string, label: string): string {
     const found = blocksIn(this.#section, language).find((block) => block.label === label);
     if (found === undefined) throw new Error(`expected a block ${language} ${label}, found none`);
     return found.text;
   }
 
-  /** The port that stands in the place of one on the page. */
+  /** The replacement for a port on the page. */
   port(onPage: string): number {
     return Number(this.#ports.get(onPage));
   }
 
-  /** Starts the commands of `meshgate` of a block, in their order. */
+  /** Starts the `meshgate` commands of a block, in order. */
   async start(label: string, amend: (words: readonly string[]) => readonly string[]): Promise<readonly Daemon[]> {
     const commands = this.block('sh', label).trim().split('\n');
     const own = commands.filter((line) => line.startsWith('meshgate ')).map((line) => line.split(' ').slice(1));
@@ -130,7 +131,7 @@ class Example implements AsyncDisposable {
 
 const APPLICATION_PORT = '15432';
 
-/** Hands the definitions to Consul as the page says. */
+/** Passes the definitions to Consul as the page says. */
 async function registerBy(example: Example, { address }: ConsulAgent): Promise<void> {
   const line =
     example
@@ -150,12 +151,12 @@ function inFolder(words: readonly string[], { path }: Folder): readonly string[]
   return words.map((word) => (word.endsWith('.yaml') ? join(path, word) : word));
 }
 
-/** Where the page leaves the default port, which may be taken here. */
+/** Where the page uses the default port, which may be in use here. */
 function freeAdmin(words: readonly string[]): readonly string[] {
   return words.includes('--admin-bind') ? [] : ['--admin-bind', '127.0.0.1:0'];
 }
 
-/** A request of web reaches the application of db, and both sidecars say what stands on the page. */
+/** A request of `web` reaches the application of `db`, and both sidecars print what the page shows. */
 async function showsItsAccessLog(example: Example, [db, web]: readonly Daemon[]): Promise<void> {
   await web?.line(({ msg, listener }) => listener === 'upstream:db' && String(msg).startsWith('listening'));
   await using client = await rawClient({ host: '127.0.0.1', port: example.port('10000') });
@@ -175,12 +176,12 @@ async function showsItsAccessLog(example: Example, [db, web]: readonly Daemon[])
     expect(settled(line)).toEqual(settled(shown[index] ?? {}));
     traces.push(line['trace']);
   }
-  // The one has begun the TLS that the other ends.
+  // One terminates the TLS that the other originates.
   expect(traces[0]).toMatch(/^[0-9a-f]{13}$/);
   expect(traces[1]).toBe(traces[0]);
 }
 
-/** What is the same at each run: no times, traces, ports of clients, and any trust domain. */
+/** The constant parts: without times, trace ids, client ports, and with any trust domain. */
 function settled(line: LogLine): object {
   const fields = Object.entries(line).filter(([key]) => !/^time$|^id$|^remote$|^trace$|Ms$/.test(key));
   return JSON.parse(
@@ -198,7 +199,7 @@ async function trustDomainOf(consul: ConsulAgent): Promise<string> {
   return TrustDomain;
 }
 
-/** Words and what stands between them and the next gap: how wide columns are hangs on ports. */
+/** Columns of a line: their widths depend on the ports. */
 function cellsOf(text: string): readonly string[] {
   return text
     .trim()

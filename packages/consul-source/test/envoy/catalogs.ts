@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 
-/** One write to a datacenter's server. */
+/** One write to the server of a datacenter. */
 export interface Write {
   readonly datacenter: 'dc1' | 'dc2';
   readonly method: 'PUT' | 'DELETE';
@@ -9,15 +9,15 @@ export interface Write {
   readonly body?: Readonly<Record<string, unknown>>;
 }
 
-/** What is registered, in an order in which Consul takes it, and how it is taken back. */
+/** Registrations, in an order that Consul accepts, and how to remove them. */
 export interface Catalog {
   readonly register: readonly Write[];
   readonly remove: readonly Write[];
 }
 
-/** Id of the gateway in dc1 that both sides speak for. */
+/** Id of the gateway in dc1 that both sides represent. */
 export const GATEWAY = 'gw';
-/** A service that is registered last, and a gateway of dc2: whoever knows both knows all the rest. */
+/** A service registered last, and a gateway of dc2: a view that has both has everything else too. */
 export const marker = (
   turn: number,
 ): { readonly service: string; readonly port: number; readonly remotePort: number } => ({
@@ -26,7 +26,7 @@ export const marker = (
   remotePort: 10_000 + turn - (turn % REMOTE_EVERY),
 });
 
-/** Any catalog. Names end with `turn`, so that those of one are never taken for another's. */
+/** A random catalog. Names end with `turn`, so that they are unique to this catalog. */
 export function anyCatalog(turn: number): fc.Arbitrary<Catalog> {
   return fc
     .record({
@@ -34,7 +34,7 @@ export function anyCatalog(turn: number): fc.Arbitrary<Catalog> {
       instances: fc.array(fc.oneof(...instancesOf(turn)), { minLength: 3, maxLength: 12 }),
       nodeChecks: fc.array(nodeCheck(turn), { maxLength: 2 }),
       resolvers: fc.array(resolver(turn), { maxLength: 3 }),
-      // One entry for each gateway: of a link that is taken back, Consul 1.8 tells Envoy for ever.
+      // One entry per gateway: Consul 1.8 never removes the services of a deleted entry from what it sends to Envoy.
       linked: fc.uniqueArray(links(turn), { maxLength: 2, selector: ({ body }) => body?.['Name'] }),
       proxyDefaults: fc.option(gatewayConfig),
       own: ownGateway(turn),
@@ -43,7 +43,7 @@ export function anyCatalog(turn: number): fc.Arbitrary<Catalog> {
     .map((parts) => ({ register: [...writesOf(parts), ...markerWrites(turn)], remove: removalOf(turn, parts) }));
 }
 
-// What changes in one datacenter takes seconds to be known in the other: the gateways of dc2 change with every fourth catalog.
+// Changes take seconds to reach the other datacenter, so the gateways of dc2 only change with every fourth catalog.
 const REMOTE_EVERY = 4;
 
 function changesRemote(turn: number): boolean {
@@ -99,7 +99,10 @@ function serviceName(turn: number): fc.Arbitrary<string> {
   return oneOf(...SERVICES.map((name) => `${name}-${turn}`));
 }
 
-/** An application, its sidecar, both, one that speaks Connect itself, a terminating gateway, both by way of an agent. */
+/**
+ * An application, its sidecar, both, one with native Connect, a terminating gateway, each also registered through an
+ * agent.
+ */
 function instancesOf(turn: number): readonly fc.Arbitrary<readonly Write[]>[] {
   const on = oneOf(...NODES.map((node) => `${node}-${turn}`));
   const name = serviceName(turn);
@@ -146,7 +149,7 @@ interface Location {
 }
 
 function instance({ on, copy, checks, more }: Location, Service: string, what: object): Write {
-  // What changes what it speaks for is another instance: Consul 1.8 would tell Envoy of both.
+  // A different destination service is a different instance: Consul 1.8 would send both to Envoy.
   const ID = `${Service}-${createHash('sha1').update(JSON.stringify(what)).digest('hex').slice(0, 8)}-${copy}`;
   return put('catalog/register', {
     Node: on,
@@ -166,7 +169,7 @@ function nodeCheck(turn: number): fc.Arbitrary<Write> {
   );
 }
 
-/** Redirect and failover, too, which a gateway leaves to the dialling proxy. */
+/** Redirects and failover are included, although a gateway leaves those to the dialling proxy. */
 function resolver(turn: number): fc.Arbitrary<Write> {
   const subset = fc.record({ Filter: oneOf(...FILTERS), OnlyPassing: fc.boolean() });
   const subsets = fc.dictionary(oneOf(...SUBSETS), subset, { maxKeys: 3 });
@@ -199,7 +202,7 @@ function links(turn: number): fc.Arbitrary<Write> {
     .map(([Name, linked]) => put('config', { Kind: 'terminating-gateway', Name, Services: linked }));
 }
 
-/** The opaque settings, as people and their tools write them; those of other proxies among them. */
+/** Opaque settings as users and tools write them, including those for other proxies. */
 const truth = oneOf<unknown>(true, false, 'true', 'false', '1', '0', 1, 0, 't', 'TRUE', [true], ['true'], '');
 const bindAddress = fc
   .tuple(oneOf('127.0.0.1', '::1', '0.0.0.0', '198.17.2.3'), fc.integer({ min: 8_000, max: 8_004 }), fc.nat())
@@ -258,7 +261,8 @@ function ownGateway(turn: number): fc.Arbitrary<Write> {
         Name: 'gateway',
         ID: GATEWAY,
         Kind: 'mesh-gateway',
-        // Another definition each time: Consul 1.8 then begins anew, and forgets the services that it would tell Envoy for ever.
+        // A different definition each time: Consul 1.8 then starts over, and drops services that it would otherwise
+        // send to Envoy indefinitely.
         Proxy: { Config: { ...Config, turn } },
       }),
     );

@@ -3,15 +3,15 @@ import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
 import type { Endpoint } from '@meshgate/core';
 import { encoded, Message } from './protobuf.ts';
 
-/** Where a server name leads, as Consul tells Envoy. */
+/** The destination of a server name, as Consul configures it in Envoy. */
 export interface EnvoyRoute {
   readonly connectTimeoutMs: number;
   readonly backends: readonly { readonly address: Endpoint; readonly weight: number; readonly healthy: boolean }[];
-  /** Of addresses that are names, Consul passes on a single one. */
+  /** Of several addresses that are host names, Consul sends only one. */
   readonly byName: boolean;
 }
 
-/** What an Envoy that runs as this gateway is told: Consul's own gRPC server, asked as Envoy asks it (ADS of its API v2). */
+/** The configuration of an Envoy that runs as this gateway, from Consul's own gRPC server (ADS, API v2). */
 export class EnvoyView implements Disposable {
   readonly #session: ClientHttp2Session;
   readonly #stream: ClientHttp2Stream;
@@ -29,7 +29,7 @@ export class EnvoyView implements Disposable {
       te: 'trailers',
     });
     this.#stream.on('data', (chunk: Buffer) => this.#read(chunk));
-    // Whoever compares sees that nothing arrives any more.
+    // The comparison detects that no more responses arrive.
     for (const emitter of [this.#session, this.#stream]) emitter.on('error', () => undefined);
     for (const type of [CLUSTER, LISTENER]) this.#query(type, []);
   }
@@ -41,7 +41,7 @@ export class EnvoyView implements Disposable {
       const assignment = endpoints.get(cluster.text(1));
       return [cluster.text(1), routeOf(cluster, cluster.has(33) ? cluster.message(33) : assignment)] as const;
     });
-    // Without a filter chain of its own, a server name is the name of a cluster.
+    // Without a filter chain of its own, a server name is a cluster name.
     const exact = new Map(clusters);
     const patterns = this.#resources(LISTENER)
       .flatMap((listener) => listener.messages(3).flatMap((chain) => chain.message(1).strings(11)))
@@ -49,7 +49,7 @@ export class EnvoyView implements Disposable {
     return new Map([...exact, ...patterns.flatMap((name) => entry(name, exact.get(name.slice(2))))]);
   }
 
-  /** Consul never says that the last of them has gone. */
+  /** Consul never reports that the last one has been removed. */
   get listeners(): readonly Endpoint[] {
     return this.#resources(LISTENER).map((listener) => endpointOf(listener.message(2)));
   }
@@ -98,9 +98,9 @@ export class EnvoyView implements Disposable {
 const CLUSTER = 'type.googleapis.com/envoy.api.v2.Cluster';
 const ENDPOINTS = 'type.googleapis.com/envoy.api.v2.ClusterLoadAssignment';
 const LISTENER = 'type.googleapis.com/envoy.api.v2.Listener';
-// gRPC: whether it is compressed, and its length.
+// gRPC framing: the compression flag and the message length.
 const FRAME_HEADER_BYTES = 5;
-// Envoy's enumerations: a cluster whose endpoints are told apart from it, an endpoint that is not to be used.
+// Envoy's enum values: a cluster of type EDS, and an endpoint that is not healthy.
 const EDS = 3;
 const UNHEALTHY = 2;
 

@@ -1,6 +1,6 @@
-// As much of protocol buffers as it takes to read what Consul tells Envoy, and to ask for it.
+// The subset of protocol buffers that is needed to query Consul's xDS server and to read its responses.
 
-/** A message that is read by the numbers of its fields. */
+/** A message whose fields are read by number. */
 export class Message {
   readonly #fields = new Map<number, (Buffer | number)[]>();
 
@@ -14,7 +14,7 @@ export class Message {
     }
   }
 
-  /** 0 when absent, as the encoding leaves it out. */
+  /** 0 if absent, as in the encoding. */
   number(field: number): number {
     return Number(this.#fields.get(field)?.at(-1) ?? 0);
   }
@@ -23,7 +23,7 @@ export class Message {
     return String(this.#fields.get(field)?.at(-1) ?? '');
   }
 
-  /** Empty when absent. */
+  /** Empty if absent. */
   message(field: number): Message {
     return this.messages(field).at(-1) ?? new Message(Buffer.alloc(0));
   }
@@ -41,7 +41,7 @@ export class Message {
   }
 }
 
-/** A field that holds a text or a message. */
+/** A string or message field. */
 export function encoded(field: number, value: string | Buffer): Buffer {
   const bytes = Buffer.from(value);
   return Buffer.concat([asVarint(field * 8 + 2), asVarint(bytes.length), bytes]);

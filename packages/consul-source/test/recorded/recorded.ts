@@ -3,16 +3,17 @@ import { readFileSync } from 'node:fs';
 /** One response of a real agent. */
 export interface RecordedResponse {
   readonly cluster: 'alpha' | 'beta';
-  /** Below `/v1/`, with its query. */
+  /** Path below `/v1/`, with the query. */
   readonly path: string;
   readonly status: number;
-  /** JSON, or the text of what was none. */
+  /** JSON, or the raw text of a response that is not JSON. */
   readonly body: unknown;
 }
 
 /**
- * Answers of two peered clusters of Consul 1.16.4: `alpha` exports `db` (tcp, two sidecars), `api` (http) and `cache` (no Connect);
- * `beta` imports them, and its `web` has the upstream `db` of peer `alpha`. Recorded on 2026-11-28; the clusters are gone.
+ * Responses of two peered clusters of Consul 1.16.4: `alpha` exports `db` (tcp, two sidecars), `api` (http) and `cache`
+ * (no Connect); `beta` imports them, and its `web` has the upstream `db` of peer `alpha`. Recorded on 2026-11-28; the
+ * clusters no longer exist.
  */
 const RECORDED = JSON.parse(readFileSync(new URL('consul-1.16.4.json', import.meta.url), 'utf8')) as Readonly<
   Record<string, RecordedResponse>
@@ -25,7 +26,7 @@ export function recorded(number: number): RecordedResponse {
   return found[1];
 }
 
-/** For a stand-in agent: the recorded responses, by path and query; the entry `mesh` also as the list of its kind. */
+/** For a stand-in agent: the recorded responses by path and query; the entry `mesh` also as the list of its kind. */
 export function responsesOf(...numbers: readonly number[]): Readonly<Record<string, unknown>> {
   const responses = numbers.map(recorded);
   const lists = responses.filter(({ path }) => path === 'config/mesh/mesh').map(({ body }) => ['config/mesh', [body]]);

@@ -30,14 +30,14 @@ const LISTEN = { backlog: 128, keepAlive: KEEP_ALIVE, onPause: (): void => undef
 const MIB = 1024 * 1024;
 const NAME = inject('transport');
 const { selfTest } = NAME === 'uring' ? uring : epoll;
-/** Of each transport, settings with which it cannot work. */
+/** For each transport, settings with which it cannot work. */
 const NONSENSE = { buffers: 3, bufferBytes: 0 };
 
 /**
- * What a program prints in a network namespace of its own, with nothing but loopback in it.
+ * Output of a program in a network namespace with nothing but loopback.
  *
- * @param prepare a command of the shell that comes first
- * @returns `undefined` where there are no namespaces
+ * @param prepare a shell command to run first
+ * @returns `undefined` where namespaces are not available
  */
 async function inOwnNetwork(prepare: string, ...program: readonly string[]): Promise<unknown> {
   const run = promisify(execFile);
@@ -78,7 +78,7 @@ describe(`the ${NAME} transport`, () => {
     skip(found === undefined, 'needs network namespaces and ip(8)');
     expect(found).toMatchObject({ code: 'UPSTREAM_RESET' });
     const { afterMs } = found as { afterMs: number };
-    // idle + interval * probes; the kernel would go on for a quarter of an hour.
+    // idle + interval * probes; the kernel's default is a quarter of an hour.
     expect(afterMs).toBeGreaterThan(2_000);
     expect(afterMs).toBeLessThan(10_000);
   });
@@ -114,7 +114,7 @@ describe(`the ${NAME} transport`, () => {
     for (const client of clients) client.destroy();
     expect(report.before).toBeLessThan(64);
     expect(report.accepted).toBe(100);
-    // Pause and resumption take turns, and not one of each for every connection.
+    // Pauses and resumptions alternate, and there are fewer than connections.
     expect(report.pauses.map(([paused]) => paused)).toEqual(report.pauses.map((_, index) => index % 2 === 0));
     expect(report.pauses.length).toBeLessThanOrEqual(20);
     expect(report.pauses[0]?.[1]).toBe('EMFILE');
@@ -153,7 +153,7 @@ describe(`the ${NAME} transport`, () => {
     expect((await server.receiveAll()).equals(bytes)).toBe(true);
   });
 
-  // With `node:net` nobody hears of a reset while nobody reads.
+  // `node:net` does not report a reset while nothing is read.
   for (const [variant, create] of variantsUnderTest()) {
     it(`passes a reset on in the middle of bulk, and returns its pipe (${variant})`, async () => {
       await loopsIdle();

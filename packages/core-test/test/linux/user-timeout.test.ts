@@ -1,4 +1,4 @@
-// What no keepalive probe looks after: bytes that were sent, and that the other end does not take.
+// Where keepalive probes do not apply: bytes that were sent and that the peer does not acknowledge or read.
 import { createProxy } from '@meshgate/core';
 import type { KeepAlive } from '@meshgate/core';
 import { sniSniffer } from '@meshgate/sni';
@@ -11,7 +11,9 @@ const HELLO = inRecords(clientHello({ serverName: 'api.example.com' }));
 // More than the buffers of two sockets hold (tcp_rmem, tcp_wmem).
 const MUCH = Buffer.alloc(48 * 1024 * 1024);
 
-/** How a connection ends when one of its ends, which is not read any more, is sent much; `undefined` while it has not. */
+/**
+ * How a connection ends when one of its ends stops reading and is sent much data; `undefined` while it has not ended.
+ */
 async function ending(deaf: 'client' | 'backend', keepAlive: KeepAlive) {
   const events = recorder();
   const backend = await peerListener();

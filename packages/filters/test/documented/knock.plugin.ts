@@ -2,7 +2,7 @@
 import { definePlugin, fact, ProxyError } from '@meshgate/core';
 import type { ConnectionFilter } from '@meshgate/core';
 
-/** Shown in the access log as `facts: { "knock.line": … }`; a resolver or an observer reads it with `KNOCK.of(connection)`. */
+/** In the access log: `facts: { "knock.line": … }`. A resolver or an observer reads it with `KNOCK.of(connection)`. */
 export const KNOCK = fact<string>('knock.line', (line) => line);
 
 export function knock(secret: string): ConnectionFilter {

@@ -7,13 +7,13 @@ import type { OpensKernel } from './kernel.ts';
 
 const MIB = 1024 * 1024;
 
-/** What was asked of the system, and the bytes that went through it. */
+/** System calls, and the bytes that they moved. */
 interface Work {
   readonly calls: number;
   readonly bytes: number;
 }
 
-/** A transport, and the work of each share of its turns so far. */
+/** A transport, and the work in each share of its turns so far. */
 interface WatchedTransport {
   readonly transport: Transport;
   readonly shares: readonly Work[];
@@ -55,14 +55,14 @@ function noteShares(turns: TurnLoop, onBegin: () => void, onEnd: () => void): vo
     });
 }
 
-/** Each round of a share takes something in and gives it on. */
+/** In each round of a share bytes are received and sent. */
 const MOST_CALLS = 2 * BULK_DEFAULTS.roundsPerTurn;
 const MOST_BYTES = MOST_CALLS * BULK_DEFAULTS.pipeBytes;
 
 /**
- * What one connection can make of a turn, in what does not depend on the processor: calls and bytes.
+ * The most that one connection can do in a turn, in calls and bytes, which do not depend on the CPU.
  *
- * @param ways that carry in shares, and not by requests to the kernel
+ * @param ways that carry in shares, without requests to the kernel
  */
 export function claimBoundedShares(open: OpensKernel, variants: readonly SpliceMode[]): void {
   for (const splice of variants) {
@@ -83,7 +83,7 @@ export function claimBoundedShares(open: OpensKernel, variants: readonly SpliceM
   }
 }
 
-/** The same of small messages, where they are carried in shares. */
+/** The same for small messages, where they are carried in shares. */
 export function claimBoundedSharesOfBytes(open: OpensKernel): void {
   it('that sends single bytes gets no more calls in its share than one that sends bulk', async () => {
     const { transport, shares } = await watchedTransport(open, 'splice');

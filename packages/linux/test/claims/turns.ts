@@ -9,11 +9,11 @@ import type { OpensKernel } from './kernel.ts';
 const ROUNDS = 12;
 const AT_A_TIME = 48;
 
-/** How long a turn of the loop takes, in processor time, with connections of all sizes. */
+/** How long a turn of the event loop takes, in CPU time, with connections of all sizes. */
 export function claimShortTurns(open: OpensKernel): void {
   for (const splice of VARIANTS) {
     it(`does not starve the rest of the process (${splice})`, async () => {
-      // The caches are shared with whatever else the machine does: that makes turns slower, and never faster.
+      // The CPU caches are shared with other programs, which makes turns slower, never faster.
       let longestMs = await longestTurnMs(open, splice);
       for (let tries = 1; longestMs >= 5 && tries < 3; tries += 1)
         longestMs = Math.min(longestMs, await longestTurnMs(open, splice));
@@ -22,7 +22,7 @@ export function claimShortTurns(open: OpensKernel): void {
   }
 }
 
-/** The longest turns but for one of two hundred: a collection of garbage, which is not ours, may fall into any. */
+/** The longest turns without the top 0.5 %: a garbage collection, which is not ours, may happen in any. */
 async function longestTurnMs(open: OpensKernel, splice: (typeof VARIANTS)[number]): Promise<number> {
   const libc = await loadLibc();
   const { turns, transport } = open(libc, splice);
@@ -41,7 +41,7 @@ async function longestTurnMs(open: OpensKernel, splice: (typeof VARIANTS)[number
   return watched.percentileMs(0.995);
 }
 
-/** The time that turns take of this thread's processor, whatever else the machine has to do. */
+/** CPU time of this thread in each turn, independent of the load of the machine. */
 function watchTurns(libc: Libc, turns: TurnLoop): { percentileMs(share: number): number } {
   const clock = koffi.load(null).func('clock_gettime', 'int', ['int', 'int64']) as (...values: number[]) => number;
   const spec = libc.allocate(16);

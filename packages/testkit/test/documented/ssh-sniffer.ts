@@ -1,6 +1,6 @@
 import type { Sniffer } from '@meshgate/core';
 
-// RFC 4253, section 4.2: the line ends with CR LF and is at most 255 characters long, both included.
+// RFC 4253, section 4.2: the line ends with CR LF and has at most 255 characters, including both.
 const GREETING = Buffer.from('SSH-2.0-');
 const MOST_BYTES = 255;
 
