@@ -1,4 +1,4 @@
-// Results as a picture: a panel for each plotted figure, a bar for each contestant, its rounds as a thin line. Pure.
+// Results as a picture: a panel per plotted figure, a bar per contestant, its rounds as a thin line. Pure.
 import { format, othersShare } from './comparison.mjs';
 import { times } from './table.mjs';
 
@@ -16,7 +16,7 @@ const PANEL_HEADING = 52;
 const ROW_HEIGHT = 26;
 const BAR_HEIGHT = 15;
 const LABEL_WIDTH = 168;
-// Room right of the longest bar for its number and ratio.
+// Space to the right of the longest bar for its number and ratio.
 const VALUE_WIDTH = 132;
 const HEADING = 124;
 
@@ -63,7 +63,7 @@ function heading(results, width) {
   ].join('\n');
 }
 
-/** Whoever looks at a picture alone should know, too, that the machine was busy. */
+/** A note for those who only see the picture: the machine was busy. */
 function disturbance(results) {
   const share = othersShare(results);
   return share === undefined ? '' : ` · others used ${(share * 100).toFixed(0)} % of the CPU`;

@@ -1,21 +1,23 @@
-// What the samples say: each figure for each contestant, and how ours compare. Pure.
+// Evaluation of the samples: each figure for each contestant, and how ours compare. Pure.
 import { FIGURES, GOALS, RELOAD_GOAL, SHARED_FIGURES, SHARING_GOAL } from './figures.mjs';
 import { best, ratio, summary } from './statistics.mjs';
 
 /**
- * @typedef {object} Results what a run has found, as it is written to latest.json
+ * @typedef {object} Results of a run, as written to latest.json
  * @property {string} date
  * @property {import('./machine.mjs').Machine} machine
  * @property {{ readonly rounds: number, readonly seconds: number }} settings
  * @property {readonly Participant[]} contestants
  * @property {readonly { readonly id: string, readonly label: string, readonly why: string }[]} missing
- * @property {Readonly<Record<string, Readonly<Record<string, readonly (import('./sampling.mjs').Sample | null)[]>>>>} samples
- *   by load, then by contestant, one a round; `null` where it failed
+ * @property {Readonly<Record<string, Readonly<Record<string, readonly (import('./sampling.mjs').Sample | null)[]>>>>}
+ * samples by load, then by contestant, one per round; `null` where it failed
  * @property {Readonly<Record<string, Readonly<Record<string, number>>>>} [micro]
  * @property {Readonly<Record<string, import('./reload.mjs').Reload>>} [reload] by contestant
- * @property {Pick<Results, 'contestants' | 'samples'>} [sidecar] of the ways between two applications, each a contestant
+ * @property {Pick<Results, 'contestants' | 'samples'>} [sidecar] of the paths between two applications, each a
+ * contestant
  *
- * @typedef {Pick<import('./contestants.mjs').Contestant, 'id' | 'label' | 'family' | 'transport' | 'workers'> & { readonly version: string }} Participant
+ * @typedef {Pick<import('./contestants.mjs').Contestant, 'id' | 'label' | 'family' | 'transport' | 'workers'> & {
+ * readonly version: string }} Participant
  */
 
 /**
@@ -31,7 +33,7 @@ import { best, ratio, summary } from './statistics.mjs';
  */
 
 /**
- * Who is compared with whom: everybody with one thread.
+ * All contestants with one thread, which are compared with each other.
  *
  * @param {Pick<Results, 'contestants'>} results
  * @returns {readonly Participant[]}
@@ -58,18 +60,18 @@ export function rows(results, figures = FIGURES) {
 }
 
 /**
- * @typedef {object} Judgement how a goal was met
- * @property {string} title of what was measured
+ * @typedef {object} Judgement whether a goal was reached
+ * @property {string} title of the figure
  * @property {string} ours label
- * @property {string} against label of what it was compared with
+ * @property {string} against label of the contestant that it is compared with
  * @property {string} bound of the ratio
- * @property {import('./statistics.mjs').Summary} [ratio] absent when one of the two was not measured
+ * @property {import('./statistics.mjs').Summary} [ratio] absent if one of the two was not measured
  * @property {boolean} [met] likewise
  */
 
 /**
  * @param {Results} results
- * @returns {readonly Judgement[]} of all goals; none when none was measured
+ * @returns {readonly Judgement[]} for all goals; empty if none was measured
  */
 export function judgements(results) {
   const all = [...GOALS.map((goal) => judged(results, goal)), reloadJudgement(results), sharingJudgement(results)];
@@ -88,7 +90,7 @@ function judged(results, goal) {
   };
 }
 
-/** New connections while routes are replaced, beside the same while they stay. */
+/** New connections while routes are replaced, compared with the same without changes. */
 function reloadJudgement(results) {
   const { quiet, reloading } = results.reload?.[RELOAD_GOAL.ours] ?? {};
   return {
@@ -120,15 +122,15 @@ function labelOf({ contestants }, id) {
 }
 
 /**
- * @typedef {object} Sharing what several workers do beside one
+ * @typedef {object} Sharing throughput of several workers compared with one
  * @property {Participant} many
  * @property {Participant} one
  * @property {import('./figures.mjs').Figure} figure
  * @property {import('./statistics.mjs').Summary} ratio of many to one
- * @property {number} proxyCores that one worker keeps busy
- * @property {number} otherCores that generator and sinks keep busy meanwhile
- * @property {number} cores that there are for all of these: without what others used
- * @property {number} atMost the ratio at which all cores would be busy, if nothing that is done became dearer
+ * @property {number} proxyCores used by one worker
+ * @property {number} otherCores used by generator and sinks meanwhile
+ * @property {number} cores available for all of these: without those that other programs used
+ * @property {number} atMost the ratio at which all cores would be busy, at the same cost per unit of work
  */
 
 /**
@@ -157,11 +159,12 @@ function sharing(results, id, one, many) {
 }
 
 /**
- * Connections that were refused, cut or without a response, and bulk streams that stalled for the last second of a
- * round: all rounds together.
+ * Connections that were refused, cut or without a response, and bulk streams that were stalled for the last second of a
+ * round: sum of all rounds.
  *
  * @param {Results} results
- * @returns {readonly { readonly contestant: string, readonly load: string, readonly failed: number, readonly stalled: number }[]}
+ * @returns {readonly { readonly contestant: string, readonly load: string, readonly failed: number, readonly stalled:
+ * number }[]}
  */
 export function failures(results) {
   return Object.entries({ ...results.samples, ...results.sidecar?.samples }).flatMap(([load, byContestant]) =>
@@ -175,10 +178,10 @@ export function failures(results) {
 }
 
 /**
- * How much of the machine's CPU others used meanwhile, from 0 to 1: the median of all samples.
+ * Share of the machine's CPU that other programs used meanwhile, from 0 to 1: the median of all samples.
  *
  * @param {Results} results
- * @returns {number | undefined} `undefined` when nothing was sampled
+ * @returns {number | undefined} `undefined` without samples
  */
 export function othersShare({ samples, sidecar }) {
   const all = Object.values({ ...samples, ...sidecar?.samples }).flatMap((byContestant) =>
@@ -188,15 +191,15 @@ export function othersShare({ samples, sidecar }) {
 }
 
 /**
- * @typedef {object} Added what a way through the mesh adds to a message there and back
+ * @typedef {object} Added latency that a path through the mesh adds to a round trip
  * @property {Participant} way
- * @property {number} p50Ms median of the rounds' differences from the direct way
+ * @property {number} p50Ms median of the rounds' differences from the direct path
  * @property {number} p99Ms likewise
  */
 
 /**
  * @param {NonNullable<Results['sidecar']>} sidecar
- * @returns {readonly Added[]} on a connection that has the machine to itself
+ * @returns {readonly Added[]} on a single connection
  */
 export function added({ contestants, samples }) {
   const { direct = [], ...others } = samples['way-latency'] ?? {};
@@ -213,7 +216,7 @@ function differenceOf(value, base) {
 }
 
 /**
- * A number of a figure with its unit.
+ * A value of a figure with its unit.
  *
  * @param {import('./figures.mjs').Figure} figure
  * @param {number} value
@@ -237,7 +240,7 @@ function bestOf(results, figure, family) {
   return best(new Map(samples), figure.better);
 }
 
-/** @returns {readonly (number | undefined)[]} one a round */
+/** @returns {readonly (number | undefined)[]} one per round */
 function values(results, { load, key }, contestant) {
   return (results.samples[load]?.[contestant] ?? []).map((sample) => sample?.[key]);
 }

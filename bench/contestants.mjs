@@ -10,40 +10,40 @@ import { fill } from './template.mjs';
 const HERE = fileURLToPath(new URL('.', import.meta.url));
 const ROOT = join(HERE, '..');
 
-// What differs between ways to carry bulk.
+// Loads where the methods of carrying bulk differ.
 const BULK = LOADS.map(({ id }) => id).filter((id) => /^(down|up|mixed)/.test(id));
-// Of two workers it is asked how much more they do than one: in connections, messages and bytes.
+// Loads for which two workers are compared with one: connections, messages and bytes.
 const SHARED_OUT = ['rate', 'pingpong-1024', 'down-8'];
 
 /**
- * @typedef {object} Place where a contestant works
+ * @typedef {object} Place where a contestant runs
  * @property {string} folder of its own
- * @property {Readonly<Record<string, number>>} sinks their ports by name
- * @property {boolean} [collectable] whether one on Node is to collect its garbage when asked
+ * @property {Readonly<Record<string, number>>} sinks ports by name
+ * @property {boolean} [collectable] whether a proxy on Node collects its garbage on request
  *
- * @typedef {object} Proxy a contestant that runs
+ * @typedef {object} Proxy a running contestant
  * @property {number} pid
- * @property {(backend: string) => number} portFor where connections for a sink are to be made
- * @property {string} [routeFile] the routes that it follows
- * @property {() => Promise<void>} [collect] rid of the garbage that it has not collected yet; where there is none, absent
+ * @property {(backend: string) => number} portFor port for connections to a sink
+ * @property {string} [routeFile] the route file that it follows
+ * @property {() => Promise<void>} [collect] collects garbage; absent if it has no garbage collector
  * @property {() => Promise<void>} stop
  *
  * @typedef {object} Contestant
  * @property {string} id
  * @property {string} label
- * @property {'peer' | 'tuned' | 'ours' | 'reference'} family `tuned`: a peer in a configuration that is not its usual one
+ * @property {'peer' | 'tuned' | 'ours' | 'reference'} family `tuned`: a peer with an unusual configuration
  * @property {string} [transport] of ours
  * @property {number} [workers] of ours
- * @property {readonly string[]} [loads] those in which it has something to say; all when absent
+ * @property {readonly string[]} [loads] that it takes part in; absent: all
  * @property {() => { readonly version: string } | { readonly missing: string }} find
  * @property {(place: Place) => Promise<Proxy>} start
  */
 
 /**
- * @param {object} ours what of ours is compared
+ * @param {object} ours which of ours to compare
  * @param {readonly string[]} ours.transports
  * @param {readonly number[]} ours.workers
- * @param {string} [ours.root] the checkout that it is taken from, with the configurations of peers; this one when absent
+ * @param {string} [ours.root] checkout of ours and of the peers' configurations; by default this one
  * @returns {readonly Contestant[]}
  */
 export function contestants({ transports, workers, root = ROOT }) {
@@ -62,7 +62,7 @@ export function contestants({ transports, workers, root = ROOT }) {
 
 /**
  * @param {readonly Contestant[]} known
- * @returns {readonly Contestant[]} those that the goals name, each with the loads for which they name it
+ * @returns {readonly Contestant[]} those that the goals name, each with its loads in the goals
  */
 export function forGoals(known) {
   return known
@@ -98,7 +98,10 @@ function nginx(root, id, label, family, buffer) {
   };
 }
 
-/** @returns {string | undefined} the line that loads the stream module, empty when it is built in, `undefined` when there is none */
+/**
+ * @returns {string | undefined} the line that loads the stream module, empty if it is built in, `undefined` if there is
+ * none
+ */
 function nginxModule() {
   const about = ask(programNamed('nginx') ?? 'nginx', ['-V']);
   if (!about.includes('stream_ssl_preread_module')) return undefined;
@@ -192,7 +195,7 @@ function startNode({ collectable = false }, args) {
   return start(process.execPath, [...(collectable ? ['--import', COLLECT] : []), ...args]);
 }
 
-/** What every proxy on Node has in common. */
+/** Common settings of all proxies on Node. */
 function running(started, { collectable = false }) {
   return { pid: started.pid, stop: started.stop, ...(collectable && { collect: () => collected(started) }) };
 }
@@ -204,7 +207,7 @@ async function collected(started) {
   await until(started, () => (said() > before ? true : undefined));
 }
 
-/** What peers are not asked to do, a log line for each connection, is switched off; metrics stay on, as they always are. */
+/** The access log is off, as in the peers' configurations; metrics are on, as always. */
 function gatewayConfig({ port, routeFile, transport, workers }) {
   return {
     listeners: [{ name: 'bench', address: '127.0.0.1', port }],
@@ -213,13 +216,13 @@ function gatewayConfig({ port, routeFile, transport, workers }) {
     log: { level: 'error', access: false, format: 'json' },
     drain: { grace: '0s' },
     transport,
-    // All of the load comes from one address, which may have half of the connections.
+    // All of the load comes from one address, which by default may have half of the connections.
     limits: { connections: 18_000 },
     ...(workers === 1 ? {} : { workers }),
   };
 }
 
-/** @returns {string} the path of a route file that leads to every sink */
+/** @returns {string} path of a route file with a route to every sink */
 function writeRoutes({ folder, sinks }) {
   const path = join(folder, 'routes.json');
   writeFileSync(path, JSON.stringify({ routes: routesTo(sinks) }));
@@ -256,7 +259,9 @@ function program(name, args, version) {
   return { version: version.exec(ask(path, args))?.[1] ?? 'unknown version' };
 }
 
-/** Where a peer is: as the environment says, for one that is not installed (`MESHGATE_BENCH_ENVOY=/somewhere/envoy`), or in the PATH. */
+/**
+ * Path of a peer: from the environment, if it is not installed (`MESHGATE_BENCH_ENVOY=/somewhere/envoy`), or from PATH.
+ */
 function programNamed(name) {
   return process.env[`MESHGATE_BENCH_${name.toUpperCase()}`] ?? which(name);
 }

@@ -1,5 +1,5 @@
-// `pnpm bench:cost`: CPU time that a connection costs a proxy, measured finely enough to judge a change, on a machine that others
-// use too. docs/performance.md says how to read it.
+// `pnpm bench:cost`: CPU time of a proxy per connection, precise enough to judge a change, even on a machine that is
+// used for other things, too. docs/performance.md says how to read it.
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { contestants } from './contestants.mjs';
@@ -23,7 +23,7 @@ const USAGE = `pnpm bench:cost [options]
   --seconds N        length of a round of bulk (0.4)
   --json             everything that was measured, for scripts`;
 
-// The work is what bounds a round. On a machine that has no time left for it, this does.
+// A round is limited by its work; on a busy machine, by this.
 const LONGEST_ROUND_SECONDS = 5;
 const CYCLES = 4_000;
 const MESSAGES = 10 * CYCLES;
@@ -85,7 +85,7 @@ function positive(name, text) {
   return value;
 }
 
-/** Whom we start: with `--against`, each of ours twice. What does not change between two checkouts stands alone. */
+/** The proxies to start: with `--against`, each of ours twice. Those that are the same in both checkouts occur once. */
 function subjectsOf({ proxies, against }) {
   const ours = { transports: ['node', 'epoll', 'uring'], workers: [1, 2] };
   const known = contestants(ours);

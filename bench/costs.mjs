@@ -1,18 +1,18 @@
-// What a unit of work has cost, out of many short rounds of several processes. Pure.
+// The cost of a unit of work, from many short rounds of several processes. Pure.
 import { median } from './statistics.mjs';
 
 /**
  * @typedef {object} Spent in one round
- * @property {number} units connections or messages that were done, or gigabytes that were carried
+ * @property {number} units of work: connections, messages or gigabytes
  * @property {number} total CPU seconds, exact
- * @property {number} user CPU seconds, as often as the clock's tick found it there
+ * @property {number} user CPU seconds, sampled at the kernel's tick
  * @property {number} system likewise
  *
  * @typedef {Readonly<Record<string, readonly Spent[]>>} Life the rounds of one process of each proxy, by the proxy's id
  *
- * @typedef {object} Cost CPU seconds a unit
- * @property {number} median of all rounds: rare events, such as a whole collection of garbage, are not in it
- * @property {number} mean of all rounds together: they are
+ * @typedef {object} Cost CPU seconds per unit
+ * @property {number} median of all rounds: without rare events such as a major garbage collection
+ * @property {number} mean of all rounds: with them
  * @property {number} user part of the mean
  * @property {number} system part of the mean
  */
@@ -43,7 +43,7 @@ function costOf(rounds) {
  */
 
 /**
- * How what `id` costs compares with what `base` costs, round by round.
+ * The cost of `id` compared with that of `base`, round by round.
  *
  * @param {readonly Life[]} lives at least one, with at least one round each
  * @param {string} id
@@ -61,7 +61,7 @@ export function ratioOf(lives, id, base) {
   };
 }
 
-// A normal distribution's standard deviation, in those of its median deviations: one odd life does not spoil it.
+// Standard deviation of a normal distribution per median absolute deviation, which one outlier does not distort.
 const DEVIATIONS = 1.4826;
 
 function standardError(values) {

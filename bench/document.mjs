@@ -14,7 +14,7 @@ const END = '<!-- /results -->';
  * @param {import('./comparison.mjs').Results} results
  * @param {readonly import('./comparison.mjs').Results[]} [earlier] of other machines
  * @returns {string}
- * @throws Error when the page has no place for them
+ * @throws Error if the page has no markers for them
  */
 export function withResults(page, results, earlier = []) {
   const [begin, end] = [page.indexOf(BEGIN), page.indexOf(END)];
@@ -22,7 +22,7 @@ export function withResults(page, results, earlier = []) {
   return `${page.slice(0, begin + BEGIN.length)}\n\n${machinesText([results, ...earlier])}\n\n${page.slice(end)}`;
 }
 
-/** The last run first; with more than one machine, each has a part of its own, and what differs stands before them. */
+/** The last run first; with more than one machine, each has a section of its own, after a comparison. */
 function machinesText(all) {
   if (all.length === 1) return resultsText(all[0]);
   const parts = all.map((results) => {
@@ -36,7 +36,7 @@ function machineName({ machine: { cpu, cores, kernel }, date }) {
   return `${cpu}, ${cores} cores, Linux ${kernel.split('-')[0]}, ${date.slice(0, 10)}`;
 }
 
-/** Ratios of the goals, side by side: what a slower processor or other kernel makes of them. */
+/** Ratios of the goals, side by side: the effect of another CPU or kernel. */
 function differencesText(all) {
   const judged = all.map(judgements);
   const lines = (judged.find(({ length }) => length > 0) ?? []).map(({ title, ours, bound }, goal) => [

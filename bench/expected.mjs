@@ -1,8 +1,8 @@
-// How long a run will take on a machine with time to spare. Pure.
+// The expected duration of a run on an idle machine. Pure.
 import { LOADS } from './figures.mjs';
 import { WAY_LOADS, WAYS } from './sidecar/figures.mjs';
 
-// Measured: what comes to a sample's own length, and what the parts take that have none.
+// Measured: overhead per sample, and the duration of parts that have no setting.
 const SAMPLE_SECONDS = 0.2;
 const WARMUP_SECONDS = 3;
 const IDLE_SECONDS = 7;
@@ -11,7 +11,7 @@ const WAY_SAMPLE_SECONDS = 0.8;
 const MESH_SECONDS = 20;
 const MICRO_SECONDS = 30;
 
-/** Memory does not depend on how fast a machine is at the moment: more rounds say no more. */
+/** Memory does not depend on the speed of the machine: more rounds add nothing. */
 export const MOST_IDLE_ROUNDS = 2;
 
 /**
@@ -40,7 +40,7 @@ export function expectedSeconds(contestants, { loads, micro, settings: { rounds,
 /**
  * @param {{ readonly loads?: readonly string[] }} contestant
  * @param {string} load
- * @returns {boolean} whether it has something to say in it
+ * @returns {boolean} whether it takes part in it
  */
 export function takes({ loads }, load) {
   return loads?.includes(load) ?? true;

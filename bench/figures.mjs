@@ -1,12 +1,12 @@
-// What is measured: the loads, what each of them tells, and what we want to reach.
+// What is measured: the loads, the figures of each, and the goals.
 
 /**
- * @typedef {object} Load what one proxy is given to do at a time
+ * @typedef {object} Load for one proxy at a time
  * @property {string} id
- * @property {readonly Stream[]} streams each comes from a generator of its own
+ * @property {readonly Stream[]} streams each from its own generator
  *
  * @typedef {object} Stream
- * @property {string} backend the sink that its connections are led to: reply, discard, source or echo
+ * @property {string} backend the sink of its connections: reply, discard, source or echo
  * @property {readonly string[]} args for the generator
  */
 
@@ -25,18 +25,18 @@ export const LOADS = [
   { id: 'mixed', streams: [messages(MESSAGE), stream('down', 'source', 8)] },
 ];
 
-/** Idle connections at which memory is read; the first is the proxy as it stands. */
+/** Numbers of idle connections at which memory is read; the first is the proxy without any. */
 export const IDLE_STEPS = [0, 1_000, 8_000];
 
 /**
- * @typedef {object} Figure one number that a load tells
+ * @typedef {object} Figure one number from a load
  * @property {string} id
  * @property {string} load
  * @property {string} key in the samples of that load
  * @property {string} title
  * @property {string} unit
  * @property {'more' | 'less'} better
- * @property {number} digits after the point
+ * @property {number} digits after the decimal point
  * @property {boolean} [plotted] has a panel of its own in the picture
  */
 
@@ -67,9 +67,9 @@ export const FIGURES = [
 /**
  * @typedef {object} Goal
  * @property {string} figure
- * @property {string} ours id of the contestant that is held to it
+ * @property {string} ours id of the contestant to which it applies
  * @property {string} against id of a contestant, or `peer`: the best peer in its usual configuration
- * @property {number} bound of the ratio of ours to theirs: at least, or at most where less is better
+ * @property {number} bound of the ratio of ours to theirs: the minimum, or the maximum where less is better
  */
 
 /** @type {readonly Goal[]} */
@@ -77,7 +77,7 @@ export const GOALS = [
   goal('rate.perSecond', 'core-uring', 'peer', 1.1),
   goal('rate.perSecond', 'gateway-uring', 'peer', 1),
   goal('rate.perSecond', 'gateway-epoll', 'peer', 0.9),
-  // HAProxy takes 15 to 20 µs where the core is to take 22 at most, and the daemon 30.
+  // HAProxy takes 15 to 20 µs; the limit is 22 for the core, and 30 for the daemon.
   goal('rate.userMicroseconds', 'core-uring', 'haproxy', 1.25),
   goal('rate.userMicroseconds', 'gateway-uring', 'haproxy', 1.7),
   goal('rate.cpuMicroseconds', 'gateway-uring', 'core-uring', 1.15),
@@ -95,17 +95,17 @@ export const GOALS = [
   ),
 ];
 
-/** The gateway whose connections are made while its routes are replaced: their p99 beside the same without, at most. */
+/** The gateway that is loaded while its routes are replaced: maximum ratio of its p99 to that without changes. */
 export const RELOAD_GOAL = { ours: 'gateway-uring', bound: 1.5 };
 
-/** What several workers are to do of what the machine leaves room for, at least. */
+/** Minimum throughput of several workers, relative to the limit of the machine. */
 export const SHARING_GOAL = { ours: 'gateway-uring-2w', bound: 0.9 };
 
-/** Loads without which a goal cannot be judged. */
+/** Loads that are needed to judge the goals. */
 export const GOAL_LOADS = [...new Set(GOALS.map(({ figure: id }) => loadOf(id))), 'reload'];
 
 /**
- * The loads that the goals want of a contestant.
+ * The loads of a contestant that the goals need.
  *
  * @param {{ readonly id: string, readonly family: string }} contestant
  * @returns {readonly string[]}
@@ -130,7 +130,7 @@ function goal(id, ours, against, bound) {
   return { figure: id, ours, against, bound };
 }
 
-/** What is asked of several workers: how much more they do than one. */
+/** Figures of several workers: their ratio to one. */
 export const SHARED_FIGURES = ['rate.perSecond', 'pingpong-1024.perSecond', 'down-8.gigabytesPerSecond'];
 
 /** @returns {Stream} */

@@ -1,10 +1,11 @@
-// What was found, in lines for people: the same on a terminal and on the page. Pure.
+// The findings as text, the same on a terminal and on the page. Pure.
 import { added, judgements, sharings } from './comparison.mjs';
 import { spread, times } from './table.mjs';
 
 /**
  * @param {import('./comparison.mjs').Results} results
- * @returns {readonly (readonly string[])[]} a line for each goal, and for what is only reported; the heading first. Empty without any.
+ * @returns {readonly (readonly string[])[]} a line for each goal, and for figures without a goal, after the header.
+ * Empty without any.
  */
 export function goalLines(results) {
   const goals = judgements(results).map(({ title, ours, against, bound, ratio, met }) => [
@@ -30,10 +31,10 @@ export function goalLines(results) {
 }
 
 /**
- * Why several workers do not do so many times the work of one.
+ * Why several workers do not scale linearly.
  *
  * @param {import('./comparison.mjs').Results} results
- * @returns {readonly string[]} a sentence for each figure
+ * @returns {readonly string[]} one sentence per figure
  */
 export function sharingLines(results) {
   return sharings(results).map(
@@ -44,7 +45,7 @@ export function sharingLines(results) {
   );
 }
 
-// Of what a sample of a second or two can tell.
+// Within the precision of a sample of a second or two.
 const TOLERANCE = 0.05;
 
 function reasonOf(ratio, atMost) {
@@ -55,7 +56,7 @@ function reasonOf(ratio, atMost) {
 
 /**
  * @param {NonNullable<import('./comparison.mjs').Results['sidecar']>} sidecar
- * @returns {readonly string[]} a sentence for each way
+ * @returns {readonly string[]} one sentence per path
  */
 export function addedLines(sidecar) {
   return added(sidecar).map(

@@ -1,4 +1,4 @@
-// What every measure stands on: the compiled programs, a folder for its files, the sinks, and the hellos that lead to them.
+// What all benchmarks share: the compiled programs, a folder for files, the sinks, and a ClientHello for each sink.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,9 +15,7 @@ const PROGRAMS = fileURLToPath(new URL('../.cache/bench', import.meta.url));
  * @property {(backend: string) => string} hello path of a sink's hello
  */
 
-/**
- * @returns {Promise<import('./load.mjs').Programs>} rejects, with a reason for people, where the loads cannot run
- */
+/** @returns {Promise<import('./load.mjs').Programs>} rejects with a message for people if the loads cannot run */
 export async function compiledPrograms() {
   if (process.platform !== 'linux') throw new Error('the load generator needs epoll and /proc, which are Linux’s');
   return compile(PROGRAMS);

@@ -1,4 +1,4 @@
-// The load generator and the sinks behind the proxies: two small C programs, compiled when they are first needed.
+// The load generator and the sinks behind the proxies: two small C programs, compiled on first use.
 import { execFile } from 'node:child_process';
 import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { firstJson, start, which } from './processes.mjs';
 const SOURCES = fileURLToPath(new URL('load/', import.meta.url));
 const run = promisify(execFile);
 
-/** The sinks, and the last label of the name that leads to each. */
+/** The sinks, and the last label of each one's server name. */
 export const BACKENDS = ['reply', 'discard', 'source', 'echo'];
 
 /** @param {string} backend */
@@ -25,8 +25,8 @@ export function serverName(backend) {
  */
 
 /**
- * @param {string} folder where the programs are kept
- * @returns {Promise<Programs>} rejects when there is no compiler, or it refuses
+ * @param {string} folder for the compiled programs
+ * @returns {Promise<Programs>} rejects if there is no compiler, or if it fails
  */
 export async function compile(folder) {
   const cc = which('cc');
@@ -42,11 +42,11 @@ export async function compile(folder) {
   return programs;
 }
 
-// What OpenSSL and most others send to a server that they do not know yet: padded to 512 bytes (RFC 7685) in one record.
+// What OpenSSL and most others send to a new server: padded to 512 bytes (RFC 7685), in one record.
 const HELLO_MESSAGE_BYTES = 512;
 
 /**
- * The ClientHello that leads to each sink, as a file.
+ * The ClientHello for each sink, as a file.
  *
  * @param {string} folder
  * @returns {(backend: string) => string} the path of a sink's hello
@@ -82,7 +82,7 @@ export async function drive({ drive: program }, args) {
 }
 
 /**
- * Opens idle connections and holds them until told to let go.
+ * Opens idle connections and holds them until they are released.
  *
  * @param {Programs} programs
  * @param {readonly string[]} args
@@ -94,7 +94,7 @@ export async function holdIdle({ drive: program }, args) {
   return { held, failed, release: started.stop };
 }
 
-// Opening a few thousand connections is a matter of a second, on a machine that has one.
+// Opening a few thousand connections takes about a second on an idle machine.
 const HELD_WITHIN_MS = 60_000;
 
 function isNewer(program, sources) {

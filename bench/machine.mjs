@@ -1,4 +1,4 @@
-// What the results were measured on.
+// The machine of a run.
 import { readFileSync } from 'node:fs';
 import { arch, availableParallelism, cpus, platform, release, totalmem } from 'node:os';
 
@@ -26,7 +26,7 @@ export function machine() {
 
 /**
  * @param {Machine} machine
- * @returns {string} a name for its files: two machines have the same when processor and number of cores are the same
+ * @returns {string} a file name: the same for machines with the same CPU and number of cores
  */
 export function machineSlug({ cpu, cores }) {
   return `${cpu} ${cores} cores`.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-');

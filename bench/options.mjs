@@ -6,7 +6,7 @@ import { GOAL_LOADS, LOADS } from './figures.mjs';
 const RESULTS = fileURLToPath(new URL('results', import.meta.url));
 const KNOWN_LOADS = [...LOADS.map(({ id }) => id), 'idle', 'reload', 'sidecar'];
 
-/** Of ours. */
+/** Transports of ours. */
 export const TRANSPORTS = ['node', 'epoll', 'uring'];
 
 /** What `pnpm bench --help` prints. */
@@ -30,8 +30,8 @@ export const USAGE = `pnpm bench [options]
  * @property {{ readonly rounds: number, readonly seconds: number }} settings
  * @property {readonly string[]} loads ids
  * @property {boolean} micro
- * @property {boolean} goals only what the goals name takes part
- * @property {readonly string[] | undefined} chosen ids of contestants; all when absent
+ * @property {boolean} goals only contestants and loads that the goals need
+ * @property {readonly string[] | undefined} chosen ids of contestants; absent: all
  * @property {readonly string[]} transports
  * @property {readonly number[]} workers
  * @property {boolean} render
@@ -42,7 +42,7 @@ export const USAGE = `pnpm bench [options]
 /**
  * @param {readonly string[]} args
  * @returns {Options | { readonly kind: 'help' }}
- * @throws TypeError when an option is not known, or not a number where one is expected
+ * @throws TypeError for an unknown option, or one that is not a number where one is expected
  */
 export function parseOptions(args) {
   const { values } = parseArgs({
@@ -82,7 +82,7 @@ export function parseOptions(args) {
   };
 }
 
-/** Shorter where somebody is waiting. */
+/** Shorter with `--quick`. */
 function lengthOf({ quick, goals }) {
   if (quick) return '1';
   return goals ? '1.2' : '2';

@@ -1,4 +1,4 @@
-// Starts, watches and ends the processes of a run. Whatever happens, none of them outlives it.
+// Starts, monitors and stops the processes of a run. None of them outlives it, however it ends.
 import { spawn, spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { connect, createServer } from 'node:net';
@@ -16,7 +16,7 @@ process.once('exit', () => {
  * @property {number} pid
  * @property {import('node:child_process').ChildProcess} child
  * @property {() => string} output everything that it has printed so far
- * @property {() => Promise<void>} stop ends it, politely at first, and waits until it is gone
+ * @property {() => Promise<void>} stop stops it, forcibly after a while, and waits until it has exited
  */
 
 /**
@@ -25,7 +25,7 @@ process.once('exit', () => {
  * @returns {Started}
  */
 export function start(command, args) {
-  // A group of its own: when it has to be killed, so are the workers that it has started.
+  // A process group of its own: a kill includes its workers.
   const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
   running.add(child);
   let printed = '';
@@ -54,19 +54,19 @@ function killAll({ pid }) {
   try {
     process.kill(-pid, 'SIGKILL');
   } catch {
-    // Gone already.
+    // It has exited already.
   }
 }
 
-// A proxy that drains must not hold the run up.
+// A proxy that drains must not delay the run.
 const STOP_PATIENCE_MS = 2_000;
 
 /**
  * The first line of JSON that a process prints.
  *
  * @param {Started} started
- * @param {number} [withinMs] for what has work to do before it prints
- * @returns {Promise<Record<string, unknown>>} rejects when it ends without, or takes too long
+ * @param {number} [withinMs] timeout, for a process that has work to do first
+ * @returns {Promise<Record<string, unknown>>} rejects when it exits without one, or on timeout
  */
 export async function firstJson(started, withinMs) {
   const find = () => {
@@ -81,23 +81,22 @@ export async function firstJson(started, withinMs) {
 }
 
 /**
- * Resolves when `port` of 127.0.0.1 takes connections.
+ * Resolves when `port` of 127.0.0.1 accepts connections.
  *
- * @param {Started} started who is to listen there
+ * @param {Started} started the process that must listen there
  * @param {number} port
  */
 export async function listening(started, port) {
   await until(started, async () => ((await accepts(port)) ? true : undefined));
 }
 
-// Below those that systems give to clients, and to whoever asks for any port: one of these would be gone again before a program that
-// is told its port could take it.
+// Below the ephemeral ports of all systems: one of those could be in use again before the program listens on it.
 const LOWEST_PORT = 16_384;
 const HIGHEST_PORT = 32_767;
 const given = new Set();
 
 /**
- * A port of 127.0.0.1 that is free now, for programs that cannot be asked to choose one. Never the same twice.
+ * A free port of 127.0.0.1, for programs that cannot choose one themselves. Never returns the same port twice.
  *
  * @returns {Promise<number>}
  */
@@ -120,19 +119,19 @@ function isFree(port) {
 }
 
 /**
- * Where a program is installed.
+ * Path of an installed program.
  *
  * @param {string} name
  * @returns {string | undefined}
  */
 export function which(name) {
-  // Servers stand in folders that only root has in its PATH.
+  // Servers are in folders that only root has in its PATH.
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin'];
   return folders.map((folder) => join(folder, name)).find(isProgram);
 }
 
 /**
- * What a program prints about itself.
+ * Output of a program about itself.
  *
  * @param {string} command
  * @param {readonly string[]} args
@@ -147,13 +146,13 @@ const READY_WITHIN_MS = 15_000;
 const LOOK_EVERY_MS = 20;
 
 /**
- * Looks again and again until there is something to be found.
+ * Polls until there is a result.
  *
  * @template T
- * @param {Started} started who is to bring it about
+ * @param {Started} started the process on which it depends
  * @param {() => T | undefined | Promise<T | undefined>} find
  * @param {number} [withinMs]
- * @returns {Promise<T>} rejects when the process ends before, or it takes too long
+ * @returns {Promise<T>} rejects when the process exits before, or on timeout
  */
 export async function until(started, find, withinMs = READY_WITHIN_MS) {
   const endsAt = performance.now() + withinMs;

@@ -1,4 +1,4 @@
-// What connections notice of a reload: 10,000 routes that change again and again, while connections are made at full rate.
+// The effect of a reload on connections: 10,000 routes that change repeatedly, while connections are made at full rate.
 import { renameSync, writeFileSync } from 'node:fs';
 import { routesTo } from './contestants.mjs';
 import { drive } from './load.mjs';
@@ -10,7 +10,7 @@ const EVERY_MS = 1_000;
 /**
  * @typedef {object} Reload
  * @property {number} reloads how often the routes were replaced
- * @property {Calm} quiet connections with 10,000 routes that stay
+ * @property {Calm} quiet connections with 10,000 constant routes
  * @property {Calm} reloading the same while they are replaced
  *
  * @typedef {object} Calm
@@ -34,7 +34,7 @@ export async function reload({ programs, proxy, sinks, hello, seconds }) {
   const args = ['--mode', 'rate', '--port', `${proxy.portFor('reply')}`, '--hello', hello('reply')];
   const load = () => drive(programs, [...args, '--seconds', `${seconds}`]);
   replaceRoutes(proxy.routeFile, sinks, 0);
-  // The first pass meets the new routes; the second finds them there.
+  // The first pass loads the new routes; the second finds them unchanged.
   await load();
   const quiet = calm(await load());
   let reloads = 0;

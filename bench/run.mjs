@@ -1,4 +1,4 @@
-// `pnpm bench`: this gateway beside other SNI proxies, in one run. docs/performance.md says how to read what comes out.
+// `pnpm bench`: this gateway and other SNI proxies, in one run. docs/performance.md says how to read the results.
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -26,11 +26,11 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const DOCUMENT = join(ROOT, 'docs/performance.md');
 const RAW = 'latest.json';
 const MICRO = ['route-lookup', 'client-hello', 'table-swap'];
-// Between two runs: sockets that are closing do so.
+// Between two runs, for sockets to close.
 const SETTLE_MS = 100;
-// On a machine that has no time left for it, too.
+// Enough for a busy machine.
 const MICRO_WITHIN_MS = 120_000;
-// Routes are replaced once a second: a few times at least.
+// Routes are replaced once a second: at least a few times.
 const LEAST_RELOAD_SECONDS = 5;
 
 process.once('SIGINT', () => process.exit(130));
@@ -57,7 +57,7 @@ async function measure(options) {
   return { ...found, ...compared, ...(micro !== undefined && { micro }) };
 }
 
-/** Every load on every proxy that is here; nothing where the loads cannot run. */
+/** Every load on every proxy that is installed; nothing where the loads cannot run. */
 async function compareAll(options) {
   const compiled = await compiledPrograms().catch((error) =>
     say(`only the measures inside the process: ${error.message}`),
@@ -71,7 +71,7 @@ async function compare(bench) {
   const samples = {};
   const minutes = Math.ceil(expectedSeconds(present, bench) / 60);
   progress(`about ${minutes} ${minutes === 1 ? 'minute' : 'minutes'}, if nobody else uses this machine`);
-  // The ways between two applications have processes of their own.
+  // The paths between two applications have processes of their own.
   const wanted = bench.loads.some((id) => id !== 'sidecar') ? present : [];
   const running = await startAll(wanted, missing, bench);
   try {
@@ -130,7 +130,7 @@ async function startAll(present, missing, bench) {
   return running;
 }
 
-/** Each round takes every load through every proxy, and each round the other way round. */
+/** Each round runs every load on every proxy, in alternating order. */
 async function inRounds(bench, running, samples) {
   const { settings } = bench;
   const loads = LOADS.filter(({ id }) => bench.loads.includes(id));
@@ -150,7 +150,7 @@ async function inRounds(bench, running, samples) {
   }
 }
 
-/** Memory is read in a process of its own for each round: what earlier loads have left behind is not counted. */
+/** Memory is read in a new process for each round, without what earlier loads have left behind. */
 async function idleRounds(bench, started, samples) {
   const rounds = Math.min(bench.settings.rounds, MOST_IDLE_ROUNDS);
   for (let round = 0; round < rounds; round++) {
@@ -203,7 +203,10 @@ async function orSay(otherwise, what, work) {
   }
 }
 
-/** What a program prints before it ends may be a stack of lines: the one with the error, or the first. */
+/**
+ * The error message in a program's last output, which may include a stack trace: the line with the error, or the first
+ * line.
+ */
 function reasonOf({ message }) {
   const lines = message.split('\n').map((line) => line.trim());
   return lines.find((line) => line.startsWith('Error: ')) ?? lines[0];
@@ -240,7 +243,7 @@ async function report(results, { output, render, writeDocs }) {
   console.log(`\nraw results and picture: ${output}`);
 }
 
-/** The last results of another machine stay beside those of this one. */
+/** The last results of other machines are kept beside those of this one. */
 function keepOfOtherMachine(output, results) {
   const last = join(output, RAW);
   if (!existsSync(last)) return;
@@ -248,7 +251,7 @@ function keepOfOtherMachine(output, results) {
   if (other !== machineSlug(results.machine)) renameSync(last, join(output, `${other}.json`));
 }
 
-/** @returns what other machines have found, as it was kept */
+/** @returns stored results of other machines */
 function earlierOf(output, results) {
   const kept = readdirSync(output).filter((name) => name.endsWith('.json') && name !== RAW);
   return kept
@@ -256,7 +259,7 @@ function earlierOf(output, results) {
     .filter(({ machine: other }) => machineSlug(other) !== machineSlug(results.machine));
 }
 
-/** Results as they were written; of transports that have left since, nothing is shown. */
+/** Results as they were stored; removed transports are not shown. */
 function readJson(file) {
   const results = JSON.parse(readFileSync(file, 'utf8'));
   const ours = new RegExp(`-(${TRANSPORTS.join('|')})(-\\d+w)?$`);
@@ -264,7 +267,7 @@ function readJson(file) {
   return { ...results, contestants: results.contestants.filter(known) };
 }
 
-/** As the project formats its files: these are checked like any other. */
+/** Formatted as the project's files, since they are checked like any other. */
 async function writeFormatted(file, text) {
   writeFileSync(file, await format(text, { ...(await resolveConfig(DOCUMENT)), filepath: file }));
 }

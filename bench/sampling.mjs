@@ -1,10 +1,10 @@
-// One load on one proxy, and what it has cost.
+// One load on one proxy, and its cost.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { IDLE_STEPS } from './figures.mjs';
 import { drive, holdIdle } from './load.mjs';
 import { memoryBytes, spentBetween, usage } from './usage.mjs';
 
-/** @typedef {Readonly<Record<string, number>>} Sample what one run tells, by the keys of the figures */
+/** @typedef {Readonly<Record<string, number>>} Sample results of one run, by the keys of the figures */
 
 /**
  * @param {object} run
@@ -13,7 +13,7 @@ import { memoryBytes, spentBetween, usage } from './usage.mjs';
  * @param {import('./figures.mjs').Load} run.load
  * @param {(backend: string) => string} run.hello path of a sink's hello
  * @param {number} run.seconds
- * @returns {Promise<Sample>} of the attempt that was least disturbed by others on the machine
+ * @returns {Promise<Sample>} of the attempt with the least activity of other programs
  */
 export async function sample(run) {
   let found = await attempt(run);
@@ -24,7 +24,8 @@ export async function sample(run) {
   return found;
 }
 
-// Of two cores, one that is busy with something else for a fifth of the time. A machine that is never quieter is taken as it is.
+// On two cores: other programs use one of them for a fifth of the time. If the machine is never quieter, that is
+// accepted.
 const DISTURBED_SHARE = 0.1;
 const RETAKES = 1;
 
@@ -37,12 +38,12 @@ async function attempt({ programs, proxy, load, hello, seconds }) {
   return toSample(told, spentBetween(before, usage([proxy.pid])));
 }
 
-/** @returns {readonly string[]} where the generator is to connect, and with which hello */
+/** @returns {readonly string[]} arguments of the generator: port and hello */
 function target(proxy, backend, hello) {
   return ['--port', `${proxy.portFor(backend)}`, '--hello', hello(backend)];
 }
 
-/** The first generator's latencies, everybody's bytes. */
+/** The latencies of the first generator, the bytes of all. */
 function toSample(told, { seconds, own, user, system, machine, othersShare }) {
   const [first] = told;
   const gigabytes = sum(told, 'bytes') / 1e9;
@@ -73,7 +74,7 @@ function sum(told, key) {
 }
 
 /**
- * Has a proxy carry connections until compilers of JavaScript have done most of their work, on a busy machine as on a calm one.
+ * Loads a proxy until JIT compilers have done most of their work, on a busy machine as on an idle one.
  *
  * @param {Pick<Parameters<typeof sample>[0], 'programs' | 'proxy' | 'hello'>} run
  */
@@ -86,11 +87,11 @@ const WARM_AFTER = 20_000;
 const LONGEST_WARMUP_SECONDS = 15;
 
 /**
- * The memory of a proxy that has carried connections before, with more and more idle ones: as it stands, and without the garbage
- * that is still to be collected. What a connection needs is how much the latter grows from the first connections to the last.
+ * The memory of a proxy that is warmed up, with an increasing number of idle connections: as it is, and after a garbage
+ * collection. Memory per connection is the growth of the latter from the first connections to the last.
  *
  * @param {Omit<Parameters<typeof sample>[0], 'load' | 'seconds'>} run
- * @returns {Promise<Sample>} rejects when the proxy does not take all of them
+ * @returns {Promise<Sample>} rejects when the proxy does not accept all of them
  */
 export async function sampleIdle(run) {
   await sleep(SETTLE_MS);
@@ -127,7 +128,7 @@ async function memory({ pid, collect }) {
   return { standing, needed: memoryBytes(pid) };
 }
 
-/** From the first connections to the last: what is there once, like the code for them, is there before. */
+/** From the first connections to the last: one-time costs, such as code, have been paid before. */
 function toIdleSample(steps) {
   const totals = steps.map(({ connections, standing }) => [`mib${connections}`, standing / 2 ** 20]);
   const [few, many] = [steps.at(1), steps.at(-1)];
@@ -135,7 +136,7 @@ function toIdleSample(steps) {
   return { ...Object.fromEntries(totals), bytesPerConnection };
 }
 
-// Longer than opening 7,000 connections takes anybody, on a busy machine too.
+// Longer than any proxy needs to accept 7,000 connections, even on a busy machine.
 const IDLE_SECONDS = 40;
-// What a proxy does once after it has accepted, it has done by then.
+// Work that a proxy defers after accepting is done by then.
 const SETTLE_MS = 500;

@@ -1,4 +1,4 @@
-// `pnpm bench:soak`: hours compressed into minutes. See the page about the epoll transport for what is looked at.
+// `pnpm bench:soak`: hours compressed into minutes. docs/epoll-transport.md says what is checked.
 import { parseArgs } from 'node:util';
 import { soak } from './soak/soak.mjs';
 
@@ -11,7 +11,7 @@ const USAGE = `pnpm bench:soak [options]
   --deaths N          how often the backends are killed meanwhile (10)
   --json              one line of JSON for each way, nothing else`;
 
-/** Of the connections, how many are sent once more with too few descriptors. */
+/** Share of the connections that are repeated with too few descriptors. */
 const STARVED_SHARE = 10;
 
 const { values } = parseArgs({
@@ -33,7 +33,7 @@ async function soakAll(ways) {
   for (const way of ways) {
     const connections = positive('connections', values.connections);
     await soakOne(way, { connections, deaths: positive('deaths', values.deaths) });
-    // Again, with too few descriptors for half of those who come at the same time.
+    // Repeated with too few descriptors for half of the concurrent connections.
     await soakOne(way, { connections: Math.ceil(connections / STARVED_SHARE), descriptors: 56 });
   }
 }
@@ -55,14 +55,14 @@ function settingsOf(way) {
   throw new TypeError(`expected ways out of node, copy, splice, uring, found ${JSON.stringify(way)}`);
 }
 
-/** One line that changes on a terminal; elsewhere one now and then. */
+/** One line that changes on a terminal; otherwise a line from time to time. */
 function progressLine(name, connections) {
   const began = performance.now();
   let shownAt = began;
   let told = 0;
   return ({ done, starved, bytes, complaints }) => {
     const now = performance.now();
-    // At once: whoever waits for hours wants to know after minutes.
+    // Immediately: a user who starts a run of hours wants to see within minutes that it works.
     for (; told < complaints.length; told += 1) process.stderr.write(`\n${name}: ${complaints[told]}\n`);
     if (now - shownAt < (process.stderr.isTTY ? 200 : 30_000)) return;
     shownAt = now;

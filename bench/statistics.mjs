@@ -1,4 +1,4 @@
-// Figures out of samples. Pure.
+// Figures from samples. Pure.
 
 /**
  * @typedef {object} Summary
@@ -8,7 +8,7 @@
  */
 
 /**
- * The middle of `values`: of an even number of them, half way between the two in the middle.
+ * The median of `values`: with an even number, the mean of the two in the middle.
  *
  * @param {readonly number[]} values at least one
  * @returns {number}
@@ -21,8 +21,8 @@ export function median(values) {
 }
 
 /**
- * @param {readonly (number | undefined)[]} values one a round, `undefined` where a round has failed
- * @returns {Summary | undefined} of those that there are
+ * @param {readonly (number | undefined)[]} values one per round, `undefined` where a round has failed
+ * @returns {Summary | undefined} of the others
  */
 export function summary(values) {
   const known = values.filter((value) => value !== undefined);
@@ -31,12 +31,12 @@ export function summary(values) {
 }
 
 /**
- * How `ours` compares with `theirs`: the median of the ratios of equal rounds. A machine that is slower for a while is slower for
- * both, so that a ratio within a round says more than a ratio of medians.
+ * How `ours` compares with `theirs`: the median of the ratios of equal rounds. A machine that is slower for a while is
+ * slower for both, so that ratios within a round are more precise than a ratio of medians.
  *
  * @param {readonly (number | undefined)[]} ours
  * @param {readonly (number | undefined)[]} theirs
- * @returns {Summary | undefined} with how far the rounds differ; `undefined` when no round has both
+ * @returns {Summary | undefined} with the range of the rounds; `undefined` if no round has both
  */
 export function ratio(ours, theirs) {
   const ratios = ours.flatMap((value, round) => {
@@ -47,7 +47,7 @@ export function ratio(ours, theirs) {
 }
 
 /**
- * The order of a round: forwards, then backwards, then forwards again, so that a drift of the machine favours nobody.
+ * The order of a round: forwards, then backwards, then forwards again, so that a drift of the machine favours none.
  *
  * @template T
  * @param {readonly T[]} items
@@ -63,7 +63,7 @@ export function orderOfRound(items, round) {
  *
  * @param {ReadonlyMap<string, readonly (number | undefined)[]>} samples by name
  * @param {'more' | 'less'} better
- * @returns {string | undefined} `undefined` when nobody has a value
+ * @returns {string | undefined} `undefined` if none has a value
  */
 export function best(samples, better) {
   let leader;

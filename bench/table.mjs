@@ -4,7 +4,7 @@ import { format } from './comparison.mjs';
 /**
  * @param {readonly import('./comparison.mjs').Row[]} rows
  * @param {readonly import('./comparison.mjs').Participant[]} contestants the columns
- * @returns {readonly (readonly string[])[]} a line for each figure, the heading first
+ * @returns {readonly (readonly string[])[]} a line per figure, after the header
  */
 export function cellsOf(rows, contestants) {
   const heading = ['', ...contestants.map(({ label }) => label)];
@@ -30,7 +30,7 @@ function cellText(figure, cell) {
 
 /**
  * @param {import('./statistics.mjs').Summary} ratio
- * @returns {string} the lowest and the highest of the rounds; empty where they do not differ
+ * @returns {string} the lowest and the highest of the rounds; empty if they are equal
  */
 export function spread({ min, max }) {
   const [from, to] = [min.toFixed(2), max.toFixed(2)];
@@ -43,10 +43,10 @@ export function times(ratio) {
 }
 
 /**
- * Columns for a terminal: words to the left, numbers to the right.
+ * Columns for a terminal: text to the left, numbers to the right.
  *
  * @param {readonly (readonly string[])[]} lines
- * @param {number} [words] so many columns are words, the first ones
+ * @param {number} [words] number of columns with text, the first ones
  * @returns {string}
  */
 export function columns(lines, words = 1) {

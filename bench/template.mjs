@@ -1,6 +1,6 @@
 /**
- * A configuration out of its template: `{{name}}` is a value, and what stands between the lines `{{#backends}}` and
- * `{{/backends}}` comes once for each backend, whose own values go first.
+ * A configuration from its template: `{{name}}` is a value, and the lines between `{{#backends}}` and `{{/backends}}`
+ * are repeated for each backend, whose own values take precedence.
  *
  * @param {string} template
  * @param {Readonly<Record<string, string | number>>} values

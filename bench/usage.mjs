@@ -1,4 +1,4 @@
-// What processes use, as Linux tells it in /proc.
+// Resource usage of processes, from Linux's /proc.
 import { readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { ask } from './processes.mjs';
@@ -12,12 +12,13 @@ const SYSTEM = 12;
 /**
  * @typedef {object} CpuTime in seconds
  * @property {number} total exact
- * @property {number} user the kernel's estimate: it looks every hundredth of a second at who is where, so that only long sums say much
- * @property {number} system as `user`; for loopback this includes what the kernel does for the other end
+ * @property {number} user the kernel's estimate: it samples every hundredth of a second, so that only long sums are
+ * meaningful
+ * @property {number} system as `user`; for loopback this includes the kernel's work for the other end
  */
 
 /**
- * CPU time that a process and its children have used so far, all their threads together.
+ * CPU time that a process and its children have used so far, in all their threads.
  *
  * @param {number} pid
  * @returns {CpuTime}
@@ -30,19 +31,20 @@ export function cpuTime(pid) {
 }
 
 /**
- * @typedef {object} Usage what everybody has used so far, to be compared with the same later
- * @property {CpuTime} own of the processes that are looked at, and their children
+ * @typedef {object} Usage at one time, to be compared with a later one
+ * @property {CpuTime} own of the processes under measurement, and their children
  * @property {number} machine
  * @property {number} others
  * @property {number} atMs
  *
  * @typedef {object} Spent between two usages
- * @property {number} seconds that have passed
+ * @property {number} seconds elapsed
  * @property {number} own CPU seconds
- * @property {number} user of these; how they divide is the kernel's estimate
+ * @property {number} user of these; the division is the kernel's estimate
  * @property {number} system of these
- * @property {number} machine CPU seconds of the benchmark, whoever of it used them: generator, proxy, sinks, and the kernel for them
- * @property {number} othersShare of the machine that others used, from 0 to 1
+ * @property {number} machine CPU seconds of the whole benchmark: generator, proxy, sinks, and the kernel on their
+ * behalf
+ * @property {number} othersShare of the machine that other programs used, from 0 to 1
  */
 
 /**
@@ -63,7 +65,7 @@ export function usage(pids) {
  */
 export function spentBetween(before, after) {
   const seconds = (after.atMs - before.atMs) / 1e3;
-  // A process that ends unseen takes its time with it.
+  // The time of a process that has exited is lost.
   const others = Math.max(0, after.others - before.others);
   const machine = Math.max(0, after.machine - before.machine - others);
   const own = after.own.total - before.own.total;
@@ -73,7 +75,7 @@ export function spentBetween(before, after) {
   return { seconds, own, user, system: own - user, machine, othersShare };
 }
 
-/** @returns {number} seconds of a field of all of `pids`; whoever is gone has none */
+/** @returns {number} seconds, the sum of a field over all of `pids`; 0 for a process that has exited */
 function secondsOf(pids, field) {
   return pids.reduce((sum, pid) => sum + Number(statOf(pid)[field] ?? 0), 0) / TICKS_PER_SECOND;
 }
@@ -88,12 +90,12 @@ function threadsOf(pid) {
   }
 }
 
-/** @returns {number} what a thread ran, in nanoseconds; 0 where the kernel keeps no account of it (CONFIG_SCHED_INFO) */
+/** @returns {number} CPU time of a thread, in nanoseconds; 0 where the kernel does not record it (CONFIG_SCHED_INFO) */
 function ranNs(thread) {
   return Number(readOr('0', `${thread}/schedstat`).split(' ')[0]);
 }
 
-/** CPU time that the whole machine has used so far, in seconds: kernel, interrupts and everybody's programs. */
+/** CPU time that the whole machine has used so far, in seconds: kernel, interrupts and all programs. */
 function machineCpuSeconds() {
   const [line] = readFileSync('/proc/stat', 'utf8').split('\n', 1);
   const [user, nice, system, , , irq, softirq] = line.split(/\s+/).slice(1).map(Number);
@@ -101,8 +103,8 @@ function machineCpuSeconds() {
 }
 
 /**
- * CPU time that has been used so far by whoever does not belong to this benchmark, in seconds: processes that were neither
- * started by this one nor are it, with those of their children that have ended.
+ * CPU time that other programs have used so far, in seconds: all processes but this one and its descendants, including
+ * their children that have exited.
  */
 function othersCpuSeconds() {
   const ours = new Set(tree(process.pid));
@@ -117,8 +119,8 @@ function othersCpuSeconds() {
 }
 
 /**
- * Memory of a process and its children, in bytes: what they share is divided among those who share it (PSS). What the kernel
- * holds for their sockets is not in it.
+ * Memory of a process and its children, in bytes: shared pages are divided among those that share them (PSS). Excludes
+ * the kernel's memory for their sockets.
  *
  * @param {number} pid
  * @returns {number}
@@ -127,13 +129,15 @@ export function memoryBytes(pid) {
   return tree(pid).reduce((sum, one) => sum + pssBytes(one), 0);
 }
 
-/** @returns {readonly number[]} `pid` and all that come from it */
+/** @returns {readonly number[]} `pid` and all its descendants */
 function tree(pid) {
   const children = readOr('', `/proc/${pid}/task/${pid}/children`).split(' ').filter(Boolean).map(Number);
   return [pid, ...children.flatMap(tree)];
 }
 
-/** @returns {readonly string[]} the fields after the name, which may hold anything, blanks and brackets too */
+/**
+ * @returns {readonly string[]} the fields after the name, which may contain anything, including spaces and parentheses
+ */
 function statOf(pid) {
   const text = readOr('', `/proc/${pid}/stat`);
   return text.slice(text.lastIndexOf(')') + 2).split(' ');
@@ -144,7 +148,7 @@ function pssBytes(pid) {
   return Number(kib ?? 0) * 1024;
 }
 
-/** A process may end while it is being looked at. */
+/** A process may exit meanwhile. */
 function readOr(otherwise, path) {
   try {
     return readFileSync(path, 'utf8');

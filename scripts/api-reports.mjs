@@ -1,14 +1,14 @@
-// What each package offers, as its users see it, stands in packages/*/api: a change of it is then read in the diff of a commit.
+// The public API of each package is in packages/*/api, so that a change of it is visible in the diff of a commit.
 //
-//   node scripts/api-reports.mjs            exit status 1 when a report does not say what the built package says
-//   node scripts/api-reports.mjs --update   writes the reports anew
+//   node scripts/api-reports.mjs            exit status 1 when a report differs from the built package
+//   node scripts/api-reports.mjs --update   writes the reports
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { Extractor, ExtractorConfig, ExtractorLogLevel } from '@microsoft/api-extractor';
 import { ROOT } from './workspace.mjs';
 
-/** The entries of a package, and what their reports are called. */
+/** The entry points of a package, and the names of their reports. */
 const ENTRIES = { index: '', parts: '-parts' };
 
 const isUpdate = process.argv.includes('--update');
@@ -37,7 +37,7 @@ function write(file, content) {
   console.log(`${file}: written`);
 }
 
-/** Of every package that is published. */
+/** For every published package. */
 function reports() {
   const folders = readdirSync(join(ROOT, 'packages')).map((name) => join(ROOT, 'packages', name));
   return folders.filter(isPublished).flatMap((folder) => {
@@ -65,7 +65,8 @@ function report(folder, entry) {
       docModel: { enabled: false },
       dtsRollup: { enabled: false },
       tsdocMetadata: { enabled: false },
-      // Docstrings are looked at by check-docs.mjs, and no name here has a release tag: what may change has an entry of its own.
+      // check-docs.mjs checks docstrings, and no name here has a release tag: what may change has an entry point of its
+      // own.
       messages: {
         compilerMessageReporting: { default: { logLevel: ExtractorLogLevel.Error } },
         extractorMessageReporting: { default: { logLevel: ExtractorLogLevel.None } },

@@ -1,5 +1,5 @@
-// Everything that a package exports has a docstring: the symbol itself, every member of it whose type does not say it all, and all but
-// a few of the rest. What a package offers is read in an editor first; a gap there is a question that somebody has to ask.
+// Everything that a package exports has a docstring: the symbol, every member whose type is not self-explanatory, and
+// almost all others. Users first read the API of a package in their editor.
 //
 //   node scripts/check-docs.mjs          exit status 1 when something is undocumented, one line each
 import { existsSync, readdirSync } from 'node:fs';
@@ -7,13 +7,13 @@ import { join, relative } from 'node:path';
 import ts from 'typescript';
 import { ROOT } from './workspace.mjs';
 
-/** Members that mean the same everywhere: their interface says the rest. */
+/** Members that mean the same everywhere: the interface documents them. */
 const PLAIN_MEMBERS = new Set(['constructor', 'name', 'message', 'toString']);
 
-/** What packages offer: for everybody, and for those who follow their changes. */
+/** The entry points of packages: the stable one, and the one that may change. */
 const ENTRIES = ['index.ts', 'parts.ts'];
 
-/** Of all members, whatever their types say. */
+/** Share of all members that must be documented. */
 const MIN_SHARE_DOCUMENTED = 0.95;
 
 const bare = new Set();
@@ -35,7 +35,7 @@ function indexes() {
   return entries.filter((file) => existsSync(file));
 }
 
-/** What `index` exports without saying what it is, one line each. */
+/** The exports of `index` without a docstring, one line each. */
 function undocumented(index) {
   const settings = join(index, '..', '..', 'tsconfig.json');
   const { options } = ts.getParsedCommandLineOfConfigFile(
@@ -50,13 +50,13 @@ function undocumented(index) {
   return checker.getExportsOfModule(file).flatMap((exported) => {
     const symbol = exported.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(exported) : exported;
     const owner = symbol.declarations?.[0];
-    // What comes from another package is documented there.
+    // Re-exports are documented in their own package.
     if (owner === undefined || !owner.getSourceFile().fileName.startsWith(join(index, '..'))) return [];
     countBare(symbol);
     return [symbol, ...members(symbol)].filter((each) => !isDocumented(each)).map((each) => describe(symbol, each));
   });
 
-  /** Members that say nothing themselves, though their type or an interface may. */
+  /** Members without a docstring, which their type or an interface may document. */
   function countBare(symbol) {
     for (const each of members(symbol)) {
       memberCount += 1;
@@ -74,7 +74,10 @@ function undocumented(index) {
     );
   }
 
-  /** `readonly route: Route` needs no more words than `Route` has, nor does a tag. Numbers, texts, unions and functions do. */
+  /**
+   * `readonly route: Route` needs no more explanation than `Route`, nor does a discriminant. Numbers, strings, unions
+   * and functions do.
+   */
   function isSaidByItsType(declaration) {
     let type = declaration?.type;
     while (type !== undefined && (ts.isTypeOperatorNode(type) || ts.isArrayTypeNode(type)))
@@ -86,7 +89,7 @@ function undocumented(index) {
     return meant !== undefined && meant.getDocumentationComment(checker).length > 0;
   }
 
-  /** A class that implements an interface is held to what the interface says. */
+  /** A class that implements an interface inherits its documentation. */
   function isPromisedByAnInterface(symbol) {
     const owner = symbol.valueDeclaration?.parent;
     if (owner === undefined || !ts.isClassLike(owner)) return false;
@@ -97,18 +100,18 @@ function undocumented(index) {
   }
 }
 
-/** `kind: 'hello'`: tells the members of a union apart, and is explained where they are. */
+/** `kind: 'hello'`: the discriminant of a union, which is explained there. */
 function isTag(declaration) {
   return declaration?.type !== undefined && ts.isLiteralTypeNode(declaration.type);
 }
 
-/** The members that users of `symbol` see: of an interface or class what is declared in it, without private parts. */
+/** The members that users of `symbol` see: those declared in an interface or class, without private ones. */
 function members(symbol) {
   return (symbol.declarations ?? []).flatMap((declaration) => {
     const body = ts.isTypeAliasDeclaration(declaration) ? declaration.type : declaration;
     const listed =
       ts.isInterfaceDeclaration(body) || ts.isClassLike(body) || ts.isTypeLiteralNode(body) ? body.members : [];
-    // Of an interface with a single method the interface says everything.
+    // The docstring of an interface with a single method is enough.
     if (listed.length === 1 && ts.isMethodSignature(listed[0])) return [];
     return [...listed].flatMap((member) => (isPublic(member) && member.symbol !== undefined ? [member.symbol] : []));
   });

@@ -1,4 +1,4 @@
-// What publint and attw cannot know: how the packages of this project stand to each other.
+// What publint and attw cannot check: how the packages of this project depend on each other.
 //
 //   node scripts/check-packages.mjs          exit status 1 when a package.json is wrong, one line each
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
@@ -33,11 +33,11 @@ function check(manifest) {
   const { peerDependenciesMeta = {} } = manifest;
   if (isPrivate || name === CORE || name === COMMAND) return [];
   const problems = [];
-  // Two copies of core would mean two classes `ProxyError`, and no `instanceof` between them.
+  // Two copies of core would have two `ProxyError` classes, and `instanceof` would fail between them.
   if (CORE in dependencies) problems.push(`expected ${CORE} among peerDependencies only, found it among dependencies`);
   if (!(CORE in peerDependencies)) problems.push(`expected ${CORE} among peerDependencies, found none`);
   for (const peer of Object.keys(peerDependencies)) {
-    // Those of the compiler alone are at the top.
+    // Dependencies that only the compiler needs are at the top level.
     if (peer.startsWith('@types/') && peerDependenciesMeta[peer]?.optional) continue;
     if (!(peer in devDependencies)) problems.push(`expected the peer ${peer} among devDependencies too, found none`);
   }
@@ -46,7 +46,7 @@ function check(manifest) {
   return problems;
 }
 
-/** What a stranger sees of a package on a registry. */
+/** What users see of a package on a registry. */
 function presentation(
   file,
   { name, private: isPrivate, keywords = [], homepage, bugs, repository, files = [], ...rest },
@@ -79,7 +79,7 @@ function linksOf(readme) {
   return Array.from((textOf(readme) ?? '').matchAll(/\]\(([^)\s]+)\)/g), ([, link]) => link);
 }
 
-/** A relative link is dead on a registry; one into our repository has to lead to what is there. */
+/** A relative link does not work on a registry; one to our repository must lead to an existing file. */
 function leadsSomewhere(link) {
   if (link.startsWith('#')) return true;
   if (!link.startsWith('https://')) return false;

@@ -1,4 +1,4 @@
-// Packs every package, unpacks it outside of the workspace, and uses it there as a stranger would: with nothing of ours around it.
+// Packs every package, unpacks it outside of the workspace, and uses it there as an external user would.
 //
 //   node scripts/check-tarballs.mjs          exit status 1 when something is wrong, one line each; needs no network
 import {
@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { ROOT, run } from './workspace.mjs';
 
-/** What a stranger writes first. */
+/** A minimal first program. */
 const USE = `
 import { createProxy } from '@meshgate/core';
 import { sniSniffer } from '@meshgate/sni';
@@ -50,7 +50,7 @@ function manifestOf(folder) {
   return JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
 }
 
-/** Puts what would be published where `node_modules` is looked for, and its dependencies beside it, from what is installed here. */
+/** Installs the packed packages in `node_modules`, with their dependencies from this workspace. */
 async function unpack(folder) {
   const tarball = join(home, 'package.tgz');
   await run('pnpm', ['--dir', folder, 'pack', '--out', tarball]);
@@ -65,7 +65,9 @@ async function unpack(folder) {
   return faultsOf(name, target, manifest);
 }
 
-/** What is not ours is linked from here; what is optional is left away, so that everything has to work without it. */
+/**
+ * External dependencies are linked from here; optional ones are omitted, so that everything has to work without them.
+ */
 function lend(dependency, folder, target) {
   if (dependency.startsWith('@meshgate/')) return;
   const source = join(ROOT, folder, 'node_modules', dependency);

@@ -25,17 +25,17 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-// The release the tests ask HashiCorp for. Debian 11 has 1.8.7, the version that the measured facts in the docs come from.
+// The release that the tests download from HashiCorp. Debian 11 has 1.8.7, the version of the measurements in the docs.
 const RELEASE = '1.18.2';
 const RELEASE_SITE = 'https://releases.hashicorp.com/consul';
-// Long enough for a slow name server, short enough not to be felt where the site is firewalled off.
+// Long enough for a slow name server, short enough where a firewall blocks the site.
 const REACHABLE_TIMEOUT_MS = 5_000;
 const DOWNLOAD_TIMEOUT_MS = 300_000;
 
 /**
  * A Consul binary that is already on this machine.
  *
- * @returns {string | undefined} its path; `undefined` when there is none
+ * @returns {string | undefined} its path; `undefined` if there is none
  */
 export function findConsul() {
   const named = process.env.MESHGATE_CONSUL_BIN;
@@ -45,9 +45,9 @@ export function findConsul() {
 }
 
 /**
- * A Consul binary, fetched into the cache when this machine has none.
+ * A Consul binary, downloaded into the cache if this machine has none.
  *
- * @returns {Promise<string>} its path; rejects with every reason when no way worked
+ * @returns {Promise<string>} its path; rejects with all reasons if no source worked
  */
 export async function obtainConsul() {
   const found = findConsul();
@@ -71,7 +71,7 @@ export async function obtainConsul() {
 }
 
 /**
- * The release of a binary: 16 for Consul 1.16.4. The tests ask it where an agent of one release is not like that of another.
+ * The minor version of a binary: 16 for Consul 1.16.4. The tests need it where releases of the agent differ.
  *
  * @param {string} binary
  */
@@ -82,7 +82,7 @@ export function minorRelease(binary) {
 }
 
 /**
- * Ports of an agent's configuration that are open unless they are closed: two servers on one address would share them.
+ * Ports of an agent that are open by default: two servers on one address would conflict.
  *
  * @param {string} binary
  * @returns {Readonly<Record<string, number>>}
@@ -110,7 +110,7 @@ function isExecutable(path) {
 }
 
 /**
- * Moves a binary that answers into the cache. By renaming, so that two runs at once do not see half a file.
+ * Moves a working binary into the cache, by renaming, so that concurrent runs never see an incomplete file.
  *
  * @param {string} binary
  */
@@ -124,7 +124,7 @@ async function keep(binary) {
 }
 
 /**
- * The release archive, checked against the site's SHA256SUMS.
+ * The release archive, verified against the site's SHA256SUMS.
  *
  * @param {string} folder
  */
@@ -158,8 +158,8 @@ async function download(url, timeoutMs) {
 }
 
 /**
- * Debian 11's package, with an apt state of its own: apt checks the mirror's signature and the package's checksum, and
- * nothing of the machine's apt is changed.
+ * Debian 11's package, with a separate apt state: apt verifies the mirror's signature and the package's checksum, and
+ * the machine's apt is not changed.
  *
  * @param {string} folder
  */
@@ -174,7 +174,7 @@ async function fromDebian(folder) {
   return join(folder, 'unpacked', 'usr', 'bin', 'consul');
 }
 
-/** The archives of Debian itself that apt is set up for; security updates live in archives of their own. */
+/** The archives of Debian itself that apt is configured for, without security updates, which are separate archives. */
 async function debianMirrors() {
   const { stdout } = await run('apt-get', ['indextargets', '--format', '$(REPO_URI)']);
   return [...new Set(stdout.split('\n'))].filter((uri) => /\/debian\/?$/.test(uri));
@@ -195,7 +195,7 @@ function privateApt(folder, mirrors) {
     'Dir::Cache': join(folder, 'cache'),
     'Dir::Etc::sourcelist': join(folder, 'sources.list'),
     'Dir::Etc::sourceparts': '/dev/null',
-    // Without it apt, as root, would drop to a user who may not write here.
+    // Without it apt, as root, would switch to a user that may not write here.
     'APT::Sandbox::User': '',
     'Debug::NoLocking': '1',
   };

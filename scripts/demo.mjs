@@ -1,4 +1,5 @@
-// `npm run demo` and `npm run demo:peers`: install, build, and run one of the examples until Ctrl-C; `-- --help` tells of its flags.
+// `npm run demo` and `npm run demo:peers`: installs, builds, and runs one of the examples until Ctrl-C; `-- --help`
+// lists its flags.
 import { prepare } from './workspace.mjs';
 
 const EXAMPLES = {
@@ -6,9 +7,9 @@ const EXAMPLES = {
   'two-clusters': () => import('../examples/two-clusters/dist/main.js'),
 };
 
-// The script of package.json names the example; what the user adds comes after it.
+// The script in package.json names the example; the user's arguments follow.
 const [example] = process.argv.splice(2, 1);
-// Standard output is for the result alone, where a program reads it.
+// When a program reads it, standard output only has the result.
 const output = process.argv.includes('--json') ? process.stderr : process.stdout;
 
 if (await prepare(output)) await EXAMPLES[example]();

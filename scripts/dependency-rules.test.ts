@@ -6,7 +6,7 @@ import type { ICruiseResult } from 'dependency-cruiser';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import config from '../.dependency-cruiser.mjs';
 
-/** For each rule a file that breaks it, and what it imports. */
+/** For each rule a file that violates it, and its imports. */
 const OFFENDERS: Readonly<Record<string, readonly [file: string, imports: string]>> = {
   'no-cycle': ['packages/core/src/chicken.ts', './egg.ts'],
   'core-imports-nothing': ['packages/core/src/parse.ts', 'yaml'],
@@ -27,7 +27,7 @@ const OFFENDERS: Readonly<Record<string, readonly [file: string, imports: string
   resolvable: ['packages/sni/src/nowhere.ts', './nothing.ts'],
 };
 
-/** What the offenders import, and files that break no rule. */
+/** The imports of the violating files, and files that violate no rule. */
 const BYSTANDERS: readonly (readonly [file: string, text: string])[] = [
   ['packages/core/src/egg.ts', "import type {} from './chicken.ts';\n"],
   ['packages/core/src/secret.ts', 'export {};\n'],

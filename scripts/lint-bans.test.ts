@@ -5,7 +5,10 @@ import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ROOT } from './workspace.mjs';
 
-/** One row: what is banned, the file, its text, and a part of the reason that is given; without one it is allowed there. */
+/**
+ * One row: what is banned, the file, its content, and a part of the expected reason; without a reason it is allowed
+ * there.
+ */
 const CASES: readonly (readonly [claim: string, file: string, text: string, reason?: string])[] = [
   [
     'AbortSignal.any in a package',

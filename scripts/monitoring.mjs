@@ -1,7 +1,7 @@
-// Rules, their tests and a dashboard, made from the definitions of the metrics: packages/metrics/monitoring.
+// Alert rules, their tests and a dashboard, generated from the definitions of the metrics: packages/metrics/monitoring.
 //
-//   node scripts/monitoring.mjs            exit status 1 when a file does not say what the definitions say
-//   node scripts/monitoring.mjs --update   writes the files anew
+//   node scripts/monitoring.mjs            exit status 1 when a file differs from the definitions
+//   node scripts/monitoring.mjs --update   writes the files
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ALERTS, dashboardOf, rulesFile, rulesTestFile } from '../packages/metrics/dist/index.js';

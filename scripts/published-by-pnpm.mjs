@@ -1,5 +1,5 @@
-// Runs before a package is published. npm would publish `workspace:^` as it is, and nobody could install the package: pnpm writes the
-// real versions in its place.
+// Runs before a package is published. npm would publish `workspace:^` literally, which cannot be installed: pnpm
+// replaces it by the real version.
 const agent = process.env.npm_config_user_agent ?? '';
 if (!agent.startsWith('pnpm/')) {
   console.error(

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { prepare, ROOT } from './workspace.mjs';
 
-/** As they stand in the files of the quick start. */
+/** As in the files of the quick start. */
 const PORTS = { gateway: 8443, admin: 19_000, api1: 9441, api2: 9442, web: 9443 };
 
 /** The gateway is ready within a fraction of a second; a busy machine may need longer. */
@@ -40,7 +40,7 @@ async function quickStart(temporary) {
   }
 }
 
-/** In a process group of its own: Ctrl-C reaches it once, through us, and not a second time from the terminal. */
+/** In its own process group: Ctrl-C reaches it once, through us, and not also from the terminal. */
 function startGateway(config) {
   const main = join(ROOT, 'apps/gateway/dist/main.js');
   const gateway = spawn(process.execPath, [main, 'gateway', '--config', config], { stdio: 'inherit', detached: true });

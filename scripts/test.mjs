@@ -1,10 +1,10 @@
 // `npm test`: installs, builds, and runs every check and every test. Needs nothing but Node and npm.
 //
-// What a machine lacks is skipped, with the reason; MESHGATE_TEST_REQUIRE=consul,netns,epoll (any subset of the list below) makes that a failure.
-// The last line counts checks and tests together.
+// What a machine lacks is skipped, with the reason; MESHGATE_TEST_REQUIRE=consul,netns,epoll (any subset of the list
+// below) makes that a failure. The last line counts checks and tests together.
 import { prepare, run, step } from './workspace.mjs';
 
-/** What suites may declare that they need, by `needs()` of the testkit. */
+/** Requirements that suites may declare with `needs()` of the testkit. */
 const CAPABILITIES = [
   'consul',
   'netns',
@@ -33,7 +33,7 @@ const CHECKS = [
 ];
 
 const counts = { passed: 0, failed: 0, skipped: 0 };
-/** How many tests were skipped, by the reason. */
+/** Number of skipped tests by reason. */
 const skips = new Map();
 if ((await check('MESHGATE_TEST_REQUIRE', requireKnown)) && (await prepare())) {
   for (const [name, command, ...args] of CHECKS) await check(name, () => run(command, args));
@@ -45,14 +45,14 @@ for (const [reason, count] of skips) console.log(`skipped  ${count} ${count === 
 console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
 process.exitCode = counts.failed === 0 ? 0 : 1;
 
-/** A step that counts. */
+/** A check that is counted. */
 async function check(name, work) {
   const worked = await step(name, work);
   counts[worked ? 'passed' : 'failed'] += 1;
   return worked;
 }
 
-/** A misspelt requirement would be one that nobody checks. */
+/** Otherwise a misspelt requirement would be ignored. */
 async function requireKnown() {
   const required = (process.env.MESHGATE_TEST_REQUIRE ?? '').split(',').map((name) => name.trim());
   const unknown = required.filter((name) => name !== '' && !CAPABILITIES.includes(name));
@@ -60,9 +60,9 @@ async function requireKnown() {
 }
 
 async function runTests() {
-  // Read when vitest is loaded, and so before it.
+  // vitest reads it when it is loaded, so it is set before.
   if (!process.stdout.isTTY) process.env.NO_COLOR ??= '1';
-  // Only now: before `prepare` there may be no vitest.
+  // Imported late: before `prepare` there may be no vitest.
   const { startVitest } = await import('vitest/node');
   const vitest = await startVitest('test', [], { watch: false });
   await vitest.close();
@@ -72,7 +72,7 @@ async function runTests() {
 
 function countFile(file) {
   const tests = [...file.children.allTests()];
-  // A file that could not even be loaded has no tests that failed.
+  // A file that could not be loaded has no failed tests.
   if (!file.ok() && !tests.some((test) => test.result().state === 'failed')) counts.failed += 1;
   for (const test of tests) {
     const { state, note } = test.result();
@@ -86,7 +86,7 @@ function skip(reason) {
   skips.set(reason, (skips.get(reason) ?? 0) + 1);
 }
 
-/** Suites that need something say so in their name, by `needs()` of the testkit. */
+/** Suites with requirements have them in their name, through `needs()` of the testkit. */
 function reasonIn(name) {
   return /\((needs \w+: [^)]*)\)/.exec(name)?.[1];
 }

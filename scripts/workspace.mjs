@@ -1,4 +1,5 @@
-// What `npm start` and `npm test` do first, with nothing but Node and npm on the machine: get the pinned pnpm, install, build.
+// What `npm start` and `npm test` do first, with nothing but Node and npm on the machine: get the pinned pnpm, install,
+// build.
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -7,13 +8,14 @@ import { fileURLToPath } from 'node:url';
 /** The top folder of the project. */
 export const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
-/** @typedef {{ readonly isTTY?: boolean, write(text: string): unknown }} Output where steps are told */
+/** @typedef {{ readonly isTTY?: boolean, write(text: string): unknown }} Output where progress is printed */
 
 /**
- * Installs what the lock file names and builds every package. What is up to date already costs about two seconds.
+ * Installs the dependencies in the lock file and builds every package. Takes about two seconds if everything is up to
+ * date.
  *
- * @param {Output} output where the steps are told; by default standard output
- * @returns {Promise<boolean>} whether all of it worked; if not, it has been said why
+ * @param {Output} output for progress; by default standard output
+ * @returns {Promise<boolean>} whether all of it worked; if not, the reason has been printed
  */
 export async function prepare(output = process.stdout) {
   return (
@@ -27,7 +29,10 @@ function build() {
   return run('turbo', ['run', 'build', '--output-logs=errors-only']);
 }
 
-/** How far the build has come that began at `since`: turbo leaves a log in each package that it has built or found built. */
+/**
+ * Progress of the build that began at `since`: turbo writes a log in each package that it has built or found in its
+ * cache.
+ */
 function buildProgress(since) {
   const packages = ['packages', 'apps', 'examples'].flatMap((top) =>
     readdirSync(join(ROOT, top)).map((name) => join(ROOT, top, name)),
@@ -37,12 +42,12 @@ function buildProgress(since) {
 }
 
 /**
- * Does one thing and says so in one line, with the time it took; when it fails, with the reason. While it is being done, it says how
- * long already: on a terminal each second, in one line; elsewhere every half minute.
+ * Runs a step and prints one line with its duration, or with the reason if it fails. Meanwhile it prints the elapsed
+ * time: each second on a terminal, in the same line; otherwise every half minute.
  *
  * @param {string} name
  * @param {() => Promise<unknown>} work
- * @param {Output} output where it is told; by default standard output
+ * @param {Output} output for the lines; by default standard output
  * @returns {Promise<boolean>} whether it worked
  */
 export async function step(name, work, output = process.stdout) {
@@ -58,7 +63,7 @@ export async function step(name, work, output = process.stdout) {
   const ticking = setInterval(still, output.isTTY ? 1_000 : 30_000);
   const failure = await work().then(() => undefined, String);
   clearInterval(ticking);
-  // Over what stood there while it was being done.
+  // Overwrites the line that showed the elapsed time.
   if (output.isTTY) output.write('\u001b[K');
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
   const said = failure === undefined ? `ok  ${name} (${seconds} s)` : `FAILED  ${name} (${seconds} s)\n${failure}`;
@@ -69,9 +74,9 @@ export async function step(name, work, output = process.stdout) {
 /**
  * Runs a command of the project in {@link ROOT}.
  *
- * @param {string} command looked for in the project's own tools first
+ * @param {string} command preferably from the project's own tools
  * @param {readonly string[]} args
- * @returns {Promise<string>} its standard output; rejects with everything it printed when its exit status is not 0
+ * @returns {Promise<string>} its standard output; rejects with its complete output for any exit status other than 0
  */
 export function run(command, args) {
   return new Promise((resolve, reject) => {
@@ -91,12 +96,14 @@ export function run(command, args) {
   });
 }
 
-/** Puts the pnpm that package.json pins in front of PATH, unless it is there already; npm fetches it into its own cache. */
+/**
+ * Prepends the pnpm that package.json pins to PATH, unless it is there already; npm downloads it into its own cache.
+ */
 async function usePinnedPnpm() {
   const { packageManager } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
   const found = await run('pnpm', ['--version']).catch(() => 'none');
   if (`pnpm@${found.trim()}` === packageManager) return;
-  // npm puts the folder of the fetched command first on PATH.
+  // npm puts the folder of the downloaded command first in PATH.
   const script = `console.log(process.env.PATH.split(${JSON.stringify(delimiter)})[0])`;
   const folder = await run('npm', ['exec', '--yes', `--package=${packageManager}`, '--', 'node', '-e', script]);
   process.env.PATH = `${folder.trim()}${delimiter}${process.env.PATH}`;
@@ -106,11 +113,11 @@ function environment() {
   return {
     ...process.env,
     PATH: `${join(ROOT, 'node_modules', '.bin')}${delimiter}${process.env.PATH}`,
-    // Without a terminal pnpm must not ask, it must go on or fail.
+    // Without a terminal pnpm must not prompt: it continues or fails.
     CI: process.env.CI ?? 'true',
-    // Its output is kept for the case of a failure, which may end up in a log.
+    // Its output is kept for an error message, which may end up in a log.
     NO_COLOR: '1',
-    // Nothing that is run here reports its use to anybody.
+    // Disables the telemetry of everything that is run here.
     DO_NOT_TRACK: '1',
     TURBO_TELEMETRY_DISABLED: '1',
   };

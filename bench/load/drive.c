@@ -1,17 +1,17 @@
-// The load on a proxy under measurement: connections from 127.0.0.1 that begin with a recorded ClientHello and go on with plain
-// bytes, so that no TLS arithmetic is measured. One process, one thread. Ends by itself, and prints one line of JSON.
+// The load generator: connections from 127.0.0.1 that begin with a recorded ClientHello and continue with plain bytes, so
+// that no cryptography is measured. One process, one thread. Exits by itself, and prints one line of JSON.
 //
 //   drive --mode MODE --port PORT --hello FILE [options]
 //
-//   rate      connect, send the hello, wait for one byte, close, again; latency is that of the whole cycle
-//   up        send without end
-//   down      receive without end
-//   pingpong  send a message, wait until as much has come back, again; latency is that of one round trip
-//   idle      open the connections, wait for one byte on each, print {"held":N,"failed":N} when all are open or time is up,
-//             and hold them until standard input ends
+//   rate      connect, send the hello, wait for one byte, close, repeat; latency is that of the whole cycle
+//   up        send endlessly
+//   down      receive endlessly
+//   pingpong  send a message, wait for its echo, repeat; latency is that of one round trip
+//   idle      open the connections, wait for one byte on each, print {"held":N,"failed":N} when all are open or on
+//             timeout, and hold them until standard input ends
 //
-// Options, with their defaults: --connections 64, --seconds 3 (all in all), --warmup 0.5 (of these, not counted),
-// --cycles 0 (end when so many connections or messages are done; 0: when time is up), --message-bytes 1024.
+// Options, with their defaults: --connections 64, --seconds 3 (in total), --warmup 0.5 (of these, not counted),
+// --cycles 0 (exit after this many connections or messages; 0: after --seconds), --message-bytes 1024.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -31,14 +31,14 @@
 
 enum role { RATE, UP, DOWN, PINGPONG, IDLE };
 
-// DIALLING: connect() is under way. GREETING: the hello is sent, the first byte awaited. RUNNING: what the role is about.
+// DIALLING: connect() is in progress. GREETING: waits for the first byte after the hello. RUNNING: runs the mode.
 enum phase { DIALLING, GREETING, RUNNING, CLOSED };
 
 struct stream {
   int fd;
   enum role role;
   enum phase phase;
-  uint64_t since;   // of this cycle or message; for bulk, of the last bytes
+  uint64_t since;   // start of this cycle or message; for bulk, time of the last bytes
   size_t received;  // of this message
 };
 
@@ -60,13 +60,13 @@ struct options {
 #define READ_BYTES (1024 * 1024)
 #define WRITE_BYTES (256 * 1024)
 #define LARGEST_MESSAGE_BYTES (256 * 1024)
-// Rounds before other streams have their turn.
+// Rounds before the other streams are served.
 #define ROUNDS 4
-// Connections that are being opened at a time in `idle`: fewer than any proxy's backlog or pool for pending hellos.
+// Concurrent connects in `idle`: fewer than the backlog and the limit of pending hellos of every proxy.
 #define OPENING 128
-// On loopback anything takes milliseconds at most: who has waited this long when time is up has lost an answer, or stands still.
+// On loopback a response takes milliseconds at most: after this long it is lost, or the stream is stalled.
 #define WAITS_IN_VAIN_AFTER_NS NS_PER_SECOND
-// Nobody needs longer to read a proxy's memory.
+// Longer than reading a proxy's memory takes.
 #define HOLD_SECONDS 300
 
 static struct options options = {.connections = 64, .seconds = 3, .warmup = 0.5, .message_bytes = 1024};
@@ -77,11 +77,11 @@ static int epoll;
 static char buffer[READ_BYTES];
 
 static uint64_t completed, bytes;
-// Connections that never stood, and those that were lost later.
+// Connections that could not be opened, and those that were lost later.
 static uint64_t refused, cut;
 static int held;
 static struct histogram latencies;
-// Set while the time that counts is running: what was done before it began.
+// Set after the warm-up: the work done before.
 static int counting;
 static uint64_t counting_since, completed_before, bytes_before;
 
@@ -97,7 +97,7 @@ static void watch(int operation, struct stream *stream, uint32_t events) {
 
 static uint64_t failed(void) { return refused + cut; }
 
-// What is missed from now on; a cycle of `rate` is begun anew by `top_up`.
+// Counts a failure; `top_up` starts another cycle of `rate`.
 static void fail(struct stream *stream) {
   if (stream->phase == DIALLING) refused += 1;
   else cut += 1;
@@ -115,12 +115,12 @@ static void open_stream(struct stream *stream) {
   stream->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (stream->fd < 0) die("socket");
   setsockopt(stream->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  // On loopback a refusal may be known at once, like the lack of a free port.
+  // On loopback connect() may fail at once, as without a free port.
   if (connect(stream->fd, (struct sockaddr *)&to, sizeof to) < 0 && errno != EINPROGRESS) fail(stream);
   else watch(EPOLL_CTL_ADD, stream, EPOLLOUT);
 }
 
-// Opens what is to be open: a few at a time for `idle`, again and again for `rate`, all at once and once otherwise.
+// Opens missing connections: a few at a time for `idle`, repeatedly for `rate`, otherwise all at once and only once.
 static void top_up(void) {
   int idle = streams[0].role == IDLE;
   while (opened < stream_count && (!idle || opened - held - (int)failed() < OPENING)) open_stream(&streams[opened++]);
@@ -132,7 +132,7 @@ static void top_up(void) {
 static void send_message(struct stream *stream) {
   stream->received = 0;
   stream->since = now_ns();
-  // A message is smaller than any socket's buffer, and there is only one under way.
+  // A message is smaller than any socket buffer, and there is only one in flight.
   if (write(stream->fd, buffer, options.message_bytes) != (ssize_t)options.message_bytes) fail(stream);
 }
 
@@ -145,7 +145,7 @@ static void greet(struct stream *stream) {
   watch(EPOLL_CTL_MOD, stream, stream->role == UP ? EPOLLOUT : EPOLLIN);
 }
 
-// The first byte has come.
+// The first byte has arrived.
 static void greeted(struct stream *stream) {
   stream->phase = RUNNING;
   if (stream->role == PINGPONG) {
@@ -157,7 +157,7 @@ static void greeted(struct stream *stream) {
     open_stream(stream);
   } else {
     held += 1;
-    // Nothing is to come but the end.
+    // Only the end of the stream may follow.
     watch(EPOLL_CTL_MOD, stream, EPOLLRDHUP);
   }
 }
@@ -282,7 +282,7 @@ static void prepare_streams(void) {
   }
 }
 
-// Runs until `until`, or until there is nothing more to do: all are held, or lost, or as many cycles done as are wanted.
+// Runs until `until`, or until nothing is left to do: all are held or lost, or all cycles are done.
 static void run(uint64_t until) {
   struct epoll_event events[EVENTS];
   uint64_t warm = now_ns() + (uint64_t)(options.warmup * (double)NS_PER_SECOND);
@@ -298,7 +298,7 @@ static void run(uint64_t until) {
   }
 }
 
-// Waits for the end of standard input, but not for ever; connections that are lost meanwhile are counted.
+// Waits for the end of standard input, with a timeout; counts connections that are lost meanwhile.
 static void hold(void) {
   uint64_t until = now_ns() + HOLD_SECONDS * NS_PER_SECOND;
   printf("{\"held\":%d,\"failed\":%llu}\n", held, (unsigned long long)failed());
@@ -315,7 +315,7 @@ static void hold(void) {
   }
 }
 
-// Streams that wait in vain when time is up: for an answer, or, when `bulk`, for more bytes to pass.
+// Streams without a response at the end or, for `bulk`, without progress.
 static uint64_t waiting(int bulk) {
   uint64_t found = 0, now = now_ns();
   for (int i = 0; i < stream_count; i++) {

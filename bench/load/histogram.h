@@ -1,4 +1,4 @@
-// Latencies in buckets whose width grows with their value: any number of samples in fixed memory, each within 1 % of the truth.
+// Latencies in buckets whose width grows with their value: any number of samples in fixed memory, each with an error below 1 %.
 #ifndef HISTOGRAM_H
 #define HISTOGRAM_H
 
@@ -35,7 +35,7 @@ static inline void record(struct histogram *h, uint64_t value) {
   if (value > h->largest) h->largest = value;
 }
 
-// The value that `share` (0 to 1) of all samples do not exceed; 0 when there are none.
+// The value that a share of `share` (0 to 1) of all samples does not exceed; 0 without samples.
 static inline uint64_t percentile(const struct histogram *h, double share) {
   uint64_t wanted = (uint64_t)(share * (double)h->count);
   uint64_t seen = 0;

@@ -1,12 +1,12 @@
-// The backends behind a proxy under measurement: four ports of 127.0.0.1, and a process for each, so that bulk on one of them
-// does not keep the others waiting.
+// The backends behind the measured proxy: four ports of 127.0.0.1, with a process each, so that bulk traffic on one does not
+// delay the others.
 //
 //   reply    answers a connection's first bytes with one byte, then only reads
 //   discard  only reads
-//   source   after a connection's first bytes, sends without end
-//   echo     answers a connection's first bytes (the ClientHello) with one byte, and sends everything after them back
+//   source   after a connection's first bytes, sends endlessly
+//   echo     answers a connection's first bytes (the ClientHello) with one byte, and echoes everything after them
 //
-// Prints its ports as one line of JSON, then serves until its standard input ends: when whoever started it is gone, so is it.
+// Prints its ports as one line of JSON, then serves until its standard input ends, which it does when the parent exits.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -22,22 +22,22 @@
 
 enum role { REPLY, DISCARD, SOURCE, ECHO, ROLES };
 
-// What an epoll event belongs to: a listening socket, or a connection that came from it.
+// The data of an epoll event: a listening socket, or a connection accepted by it.
 struct peer {
   int fd;
   int listening;
   enum role role;
-  int greeted;     // its first bytes have come
-  char *unsent;    // echo: what a short write has left over; nothing is read until it is gone
+  int greeted;     // its first bytes have arrived
+  char *unsent;    // echo: the rest after a short write; nothing is read until it is sent
   size_t unsent_at, unsent_end;
 };
 
 #define EVENTS 512
 #define BACKLOG 4096
-// As much as a proxy usually gets from one read.
+// What a proxy usually gets from one read.
 #define READ_BYTES (64 * 1024)
 #define WRITE_BYTES (256 * 1024)
-// Rounds before other connections have their turn.
+// Rounds before the other connections are served.
 #define ROUNDS 4
 
 static char buffer[1024 * 1024];
@@ -79,7 +79,7 @@ static void accept_all(int epoll, const struct peer *listener) {
   }
 }
 
-// Answers or keeps what was read. Returns 0 when the connection is lost.
+// Answers or buffers what was read. Returns 0 when the connection is lost.
 static int take(int epoll, struct peer *peer, ssize_t length) {
   int first = !peer->greeted;
   peer->greeted = 1;

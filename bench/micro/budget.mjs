@@ -1,6 +1,9 @@
-// What the pipeline makes for a connection: promises, and objects of JavaScript with their bytes. The same in every run, on every machine.
+// Allocations of the pipeline per connection: promises, and JavaScript objects with their bytes. The same in every run,
+// on every machine.
 //
-//   node bench/micro/budget.mjs [--instructions]     the latter also by valgrind, in some minutes: docs/adr/0023
+//   node bench/micro/budget.mjs [--instructions]
+//
+// `--instructions` also counts instructions with valgrind, which takes some minutes: docs/adr/0023
 import { execFileSync } from 'node:child_process';
 import { Session } from 'node:inspector/promises';
 import { fileURLToPath } from 'node:url';
@@ -9,10 +12,10 @@ import { carry, startProxy } from './sessions-in-memory.mjs';
 
 const WARMUP = 20_000;
 const COUNTED = 2_000;
-// What is counted is the difference between a run that carries this much more and one that does not.
+// Counts the difference between a run that carries this many more connections and one that does not.
 const VALGRIND_WARMUP = 6_000;
 const VALGRIND_COUNTED = 2_000;
-// No thread beside the one that is counted, and no chance in it.
+// No other thread than the one that is counted, and nothing random.
 const SAME_EACH_TIME = ['--predictable', '--hash-seed=1', '--random-seed=1'];
 
 const [mode, carried] = process.argv.slice(2);
@@ -40,7 +43,7 @@ async function promises() {
   return each(made);
 }
 
-/** Every allocation is sampled, also what the collector of the young has taken since. */
+/** Every allocation is sampled, including those that a minor collection has freed since. */
 async function objects() {
   const session = new Session();
   session.connect();
@@ -63,7 +66,7 @@ function instructions() {
   return { instructions: Math.round((more - less) / VALGRIND_COUNTED) };
 }
 
-/** Code that a compiler writes while it runs has to be looked for again: `--smc-check`. */
+/** Code from a JIT compiler must be looked up again: `--smc-check`. */
 function countedInstructions(connections) {
   const valgrind = ['--tool=callgrind', '--smc-check=all-non-file', '--callgrind-out-file=/dev/null'];
   const program = [process.execPath, ...SAME_EACH_TIME, fileURLToPath(import.meta.url), '--carry', `${connections}`];

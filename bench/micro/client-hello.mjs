@@ -1,4 +1,4 @@
-// Parsing a ClientHello: of usual size, with a post-quantum key share, and in pieces. Nanoseconds a hello.
+// Parsing a ClientHello: of usual size, with a post-quantum key share, and in pieces. Nanoseconds per hello.
 import { parseClientHello } from '../../packages/sni/dist/index.js';
 import { clientHello, inRecords, X25519, X25519_MLKEM768 } from '../../packages/testkit/dist/hellos.js';
 import { nanosecondsEach } from './timing.mjs';
@@ -19,7 +19,7 @@ console.log(
   }),
 );
 
-/** @param {number} step bytes that come at a time */
+/** @param {number} step bytes per piece */
 function parsing(hello, step) {
   return nanosecondsEach(1, () => {
     let progress;

@@ -1,4 +1,5 @@
-// What a gateway takes in memory that has so many services from Consul: a stand-in agent plays Consul, each service with one sidecar.
+// Memory of a gateway with this many services from Consul: a stand-in agent simulates Consul, each service with one
+// sidecar.
 //
 //   node bench/micro/consul-services.mjs [5000]     prints {"services":…,"mibAtStart":…,"mib":…,"mibCollected":…}
 import { spawn } from 'node:child_process';
@@ -13,7 +14,7 @@ import { memoryBytes } from '../usage.mjs';
 
 const MAIN = fileURLToPath(new URL('../../apps/gateway/dist/main.js', import.meta.url));
 const COLLECT = new URL('../proxies/collect.mjs', import.meta.url).href;
-// Of the collector and the kernel: afterwards memory is what it will be.
+// For garbage collector and kernel: then memory usage is stable.
 const SETTLE_MS = 2_000;
 const LOOK_EVERY_MS = 250;
 
@@ -41,7 +42,7 @@ try {
   rmSync(folder, { recursive: true });
 }
 
-/** The gateway itself. */
+/** The gateway. */
 function meshGateway() {
   return [{ name: 'mesh-gateway', kind: 'mesh-gateway', address: '127.0.0.1', port: 8443 }];
 }

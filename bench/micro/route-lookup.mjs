@@ -1,4 +1,4 @@
-// One lookup among 100,000 routes: exact, by suffix, by a long name's last suffix, and not at all. Nanoseconds.
+// Lookups among 100,000 routes: exact, by suffix, by the last suffix of a long name, and without a match. Nanoseconds.
 import { indexRoutes, RouteTable } from '../../packages/core/dist/parts.js';
 import { nanosecondsEach } from './timing.mjs';
 import { manyRoutes, ROUTES } from './routes.mjs';
@@ -6,7 +6,7 @@ import { manyRoutes, ROUTES } from './routes.mjs';
 const SAMPLE = 1_000;
 
 const table = new RouteTable([indexRoutes('bench', manyRoutes(1))]);
-// Spread over the whole table, and in an order in which no cache helps.
+// Spread over the whole table, in an order that defeats caches.
 const picked = Array.from({ length: SAMPLE }, (_, index) => (index * 7_919 * 13) % ROUTES);
 
 console.log(

@@ -1,10 +1,10 @@
-/** As many as the largest meshes have services, or a hoster customers. */
+/** As many as the largest meshes have services, or a hosting provider has customers. */
 export const ROUTES = 100_000;
 
 /**
  * Half of the routes with an exact name, half with a suffix.
  *
- * @param {number} generation routes of another generation have other backends
+ * @param {number} generation routes of different generations have different backends
  * @returns {import('@meshgate/core').RouteSnapshot}
  */
 export function manyRoutes(generation) {

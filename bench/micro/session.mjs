@@ -1,5 +1,6 @@
-// What the pipeline costs a connection by itself: sessions over a transport in memory, from accept to close. Microseconds of user time.
-// Its figure moves by a tenth where that of a proxy on a busy machine moves by a third: good for judging a change of the pipeline.
+// Cost of the pipeline alone per connection: sessions over an in-memory transport, from accept to close. Microseconds
+// of user time. Varies by a tenth where a proxy on a busy machine varies by a third: use it to judge a change of the
+// pipeline.
 import { median } from '../statistics.mjs';
 import { carry, startProxy } from './sessions-in-memory.mjs';
 

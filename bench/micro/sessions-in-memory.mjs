@@ -1,9 +1,9 @@
-// Sessions over a transport in memory, from accept to close: the pipeline by itself, without a kernel.
+// Sessions over an in-memory transport, from accept to close: the pipeline alone, without the kernel.
 import { createProxy } from '../../packages/core/dist/index.js';
 import { sniSniffer } from '../../packages/sni/dist/index.js';
 import { clientHello, inRecords } from '../../packages/testkit/dist/hellos.js';
 
-// Accepted in one turn of the loop.
+// Accepted in one turn of the event loop.
 const AT_ONCE = 32;
 const NAME = 'web.apps.example';
 
@@ -61,13 +61,13 @@ const transport = {
   },
 };
 
-/** Starts the proxy. Once a process. */
+/** Starts the proxy, once per process. */
 export function startProxy() {
   return proxyOver(transport).start();
 }
 
 /**
- * Carries connections, some at a time, each from its accept to its close.
+ * Carries connections, several at a time, each from accept to close.
  *
  * @param {number} connections
  */

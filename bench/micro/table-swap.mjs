@@ -1,11 +1,11 @@
-// Replacing all of 100,000 routes while the event loop has other things to do: how long it takes, and how long the loop stands
-// still at the most. A turn of the loop is timed by its own immediates, so that nothing hides between two ticks of a timer.
+// Replacing all of 100,000 routes while the event loop has other work: the duration, and the longest block of the event
+// loop. Every turn is timed by its own immediates, so that nothing hides between two timer ticks.
 import { RouteStore } from '../../packages/core/dist/parts.js';
 import { manyRoutes, ROUTES } from './routes.mjs';
 
 const SWAPS = 10;
 
-// Made beforehand: reading the routes is the source's business, putting them in use is the store's.
+// Created beforehand: only putting them into use is measured, not reading them.
 const snapshots = Array.from({ length: SWAPS + 1 }, (_, generation) => manyRoutes(generation));
 const replaced = [];
 let onReplaced = () => undefined;
@@ -49,7 +49,7 @@ async function* watch() {
   for (;;) yield await new Promise((resolve) => (offer = resolve));
 }
 
-/** The longest turn of the event loop while `work` is under way, in milliseconds. */
+/** The longest turn of the event loop while `work` runs, in milliseconds. */
 async function largestTurn(work) {
   let largest = 0;
   let last = performance.now();
@@ -62,7 +62,7 @@ async function largestTurn(work) {
   };
   setImmediate(tick);
   await work();
-  // The turn in which it ended counts too.
+  // The last turn counts, too.
   await new Promise((resolve) => setImmediate(resolve));
   ticking = false;
   return largest;

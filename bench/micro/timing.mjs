@@ -5,7 +5,7 @@ const BATCHES = 15;
 const BATCH_MS = 100;
 
 /**
- * How long one of the `count` things takes that a call of `work` does: the median of several batches, after a warm-up.
+ * Duration of one of the `count` operations in a call of `work`: the median of several batches, after a warm-up.
  *
  * @param {number} count
  * @param {() => void} work
@@ -16,7 +16,7 @@ export function nanosecondsEach(count, work) {
   return median(Array.from({ length: BATCHES }, () => batch(BATCH_MS, work) / count));
 }
 
-/** @returns {number} nanoseconds a call */
+/** @returns {number} nanoseconds per call */
 function batch(ms, work) {
   const start = performance.now();
   let calls = 0;

@@ -1,7 +1,8 @@
-// The least that a TCP proxy over `node:net` can be: two sockets, piped into each other. No hello is read, no route looked up:
-// every backend has a port of its own. What Meshgate's `node` transport costs beyond this is what the pipeline costs.
+// The minimum that a TCP proxy over `node:net` can be: two sockets, piped into each other. No hello is read, no route
+// looked up: every backend has a port of its own. What Meshgate's `node` transport costs in addition is the cost of the
+// pipeline.
 //
-//   node bare.mjs NAME=PORT…     prints {"ports":{NAME:PORT…}}; ends when its standard input does
+//   node bare.mjs NAME=PORT…     prints {"ports":{NAME:PORT…}}; exits when its standard input ends
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 

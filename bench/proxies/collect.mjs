@@ -1,4 +1,5 @@
-// Loaded before a proxy on Node (`--import`) whose memory is to be read: SIGURG makes it collect its garbage, and say so.
+// Preloaded (`--import`) into a proxy on Node whose memory is measured: on SIGURG it collects its garbage, and reports
+// it.
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
@@ -6,7 +7,7 @@ setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc');
 
 process.on('SIGURG', () => {
-  // What finalizers let go goes with the second.
+  // The second collection frees what finalizers have released.
   collect();
   setImmediate(() => {
     collect();

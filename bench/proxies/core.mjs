@@ -1,6 +1,9 @@
-// Meshgate without its daemon: core, the SNI sniffer and a route file, as an embedder composes them. No log, no metrics.
+// Meshgate without its daemon: core, the SNI sniffer and a route file, as an embedder composes them. No log, no
+// metrics.
 //
-//   node core.mjs --routes FILE [--transport node|epoll|uring] [--splice auto|copy|splice]     prints {"port":PORT}; ends when its standard input does
+//   node core.mjs --routes FILE [--transport node|epoll|uring] [--splice auto|copy|splice]
+//
+// Prints {"port":PORT}; exits when its standard input ends.
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createProxy, nodeTransport } from '../../packages/core/dist/index.js';
@@ -20,7 +23,7 @@ const proxy = createProxy({
   listen: { host: '127.0.0.1', port: 0 },
   sources: [fileSource({ path: resolve(values.routes) })],
   sniffers: [sniSniffer()],
-  // More than any measure opens: what is measured is the carrying, not the refusing.
+  // More than any benchmark opens: limits must not affect the measurement.
   limits: { connections: 100_000, pendingHellos: 10_000 },
   transport: await transportNamed(values),
 });

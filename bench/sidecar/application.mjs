@@ -1,17 +1,17 @@
-// What two applications say to each other, on either end of a way through the mesh. The first byte of a connection says what is
-// wanted: everything back, bytes without end, or that bytes are taken without end.
+// The two applications at both ends of a path through the mesh. The first byte of a connection selects the mode: echo,
+// endless output, or endless input.
 import { constants } from 'node:crypto';
 
 export const ECHO = 'e';
 export const SOURCE = 's';
 export const DISCARD = 'd';
 
-/** Bytes of one write where there is no end of them. */
+/** Bytes per write of endless output. */
 export const CHUNK_BYTES = 64 * 1024;
 
 /**
- * Settings of mutual TLS as a sidecar has them: no resumption, so that each connection proves anew who it is; and whoever does not
- * prove to be `peer` is refused.
+ * Mutual TLS settings as in a sidecar: no resumption, so that every connection authenticates; a peer other than `peer`
+ * is rejected.
  *
  * @param {{ readonly ca: string, readonly cert: string, readonly key: string }} pem
  * @returns {import('node:tls').SecureContextOptions}

@@ -1,10 +1,11 @@
-// The application before the first sidecar, and the same over mutual TLS by itself: one load, then one line of JSON.
+// The application in front of the first sidecar, or with its own mutual TLS: runs one load, then prints one line of
+// JSON.
 //
 //   node client.mjs JSON      { mode: latency | rate | down | up, port, connections, seconds, warmup, messageBytes, tls? }
 //
-//   latency   a message there and back, again and again, on connections that stay
-//   rate      connect, a message there and back, close, again; latency is that of the cycle up to the response
-//   down, up  bytes without end
+//   latency   repeated round trips of a message, on persistent connections
+//   rate      connect, one round trip, close, repeat; latency covers the cycle up to the response
+//   down, up  endless bytes
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { connect as connectTls } from 'node:tls';
@@ -43,7 +44,7 @@ function askOnce() {
   });
 }
 
-/** Asks once it is open; each whole response is counted, and `then` told. */
+/** Sends requests once it is open; counts every complete response, and calls `then`. */
 function asking(socket, then) {
   let received = 0;
   socket.on('data', ({ length }) => {
@@ -92,7 +93,7 @@ function opened() {
   socket.on('close', () => {
     if (over || (!broken && load.mode === 'rate')) return;
     failed += 1;
-    // What is missed goes on with another.
+    // A failed connection is replaced by another.
     if (load.mode === 'rate') askOnce();
   });
   return socket;

@@ -1,9 +1,9 @@
-// What is measured of the ways between two applications.
+// What is measured for the paths between two applications.
 import { figure } from '../figures.mjs';
 
 const MESSAGE_BYTES = 1024;
 
-/** Shaped as contestants: what the ratios refer to is the `peer`. */
+/** Shaped as contestants: ratios are relative to the `peer`. */
 export const WAYS = [
   { id: 'direct', label: 'direct mutual TLS', family: 'peer', version: process.version },
   { id: 'pair', label: 'two sidecars', family: 'ours', transport: 'node', workers: 1, version: process.version },

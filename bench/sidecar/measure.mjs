@@ -1,4 +1,5 @@
-// What a way through the mesh costs beside mutual TLS of the applications themselves: rounds of every load on every way, in turn.
+// The cost of a path through the mesh, compared with mutual TLS in the applications: rounds of every load on every
+// path, in turn.
 import { execFile } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,9 +13,9 @@ import { startMesh } from './mesh.mjs';
 
 const run = promisify(execFile);
 const CLIENT = fileURLToPath(new URL('client.mjs', import.meta.url));
-// Every client is a new process, whose code is cold at first.
+// Every client is a new process, which starts cold.
 const WARMUP_SECONDS = 0.5;
-// As long as the compilers of four processes have something to do.
+// As long as the JIT compilers of four processes are busy.
 const MESH_WARMUP_SECONDS = 4;
 const SETTLE_MS = 100;
 
@@ -52,7 +53,7 @@ async function warm(mesh, way) {
   await sampleWay(mesh, way, rate, MESH_WARMUP_SECONDS);
 }
 
-/** @returns {Promise<import('../sampling.mjs').Sample>} rejects when the connections did not go the way that is measured */
+/** @returns {Promise<import('../sampling.mjs').Sample>} rejects when the connections did not take the measured path */
 async function sampleWay(mesh, way, { mode, connections, messageBytes }, seconds) {
   const carriedBefore = await mesh.carried();
   const before = usage(mesh.pids);

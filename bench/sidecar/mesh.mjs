@@ -1,4 +1,4 @@
-// Two datacenters on loopback, out of mesh files: an application and its sidecar in each, and a gateway before each.
+// Two datacenters on loopback, from mesh files: an application and its sidecar in each, and a gateway in front of each.
 //
 //   client → sidecar (web) ─┬─────────────────────────────→ sidecar (app) → server      "pair"
 //                           └→ gateway (one) → gateway (two) ↗                           "gateways"
@@ -14,21 +14,22 @@ const SERVER = fileURLToPath(new URL('server.mjs', import.meta.url));
 const TRUST_DOMAIN = '11111111-2222-3333-4444-555555555555.consul';
 
 /**
- * @typedef {object} Way from the client to the server
+ * @typedef {object} Way path from the client to the server
  * @property {string} id
  * @property {number} port of 127.0.0.1 that the client connects to
- * @property {string} [tls] file with what it needs for mutual TLS; plain bytes when absent
+ * @property {string} [tls] file with its mutual TLS settings; absent: plain text
  *
  * @typedef {object} Mesh
  * @property {readonly Way[]} ways
- * @property {readonly number[]} pids of everything that stands between client and server
- * @property {() => Promise<readonly number[]>} carried how many connections each of the two gateways has taken so far
+ * @property {readonly number[]} pids of all proxies between client and server
+ * @property {() => Promise<readonly number[]>} carried number of connections that each of the two gateways has accepted
+ * so far
  * @property {() => Promise<void>} stop
  */
 
 /**
  * @param {string} folder for its files
- * @returns {Promise<Mesh>} once every part of it listens
+ * @returns {Promise<Mesh>} once all of it listens
  */
 export async function startMesh(folder) {
   const ports = await somePorts();
@@ -79,7 +80,10 @@ async function somePorts() {
   return ports;
 }
 
-/** @returns {{ readonly web: string, readonly app: string }} files for who talks TLS by himself; those of the sidecars lie beside them */
+/**
+ * @returns {{ readonly web: string, readonly app: string }} files for applications with their own TLS; those of the
+ * sidecars are beside them
+ */
 function writeCredentials(folder) {
   const root = certificateAuthority('bench');
   writeFileSync(join(folder, 'ca.pem'), root.certificate);
@@ -110,7 +114,7 @@ function gatewayService(port) {
   return { name: 'gateway', kind: 'mesh-gateway', address: '127.0.0.1', port, tagged_addresses: { wan } };
 }
 
-/** One upstream twice: straight to the other sidecar, and through the gateway of its own datacenter. */
+/** One upstream twice: directly to the other sidecar, and through the gateway of its own datacenter. */
 function webService({ webSidecar, pair, gateways }) {
   const upstream = (local_bind_port, mode) => ({
     destination_name: 'app',

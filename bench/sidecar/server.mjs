@@ -1,6 +1,6 @@
-// The application behind the second sidecar, and the same over mutual TLS by itself.
+// The application behind the second sidecar, and the same with its own mutual TLS.
 //
-//   node server.mjs CREDENTIALS.json     prints {"plain":PORT,"tls":PORT}; ends when its standard input does
+//   node server.mjs CREDENTIALS.json     prints {"plain":PORT,"tls":PORT}; exits when its standard input ends
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';

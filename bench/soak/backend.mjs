@@ -1,6 +1,6 @@
 // The backends of a soak, in a process that can be killed.
 //
-//   node backend.mjs SEED PORT     tells its parent { port }, then { number, seen } for each connection that has ended
+//   node backend.mjs SEED PORT     sends its parent { port }, then { number, seen } for each closed connection
 import { createServer } from 'node:net';
 import { fatesOf } from './fates.mjs';
 import { serve } from './peer.mjs';

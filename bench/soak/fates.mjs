@@ -1,8 +1,8 @@
-// What becomes of each connection, and which bytes it carries: a function of the seed and of its number, so that every process of a
-// soak knows both without being told.
+// What happens to each connection, and its bytes: a function of the seed and of its number, so that every process of a
+// soak can compute both.
 import { createHash } from 'node:crypto';
 
-/** Those whose bytes must all arrive, both ways, with the end behind them. */
+/** Plans in which all bytes must arrive, both ways, followed by the end of the stream. */
 const WHOLE = [
   'both at once',
   'client finishes first',
@@ -13,7 +13,7 @@ const WHOLE = [
   'backend trickles',
 ];
 
-/** Those that break off: what arrives must be right as far as it goes. */
+/** Plans in which the connection is aborted: what arrives must be correct. */
 const BROKEN = ['client resets', 'backend resets', 'client leaves at once', 'cut', 'nobody there'];
 
 const PLANS = [...WHOLE, ...BROKEN];
@@ -36,11 +36,12 @@ const MOST_BYTES = 2 ** 20;
 
 /**
  * @param {string} seed
- * @returns {{ draw(number: number): Fate, up(fate: Fate, from: number, length: number): Buffer, down(fate: Fate, from: number, length: number): Buffer }}
+ * @returns {{ draw(number: number): Fate, up(fate: Fate, from: number, length: number): Buffer, down(fate: Fate, from:
+ * number, length: number): Buffer }}
  */
 export function fatesOf(seed) {
-  // Both ends take their bytes from here, each connection from another place: a byte out of place is a wrong byte. Twice in a row,
-  // so that any stretch of it is one piece.
+  // Both ends take their bytes from here, each connection at another offset, so that a misplaced byte is a wrong byte.
+  // Twice in a row, so that any range of it is contiguous.
   const once = createHash('shake256', { outputLength: MOST_BYTES + 7 })
     .update(seed)
     .digest();

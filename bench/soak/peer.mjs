@@ -1,15 +1,15 @@
-// The two ends of a connection: they write what its fate has them write, and compare every byte that comes.
+// The two ends of a connection: they write what its fate says, and compare every byte that arrives.
 import { connect } from 'node:net';
 import { HEADER_BYTES } from './fates.mjs';
 
 /**
- * What one end has seen.
+ * What one end has received.
  *
  * @typedef {object} Seen
  * @property {number} received
- * @property {number | undefined} wrongAt place of the first byte that was not the one that had been sent there
+ * @property {number | undefined} wrongAt position of the first wrong byte
  * @property {boolean} ended
- * @property {string} [error] with which the socket was lost
+ * @property {string} [error] of the socket
  */
 
 /**
@@ -30,7 +30,7 @@ export function live(port, fate, fates) {
     breaksAt: fate.plan === 'client resets' ? fate.breaksAt : Infinity,
     slow: fate.plan === 'slow client',
   });
-  // Node does not reset what it has shut down.
+  // Node does not reset a socket after a half-close.
   if (fate.plan === 'client resets') socket.write(bytes);
   else if (fate.plan === 'client leaves at once') socket.write(bytes, () => socket.destroy());
   else if (fate.plan === 'backend finishes first') socket.once('end', () => socket.end(bytes));
@@ -40,7 +40,7 @@ export function live(port, fate, fates) {
 }
 
 /**
- * The backend's side: the header says whose connection it is.
+ * The backend's side: the header contains the number of the connection.
  *
  * @param {import('node:net').Socket} socket
  * @param {ReturnType<typeof import('./fates.mjs').fatesOf>} fates
@@ -55,7 +55,7 @@ export function serve(socket, fates, onEnd) {
     respond(socket, fates.draw(header.readUInt32BE(0)), fates, onEnd);
   };
   socket.on('readable', begin);
-  // Without an end of its own a connection that breaks off before its header would stay half open.
+  // Otherwise a connection that is aborted before its header would stay half-open.
   socket.once('end', () => socket.readableLength === 0 && socket.bytesRead < HEADER_BYTES && socket.destroy());
 }
 
@@ -72,7 +72,7 @@ function respond(socket, fate, fates, onEnd) {
   else socket.end(bytes);
 }
 
-/** Compares everything that comes with what should, until the socket is closed. */
+/** Compares everything that arrives with the expected bytes, until the socket is closed. */
 function watch(socket, expected, { breaksAt, slow }) {
   /** @type {Seen} */
   const seen = { received: 0, wrongAt: undefined, ended: false };
@@ -88,7 +88,7 @@ function watch(socket, expected, { breaksAt, slow }) {
   });
   socket.on('end', () => {
     seen.ended = true;
-    // The other side has ended without what was to be waited for: it had no descriptor, or nobody to connect to.
+    // The other side has ended without sending what was expected: it had no descriptor, or could not connect.
     if (breaksAt < Infinity) socket.destroy();
   });
   return new Promise((resolve) => socket.once('close', () => resolve(seen)));

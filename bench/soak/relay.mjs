@@ -1,8 +1,9 @@
-// What a soak soaks: a transport between clients and one backend, in a process whose belongings can be counted.
+// The subject of a soak: a transport between clients and one backend, in a process whose resources can be counted.
 //
 //   node --expose-gc relay.mjs '{"transport":"epoll","splice":"copy","seed":"1","backend":PORT}'
 //
-// Does as its parent says: { ask: 'listen' | 'close' | 'usage' }. Tells { ended: … } for each connection that it has accepted.
+// Follows the commands of its parent: { ask: 'listen' | 'close' | 'usage' }. Sends { ended: … } for each connection
+// that it has accepted.
 import { openSync, readdirSync, readlinkSync } from 'node:fs';
 import { nodeTransport, ProxyError } from '../../packages/core/dist/index.js';
 import { fatesOf, HEADER_BYTES } from './fates.mjs';
@@ -39,11 +40,11 @@ function tell(down, ended) {
   process.send?.({ ended });
 }
 
-/** From the header to the last byte, as the connection's fate has it. */
+/** From the header to the last byte, as the connection's fate says. */
 async function carry(down) {
   const { number, head } = await headOf(down);
   const fate = fates.draw(number);
-  // Port 1 of loopback refuses.
+  // Connections to port 1 of loopback are refused.
   const to = { host: '127.0.0.1', port: fate.plan === 'nobody there' ? 1 : settings.backend };
   const up = await transport.dial(to, { keepAlive, timeoutMs: 10_000 }).done.catch((reason) => {
     down.destroy();
@@ -56,7 +57,7 @@ async function carry(down) {
   return { number, bytesUp, bytesDown, ...(error && { error: error.code }) };
 }
 
-/** Whatever came first; it may be that the header alone came, or not all of it. */
+/** What has arrived first; it may be the header alone, or a part of it. */
 async function headOf(down) {
   let head = Buffer.alloc(0);
   while (head.length < HEADER_BYTES) {
@@ -86,7 +87,7 @@ async function close() {
   return {};
 }
 
-/** With everything closed, and after a few turns in which what is kept for the next is given back. */
+/** With everything closed, and after a few turns in which cached resources are released. */
 async function usage() {
   for (let turns = 0; turns < 20; turns += 1) await new Promise((resolve) => setImmediate(resolve));
   for (let times = 0; times < 2; times += 1) globalThis.gc?.();
@@ -104,7 +105,7 @@ function descriptorsByKind() {
   return counts;
 }
 
-/** As Linux names it; elsewhere all are of one kind. The one that lists the folder is gone when it is asked for. */
+/** Linux names the kind; elsewhere there is only one. The descriptor of the folder that is listed is closed by then. */
 function kindOf(fd) {
   if (process.platform !== 'linux') return 'open';
   try {

@@ -1,4 +1,4 @@
-// Sends connections of every fate through a transport and looks at every byte, every count, and at what is left behind.
+// Sends connections of every fate through a transport and checks every byte, every count, and what is left behind.
 import { fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
@@ -12,29 +12,31 @@ import { live } from './peer.mjs';
  * @property {number} connections
  * @property {string} seed
  * @property {number} [atATime] 48
- * @property {number} [deaths] how often the backends are killed and started again, spread over the run
- * @property {number} [descriptors] limit of open files of the transport's process: about as many as connections at a time: accept, dial and pipe meet it
- * @property {(progress: Progress) => void} [onProgress] told after each connection
+ * @property {number} [deaths] how often the backends are killed and restarted, spread over the run
+ * @property {number} [descriptors] limit of open files of the transport's process: about the number of concurrent
+ * connections, so that accept, dial and pipe reach it
+ * @property {(progress: Progress) => void} [onProgress] called after each connection
  */
 
 /**
  * @typedef {object} Progress
  * @property {number} done connections that have ended
- * @property {number} whole of these, those whose every byte was to arrive, and did
- * @property {number} disturbed of these, those under way when the backends were killed
- * @property {number} starved of these, those that found no descriptor left
+ * @property {number} whole of these, those whose bytes all had to arrive, and did
+ * @property {number} disturbed of these, those in progress when the backends were killed
+ * @property {number} starved of these, those for which no descriptor was left
  * @property {number} bytes compared
  * @property {readonly string[]} complaints
  */
 
 /**
  * @typedef {Progress & { readonly before: object, readonly after: object, readonly seconds: number }} SoakReport
- * `before` and `after`: what the transport's process held with everything closed, after a first round and after the last
+ * `before` and `after`: what the transport's process held with everything closed, after a first round and after the
+ * last
  */
 
 /**
  * @param {SoakOptions} options
- * @returns {Promise<SoakReport>} nothing was lost and nothing is left when there are no complaints
+ * @returns {Promise<SoakReport>} without complaints nothing was lost and nothing has leaked
  */
 export async function soak({ connections, seed, atATime = 48, deaths = 0, descriptors, onProgress, ...way }) {
   const fates = fatesOf(seed);
@@ -45,7 +47,7 @@ export async function soak({ connections, seed, atATime = 48, deaths = 0, descri
   const began = performance.now();
   try {
     await relay.start();
-    // What is loaded, compiled and kept once is not a leak.
+    // What is loaded, compiled and cached once is not a leak.
     await round(0, FIRST_ROUND);
     const before = await relay.usage();
     await round(FIRST_ROUND, FIRST_ROUND + connections, deaths);
@@ -76,7 +78,7 @@ export async function soak({ connections, seed, atATime = 48, deaths = 0, descri
 
   async function one(port, fate) {
     let death;
-    // It may be killed while we wait.
+    // It may be killed meanwhile.
     do {
       death = backend.death;
       await backend.up;
@@ -86,7 +88,7 @@ export async function soak({ connections, seed, atATime = 48, deaths = 0, descri
     const served = backend.served(fate.number);
     const client = await inTime(live(port, fate, fates));
     const turnedAway = descriptors !== undefined && client?.error !== undefined && client.received === 0;
-    // What breaks off, or is turned away, may be gone before anybody has read whose it is: nobody tells of it then.
+    // An aborted or refused connection may be closed before its header is read: then no process reports it.
     const transfer = fate.whole && !turnedAway ? await inTime(ended) : undefined;
     const seen =
       transfer !== undefined && transfer.error === undefined ? await inTime(Promise.race([served, death])) : undefined;
@@ -102,7 +104,7 @@ export async function soak({ connections, seed, atATime = 48, deaths = 0, descri
     else if (disturbed) progress.disturbed += 1;
     else if (fate.whole && complaint === undefined) progress.whole += 1;
     onProgress?.(progress);
-    // As a client would: to try again at once is to be turned away at once.
+    // As a client would: an immediate retry would be refused as well.
     if (turnedAway) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
 }
@@ -122,7 +124,7 @@ function judge(fate, { client, transfer, backend, excused }) {
   return client.ended && backend?.ended === true ? undefined : 'an end did not see the other finish';
 }
 
-/** Only a process without descriptors may fail to dial. */
+/** A dial may only fail in a process without descriptors. */
 function isStarved(transfer, descriptors) {
   return descriptors !== undefined && transfer?.error === 'LOCAL_RESOURCE';
 }
@@ -146,7 +148,7 @@ async function inTime(promise) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-/** What comes once for each connection, kept until it is asked for. */
+/** Stores one value per connection until it is requested. */
 class Mailbox {
   /** @readonly */
   #letters = new Map();
@@ -176,13 +178,13 @@ class Mailbox {
   }
 }
 
-/** The process of the backends, which may be killed and comes back at the same port. */
+/** The process of the backends, which may be killed and restarts on the same port. */
 class Backend {
   port = 0;
-  /** Resolves when it can be connected to. */
+  /** Resolves when it accepts connections. */
   up = Promise.resolve();
   #onDeath = () => undefined;
-  /** Resolves when it is killed; another one each time. */
+  /** Resolves when it is killed; replaced at each restart. */
   death = new Promise((resolve) => (this.#onDeath = resolve));
   /** @readonly */
   #seed;
@@ -207,7 +209,7 @@ class Backend {
     this.#mail.forget(number);
   }
 
-  /** In the middle of whatever it is doing. */
+  /** Kills it, whatever it is doing. */
   async die() {
     const gone = once(this.#child, 'exit');
     this.#child.kill('SIGKILL');
@@ -309,11 +311,11 @@ function path(name) {
 
 const FIRST_ROUND = 200;
 const RETRY_MS = 20;
-/** More would only say the same. */
+/** Further complaints would only repeat these. */
 const MOST_COMPLAINTS = 10;
-/** Longer than the idle limit of the transport under test. */
+/** Longer than the idle timeout of the transport under test. */
 const PATIENCE_MS = 60_000;
-/** The heap of a process that does nothing moves about as much. */
+/** The heap of an idle process varies by about this much. */
 const HEAP_NOISE_BYTES = 3_000_000;
-/** Less than the least that could be kept of a connection. */
+/** Less than the smallest possible leak per connection. */
 const HEAP_BYTES_EACH = 16;

@@ -5,7 +5,7 @@ import { expect, it } from 'vitest';
 
 const BUDGET = fileURLToPath(new URL('../micro/budget.mjs', import.meta.url));
 
-/** What docs/adr/0023 allows, with room for the difference between versions of Node. */
+/** The budget of docs/adr/0023, with room for differences between versions of Node. */
 const MOST = { promises: 18, objects: 140, bytes: 10_500 };
 
 it('a connection stays within its budget of promises, objects and bytes', async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { costsOf, ratioOf } from '../costs.mjs';
 
-/** A hundred units of work that cost so much each. */
+/** A hundred units of work at this cost each. */
 function round(each, userShare = 0.5) {
   const total = each * 100;
   return { units: 100, total, user: total * userShare, system: total * (1 - userShare) };

@@ -1,4 +1,4 @@
-// Results as a run would find them, small enough to be read.
+// Sample results, small enough to read.
 
 const MACHINE = {
   cpu: 'Test CPU',
@@ -43,7 +43,7 @@ export function resultsWithWorkers({ two, allCores, othersShare = 0 }) {
   };
 }
 
-/** As {@link someResults}, with two ways between two applications. */
+/** As {@link someResults}, with two paths between two applications. */
 export function resultsWithWays() {
   const way = (id, label, family) => ({ id, label, family, version: 'v20.19.0' });
   return {

@@ -39,5 +39,5 @@ for (const { name, way, declare } of WAYS) {
   });
 }
 
-/** What goes through before anything is counted. */
+/** Warm-up before anything is counted. */
 const FIRST_ROUND = 200;

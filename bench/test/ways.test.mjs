@@ -39,7 +39,7 @@ describe('the measured mesh', () => {
   });
 });
 
-/** What comes back of a message whose first byte asks for everything back. */
+/** The echo of a message whose first byte selects the echo mode. */
 async function echo(port) {
   const socket = connect({ host: '127.0.0.1', port }).on('error', () => undefined);
   socket.write('eight');

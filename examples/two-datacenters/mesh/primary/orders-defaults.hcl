@@ -1,4 +1,4 @@
-# For every instance of orders that does not say otherwise.
+# Default for all instances of orders.
 Kind = "service-defaults"
 Name = "orders"
 MeshGateway {

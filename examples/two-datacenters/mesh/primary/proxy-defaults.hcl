@@ -1,4 +1,4 @@
-# For every service that nothing else is said of.
+# Default for all services.
 Kind = "proxy-defaults"
 Name = "global"
 MeshGateway {

@@ -1,4 +1,4 @@
-# reports says nothing about modes, and has no service-defaults: proxy-defaults.hcl decides.
+# reports sets no mode, and has no service-defaults: proxy-defaults.hcl applies.
 service {
   name = "reports"
   port = 11003

@@ -1,4 +1,4 @@
-# web needs four services, and says for itself how to reach those of the other datacenter.
+# web uses four services, and sets the mode for those of the other datacenter itself.
 service {
   name = "web"
   port = 11001
@@ -12,13 +12,13 @@ service {
       }
       proxy {
         mesh_gateway {
-          mode = "remote" # for each upstream that says nothing else
+          mode = "remote" # default for its upstreams
         }
         upstreams = [
           {
             destination_name = "api"
             datacenter       = "secondary"
-            local_bind_port  = 10000 # to web, api is at 127.0.0.1:10000
+            local_bind_port  = 10000 # web connects to api at 127.0.0.1:10000
           },
           {
             destination_name = "db"

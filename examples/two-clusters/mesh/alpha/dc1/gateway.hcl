@@ -12,7 +12,7 @@ service {
   }
   proxy {
     config {
-      envoy_gateway_bind_tagged_addresses = true # listen there, too
+      envoy_gateway_bind_tagged_addresses = true # listen on this address, too
     }
   }
 }

@@ -1,4 +1,4 @@
-# When no stock is healthy here, that of the other cluster is used.
+# If no instance of stock is healthy here, those of the other cluster are used.
 Kind = "service-resolver"
 Name = "stock"
 Failover = {

@@ -3,7 +3,7 @@ service {
   port = 31002
   check {
     name   = "warehouse"
-    status = "passing" # critical: nobody should come here
+    status = "passing" # set it to critical to make stock fail over to the other cluster
   }
   connect {
     sidecar_service {

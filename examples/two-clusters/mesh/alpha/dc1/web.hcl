@@ -1,4 +1,4 @@
-# web uses two services of the cluster beta, each by another mode, and one that both clusters have.
+# web uses two services of the cluster beta, each in a different mode, and one that both clusters have.
 service {
   name = "web"
   port = 31001
@@ -10,9 +10,9 @@ service {
           {
             destination_name = "db"
             destination_peer = "beta"
-            local_bind_port  = 31201 # to web, db is at 127.0.0.1:31201
+            local_bind_port  = 31201 # web connects to db at 127.0.0.1:31201
             mesh_gateway {
-              mode = "local" # by the gateway of alpha, which passes on to that of beta
+              mode = "local" # through the gateway of alpha, which forwards to that of beta
             }
           },
           {
@@ -20,11 +20,11 @@ service {
             destination_peer = "beta"
             local_bind_port  = 31202
             mesh_gateway {
-              mode = "remote" # by the gateway of beta
+              mode = "remote" # through the gateway of beta
             }
           },
           {
-            destination_name = "stock" # of alpha, as long as it is healthy there
+            destination_name = "stock" # the one in alpha, as long as it is healthy there
             local_bind_port  = 31203
             mesh_gateway {
               mode = "local"

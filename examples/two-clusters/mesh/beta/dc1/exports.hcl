@@ -1,4 +1,4 @@
-# What the other cluster may use. `alpha` is the name that beta gives to it.
+# The services that the other cluster may use. `alpha` is beta's name for it.
 Kind = "exported-services"
 Name = "default"
 Services = [

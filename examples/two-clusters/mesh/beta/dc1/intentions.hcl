@@ -1,4 +1,4 @@
-# Nobody may connect to anything, but web of alpha to what is exported to it.
+# Deny by default; only web of alpha may connect to what is exported to it.
 config_entries {
   bootstrap {
     kind    = "service-intentions"
