@@ -66,7 +66,7 @@ export function rows(results, figures = FIGURES) {
  * @property {string} against label of the contestant that it is compared with
  * @property {string} bound of the ratio
  * @property {import('./statistics.mjs').Summary} [ratio] absent if one of the two was not measured
- * @property {boolean} [met] likewise
+ * @property {boolean} [reached] likewise
  */
 
 /**
@@ -112,9 +112,9 @@ function sharingJudgement(results) {
 }
 
 function verdict(better, bound, found) {
-  const told = `${better === 'more' ? '≥' : '≤'} ${bound}`;
-  if (found === undefined) return { bound: told };
-  return { bound: told, ratio: found, met: better === 'more' ? found.median >= bound : found.median <= bound };
+  const boundText = `${better === 'more' ? '≥' : '≤'} ${bound}`;
+  if (found === undefined) return { bound: boundText };
+  return { bound: boundText, ratio: found, reached: better === 'more' ? found.median >= bound : found.median <= bound };
 }
 
 function labelOf({ contestants }, id) {
@@ -192,7 +192,7 @@ export function othersShare({ samples, sidecar }) {
 
 /**
  * @typedef {object} Added latency that a path through the mesh adds to a round trip
- * @property {Participant} way
+ * @property {Participant} path
  * @property {number} p50Ms median of the rounds' differences from the direct path
  * @property {number} p99Ms likewise
  */
@@ -203,11 +203,11 @@ export function othersShare({ samples, sidecar }) {
  */
 export function added({ contestants, samples }) {
   const { direct = [], ...others } = samples['way-latency'] ?? {};
-  return contestants.flatMap((way) => {
+  return contestants.flatMap((path) => {
     const [p50, p99] = ['p50Ms', 'p99Ms'].map((key) =>
-      summary((others[way.id] ?? []).map((sample, round) => differenceOf(sample?.[key], direct[round]?.[key]))),
+      summary((others[path.id] ?? []).map((sample, round) => differenceOf(sample?.[key], direct[round]?.[key]))),
     );
-    return p50 === undefined || p99 === undefined ? [] : [{ way, p50Ms: p50.median, p99Ms: p99.median }];
+    return p50 === undefined || p99 === undefined ? [] : [{ path, p50Ms: p50.median, p99Ms: p99.median }];
   });
 }
 

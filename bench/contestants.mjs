@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { goalLoads, LOADS } from './figures.mjs';
 import { BACKENDS, serverName } from './load.mjs';
-import { ask, firstJson, freePort, listening, start, until, which } from './processes.mjs';
+import { outputOf, firstJson, freePort, listening, start, until, which } from './processes.mjs';
 import { fill } from './template.mjs';
 
 const HERE = fileURLToPath(new URL('.', import.meta.url));
@@ -103,7 +103,7 @@ function nginx(root, id, label, family, buffer) {
  * none
  */
 function nginxModule() {
-  const about = ask(programNamed('nginx') ?? 'nginx', ['-V']);
+  const about = outputOf(programNamed('nginx') ?? 'nginx', ['-V']);
   if (!about.includes('stream_ssl_preread_module')) return undefined;
   if (!about.includes('--with-stream=dynamic')) return '';
   const [, folder = ''] = /--modules-path=(\S+)/.exec(about) ?? [];
@@ -201,10 +201,10 @@ function running(started, { collectable = false }) {
 }
 
 async function collected(started) {
-  const said = () => started.output().split('garbage collected').length;
-  const before = said();
+  const collections = () => started.output().split('garbage collected').length;
+  const before = collections();
   started.child.kill('SIGURG');
-  await until(started, () => (said() > before ? true : undefined));
+  await until(started, () => (collections() > before ? true : undefined));
 }
 
 /** The access log is off, as in the peers' configurations; metrics are on, as always. */
@@ -256,7 +256,7 @@ async function peer({ folder, sinks }, from, command, args, values = {}) {
 function program(name, args, version) {
   const path = programNamed(name);
   if (path === undefined) return { missing: `${name} is not installed` };
-  return { version: version.exec(ask(path, args))?.[1] ?? 'unknown version' };
+  return { version: version.exec(outputOf(path, args))?.[1] ?? 'unknown version' };
 }
 
 /**

@@ -14,14 +14,14 @@ import { cpuTime } from './usage.mjs';
 
 const USAGE = `pnpm bench:cost [options]
 
-  --against FOLDER   another checkout, built: the same proxies out of it, and peers with its configurations, in turn with those of this one
+  --against FOLDER   another built checkout: compares the same proxies from it, and peers with its configurations
   --proxies LIST     bare, core-node, core-epoll, core-uring, gateway-node, gateway-epoll … (bare,core-node,core-epoll)
   --load NAME        ${idsOf(LOADS)} (rate)
-  --lives N          processes of each proxy, one after the other: what differs between two of them is no news (5)
-  --rounds N         of each life, forwards and backwards in turn (12)
-  --cycles N         connections of a round, or messages (4000; ten times as many messages)
-  --seconds N        length of a round of bulk (0.4)
-  --json             everything that was measured, for scripts`;
+  --lives N          processes of each proxy, one after the other: their differences show the noise (5)
+  --rounds N         rounds of each process, in alternating order (12)
+  --cycles N         connections or messages per round (4000; ten times as many messages)
+  --seconds N        duration of a round of bulk (0.4)
+  --json             all raw results, for scripts`;
 
 // A round is limited by its work; on a busy machine, by this.
 const LONGEST_ROUND_SECONDS = 5;
@@ -107,7 +107,7 @@ function subjectsOf({ proxies, against }) {
 async function liveAll(run) {
   const lives = [];
   for (let life = 0; life < run.lives; life++) {
-    tell(`life ${life + 1} of ${run.lives}`);
+    progress(`life ${life + 1} of ${run.lives}`);
     lives.push(await live(run, orderOfRound(run.subjects, life)));
   }
   return lives;
@@ -132,14 +132,14 @@ async function live(run, subjects) {
 /** @returns {Promise<import('./costs.mjs').Spent>} */
 async function spend({ programs, hello, load, length: { seconds, cycles } }, proxy) {
   const before = cpuTime(proxy.pid);
-  const told = await Promise.all(
+  const results = await Promise.all(
     load.streams.map(({ backend, args }) => {
       const target = ['--port', `${proxy.portFor(backend)}`, '--hello', hello(backend)];
       return drive(programs, [...args, ...target, '--seconds', `${seconds}`, '--warmup', '0', '--cycles', `${cycles}`]);
     }),
   );
   const after = cpuTime(proxy.pid);
-  const units = told[0].completed || told[0].bytes / 1e9;
+  const units = results[0].completed || results[0].bytes / 1e9;
   return {
     units,
     total: after.total - before.total,
@@ -172,6 +172,6 @@ function ratioLines(lives, ids, against) {
   });
 }
 
-function tell(line) {
+function progress(line) {
   process.stderr.write(`[${Math.round(process.uptime())} s] ${line}\n`);
 }

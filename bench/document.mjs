@@ -1,7 +1,7 @@
 // The part of docs/performance.md that a run writes. Pure.
 import { failures, judgements, othersShare, rows, single } from './comparison.mjs';
 import { addedLines, goalLines, sharingLines } from './findings.mjs';
-import { WAY_FIGURES } from './sidecar/figures.mjs';
+import { PATH_FIGURES } from './sidecar/figures.mjs';
 import { cellsOf, markdown, times } from './table.mjs';
 
 const BEGIN = '<!-- results: written by `pnpm bench --write-docs`, not by hand -->';
@@ -98,7 +98,7 @@ function sidecarText({ sidecar }) {
   if (sidecar === undefined) return [];
   const heading = '### Two sidecars, and two gateways between them';
   const explained = 'In brackets the ratio to direct mutual TLS, round by round.';
-  const table = markdown(cellsOf(rows(sidecar, WAY_FIGURES), sidecar.contestants));
+  const table = markdown(cellsOf(rows(sidecar, PATH_FIGURES), sidecar.contestants));
   return [heading, explained, table, bullets(addedLines(sidecar))];
 }
 

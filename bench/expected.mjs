@@ -1,13 +1,13 @@
 // The expected duration of a run on an idle machine. Pure.
 import { LOADS } from './figures.mjs';
-import { WAY_LOADS, WAYS } from './sidecar/figures.mjs';
+import { PATH_LOADS, PATHS } from './sidecar/figures.mjs';
 
 // Measured: overhead per sample, and the duration of parts that have no setting.
 const SAMPLE_SECONDS = 0.2;
 const WARMUP_SECONDS = 3;
 const IDLE_SECONDS = 7;
 const RELOAD_SECONDS = 17;
-const WAY_SAMPLE_SECONDS = 0.8;
+const PATH_SAMPLE_SECONDS = 0.8;
 const MESH_SECONDS = 20;
 const MICRO_SECONDS = 30;
 
@@ -30,7 +30,7 @@ export function expectedSeconds(contestants, { loads, micro, settings: { rounds,
     idle: loads.includes('idle') ? idle.length * Math.min(rounds, MOST_IDLE_ROUNDS) * IDLE_SECONDS : 0,
     reload: loads.includes('reload') ? reloaded.length * RELOAD_SECONDS : 0,
     sidecar: loads.includes('sidecar')
-      ? MESH_SECONDS + WAYS.length * WAY_LOADS.length * rounds * (seconds + WAY_SAMPLE_SECONDS)
+      ? MESH_SECONDS + PATHS.length * PATH_LOADS.length * rounds * (seconds + PATH_SAMPLE_SECONDS)
       : 0,
     micro: micro ? MICRO_SECONDS : 0,
   };

@@ -144,8 +144,8 @@ function messages(bytes) {
 }
 
 /** @returns {readonly Figure[]} */
-function bulk(way, streams, title) {
-  const load = `${way}-${streams}`;
+function bulk(direction, streams, title) {
+  const load = `${direction}-${streams}`;
   const plotted = streams === 8;
   return [
     figure(load, 'gigabytesPerSecond', title, 'GB/s', 'more', 2, { plotted }),

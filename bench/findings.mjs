@@ -8,14 +8,14 @@ import { spread, times } from './table.mjs';
  * Empty without any.
  */
 export function goalLines(results) {
-  const goals = judgements(results).map(({ title, ours, against, bound, ratio, met }) => [
+  const goals = judgements(results).map(({ title, ours, against, bound, ratio, reached }) => [
     title,
     ours,
     against,
     bound,
     ...(ratio === undefined
       ? ['–', '', 'not measured']
-      : [times(ratio.median), spread(ratio), met ? 'reached' : 'not reached']),
+      : [times(ratio.median), spread(ratio), reached ? 'reached' : 'not reached']),
   ]);
   const reported = sharings(results).map(({ many, one, figure, ratio }) => [
     figure.title,
@@ -60,8 +60,8 @@ function reasonOf(ratio, atMost) {
  */
 export function addedLines(sidecar) {
   return added(sidecar).map(
-    ({ way, p50Ms, p99Ms }) =>
-      `Added to 1 KiB there and back by ${way.label}: ${p50Ms.toFixed(3)} ms at p50, ${p99Ms.toFixed(3)} ms at p99.`,
+    ({ path, p50Ms, p99Ms }) =>
+      `Added to 1 KiB there and back by ${path.label}: ${p50Ms.toFixed(3)} ms at p50, ${p99Ms.toFixed(3)} ms at p99.`,
   );
 }
 

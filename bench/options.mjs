@@ -12,17 +12,17 @@ export const TRANSPORTS = ['node', 'epoll', 'uring'];
 /** What `pnpm bench --help` prints. */
 export const USAGE = `pnpm bench [options]
 
-  --only LIST         loads, or the beginnings of their names, with commas between: ${KNOWN_LOADS.join(', ')}, micro
-  --goals             only what the goals are about, on those proxies that they name: ${GOAL_LOADS.join(', ')}
-  --proxies LIST      proxies by their names: haproxy, haproxy-splice, nginx, nginx-buffers, sniproxy, envoy, bare, core-node, gateway-epoll …
+  --only LIST         loads, or prefixes of their names, separated by commas: ${KNOWN_LOADS.join(', ')}, micro
+  --goals             only the loads and proxies that the goals need: ${GOAL_LOADS.join(', ')}
+  --proxies LIST      proxies: haproxy, haproxy-splice, nginx, nginx-buffers, sniproxy, envoy, bare, core-node, gateway-epoll …
   --transports LIST   of ours: node, epoll, uring (all)
   --workers LIST      of the gateway: processes (1,2)
-  --rounds N          rounds, forwards and backwards in turn (3; 5 with --goals)
-  --seconds N         length of one load on one proxy (2; 1.2 with --goals)
-  --quick             one round of one second: to see whether it works
-  --render            measure nothing: table, picture and page out of the last raw results
-  --output FOLDER     where latest.json and latest.svg go (bench/results)
-  --write-docs        also put the results into docs/performance.md`;
+  --rounds N          number of rounds, in alternating order (3; 5 with --goals)
+  --seconds N         duration of one load on one proxy (2; 1.2 with --goals)
+  --quick             one round of one second, as a smoke test
+  --render            no measurement: renders table, picture and page from the last raw results
+  --output FOLDER     folder of latest.json and latest.svg (bench/results)
+  --write-docs        also writes the results into docs/performance.md`;
 
 /**
  * @typedef {object} Options

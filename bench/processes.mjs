@@ -43,9 +43,9 @@ export function start(command, args) {
   async function stop() {
     child.stdin.end();
     child.kill('SIGTERM');
-    const hurry = setTimeout(() => killAll(child), STOP_PATIENCE_MS);
+    const force = setTimeout(() => killAll(child), STOP_PATIENCE_MS);
     await gone;
-    clearTimeout(hurry);
+    clearTimeout(force);
   }
 }
 
@@ -137,7 +137,7 @@ export function which(name) {
  * @param {readonly string[]} args
  * @returns {string}
  */
-export function ask(command, args) {
+export function outputOf(command, args) {
   const { stdout, stderr } = spawnSync(command, args, { encoding: 'utf8' });
   return `${stdout ?? ''}${stderr ?? ''}`;
 }

@@ -17,8 +17,8 @@ import { parseOptions, TRANSPORTS, USAGE } from './options.mjs';
 import { firstJson, start } from './processes.mjs';
 import { reload } from './reload.mjs';
 import { sample, sampleIdle, warm } from './sampling.mjs';
-import { WAY_FIGURES } from './sidecar/figures.mjs';
-import { measureWays } from './sidecar/measure.mjs';
+import { PATH_FIGURES } from './sidecar/figures.mjs';
+import { measurePaths } from './sidecar/measure.mjs';
 import { orderOfRound } from './statistics.mjs';
 import { cellsOf, columns } from './table.mjs';
 
@@ -60,7 +60,7 @@ async function measure(options) {
 /** Every load on every proxy that is installed; nothing where the loads cannot run. */
 async function compareAll(options) {
   const compiled = await compiledPrograms().catch((error) =>
-    say(`only the measures inside the process: ${error.message}`),
+    warn(`only the measures inside the process: ${error.message}`),
   );
   if (compiled === undefined) return { contestants: [], missing: [], samples: {} };
   return onGround(compiled, (ground) => compare({ ...ground, ...options }));
@@ -83,8 +83,8 @@ async function compare(bench) {
   const concerned = (load) => started.filter((contestant) => takes(contestant, load));
   if (bench.loads.includes('idle')) await idleRounds(bench, concerned('idle'), samples);
   const reloads = bench.loads.includes('reload') ? await reloadAll(bench, concerned('reload')) : undefined;
-  const ways = bench.loads.includes('sidecar')
-    ? await orSay(undefined, 'sidecar', () => measureWays(bench, progress))
+  const paths = bench.loads.includes('sidecar')
+    ? await orWarn(undefined, 'sidecar', () => measurePaths(bench, progress))
     : undefined;
   const participants = started.map(({ id, label, family, transport, workers, version }) => ({
     id,
@@ -98,7 +98,7 @@ async function compare(bench) {
     missing,
     samples,
     ...(reloads !== undefined && { reload: reloads }),
-    ...(ways !== undefined && { sidecar: ways }),
+    ...(paths !== undefined && { sidecar: paths }),
   };
 }
 
@@ -111,7 +111,7 @@ function find({ transports, workers, chosen, goals }) {
     const found = contestant.find();
     if ('missing' in found) {
       missing.push({ id: contestant.id, label: contestant.label, why: found.missing });
-      say(`without ${contestant.label}: ${found.missing}`);
+      warn(`without ${contestant.label}: ${found.missing}`);
     } else present.push({ ...contestant, ...found });
   }
   return { present, missing };
@@ -124,7 +124,7 @@ async function startAll(present, missing, bench) {
       running.push({ contestant, proxy: await startOn(bench, contestant) });
     } catch (error) {
       missing.push({ id: contestant.id, label: contestant.label, why: `does not start: ${reasonOf(error)}` });
-      say(`without ${contestant.label}: ${error.message}`);
+      warn(`without ${contestant.label}: ${error.message}`);
     }
   }
   return running;
@@ -136,15 +136,15 @@ async function inRounds(bench, running, samples) {
   const loads = LOADS.filter(({ id }) => bench.loads.includes(id));
   if (loads.length === 0) return;
   for (const { contestant, proxy } of running)
-    await orSay(null, `warming ${contestant.id}`, () => warm({ ...bench, proxy }));
+    await orWarn(null, `warming ${contestant.id}`, () => warm({ ...bench, proxy }));
   for (let round = 0; round < settings.rounds; round++) {
     for (const load of loads) {
       progress(`round ${round + 1} of ${settings.rounds}, ${load.id}`);
       const concerned = running.filter(({ contestant }) => takes(contestant, load.id));
       for (const { contestant, proxy } of orderOfRound(concerned, round)) {
         await sleep(SETTLE_MS);
-        const taken = await sampleOr(null, { ...bench, proxy, load, seconds: settings.seconds });
-        keep(samples, load.id, contestant.id, round, taken);
+        const found = await sampleOr(null, { ...bench, proxy, load, seconds: settings.seconds });
+        keep(samples, load.id, contestant.id, round, found);
       }
     }
   }
@@ -157,24 +157,24 @@ async function idleRounds(bench, started, samples) {
     progress(`round ${round + 1} of ${rounds}, idle`);
     for (const contestant of orderOfRound(started, round)) {
       const proxy = await startOn(bench, contestant, { collectable: true });
-      const taken = await orSay(null, `idle on ${contestant.id}`, () => sampleIdle({ ...bench, proxy }));
+      const found = await orWarn(null, `idle on ${contestant.id}`, () => sampleIdle({ ...bench, proxy }));
       await proxy.stop();
-      keep(samples, 'idle', contestant.id, round, taken);
+      keep(samples, 'idle', contestant.id, round, found);
     }
   }
 }
 
 async function reloadAll(bench, started) {
-  const taken = {};
+  const reloads = {};
   for (const contestant of started.filter(({ family }) => family === 'ours')) {
     progress(`reload, ${contestant.id}`);
     const proxy = await startOn(bench, contestant);
     const seconds = Math.max(bench.settings.seconds, LEAST_RELOAD_SECONDS);
-    const found = await orSay(undefined, `reload on ${contestant.id}`, () => reload({ ...bench, proxy, seconds }));
+    const found = await orWarn(undefined, `reload on ${contestant.id}`, () => reload({ ...bench, proxy, seconds }));
     await proxy.stop();
-    if (found !== undefined) taken[contestant.id] = found;
+    if (found !== undefined) reloads[contestant.id] = found;
   }
-  return taken;
+  return reloads;
 }
 
 async function microBenchmarks() {
@@ -182,7 +182,7 @@ async function microBenchmarks() {
   for (const name of MICRO) {
     progress(name);
     const started = start(process.execPath, [fileURLToPath(new URL(`micro/${name}.mjs`, import.meta.url))]);
-    const found = await orSay(undefined, name, () => firstJson(started, MICRO_WITHIN_MS));
+    const found = await orWarn(undefined, name, () => firstJson(started, MICRO_WITHIN_MS));
     await started.stop();
     if (found !== undefined) results[name] = found;
   }
@@ -190,15 +190,15 @@ async function microBenchmarks() {
 }
 
 function sampleOr(otherwise, run) {
-  return orSay(otherwise, run.load.id, () => sample(run));
+  return orWarn(otherwise, run.load.id, () => sample(run));
 }
 
 /** A proxy that fails a load does not end the run of the others. */
-async function orSay(otherwise, what, work) {
+async function orWarn(otherwise, what, work) {
   try {
     return await work();
   } catch (error) {
-    say(`${what}: ${error.message}`);
+    warn(`${what}: ${error.message}`);
     return otherwise;
   }
 }
@@ -212,20 +212,20 @@ function reasonOf({ message }) {
   return lines.find((line) => line.startsWith('Error: ')) ?? lines[0];
 }
 
-function keep(samples, load, contestant, round, taken) {
+function keep(samples, load, contestant, round, found) {
   samples[load] ??= {};
   samples[load][contestant] ??= [];
-  samples[load][contestant][round] = taken;
+  samples[load][contestant][round] = found;
 }
 
 async function report(results, { output, render, writeDocs }) {
   const found = rows(results);
-  if (found.length > 0) tell(columns(cellsOf(found, single(results))));
+  if (found.length > 0) print(columns(cellsOf(found, single(results))));
   const { sidecar } = results;
-  const ways = sidecar === undefined ? [] : rows(sidecar, WAY_FIGURES);
-  if (ways.length > 0) tell(columns(cellsOf(ways, sidecar.contestants)), ...addedLines(sidecar));
+  const paths = sidecar === undefined ? [] : rows(sidecar, PATH_FIGURES);
+  if (paths.length > 0) print(columns(cellsOf(paths, sidecar.contestants)), ...addedLines(sidecar));
   const goals = goalLines(results);
-  if (goals.length > 0) tell(columns(goals, 4), ...sharingLines(results));
+  if (goals.length > 0) print(columns(goals, 4), ...sharingLines(results));
   for (const { contestant, load, failed, stalled } of failures(results)) {
     console.log(`${contestant}, ${load}: ${failed} connections failed, ${stalled} bulk streams stalled`);
   }
@@ -236,7 +236,7 @@ async function report(results, { output, render, writeDocs }) {
   mkdirSync(output, { recursive: true });
   if (!render) keepOfOtherMachine(output, results);
   await writeFormatted(join(output, RAW), JSON.stringify(results));
-  const plotted = [...found, ...ways];
+  const plotted = [...found, ...paths];
   if (plotted.length > 0) writeFileSync(join(output, 'latest.svg'), chart(results, plotted));
   if (writeDocs)
     await writeFormatted(DOCUMENT, withResults(readFileSync(DOCUMENT, 'utf8'), results, earlierOf(output, results)));
@@ -273,11 +273,11 @@ async function writeFormatted(file, text) {
 }
 
 /** A paragraph of its own. */
-function tell(...lines) {
+function print(...lines) {
   console.log(`\n${lines.join('\n')}`);
 }
 
-function say(line) {
+function warn(line) {
   console.log(line);
 }
 

@@ -32,10 +32,10 @@ const RETAKES = 1;
 async function attempt({ programs, proxy, load, hello, seconds }) {
   const before = usage([proxy.pid]);
   const time = ['--seconds', `${seconds}`, '--warmup', `${Math.min(0.5, seconds / 4)}`];
-  const told = await Promise.all(
+  const reports = await Promise.all(
     load.streams.map(({ backend, args }) => drive(programs, [...args, ...time, ...target(proxy, backend, hello)])),
   );
-  return toSample(told, spentBetween(before, usage([proxy.pid])));
+  return toSample(reports, spentBetween(before, usage([proxy.pid])));
 }
 
 /** @returns {readonly string[]} arguments of the generator: port and hello */
@@ -44,15 +44,15 @@ function target(proxy, backend, hello) {
 }
 
 /** The latencies of the first generator, the bytes of all. */
-function toSample(told, { seconds, own, user, system, machine, othersShare }) {
-  const [first] = told;
-  const gigabytes = sum(told, 'bytes') / 1e9;
+function toSample(reports, { seconds, own, user, system, machine, othersShare }) {
+  const [first] = reports;
+  const gigabytes = sum(reports, 'bytes') / 1e9;
   const each = (cpuSeconds) => (cpuSeconds / first.completed) * 1e6;
   return {
-    failed: sum(told, 'refused') + sum(told, 'cut') + sum(told, 'unanswered'),
-    stalled: sum(told, 'stalled'),
+    failed: sum(reports, 'refused') + sum(reports, 'cut') + sum(reports, 'unanswered'),
+    stalled: sum(reports, 'stalled'),
     perSecond: first.perSecond,
-    gigabytesPerSecond: sum(told, 'bytesPerSecond') / 1e9,
+    gigabytesPerSecond: sum(reports, 'bytesPerSecond') / 1e9,
     p50Ms: first.p50Us / 1e3,
     p99Ms: first.p99Us / 1e3,
     p999Ms: first.p999Us / 1e3,
@@ -69,8 +69,8 @@ function toSample(told, { seconds, own, user, system, machine, othersShare }) {
   };
 }
 
-function sum(told, key) {
-  return told.reduce((total, one) => total + one[key], 0);
+function sum(reports, key) {
+  return reports.reduce((total, one) => total + one[key], 0);
 }
 
 /**
@@ -121,16 +121,16 @@ async function hold(connections, { programs, proxy, hello }) {
 
 async function memory({ pid, collect }) {
   await sleep(SETTLE_MS);
-  const standing = memoryBytes(pid);
-  if (collect === undefined) return { standing, needed: standing };
+  const total = memoryBytes(pid);
+  if (collect === undefined) return { total, needed: total };
   await collect();
   await sleep(SETTLE_MS);
-  return { standing, needed: memoryBytes(pid) };
+  return { total, needed: memoryBytes(pid) };
 }
 
 /** From the first connections to the last: one-time costs, such as code, have been paid before. */
 function toIdleSample(steps) {
-  const totals = steps.map(({ connections, standing }) => [`mib${connections}`, standing / 2 ** 20]);
+  const totals = steps.map(({ connections, total }) => [`mib${connections}`, total / 2 ** 20]);
   const [few, many] = [steps.at(1), steps.at(-1)];
   const bytesPerConnection = (many.needed - few.needed) / (many.connections - few.connections);
   return { ...Object.fromEntries(totals), bytesPerConnection };

@@ -1,9 +1,9 @@
 // Resource usage of processes, from Linux's /proc.
 import { readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { ask } from './processes.mjs';
+import { outputOf } from './processes.mjs';
 
-const TICKS_PER_SECOND = Number(ask('getconf', ['CLK_TCK'])) || 100;
+const TICKS_PER_SECOND = Number(outputOf('getconf', ['CLK_TCK'])) || 100;
 
 // proc(5): utime and stime, the 14th and 15th fields, counted from what follows the name.
 const USER = 11;

@@ -74,7 +74,7 @@ function report(folder, entry) {
       },
     },
   });
-  Extractor.invoke(config, { localBuild: true, messageCallback: tellErrorsOnly });
+  Extractor.invoke(config, { localBuild: true, messageCallback: printErrorsOnly });
   const file = `${name}.api.md`;
   return {
     file: join('packages', relative(join(ROOT, 'packages'), folder), 'api', file),
@@ -82,7 +82,7 @@ function report(folder, entry) {
   };
 }
 
-function tellErrorsOnly(message) {
+function printErrorsOnly(message) {
   if (message.logLevel !== 'error') message.handled = true;
 }
 

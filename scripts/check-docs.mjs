@@ -69,7 +69,7 @@ function undocumented(index) {
     return (
       PLAIN_MEMBERS.has(symbol.name) ||
       symbol.getDocumentationComment(checker).length > 0 ||
-      isSaidByItsType(symbol.valueDeclaration) ||
+      isDocumentedByItsType(symbol.valueDeclaration) ||
       isPromisedByAnInterface(symbol)
     );
   }
@@ -78,15 +78,15 @@ function undocumented(index) {
    * `readonly route: Route` needs no more explanation than `Route`, nor does a discriminant. Numbers, strings, unions
    * and functions do.
    */
-  function isSaidByItsType(declaration) {
+  function isDocumentedByItsType(declaration) {
     let type = declaration?.type;
     while (type !== undefined && (ts.isTypeOperatorNode(type) || ts.isArrayTypeNode(type)))
       type = ts.isArrayTypeNode(type) ? type.elementType : type.type;
     if (type === undefined || ts.isLiteralTypeNode(type)) return type !== undefined;
     if (!ts.isTypeReferenceNode(type)) return false;
     const named = checker.getSymbolAtLocation(type.typeName);
-    const meant = named && named.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(named) : named;
-    return meant !== undefined && meant.getDocumentationComment(checker).length > 0;
+    const target = named && named.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(named) : named;
+    return target !== undefined && target.getDocumentationComment(checker).length > 0;
   }
 
   /** A class that implements an interface inherits its documentation. */

@@ -137,10 +137,10 @@ async function fromHashiCorp(folder) {
     .find((line) => line.endsWith(`  ${name}`))
     ?.split(' ')[0];
   if (expected === undefined) throw new Error(`no ${name} in release ${RELEASE}`);
-  const archive = await download(`${RELEASE_SITE}/${RELEASE}/${name}`, DOWNLOAD_TIMEOUT_MS);
-  const found = createHash('sha256').update(archive).digest('hex');
+  const zip = await download(`${RELEASE_SITE}/${RELEASE}/${name}`, DOWNLOAD_TIMEOUT_MS);
+  const found = createHash('sha256').update(zip).digest('hex');
   if (found !== expected) throw new Error(`${name}: expected SHA-256 ${expected}, found ${found}`);
-  writeFileSync(join(folder, name), archive);
+  writeFileSync(join(folder, name), zip);
   await run('unzip', ['-q', name, 'consul'], { cwd: folder });
   return join(folder, 'consul');
 }

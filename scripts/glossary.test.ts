@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
-/** What was replaced, and what stands for it now. Identifiers are found as whole words, in upper and lower case as they stand here. */
+/** What was replaced, and by what. Identifiers are matched as whole words, with this capitalisation. */
 const REPLACED: readonly (readonly [old: RegExp, standard: string])[] = [
   [/\bFlights?\b|\blanded\b/, 'Session, onClosed'],
   [/\bFarewells?\b|\bfarewells?\b/, 'rejection'],
@@ -43,7 +43,7 @@ const REPLACED: readonly (readonly [old: RegExp, standard: string])[] = [
   [/\b(?:is|are) told\b/, 'is notified, receives'],
 ];
 
-/** Files and folders in which some are left, until they are replaced there as well. It only ever gets shorter. */
+/** Files and folders that still have some, until they are replaced there as well. Entries are only ever removed. */
 const NOT_YET: readonly string[] = [];
 
 describe('the terms of the field', () => {
@@ -60,7 +60,7 @@ describe('the terms of the field', () => {
   });
 });
 
-/** Words that are not used in identifiers and file names, tests included, and the standard terms in their place. */
+/** Words that are not used in identifiers and file names, including those of tests, and the standard terms for them. */
 const RETIRED_WORDS: Readonly<Record<string, string>> = {
   ...retired('session, run, accept, close', 'flight flights fly launch launched landed'),
   ...retired('rejection, closing', 'farewell farewells'),
@@ -93,7 +93,7 @@ const RETIRED_WORDS: Readonly<Record<string, string>> = {
   ...retired('attempts', 'tries'),
 };
 
-/** Identifiers with one of these words in another meaning, and why it is the right word there. */
+/** Identifiers that contain one of these words with another meaning, and why it is correct. */
 const OTHER_MEANINGS: Readonly<Record<string, string>> = {
   inFlight: 'sent and not yet answered: the term of TCP and HTTP/2',
   isInFlight: 'as above',
@@ -158,7 +158,7 @@ function codeFiles(): readonly string[] {
       ['src', 'test', 'page', 'bench'].map((part) => join(top, name, part)),
     ),
   );
-  return [...tops, 'scripts', 'bench'].flatMap((top) => entries(top)).filter((file) => /\.tsx?$/.test(file));
+  return [...tops, 'scripts', 'bench'].flatMap((top) => entries(top)).filter((file) => /\.(?:tsx?|mjs)$/.test(file));
 }
 
 const identifiers = new Map<string, ReadonlySet<string>>();

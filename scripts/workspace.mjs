@@ -66,8 +66,8 @@ export async function step(name, work, output = process.stdout) {
   // Overwrites the line that showed the elapsed time.
   if (output.isTTY) output.write('\u001b[K');
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
-  const said = failure === undefined ? `ok  ${name} (${seconds} s)` : `FAILED  ${name} (${seconds} s)\n${failure}`;
-  output.write(`${said}\n`);
+  const line = failure === undefined ? `ok  ${name} (${seconds} s)` : `FAILED  ${name} (${seconds} s)\n${failure}`;
+  output.write(`${line}\n`);
   return failure === undefined;
 }
 

@@ -70,10 +70,10 @@ function instructions() {
 function countedInstructions(connections) {
   const valgrind = ['--tool=callgrind', '--smc-check=all-non-file', '--callgrind-out-file=/dev/null'];
   const program = [process.execPath, ...SAME_EACH_TIME, fileURLToPath(import.meta.url), '--carry', `${connections}`];
-  const told = execFileSync('sh', ['-c', 'exec "$@" 2>&1', 'sh', 'valgrind', ...valgrind, ...program], {
+  const output = execFileSync('sh', ['-c', 'exec "$@" 2>&1', 'sh', 'valgrind', ...valgrind, ...program], {
     encoding: 'utf8',
   });
-  return Number(/Collected : (\d+)/.exec(told)?.[1]);
+  return Number(/Collected : (\d+)/.exec(output)?.[1]);
 }
 
 function each(count) {

@@ -32,10 +32,10 @@ try {
   await routesAre(count);
   const seconds = (performance.now() - beganMs) / 1000;
   await sleep(SETTLE_MS);
-  const standing = mib();
+  const total = mib();
   gateway.child.kill('SIGURG');
   await sleep(SETTLE_MS);
-  console.log(JSON.stringify({ services: count, seconds, mibAtStart, mib: standing, mibCollected: mib() }));
+  console.log(JSON.stringify({ services: count, seconds, mibAtStart, mib: total, mibCollected: mib() }));
 } finally {
   gateway.child.kill('SIGKILL');
   await agent[Symbol.asyncDispose]();

@@ -26,26 +26,26 @@ let failed = 0;
 let over = false;
 const latencies = [];
 
-const MODES = { latency: keepAsking, rate: askOnce, down: receive, up: send };
+const MODES = { latency: pingPong, rate: requestOnce, down: receive, up: send };
 for (let index = 0; index < load.connections; index++) MODES[load.mode]();
 setTimeout(beginCounting, load.warmup * 1e3);
 setTimeout(report, load.seconds * 1e3);
 
-function keepAsking() {
+function pingPong() {
   const socket = opened();
-  asking(socket, () => ask(socket));
+  exchange(socket, () => request(socket));
 }
 
-function askOnce() {
+function requestOnce() {
   const socket = opened();
-  asking(socket, () => {
+  exchange(socket, () => {
     socket.end();
-    if (!over) askOnce();
+    if (!over) requestOnce();
   });
 }
 
 /** Sends requests once it is open; counts every complete response, and calls `then`. */
-function asking(socket, then) {
+function exchange(socket, then) {
   let received = 0;
   socket.on('data', ({ length }) => {
     received += length;
@@ -59,10 +59,10 @@ function asking(socket, then) {
     then();
   });
   socket.since = performance.now();
-  socket.once(socket.readyEvent, () => (load.mode === 'rate' ? socket.write(message) : ask(socket)));
+  socket.once(socket.readyEvent, () => (load.mode === 'rate' ? socket.write(message) : request(socket)));
 }
 
-function ask(socket) {
+function request(socket) {
   socket.since = performance.now();
   socket.write(message);
 }
@@ -94,7 +94,7 @@ function opened() {
     if (over || (!broken && load.mode === 'rate')) return;
     failed += 1;
     // A failed connection is replaced by another.
-    if (load.mode === 'rate') askOnce();
+    if (load.mode === 'rate') requestOnce();
   });
   return socket;
 }

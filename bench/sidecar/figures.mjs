@@ -4,7 +4,7 @@ import { figure } from '../figures.mjs';
 const MESSAGE_BYTES = 1024;
 
 /** Shaped as contestants: ratios are relative to the `peer`. */
-export const WAYS = [
+export const PATHS = [
   { id: 'direct', label: 'direct mutual TLS', family: 'peer', version: process.version },
   { id: 'pair', label: 'two sidecars', family: 'ours', transport: 'node', workers: 1, version: process.version },
   {
@@ -18,15 +18,15 @@ export const WAYS = [
 ];
 
 /**
- * @typedef {object} WayLoad
+ * @typedef {object} PathLoad
  * @property {string} id
  * @property {'latency' | 'rate' | 'down' | 'up'} mode of the client
  * @property {number} connections
  * @property {number} messageBytes
  */
 
-/** @type {readonly WayLoad[]} */
-export const WAY_LOADS = [
+/** @type {readonly PathLoad[]} */
+export const PATH_LOADS = [
   { id: 'way-latency', mode: 'latency', connections: 1, messageBytes: MESSAGE_BYTES },
   { id: 'way-messages', mode: 'latency', connections: 64, messageBytes: MESSAGE_BYTES },
   { id: 'way-rate', mode: 'rate', connections: 16, messageBytes: MESSAGE_BYTES },
@@ -35,7 +35,7 @@ export const WAY_LOADS = [
 ];
 
 /** @type {readonly import('../figures.mjs').Figure[]} */
-export const WAY_FIGURES = [
+export const PATH_FIGURES = [
   figure('way-latency', 'p50Ms', '1 KiB there and back, one connection: p50', 'ms', 'less', 3, { plotted: true }),
   figure('way-latency', 'p99Ms', '1 KiB there and back, one connection: p99', 'ms', 'less', 3),
   figure('way-messages', 'perSecond', '1 KiB there and back, 64 connections', '/s', 'more', 0),

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { orderOfRound } from '../statistics.mjs';
 import { spentBetween, usage } from '../usage.mjs';
-import { WAY_LOADS, WAYS } from './figures.mjs';
+import { PATH_LOADS, PATHS } from './figures.mjs';
 import { startMesh } from './mesh.mjs';
 
 const run = promisify(execFile);
@@ -26,42 +26,42 @@ const SETTLE_MS = 100;
  * @param {(line: string) => void} progress
  * @returns {Promise<Pick<import('../comparison.mjs').Results, 'contestants' | 'samples'>>}
  */
-export async function measureWays({ folder, settings }, progress) {
+export async function measurePaths({ folder, settings }, progress) {
   const mesh = await startMesh(mkdtempSync(join(folder, 'mesh-')));
   const samples = Object.fromEntries(
-    WAY_LOADS.map(({ id }) => [id, Object.fromEntries(WAYS.map((way) => [way.id, []]))]),
+    PATH_LOADS.map(({ id }) => [id, Object.fromEntries(PATHS.map((path) => [path.id, []]))]),
   );
   try {
-    for (const way of mesh.ways) await warm(mesh, way);
+    for (const path of mesh.paths) await warm(mesh, path);
     for (let round = 0; round < settings.rounds; round++) {
-      for (const load of WAY_LOADS) {
+      for (const load of PATH_LOADS) {
         progress(`round ${round + 1} of ${settings.rounds}, ${load.id}`);
-        for (const way of orderOfRound(mesh.ways, round)) {
+        for (const path of orderOfRound(mesh.paths, round)) {
           await sleep(SETTLE_MS);
-          samples[load.id][way.id][round] = await sampleWay(mesh, way, load, settings.seconds);
+          samples[load.id][path.id][round] = await samplePath(mesh, path, load, settings.seconds);
         }
       }
     }
   } finally {
     await mesh.stop();
   }
-  return { contestants: WAYS, samples };
+  return { contestants: PATHS, samples };
 }
 
-async function warm(mesh, way) {
-  const rate = WAY_LOADS.find(({ mode }) => mode === 'rate');
-  await sampleWay(mesh, way, rate, MESH_WARMUP_SECONDS);
+async function warm(mesh, path) {
+  const rate = PATH_LOADS.find(({ mode }) => mode === 'rate');
+  await samplePath(mesh, path, rate, MESH_WARMUP_SECONDS);
 }
 
 /** @returns {Promise<import('../sampling.mjs').Sample>} rejects when the connections did not take the measured path */
-async function sampleWay(mesh, way, { mode, connections, messageBytes }, seconds) {
+async function samplePath(mesh, path, { mode, connections, messageBytes }, seconds) {
   const carriedBefore = await mesh.carried();
   const before = usage(mesh.pids);
-  const load = { ...way, mode, connections, messageBytes, seconds: seconds + WARMUP_SECONDS, warmup: WARMUP_SECONDS };
+  const load = { ...path, mode, connections, messageBytes, seconds: seconds + WARMUP_SECONDS, warmup: WARMUP_SECONDS };
   const { stdout } = await run(process.execPath, [CLIENT, JSON.stringify(load)]);
   const spent = spentBetween(before, usage(mesh.pids));
   const carried = (await mesh.carried()).map((count, gateway) => count - carriedBefore[gateway]);
-  const throughGateways = way.id === 'gateways';
+  const throughGateways = path.id === 'gateways';
   if (carried.some((count) => throughGateways !== count > 0)) {
     throw new Error(
       `expected ${throughGateways ? 'all' : 'no'} connections at the gateways, found ${carried.join(' and ')}`,
@@ -70,15 +70,15 @@ async function sampleWay(mesh, way, { mode, connections, messageBytes }, seconds
   return toSample(JSON.parse(stdout), spent);
 }
 
-function toSample(told, { machine, othersShare }) {
+function toSample(results, { machine, othersShare }) {
   return {
-    failed: told.failed,
-    perSecond: told.perSecond,
-    p50Ms: told.p50Ms,
-    p99Ms: told.p99Ms,
-    gigabytesPerSecond: told.bytesPerSecond / 1e9,
-    ...(told.bytes > 0 && { machineSecondsPerGigabyte: machine / (told.bytes / 1e9) }),
-    ...(told.completed > 0 && { machineMicroseconds: (machine / told.completed) * 1e6 }),
+    failed: results.failed,
+    perSecond: results.perSecond,
+    p50Ms: results.p50Ms,
+    p99Ms: results.p99Ms,
+    gigabytesPerSecond: results.bytesPerSecond / 1e9,
+    ...(results.bytes > 0 && { machineSecondsPerGigabyte: machine / (results.bytes / 1e9) }),
+    ...(results.completed > 0 && { machineMicroseconds: (machine / results.completed) * 1e6 }),
     othersShare,
   };
 }

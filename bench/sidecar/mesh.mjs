@@ -14,13 +14,13 @@ const SERVER = fileURLToPath(new URL('server.mjs', import.meta.url));
 const TRUST_DOMAIN = '11111111-2222-3333-4444-555555555555.consul';
 
 /**
- * @typedef {object} Way path from the client to the server
+ * @typedef {object} MeshPath path from the client to the server
  * @property {string} id
  * @property {number} port of 127.0.0.1 that the client connects to
  * @property {string} [tls] file with its mutual TLS settings; absent: plain text
  *
  * @typedef {object} Mesh
- * @property {readonly Way[]} ways
+ * @property {readonly MeshPath[]} paths
  * @property {readonly number[]} pids of all proxies between client and server
  * @property {() => Promise<readonly number[]>} carried number of connections that each of the two gateways has accepted
  * so far
@@ -53,7 +53,7 @@ export async function startMesh(folder) {
     }
     await listening(started.at(-1), ports.gateways);
     return {
-      ways: [
+      paths: [
         { id: 'direct', port: application.tls, tls: credentials.web },
         { id: 'pair', port: ports.pair },
         { id: 'gateways', port: ports.gateways },

@@ -7,13 +7,13 @@ import { serve } from './peer.mjs';
 
 const [seed = '', port = '0'] = process.argv.slice(2);
 const fates = fatesOf(seed);
-const tell = (message) => process.connected && process.send?.(message);
+const send = (message) => process.connected && process.send?.(message);
 
 const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
-  serve(socket, fates, (number, seen) => tell({ number, seen })),
+  serve(socket, fates, (number, seen) => send({ number, seen })),
 );
 server.listen({ port: Number(port), host: '127.0.0.1', backlog: 1024 }, () => {
   const address = server.address();
-  tell({ port: typeof address === 'object' ? address?.port : undefined });
+  send({ port: typeof address === 'object' ? address?.port : undefined });
 });
 process.once('disconnect', () => process.exit(0));

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 
 /** Plans in which all bytes must arrive, both ways, followed by the end of the stream. */
-const WHOLE = [
+const COMPLETE = [
   'both at once',
   'client finishes first',
   'backend finishes first',
@@ -16,7 +16,7 @@ const WHOLE = [
 /** Plans in which the connection is aborted: what arrives must be correct. */
 const BROKEN = ['client resets', 'backend resets', 'client leaves at once', 'cut', 'nobody there'];
 
-const PLANS = [...WHOLE, ...BROKEN];
+const PLANS = [...COMPLETE, ...BROKEN];
 
 /** The number of a connection, before its bytes. */
 export const HEADER_BYTES = 4;
@@ -28,7 +28,7 @@ const MOST_BYTES = 2 ** 20;
  * @typedef {object} Fate
  * @property {number} number
  * @property {string} plan
- * @property {boolean} whole
+ * @property {boolean} complete
  * @property {number} upBytes without the header
  * @property {number} downBytes
  * @property {number} breaksAt after how many bytes it is reset or cut
@@ -56,7 +56,7 @@ export function fatesOf(seed) {
     const plan = PLANS[drawn.readUInt32BE(0) % PLANS.length] ?? '';
     const [upBytes, downBytes] = [size(4), size(8)];
     const breaksAt = Math.floor(share(12) * Math.min(upBytes, downBytes));
-    return { number, plan, whole: WHOLE.includes(plan), upBytes, downBytes, breaksAt };
+    return { number, plan, complete: COMPLETE.includes(plan), upBytes, downBytes, breaksAt };
   }
 
   function up({ number }, from, length) {

@@ -2,7 +2,7 @@
 //
 //   node --expose-gc relay.mjs '{"transport":"epoll","splice":"copy","seed":"1","backend":PORT}'
 //
-// Follows the commands of its parent: { ask: 'listen' | 'close' | 'usage' }. Sends { ended: … } for each connection
+// Follows the commands of its parent: { command: 'listen' | 'close' | 'usage' }. Sends { ended: … } for each connection
 // that it has accepted.
 import { openSync, readdirSync, readlinkSync } from 'node:fs';
 import { nodeTransport, ProxyError } from '../../packages/core/dist/index.js';
@@ -19,7 +19,7 @@ const live = new Set();
 let listening;
 
 const RESPONSES = { listen, close, usage };
-process.on('message', ({ ask }) => void RESPONSES[ask]().then((response) => process.send?.({ response })));
+process.on('message', ({ command }) => void RESPONSES[command]().then((response) => process.send?.({ response })));
 process.once('disconnect', () => process.exit(0));
 process.send?.({ response: { ready: true } });
 
@@ -28,14 +28,15 @@ async function listen() {
   listening = await transport.listen({ host: '127.0.0.1', port: 0 }, options, (down) => {
     live.add(down);
     carry(down).then(
-      (ended) => tell(down, ended),
-      (reason) => tell(down, { ...(reason.number !== undefined && { number: reason.number }), error: codeOf(reason) }),
+      (ended) => report(down, ended),
+      (reason) =>
+        report(down, { ...(reason.number !== undefined && { number: reason.number }), error: codeOf(reason) }),
     );
   });
   return { port: listening.address.port };
 }
 
-function tell(down, ended) {
+function report(down, ended) {
   live.delete(down);
   process.send?.({ ended });
 }

@@ -21,7 +21,7 @@ import { live } from './peer.mjs';
 /**
  * @typedef {object} Progress
  * @property {number} done connections that have ended
- * @property {number} whole of these, those whose bytes all had to arrive, and did
+ * @property {number} complete of these, those whose bytes all had to arrive, and did
  * @property {number} disturbed of these, those in progress when the backends were killed
  * @property {number} starved of these, those for which no descriptor was left
  * @property {number} bytes compared
@@ -38,12 +38,12 @@ import { live } from './peer.mjs';
  * @param {SoakOptions} options
  * @returns {Promise<SoakReport>} without complaints nothing was lost and nothing has leaked
  */
-export async function soak({ connections, seed, atATime = 48, deaths = 0, descriptors, onProgress, ...way }) {
+export async function soak({ connections, seed, atATime = 48, deaths = 0, descriptors, onProgress, ...variant }) {
   const fates = fatesOf(seed);
   const backend = new Backend(seed);
   await backend.start();
-  const relay = new Relay({ ...way, seed, backend: backend.port }, descriptors);
-  const progress = { done: 0, whole: 0, disturbed: 0, starved: 0, bytes: 0, complaints: [] };
+  const relay = new Relay({ ...variant, seed, backend: backend.port }, descriptors);
+  const progress = { done: 0, complete: 0, disturbed: 0, starved: 0, bytes: 0, complaints: [] };
   const began = performance.now();
   try {
     await relay.start();
@@ -52,7 +52,7 @@ export async function soak({ connections, seed, atATime = 48, deaths = 0, descri
     const before = await relay.usage();
     await round(FIRST_ROUND, FIRST_ROUND + connections, deaths);
     const after = await relay.usage();
-    progress.complaints.push(...leftOver(before, after, connections));
+    progress.complaints.push(...leaks(before, after, connections));
     return { ...progress, before, after, seconds: (performance.now() - began) / 1000 };
   } finally {
     relay.stop();
@@ -87,25 +87,25 @@ export async function soak({ connections, seed, atATime = 48, deaths = 0, descri
     const ended = relay.ended(fate.number);
     const served = backend.served(fate.number);
     const client = await inTime(live(port, fate, fates));
-    const turnedAway = descriptors !== undefined && client?.error !== undefined && client.received === 0;
+    const refused = descriptors !== undefined && client?.error !== undefined && client.received === 0;
     // An aborted or refused connection may be closed before its header is read: then no process reports it.
-    const transfer = fate.whole && !turnedAway ? await inTime(ended) : undefined;
+    const transfer = fate.complete && !refused ? await inTime(ended) : undefined;
     const seen =
       transfer !== undefined && transfer.error === undefined ? await inTime(Promise.race([served, death])) : undefined;
     const disturbed = death !== backend.death;
     relay.forget(fate.number);
     backend.forget(fate.number);
-    const starved = turnedAway || isStarved(transfer, descriptors);
+    const starved = refused || isStarved(transfer, descriptors);
     const complaint = judge(fate, { client, transfer, backend: seen, excused: disturbed || starved });
     if (complaint !== undefined) progress.complaints.push(`${JSON.stringify(fate)}: ${complaint}`);
     progress.done += 1;
     progress.bytes += (client?.received ?? 0) + (seen?.received ?? 0);
     if (starved) progress.starved += 1;
     else if (disturbed) progress.disturbed += 1;
-    else if (fate.whole && complaint === undefined) progress.whole += 1;
+    else if (fate.complete && complaint === undefined) progress.complete += 1;
     onProgress?.(progress);
     // As a client would: an immediate retry would be refused as well.
-    if (turnedAway) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    if (refused) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
 }
 
@@ -114,7 +114,7 @@ function judge(fate, { client, transfer, backend, excused }) {
   if (client === undefined) return `the client has seen no end after ${PATIENCE_MS / 1000} s`;
   if (client.wrongAt !== undefined) return `the client got a wrong byte after ${client.wrongAt}`;
   if (backend?.wrongAt !== undefined) return `the backend got a wrong byte after ${backend.wrongAt}`;
-  if (!fate.whole || excused) return undefined;
+  if (!fate.complete || excused) return undefined;
   if (transfer?.error !== undefined) return `ended with ${transfer.error}`;
   const expected = { up: fate.upBytes, down: fate.downBytes, counted: [fate.upBytes + HEADER_BYTES, fate.downBytes] };
   const found = { up: backend?.received, down: client.received, counted: [transfer?.bytesUp, transfer?.bytesDown] };
@@ -129,7 +129,7 @@ function isStarved(transfer, descriptors) {
   return descriptors !== undefined && transfer?.error === 'LOCAL_RESOURCE';
 }
 
-function leftOver(before, after, connections) {
+function leaks(before, after, connections) {
   const complaints = [];
   for (const what of ['descriptors', 'timers']) {
     const [was, is] = [JSON.stringify(before[what]), JSON.stringify(after[what])];
@@ -144,8 +144,8 @@ function leftOver(before, after, connections) {
 
 async function inTime(promise) {
   let timer;
-  const late = new Promise((resolve) => (timer = setTimeout(resolve, PATIENCE_MS, undefined)));
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+  const timeout = new Promise((resolve) => (timer = setTimeout(resolve, PATIENCE_MS, undefined)));
+  return Promise.race([promise, timeout]).finally(() => clearTimeout(timer));
 }
 
 /** Stores one value per connection until it is requested. */
@@ -270,15 +270,15 @@ class Relay {
   }
 
   async listen() {
-    return (await this.#ask('listen')).port;
+    return (await this.#command('listen')).port;
   }
 
   close() {
-    return this.#ask('close');
+    return this.#command('close');
   }
 
   usage() {
-    return this.#ask('usage');
+    return this.#command('usage');
   }
 
   ended(number) {
@@ -293,9 +293,9 @@ class Relay {
     this.#child?.kill('SIGKILL');
   }
 
-  #ask(ask) {
+  #command(command) {
     const answered = this.#answered();
-    this.#child.send({ ask });
+    this.#child.send({ command });
     return answered;
   }
 

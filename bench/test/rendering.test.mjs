@@ -7,7 +7,7 @@ import { goalLines, sharingLines } from '../findings.mjs';
 import { parseOptions } from '../options.mjs';
 import { cellsOf, columns, markdown } from '../table.mjs';
 import { fill } from '../template.mjs';
-import { resultsWithWays, resultsWithWorkers, someResults } from './results.mjs';
+import { resultsWithPaths, resultsWithWorkers, someResults } from './results.mjs';
 
 describe('rows', () => {
   it('compare ours with the best peer in its usual configuration', () => {
@@ -29,10 +29,10 @@ describe('rows', () => {
 });
 
 describe('judgements', () => {
-  it('report for each goal whether it was met, and by what, and otherwise that it was not measured', () => {
+  it('report for each goal whether it was reached, and by what, and otherwise that it was not measured', () => {
     const all = judgements(someResults());
     const measured = all.filter(({ ratio }) => ratio !== undefined);
-    expect(measured.map(({ ours, against, ratio, met }) => [ours, against, ratio.median, met])).toEqual([
+    expect(measured.map(({ ours, against, ratio, reached }) => [ours, against, ratio.median, reached])).toEqual([
       ['Meshgate core, uring', 'HAProxy', expect.closeTo(1.1), true],
       ['Meshgate core, node', 'bare node pipe', 0.75, false],
     ]);
@@ -50,7 +50,7 @@ describe('judgements', () => {
     const calm = (p99Ms) => ({ perSecond: 1, p99Ms, p999Ms: 1, maxMs: 1, failed: 0 });
     const reload = { 'gateway-uring': { reloads: 5, quiet: calm(4), reloading: calm(5) } };
     const found = judgements({ ...someResults(), reload }).find(({ against }) => against === 'itself without');
-    expect([found.ratio.median, found.met]).toEqual([1.25, true]);
+    expect([found.ratio.median, found.reached]).toEqual([1.25, true]);
   });
 });
 
@@ -99,21 +99,21 @@ describe('several workers', () => {
   });
 });
 
-describe('a way through the mesh', () => {
+describe('a path through the mesh', () => {
   it('adds the extra time over the direct one, round by round', () => {
-    const [pair] = added(resultsWithWays().sidecar);
-    expect(pair.way.id).toBe('pair');
+    const [pair] = added(resultsWithPaths().sidecar);
+    expect(pair.path.id).toBe('pair');
     expect([pair.p50Ms, pair.p99Ms]).toEqual([expect.closeTo(0.1), expect.closeTo(0.3)]);
   });
 
   it('is on the page, with its ratio', () => {
-    const text = resultsText(resultsWithWays());
+    const text = resultsText(resultsWithPaths());
     expect(text).toContain('Added to 1 KiB there and back by two sidecars: 0.100 ms at p50, 0.300 ms at p99.');
     expect(text).toContain('0.175 (2.50×, 2.00–3.00)');
   });
 
   it('counts among the failures, too', () => {
-    expect(failures(resultsWithWays())).toContainEqual({
+    expect(failures(resultsWithPaths())).toContainEqual({
       contestant: 'pair',
       load: 'way-latency',
       failed: 1,

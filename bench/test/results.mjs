@@ -44,12 +44,12 @@ export function resultsWithWorkers({ two, allCores, othersShare = 0 }) {
 }
 
 /** As {@link someResults}, with two paths between two applications. */
-export function resultsWithWays() {
-  const way = (id, label, family) => ({ id, label, family, version: 'v20.19.0' });
+export function resultsWithPaths() {
+  const path = (id, label, family) => ({ id, label, family, version: 'v20.19.0' });
   return {
     ...someResults(),
     sidecar: {
-      contestants: [way('direct', 'direct mutual TLS', 'peer'), way('pair', 'two sidecars', 'ours')],
+      contestants: [path('direct', 'direct mutual TLS', 'peer'), path('pair', 'two sidecars', 'ours')],
       samples: {
         'way-latency': {
           direct: [

@@ -8,33 +8,33 @@ const epoll = await selfTest();
 const uring = await uringTest();
 const describeWithEpoll = needs('epoll', epoll.ok || epoll.reason);
 
-/** @type {readonly { readonly name: string, readonly way: { readonly transport: 'node' | 'epoll' | 'uring', readonly splice?: 'copy' | 'splice' }, readonly declare: import('@meshgate/testkit').DeclareSuite }[]} */
-const WAYS = [
-  { name: 'node', way: { transport: 'node' }, declare: describe },
-  { name: 'epoll, copy', way: { transport: 'epoll', splice: 'copy' }, declare: describeWithEpoll },
-  { name: 'epoll, splice', way: { transport: 'epoll', splice: 'splice' }, declare: describeWithEpoll },
-  { name: 'uring', way: { transport: 'uring' }, declare: needs('uring', uring.ok || uring.reason) },
+/** @type {readonly { readonly name: string, readonly variant: { readonly transport: 'node' | 'epoll' | 'uring', readonly splice?: 'copy' | 'splice' }, readonly declare: import('@meshgate/testkit').DeclareSuite }[]} */
+const VARIANTS = [
+  { name: 'node', variant: { transport: 'node' }, declare: describe },
+  { name: 'epoll, copy', variant: { transport: 'epoll', splice: 'copy' }, declare: describeWithEpoll },
+  { name: 'epoll, splice', variant: { transport: 'epoll', splice: 'splice' }, declare: describeWithEpoll },
+  { name: 'uring', variant: { transport: 'uring' }, declare: needs('uring', uring.ok || uring.reason) },
 ];
 
-for (const { name, way, declare } of WAYS) {
+for (const { name, variant, declare } of VARIANTS) {
   declare(`many connections of every kind (${name})`, () => {
     it('lose no byte, even while backends are killed, and leave nothing behind', { timeout: 60_000 }, async () => {
-      const { complaints, done, disturbed } = await soak({ ...way, connections: 600, deaths: 2, seed: 'short' });
+      const { complaints, done, disturbed } = await soak({ ...variant, connections: 600, deaths: 2, seed: 'short' });
       expect(complaints).toEqual([]);
       expect(done).toBe(FIRST_ROUND + 600);
       expect(disturbed).toBeGreaterThan(0);
     });
 
     it('do so with too few file descriptors for all of them', { timeout: 60_000 }, async () => {
-      const { complaints, starved, whole, after } = await soak({
-        ...way,
+      const { complaints, starved, complete, after } = await soak({
+        ...variant,
         connections: 300,
         descriptors: 56,
         seed: 'few',
       });
       expect(complaints).toEqual([]);
       expect(after.pauses).toBeGreaterThan(0);
-      expect(Math.min(starved, whole)).toBeGreaterThan(0);
+      expect(Math.min(starved, complete)).toBeGreaterThan(0);
     });
   });
 }

@@ -117,15 +117,15 @@ async function call({ to, from, pieces, finish, until = 'answer', hold, forMs = 
     socket.on('connect', () => void send(socket, pieces, finish));
     socket.on('data', (chunk) => {
       received += chunk.toString('latin1');
-      const [, said] = /<([^>]+)>/.exec(received) ?? [];
-      if (said !== undefined && until === 'answer') end(said);
+      const [, response] = /<([^>]+)>/.exec(received) ?? [];
+      if (response !== undefined && until === 'answer') end(response);
     });
     const ended = (reason) => {
       if (reason?.code === 'ECONNREFUSED') return end('refused');
-      const [, said] = /<([^>]+)>(.*)/s.exec(received) ?? [];
+      const [, response] = /<([^>]+)>(.*)/s.exec(received) ?? [];
       const after = /<[^>]+>(.*)/s.exec(received)?.[1] ?? '';
       // A TLS alert before the close means the same.
-      end(said === undefined ? 'closed' : `${said}${after}${until === 'end' ? ', end' : ''}`);
+      end(response === undefined ? 'closed' : `${response}${after}${until === 'end' ? ', end' : ''}`);
     };
     socket.on('end', ended);
     socket.on('error', ended);

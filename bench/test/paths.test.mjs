@@ -28,14 +28,14 @@ describe('the measured mesh', () => {
     'carries data between two applications by the path %s, with %d connection at each gateway',
     async (id, connections) => {
       const before = await mesh.carried();
-      expect(await echo(mesh.ways.find((way) => way.id === id).port)).toBe('eight');
+      expect(await echo(mesh.paths.find((path) => path.id === id).port)).toBe('eight');
       const after = await mesh.carried();
       expect(after.map((count, gateway) => count - before[gateway])).toEqual([connections, connections]);
     },
   );
 
   it('has a direct path that refuses clients without an identity', async () => {
-    await expect(echo(mesh.ways.find(({ id }) => id === 'direct').port)).rejects.toThrow('nothing came back');
+    await expect(echo(mesh.paths.find(({ id }) => id === 'direct').port)).rejects.toThrow('nothing came back');
   });
 });
 
