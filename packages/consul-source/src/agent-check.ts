@@ -1,8 +1,8 @@
 import type { Intention } from '@meshgate/mesh';
-import { hasStatus, openAgent, parsed, reasonOf } from './agent.ts';
+import { hasStatus, openAgent, parsed, parsedResponse, reasonOf } from './agent.ts';
 import type { Agent, AgentOptions } from './agent.ts';
 import { DEFAULT_ADDRESS, parseAgentAddress } from './agent-address.ts';
-import { intentionsAt, intentionsIn } from './intention-records.ts';
+import { intentionsAt } from './intention-records.ts';
 import { object, objects, text } from './json.ts';
 import type { JsonObject } from './json.ts';
 
@@ -153,7 +153,7 @@ class AgentCheck {
         { method, path, timeoutMs: PATIENCE_MS, body },
         AbortSignal.timeout(2 * PATIENCE_MS),
       );
-      const json = parsed(response, path, 'JSON', (one) => one);
+      const json = parsed(response, { path, expected: 'JSON', read: (one) => one });
       return { json, ...(response.date !== undefined && { date: response.date }) };
     } catch (reason) {
       return reason instanceof Error ? reason : new Error(String(reason));
@@ -220,8 +220,7 @@ export async function intentionsTo(options: AgentOptions, service: string): Prom
   const agent = openAgent(options, 1);
   try {
     const request = { ...intentionsAt(service), timeoutMs: PATIENCE_MS };
-    const response = await agent.request(request, AbortSignal.timeout(2 * PATIENCE_MS));
-    return { kind: 'known', intentions: intentionsIn(response, service) };
+    return { kind: 'known', intentions: await parsedResponse(agent, request, AbortSignal.timeout(2 * PATIENCE_MS)) };
   } catch (reason) {
     return { kind: 'unknown', why: reasonOf(reason) };
   } finally {
@@ -237,9 +236,10 @@ export async function intentionsTo(options: AgentOptions, service: string): Prom
 export async function failingChecks(options: AgentOptions, service: string): Promise<readonly string[]> {
   const agent = openAgent(options, 1);
   const path = `health/connect/${encodeURIComponent(service)}`;
+  const request = { path, timeoutMs: PATIENCE_MS, expected: 'instances', read: objects };
   try {
-    const response = await agent.request({ path, timeoutMs: PATIENCE_MS }, AbortSignal.timeout(2 * PATIENCE_MS));
-    const checks = parsed(response, path, 'instances', objects).flatMap((entry) => objects(entry['Checks']));
+    const entries = await parsedResponse(agent, request, AbortSignal.timeout(2 * PATIENCE_MS));
+    const checks = entries.flatMap((entry) => objects(entry['Checks']));
     const failing = checks.filter((check) => check['Status'] !== 'passing').map(checkText);
     return [...new Set(failing)].slice(0, MAX_CHECKS);
   } catch {

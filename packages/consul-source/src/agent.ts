@@ -109,6 +109,19 @@ export function isOverload(reason: Error): boolean {
   return hasStatus(reason, TOO_MANY_REQUESTS, UNAVAILABLE);
 }
 
+/** Whether the agent does not have the endpoint, or the token may not use it. */
+export function isDenied(reason: unknown): reason is AgentError {
+  return hasStatus(reason, 403, 404);
+}
+
+/**
+ * Whether the agent rejected the request because of its filter: Consul accepts any string in an entry, and reports only at
+ * the query that it is invalid, with 400 or 500, depending on the version.
+ */
+export function isRefusedFilter(reason: unknown): reason is AgentError {
+  return hasStatus(reason, 400, 500) && /boolean expression|selector|filter/i.test(reason.complaint);
+}
+
 /** Whether the agent responded with one of these HTTP statuses. */
 export function hasStatus(reason: unknown, ...statuses: readonly number[]): reason is AgentError {
   return reason instanceof AgentError && reason.status !== undefined && statuses.includes(reason.status);
@@ -287,18 +300,30 @@ function redirection(location: string | string[] | undefined): string {
   return location === undefined ? '' : `, a redirect to ${String(location).slice(0, LONGEST_COMPLAINT)}`;
 }
 
-/**
- * Parses the JSON of a response with `read`.
- *
- * @param read receives `undefined` for a body that is not JSON; returns `undefined` for an unexpected format
- * @throws AgentError when `read` returns `undefined`
- */
-export function parsed<T>(
-  { text }: Pick<AgentResponse, 'text'>,
-  path: string,
-  expected: string,
-  read: (json: unknown) => T | undefined,
-): T {
+/** What an endpoint responds. */
+export interface ResponseFormat<T> {
+  /** Below `/v1/`. */
+  readonly path: string;
+  /** The expected value, for messages: `a list of services`. */
+  readonly expected: string;
+  /** Receives `undefined` for a body that is not JSON; returns `undefined` for an unexpected format. */
+  readonly read: (json: unknown) => T | undefined;
+}
+
+/** A request whose response is parsed. */
+export interface ParsedRequest<T> extends AgentRequest, ResponseFormat<T> {
+  /** When false, a stale response is an error, for callers that keep their last value; true when absent. */
+  readonly mayBeStale?: boolean;
+}
+
+/** Sends a request, and parses its response. @throws AgentError also when the format is unexpected */
+export async function parsedResponse<T>(agent: Agent, request: ParsedRequest<T>, signal: AbortSignal): Promise<T> {
+  const response = await agent.request(request, signal);
+  return parsed(request.mayBeStale === false ? fresh(response) : response, request);
+}
+
+/** Parses the JSON of a response. @throws AgentError when the format is unexpected */
+export function parsed<T>({ text }: Pick<AgentResponse, 'text'>, { path, expected, read }: ResponseFormat<T>): T {
   const value = read(jsonOf(text));
   if (value !== undefined) return value;
   throw new AgentError(`Consul agent: /v1/${path}: expected ${expected}, found ${text.slice(0, 80) || 'nothing'}`);

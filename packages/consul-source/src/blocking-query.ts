@@ -1,7 +1,8 @@
-import { setTimeout as pause } from 'node:timers/promises';
+import { pause } from '@meshgate/core';
 import { defined } from '@meshgate/core/parts';
-import { isCut } from './agent.ts';
-import type { Agent, AgentResponse, AgentRequest } from './agent.ts';
+import { aborted } from '@meshgate/core/parts';
+import { isCut, parsed } from './agent.ts';
+import type { Agent, AgentError, AgentResponse, AgentRequest, ResponseFormat } from './agent.ts';
 
 /** An endpoint to follow by blocking queries. */
 export interface WatchedPath {
@@ -56,12 +57,12 @@ export async function* blockingQuery(agent: Agent, watched: WatchedPath, signal:
     const isBehind = indexOf(response) < index;
     const isEmptied = before !== undefined && isEmpty(response.text) && !isEmpty(before);
     if (isBehind || (isEmptied && watched.impliesLoss !== true)) {
-      await pause(isBehind ? BEHIND_REST_MS : EMPTIED_REST_MS, undefined, { signal });
+      await pause(isBehind ? BEHIND_REST_MS : EMPTIED_REST_MS, signal);
       response = await agent.request(unheld, signal);
     }
     if (!response.stale) freshAt = performance.now();
     if (response.stale && before !== undefined && performance.now() - freshAt < MAX_STALE_MS) {
-      await pause(BEHIND_REST_MS, undefined, { signal });
+      await pause(BEHIND_REST_MS, signal);
       continue;
     }
     const next = indexOf(response);
@@ -70,8 +71,37 @@ export async function* blockingQuery(agent: Agent, watched: WatchedPath, signal:
     before = response.text;
     index = rewound ? 0 : next;
     const isPolled = watched.waitMs === 0 || (isHeld && response.index === undefined);
-    await pause(isPolled ? POLL_MS : restMs(response), undefined, { signal });
+    await pause(isPolled ? POLL_MS : restMs(response), signal);
   }
+}
+
+/** Follows the parsed responses of {@link blockingQuery}. @throws AgentError also when the format is unexpected */
+export async function* parsedResponses<T>(
+  agent: Agent,
+  watched: WatchedPath & ResponseFormat<T>,
+  signal: AbortSignal,
+): AsyncGenerator<T> {
+  for await (const response of blockingQuery(agent, watched, signal)) yield parsed(response, watched);
+}
+
+/** Follows `values`, and `substitute` once they end with an error that `isExpected` accepts. */
+export async function* orElse<T>(
+  values: AsyncIterable<T>,
+  isExpected: (reason: unknown) => reason is AgentError,
+  substitute: (reason: AgentError) => AsyncIterable<T>,
+): AsyncGenerator<T> {
+  try {
+    yield* values;
+  } catch (reason) {
+    if (!isExpected(reason)) throw reason;
+    yield* substitute(reason);
+  }
+}
+
+/** Yields one value, and ends after `forMs` milliseconds; when absent, once `signal` aborts. */
+export async function* constant<T>(value: T, signal: AbortSignal, forMs?: number): AsyncGenerator<T> {
+  yield value;
+  await (forMs === undefined ? aborted(signal) : pause(forMs, signal));
 }
 
 /** An endpoint to follow by hash. */
@@ -105,7 +135,7 @@ export async function* hashQuery(
     before = response;
     hash = response.found ? response.hash : undefined;
     missingRestMs = response.found ? FIRST_MISSING_REST_MS : Math.min(missingRestMs * 2, LONGEST_MISSING_REST_MS);
-    await pause(hash === undefined ? missingRestMs : MIN_REST_MS, undefined, { signal });
+    await pause(hash === undefined ? missingRestMs : MIN_REST_MS, signal);
   }
 }
 

@@ -1,7 +1,6 @@
-import { aborted } from '@meshgate/core/parts';
 import { AgentError, hasStatus, parsed } from './agent.ts';
-import type { Agent } from './agent.ts';
-import { blockingQuery } from './blocking-query.ts';
+import type { Agent, ResponseFormat } from './agent.ts';
+import { blockingQuery, constant, orElse } from './blocking-query.ts';
 import { listOfObjects, object } from './json.ts';
 import type { JsonObject } from './json.ts';
 
@@ -11,12 +10,12 @@ import type { JsonObject } from './json.ts';
  * Also serves kinds with a single entry: a query for a missing entry by its name writes an error to the agent's log
  * each time.
  */
-export async function* entriesOfKind(
+export async function* configEntries<T>(
   agent: Agent,
-  kind: string,
+  { kind, read }: { readonly kind: string; read(entries: readonly JsonObject[]): T },
   signal: AbortSignal,
-): AsyncGenerator<readonly JsonObject[]> {
-  for await (const { entries } of entryChanges(agent, kind, signal)) yield entries;
+): AsyncGenerator<T> {
+  for await (const { entries } of entryChanges(agent, kind, signal)) yield read(entries);
 }
 
 /** The entries of one kind after a change. */
@@ -28,19 +27,21 @@ export interface EntryChange {
   readonly rewinds: number;
 }
 
-/** Same as {@link entriesOfKind}, with counts. */
-export async function* entryChanges(agent: Agent, kind: string, signal: AbortSignal): AsyncGenerator<EntryChange> {
+/** Same as {@link configEntries}, unparsed and with counts. */
+export function entryChanges(agent: Agent, kind: string, signal: AbortSignal): AsyncGenerator<EntryChange> {
   let [count, rewinds] = [0, 0];
-  try {
+  return orElse(changes(), isUnknownKind, () => constant({ entries: [], count: count + 1, rewinds }, signal));
+
+  async function* changes(): AsyncGenerator<EntryChange> {
     for await (const { entries, rewound } of entryLists(agent, kind, signal)) {
       if (rewound) rewinds += 1;
       yield { entries, count: (count += 1), rewinds };
     }
-  } catch (reason) {
-    if (!(reason instanceof AgentError) || !/invalid config entry kind/i.test(reason.complaint)) throw reason;
-    yield { entries: [], count: count + 1, rewinds };
-    await aborted(signal);
   }
+}
+
+function isUnknownKind(reason: unknown): reason is AgentError {
+  return reason instanceof AgentError && /invalid config entry kind/i.test(reason.complaint);
 }
 
 interface EntryList extends Pick<EntryChange, 'entries'> {
@@ -49,13 +50,11 @@ interface EntryList extends Pick<EntryChange, 'entries'> {
 
 /** Follows the list of a kind; where the token may not read it, the only entry of the kind by its name, if it has one. */
 async function* entryLists(agent: Agent, kind: string, signal: AbortSignal): AsyncGenerator<EntryList> {
-  const path = `config/${kind}`;
+  const format = entriesFormat(kind);
   const only = ONLY_ENTRIES.get(kind);
   try {
-    for await (const response of blockingQuery(agent, { path }, signal)) {
-      const entries = parsed(response, path, 'a list of config entries', (json) =>
-        json === null ? [] : listOfObjects(json),
-      );
+    for await (const response of blockingQuery(agent, format, signal)) {
+      const entries = parsed(response, format);
       if (only !== undefined && response.filtered && entries.length === 0) break;
       yield { entries, rewound: response.rewound };
     }
@@ -63,11 +62,15 @@ async function* entryLists(agent: Agent, kind: string, signal: AbortSignal): Asy
     if (only === undefined || !hasStatus(reason, 403)) throw reason;
   }
   if (only === undefined || signal.aborted) return;
-  const named = `${path}/${only}`;
-  for await (const response of blockingQuery(agent, { path: named, mayBeMissing: true }, signal)) {
-    const entries = response.found ? [parsed(response, named, 'a config entry', object)] : [];
-    yield { entries, rewound: response.rewound };
-  }
+  const named = { path: `${format.path}/${only}`, expected: 'a config entry', read: object, mayBeMissing: true };
+  for await (const response of blockingQuery(agent, named, signal))
+    yield { entries: response.found ? [parsed(response, named)] : [], rewound: response.rewound };
+}
+
+/** Returns the path and the format of the list of entries of one kind. */
+export function entriesFormat(kind: string): ResponseFormat<readonly JsonObject[]> {
+  const read = (json: unknown): readonly JsonObject[] | undefined => (json === null ? [] : listOfObjects(json));
+  return { path: `config/${kind}`, expected: 'a list of config entries', read };
 }
 
 /** Names of the only entry of a kind. Every token may read these entries by their names. */

@@ -1,21 +1,15 @@
 import { describePermission, type Intention } from '@meshgate/mesh';
-import { type AgentRequest, type AgentResponse, parsed } from './agent.ts';
+import type { AgentRequest, ResponseFormat } from './agent.ts';
 import { type JsonObject, list, object, objects, text } from './json.ts';
 
-/** Returns the request for the intentions for connections to `destination`. */
-export function intentionsAt(destination: string): Pick<AgentRequest, 'path' | 'query'> {
-  return { path: PATH, query: { by: 'destination', name: destination } };
-}
-
-const PATH = 'connect/intentions/match';
-
-/**
- * Parses the response to {@link intentionsAt}, in Consul's order of precedence.
- *
- * @throws AgentError for another format
- */
-export function intentionsIn(response: AgentResponse, destination: string): readonly Intention[] {
-  return parsed(response, PATH, 'intentions by destination', (json) => intentionsOf(json, destination));
+/** Returns the request for the intentions for connections to `destination`, in Consul's order of precedence. */
+export function intentionsAt(destination: string): Pick<AgentRequest, 'query'> & ResponseFormat<readonly Intention[]> {
+  return {
+    path: 'connect/intentions/match',
+    query: { by: 'destination', name: destination },
+    expected: 'intentions by destination',
+    read: (json) => intentionsOf(json, destination),
+  };
 }
 
 function intentionsOf(json: unknown, destination: string): readonly Intention[] | undefined {

@@ -1,17 +1,17 @@
-import { aborted, inTurns, Watched } from '@meshgate/core/parts';
+import { inTurns, Watched } from '@meshgate/core/parts';
 import type { Watch, WatchOptions } from '@meshgate/core/parts';
 import { pause } from '@meshgate/core';
 import type { GatewayGroup, Instance, GatewayResolver } from '@meshgate/mesh';
-import { AgentError, FREE_TEXT, fresh, hasStatus, parsed, reasonOf } from './agent.ts';
+import { AgentError, FREE_TEXT, fresh, isDenied, parsed, parsedResponse, reasonOf } from './agent.ts';
 import type { Agent } from './agent.ts';
-import { blockingQuery, REWOUND_REST_MS } from './blocking-query.ts';
-import { entriesOfKind } from './config-entries.ts';
+import { blockingQuery, constant, orElse, REWOUND_REST_MS } from './blocking-query.ts';
+import { configEntries } from './config-entries.ts';
 import { inventoryOfNames, linksOf, readingNodes } from './inventory.ts';
 import type { Inventory } from './inventory.ts';
 import { object, text } from './json.ts';
 import { ownDefinition } from './own-definition.ts';
 import type { OwnDefinition } from './own-definition.ts';
-import { CONSUL, datacenterOf, instancesOf, resolversOf } from './records.ts';
+import { CONSUL, datacenterOf, INSTANCES, resolversOf } from './records.ts';
 import { meshRoots } from './roots.ts';
 import type { Roots } from './roots.ts';
 import { gatewayGroups } from './remote-gateways.ts';
@@ -95,14 +95,17 @@ export class MeshWatch {
     this.#parts = {
       roots: watched((signal) => meshRoots(agent, { mayBeNone: true }, signal), known.roots),
       inventory: watched((signal) => inventories(agent, signal), known.inventory),
-      resolvers: watched((signal) => resolvers(agent, signal), known.resolvers),
+      resolvers: watched((signal) => configEntries(agent, RESOLVERS, signal), known.resolvers),
       servers: watched((signal) => servers(agent, signal), known.servers),
       definition: watched((signal) => ownDefinition(agent, { id: preset.id, ...preset }, signal), known.definition),
       gateways: watched(
         (signal) => gatewayGroups(agent, { checksStates: true, awaitsAll: false, memory }, signal),
         known.gateways,
       ),
-      links: watched((signal) => links(agent, signal), known.links),
+      links: watched(
+        (signal) => orElse(configEntries(agent, LINKS, signal), isDenied, () => constant(NO_LINKS, signal)),
+        known.links,
+      ),
       domain: watched((signal) => dnsDomain(agent, preset, signal), known.domain),
     };
   }
@@ -181,6 +184,8 @@ export class MeshWatch {
 
 const DEFAULT_DNS_DOMAIN = 'consul';
 const NO_LINKS: MeshParts['links'] = new Map();
+const LINKS = { kind: 'terminating-gateway', read: linksOf };
+const RESOLVERS = { kind: 'service-resolver', read: resolversOf };
 
 /**
  * Yields the inventory from the coarse query of all nodes; from the list of names while the agent does not have that
@@ -189,21 +194,16 @@ const NO_LINKS: MeshParts['links'] = new Map();
 async function* inventories(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['inventory']> {
   let last: MeshParts['inventory'] | undefined;
   while (!signal.aborted)
-    try {
-      for await (const known of nodeInventories(agent, signal)) {
-        last = known;
-        yield known;
-      }
-    } catch (reason) {
-      if (!hasStatus(reason, 403, 404)) throw reason;
-      yield* namedInventories(agent, last, signal);
-    }
+    for await (const known of orElse(nodeInventories(agent, signal), isDenied, () =>
+      namedInventories(agent, last, signal),
+    ))
+      yield (last = known);
 }
 
 async function* nodeInventories(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['inventory']> {
   for await (const response of blockingQuery(agent, { path: NODES, without: FREE_TEXT }, signal)) {
     const read = await inTurns(readingNodes(response.text));
-    const inventory = parsed(response, NODES, 'a list of nodes', () => read);
+    const inventory = parsed(response, { path: NODES, expected: 'a list of nodes', read: () => read });
     if (inventory.blind)
       throw new AgentError('the token cannot read nodes, so every response is empty: it needs node_prefix "" read');
     const partial = inventory.partial || response.filtered;
@@ -222,10 +222,10 @@ async function* namedInventories(
   last: MeshParts['inventory'] | undefined,
   signal: AbortSignal,
 ): AsyncGenerator<MeshParts['inventory']> {
-  const path = 'catalog/services';
+  const format = { path: 'catalog/services', expected: 'services by name', read: inventoryOfNames };
   for (let polls = 0; polls < POLLS && !signal.aborted; polls += 1) {
-    const response = fresh(await agent.request({ path }, signal));
-    const named = parsed(response, path, 'services by name', inventoryOfNames);
+    const response = fresh(await agent.request(format, signal));
+    const named = parsed(response, format);
     // This table has its own index, so a lower one does not mean a loss.
     yield { inventory: { ...named, ...shownByNodes(last) }, index: Math.max(response.index ?? 0, last?.index ?? 0) };
     await pause(POLL_MS, signal);
@@ -243,10 +243,6 @@ const POLL_MS = 500;
 // Ten seconds.
 const POLLS = 20;
 
-async function* resolvers(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['resolvers']> {
-  for await (const entries of entriesOfKind(agent, 'service-resolver', signal)) yield resolversOf(entries);
-}
-
 /**
  * Follows Consul's own servers: part of the mesh in a WAN federation, and the most reliable source of the datacenter's
  * name. Every datacenter has servers: an empty list means that the token may not read them, or that Consul has lost its
@@ -256,8 +252,8 @@ async function* servers(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshP
   const path = `health/service/${CONSUL}`;
   let known: MeshParts['servers'] = { instances: [], datacenter: undefined, vanished: false, vanishedAt: 0 };
   for await (const response of blockingQuery(agent, { path, without: FREE_TEXT, impliesLoss: true }, signal)) {
-    const instances = parsed(response, path, 'a list of instances', instancesOf);
-    const datacenter = parsed(response, path, 'instances with a datacenter', (json) => datacenterOf(json) ?? '');
+    const instances = parsed(response, { path, ...INSTANCES });
+    const datacenter = parsed(response, { path, expected: 'instances with a datacenter', read: datacenterOf });
     // The response is older than the last one. The state loss guard must first see the inventory, which shows the loss.
     if (response.rewound) await pause(REWOUND_REST_MS, signal);
     const isNone = instances.length === 0;
@@ -269,30 +265,14 @@ async function* servers(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshP
   }
 }
 
-async function* links(agent: Agent, signal: AbortSignal): AsyncGenerator<MeshParts['links']> {
-  try {
-    for await (const entries of entriesOfKind(agent, 'terminating-gateway', signal)) yield linksOf(entries);
-  } catch (reason) {
-    if (!hasStatus(reason, 403, 404)) throw reason;
-    yield NO_LINKS;
-    await aborted(signal);
-  }
+/** Yields the configured DNS domain; else that of the agents, which needs `agent:read`; else the default. */
+function dnsDomain(agent: Agent, { dnsDomain: preset }: Preset, signal: AbortSignal): AsyncIterable<string> {
+  if (preset !== undefined) return constant(preset, signal);
+  return orElse(agentDomain(agent, signal), isDenied, () => constant(DEFAULT_DNS_DOMAIN, signal));
 }
 
-/** Yields the DNS domain of the agents, which needs `agent:read`; else the configured or the default domain. */
-async function* dnsDomain(agent: Agent, { dnsDomain: preset }: Preset, signal: AbortSignal): AsyncGenerator<string> {
-  yield preset ?? (await agentDomain(agent, signal)) ?? DEFAULT_DNS_DOMAIN;
-  await aborted(signal);
-}
-
-async function agentDomain(agent: Agent, signal: AbortSignal): Promise<string | undefined> {
-  const path = 'agent/self';
-  try {
-    const response = await agent.request({ path }, signal);
-    const read = (json: unknown): string => text(object(object(json)?.['DebugConfig'])?.['DNSDomain']);
-    return parsed(response, path, 'an object', read) || undefined;
-  } catch (reason) {
-    if (hasStatus(reason, 403, 404)) return undefined;
-    throw reason;
-  }
+async function* agentDomain(agent: Agent, signal: AbortSignal): AsyncGenerator<string> {
+  const read = (json: unknown): string => text(object(object(json)?.['DebugConfig'])?.['DNSDomain']);
+  const domain = await parsedResponse(agent, { path: 'agent/self', expected: 'an object', read }, signal);
+  yield* constant(domain || DEFAULT_DNS_DOMAIN, signal);
 }

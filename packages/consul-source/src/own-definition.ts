@@ -1,7 +1,7 @@
 import type { GatewayDefinition } from '@meshgate/mesh';
-import { AgentError, parsed } from './agent.ts';
-import type { Agent } from './agent.ts';
-import { blockingQuery, hashQuery } from './blocking-query.ts';
+import { AgentError, parsed, parsedResponse } from './agent.ts';
+import type { Agent, ResponseFormat } from './agent.ts';
+import { hashQuery, parsedResponses } from './blocking-query.ts';
 import { definitionOf } from './definition.ts';
 import { instanceKey } from './inventory.ts';
 import { object, objects, text } from './json.ts';
@@ -54,9 +54,9 @@ export async function* ownDefinition(
     return;
   }
   const own = id ?? (await onlyGateway(agent, signal));
-  const path = `agent/service/${encodeURIComponent(own)}`;
-  for await (const response of hashQuery(agent, { path, repeatsMissing }, signal)) {
-    if (response.found) yield gatewayIn(parsed(response, path, 'a registration', object), own, path);
+  const format = registrationAt(own);
+  for await (const response of hashQuery(agent, { ...format, repeatsMissing }, signal)) {
+    if (response.found) yield gatewayIn(parsed(response, format), own, format.path);
     else yield { kind: 'missing' };
   }
 }
@@ -70,9 +70,9 @@ async function* definitionOnNode(
   signal: AbortSignal,
 ): AsyncGenerator<OwnDefinition> {
   const path = `catalog/node-services/${encodeURIComponent(node)}`;
-  const query = { 'merge-central-config': 'true' };
-  for await (const response of blockingQuery(agent, { path, query }, signal)) {
-    const { Services } = parsed(response, path, 'the services of a node', (json) => object(json ?? {}));
+  const read = (json: unknown): JsonObject | undefined => object(json ?? {});
+  const services = { path, query: { 'merge-central-config': 'true' }, expected: 'the services of a node', read };
+  for await (const { Services } of parsedResponses(agent, services, signal)) {
     const isOurs = (service: JsonObject): boolean =>
       service['Kind'] === MESH_GATEWAY && [undefined, service['ID']].includes(id);
     const [own, ...others] = objects(Services).filter(isOurs);
@@ -125,15 +125,25 @@ export function markOf(service: JsonObject): string {
   return text(object(service['Meta'])?.[MARK]);
 }
 
+/** Returns every registration of the agent. */
+export async function servicesAt(agent: Agent, signal: AbortSignal): Promise<readonly JsonObject[]> {
+  const request = { path: 'agent/services', expected: 'services by id', read: object };
+  return objects(Object.values(await parsedResponse(agent, request, signal)));
+}
+
+/** Returns the path and the format of one registration of the agent. */
+export function registrationAt(id: string): ResponseFormat<JsonObject> {
+  return { path: `agent/service/${encodeURIComponent(id)}`, expected: 'a registration', read: object };
+}
+
 /**
  * Returns the id of the only mesh gateway registered with the agent.
  *
  * @throws AgentError when there is none, or more than one
  */
 export async function onlyGateway(agent: Agent, signal: AbortSignal): Promise<string> {
-  const path = 'agent/services';
-  const services = parsed(await agent.request({ path }, signal), path, 'services by id', object);
-  const [own, ...others] = objects(Object.values(services)).filter((service) => service['Kind'] === MESH_GATEWAY);
+  const services = await servicesAt(agent, signal);
+  const [own, ...others] = services.filter((service) => service['Kind'] === MESH_GATEWAY);
   if (own !== undefined && others.length === 0) return text(own['ID']);
   const hint = own === undefined ? ', or the node where the catalog has it' : '';
   throw new AgentError(`${notOne([own, ...others], 'registered with the agent')}${hint}`);

@@ -9,6 +9,7 @@ import type {
   GatewayResolver,
   TaggedAddress,
 } from '@meshgate/mesh';
+import type { ResponseFormat } from './agent.ts';
 import { list, mapped, number, object, objects, text, strings } from './json.ts';
 import type { JsonObject } from './json.ts';
 
@@ -61,9 +62,15 @@ export function instancesOf(json: unknown): readonly Instance[] | undefined {
   return instances.length === json.length ? instances : undefined;
 }
 
-/** Returns the datacenter of the first node in a health response; `undefined` for an empty response. */
-export function datacenterOf(json: unknown): string | undefined {
-  return text(object(objects(json)[0]?.['Node'])?.['Datacenter']) || undefined;
+/** Format of a health response. */
+export const INSTANCES: Pick<ResponseFormat<readonly Instance[]>, 'expected' | 'read'> = {
+  expected: 'a list of instances',
+  read: instancesOf,
+};
+
+/** Returns the datacenter of the first node in a health response; `''` for an empty response. */
+export function datacenterOf(json: unknown): string {
+  return text(object(objects(json)[0]?.['Node'])?.['Datacenter']);
 }
 
 /** Parses the response of `internal/federation-states/mesh-gateways`: gateways by datacenter. */

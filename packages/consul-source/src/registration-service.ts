@@ -1,7 +1,7 @@
 import type { Service } from '@meshgate/core';
 import { pause } from '@meshgate/core';
 import { Cell, follow, openScope } from '@meshgate/core/parts';
-import { AgentError, openAgent, parsed } from './agent.ts';
+import { AgentError, openAgent, parsed, parsedResponse } from './agent.ts';
 import type { Agent, AgentOptions } from './agent.ts';
 import { object, objects, text } from './json.ts';
 import type { JsonObject } from './json.ts';
@@ -13,6 +13,7 @@ import {
   NotAGateway,
   onlyGateway,
   ownDefinition,
+  registrationAt,
 } from './own-definition.ts';
 import type { OwnDefinition } from './own-definition.ts';
 import type { RegistrationBody } from './registration.ts';
@@ -179,10 +180,10 @@ class KeptRegistration implements Service {
    * @throws AgentError when another live gateway has the id
    */
   async #replacedBy(body: RegistrationBody, signal: AbortSignal): Promise<string> {
-    const path = servicePath(body.ID);
-    const response = await this.#agent.request({ path, mayBeMissing: true }, signal);
+    const format = registrationAt(body.ID);
+    const response = await this.#agent.request({ ...format, mayBeMissing: true }, signal);
     if (!response.found) return '';
-    const other = parsed(response, path, 'a registration', object);
+    const other = parsed(response, format);
     expectGateway(other, body.ID);
     if (markOf(other) === this.#mark) return '';
     if (isSameAddress(other, body)) return lineageOf(other);
@@ -200,10 +201,10 @@ class KeptRegistration implements Service {
   async #own(signal: AbortSignal): Promise<{ readonly id: string } | undefined> {
     const { body } = this.#options;
     const id = await this.#serviceId(signal);
-    const path = servicePath(id);
-    const response = await this.#agent.request({ path, mayBeMissing: true, timeoutMs: DEREGISTER_MS }, signal);
+    const format = registrationAt(id);
+    const response = await this.#agent.request({ ...format, mayBeMissing: true, timeoutMs: DEREGISTER_MS }, signal);
     if (!response.found) return undefined;
-    const service = parsed(response, path, 'a registration', object);
+    const service = parsed(response, format);
     const isOurs = body === undefined ? service['Kind'] === 'mesh-gateway' : markOf(service) === this.#mark;
     return isOurs ? { id } : undefined;
   }
@@ -241,10 +242,6 @@ const PATIENCE_MS = 1_000;
 const DEREGISTER_MS = 3_000;
 /** Distinguishes maintenance mode set by the gateway, which ends with a restart, from an operator's, which does not. */
 const MAINTENANCE_REASON = 'meshgate is draining';
-
-function servicePath(id: string): string {
-  return `agent/service/${encodeURIComponent(id)}`;
-}
 
 /** Returns the id of the check that an agent adds for maintenance mode. */
 function maintenanceCheck(serviceId: string): string {
@@ -289,6 +286,6 @@ function isOrMayBePassing({ CheckID, ServiceID, Status, Output }: JsonObject): b
 }
 
 async function checksOf(agent: Agent, signal: AbortSignal): Promise<readonly JsonObject[]> {
-  const path = 'agent/checks';
-  return objects(Object.values(parsed(await agent.request({ path }, signal), path, 'checks by id', object)));
+  const request = { path: 'agent/checks', expected: 'checks by id', read: object };
+  return objects(Object.values(await parsedResponse(agent, request, signal)));
 }

@@ -2,11 +2,11 @@ import { pause } from '@meshgate/core';
 import { Cell, openScope, QuerySet, Watched } from '@meshgate/core/parts';
 import { newestOfEach } from '@meshgate/mesh';
 import type { GatewayGroup } from '@meshgate/mesh';
-import { AgentError, FREE_TEXT, fresh, hasStatus, isOverload, parsed, reasonOf } from './agent.ts';
-import type { Agent } from './agent.ts';
-import { blockingQuery } from './blocking-query.ts';
+import { AgentError, FREE_TEXT, isDenied, isOverload, parsedResponse, reasonOf } from './agent.ts';
+import type { Agent, ResponseFormat } from './agent.ts';
+import { constant, orElse, parsedResponses } from './blocking-query.ts';
 import { list, listOfObjects, text } from './json.ts';
-import { gatewayGroupsOf, instancesOf } from './records.ts';
+import { gatewayGroupsOf, INSTANCES } from './records.ts';
 
 /** Options of {@link gatewayGroups}. */
 export interface GatewayGroupsOptions {
@@ -176,21 +176,21 @@ const EMPTIED_REST_MS = 1_000;
 
 /** Yields no states where the agent does not have the query, or the token may not use it. */
 async function* federationStates(agent: Agent, signal: AbortSignal): AsyncGenerator<States> {
-  const path = 'internal/federation-states/mesh-gateways';
-  while (!signal.aborted) {
-    try {
-      for await (const response of blockingQuery(agent, { path, without: FREE_TEXT }, signal)) {
-        const groups = parsed(response, path, 'gateways by datacenter', gatewayGroupsOf);
-        const known = groups.filter(({ gateways }) => gateways.length > 0);
-        yield new Map(known.map((group) => [group.datacenter, group]));
-      }
-    } catch (reason) {
-      if (!hasStatus(reason, 403, 404)) throw reason;
-      yield new Map();
-      await pause(REFUSED_REST_MS, signal);
-    }
-  }
+  while (!signal.aborted)
+    yield* orElse(parsedResponses(agent, STATES, signal), isDenied, () =>
+      constant<States>(new Map(), signal, REFUSED_REST_MS),
+    );
 }
+
+const STATES = {
+  path: 'internal/federation-states/mesh-gateways',
+  without: FREE_TEXT,
+  expected: 'gateways by datacenter',
+  read: (json: unknown): States | undefined => {
+    const known = gatewayGroupsOf(json)?.filter(isKnown);
+    return known && new Map(known.map((group) => [group.datacenter, group]));
+  },
+};
 
 // Agents and policies rarely change.
 const REFUSED_REST_MS = 60_000;
@@ -201,18 +201,20 @@ async function* datacenters(
   known: readonly string[],
   signal: AbortSignal,
 ): AsyncGenerator<readonly string[]> {
-  const path = 'catalog/datacenters';
   let recent = Array.from({ length: LISTS }, () => known);
-  for await (const response of blockingQuery(agent, { path, repeats: true }, signal)) {
-    // The list is never empty: it contains at least the local datacenter.
-    const names = parsed(response, path, 'a list of names', (json) =>
-      Array.isArray(json) && json.length > 0 ? list(json).map(text) : undefined,
-    );
+  for await (const names of parsedResponses(agent, DATACENTERS, signal)) {
     recent = [names, ...recent].slice(0, LISTS);
     yield [...new Set(recent.flat())];
   }
 }
 
+const DATACENTERS = {
+  path: 'catalog/datacenters',
+  repeats: true,
+  expected: 'a list of names',
+  // The list is never empty: it contains at least the local datacenter.
+  read: (json: unknown) => (list(json).length > 0 ? list(json).map(text) : undefined),
+};
 // One every five seconds.
 const LISTS = 5;
 
@@ -221,20 +223,15 @@ function isKnown({ gateways }: GatewayGroup): boolean {
 }
 
 async function gatewaysIn(agent: Agent, datacenter: string, signal: AbortSignal): Promise<GatewayGroup> {
-  const path = 'internal/ui/services';
-  const query = { dc: datacenter };
-  const response = fresh(await agent.request({ path, query, without: FREE_TEXT }, signal));
-  const services = parsed(response, path, 'a list of services', listOfObjects);
+  const query = <T>(format: ResponseFormat<T>): Promise<T> =>
+    parsedResponse(agent, { ...format, query: { dc: datacenter }, without: FREE_TEXT, mayBeStale: false }, signal);
+  const services = await query({ path: 'internal/ui/services', expected: 'a list of services', read: listOfObjects });
   // A token that may read anything sees at least the service of Consul's own servers.
   if (services.length === 0) throw new AgentError(`datacenter ${datacenter} returns no services`);
   const names = services
     .filter((service) => service['Kind'] === 'mesh-gateway')
     .map((service) => text(service['Name']));
-  const gateways = names.map(async (name) => {
-    const health = `health/service/${encodeURIComponent(name)}`;
-    const found = fresh(await agent.request({ path: health, query, without: FREE_TEXT }, signal));
-    return parsed(found, health, 'a list of instances', instancesOf);
-  });
+  const gateways = names.map((name) => query({ path: `health/service/${encodeURIComponent(name)}`, ...INSTANCES }));
   const found = (await Promise.all(gateways)).flat().filter(({ kind }) => kind === 'mesh-gateway');
   if (found.length === 0 && names.length > 0)
     throw new AgentError(`datacenter ${datacenter} lists mesh gateways, but returns no instances`);

@@ -1,9 +1,8 @@
 import type { X509Certificate } from 'node:crypto';
 import { certificatesIn } from '@meshgate/mesh';
 import type { ClusterPeer, Credentials } from '@meshgate/mesh';
-import { parsed } from './agent.ts';
 import type { Agent } from './agent.ts';
-import { blockingQuery } from './blocking-query.ts';
+import { parsedResponses } from './blocking-query.ts';
 import { object, objects, text } from './json.ts';
 
 /** The certificate authorities of the mesh. */
@@ -19,12 +18,15 @@ export async function* meshRoots(
   { mayBeNone }: { readonly mayBeNone: boolean },
   signal: AbortSignal,
 ): AsyncGenerator<Roots> {
-  const path = 'agent/connect/ca/roots';
-  for await (const response of blockingQuery(agent, { path }, signal))
-    yield parsed(response, path, 'roots with a trust domain', (json) => {
-      const found = rootsOf(json);
-      return found.trustDomain === '' || (found.roots.length === 0 && !mayBeNone) ? undefined : found;
-    });
+  const read = (json: unknown): Roots | undefined => {
+    const found = rootsOf(json);
+    return found.trustDomain === '' || (found.roots.length === 0 && !mayBeNone) ? undefined : found;
+  };
+  yield* parsedResponses(
+    agent,
+    { path: 'agent/connect/ca/roots', expected: 'roots with a trust domain', read },
+    signal,
+  );
 }
 
 function rootsOf(json: unknown): Roots {

@@ -1,11 +1,11 @@
 import { defined, errorOf, QuerySet } from '@meshgate/core/parts';
 import type { Query } from '@meshgate/core/parts';
 import type { CatalogService, Instance, GatewayResolver, Selection, Subset } from '@meshgate/mesh';
-import { AgentError, FREE_TEXT, isOverload, parsed, reasonOf } from './agent.ts';
+import { AgentError, FREE_TEXT, isOverload, isRefusedFilter, parsed, reasonOf } from './agent.ts';
 import type { Agent, AgentResponse } from './agent.ts';
 import { digestsOf } from './inventory.ts';
 import type { Inventory, ListedService } from './inventory.ts';
-import { instancesOf } from './records.ts';
+import { INSTANCES } from './records.ts';
 
 /** Inputs that determine which services and subsets are queried. */
 export interface Registered {
@@ -254,7 +254,7 @@ async function responseOf(
 }
 
 function instancesIn(response: AgentResponse, path: string): readonly Instance[] {
-  return parsed(response, path, 'a list of instances', instancesOf);
+  return parsed(response, { path, ...INSTANCES });
 }
 
 async function selectionOf(
@@ -270,13 +270,4 @@ async function selectionOf(
     if (!isRefusedFilter(reason)) throw reason;
     return { kind: 'refused', reason: reason.complaint };
   }
-}
-
-/**
- * Consul accepts any string as a filter, and reports only at the query that it is invalid: with 400 or 500, depending
- * on the version.
- */
-function isRefusedFilter(reason: unknown): reason is AgentError {
-  if (!(reason instanceof AgentError) || (reason.status !== 400 && reason.status !== 500)) return false;
-  return /boolean expression|selector|filter/i.test(reason.complaint);
 }

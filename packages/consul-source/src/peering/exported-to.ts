@@ -1,6 +1,8 @@
-import { AgentError, parsed } from '../agent.ts';
+import { AgentError, parsed, parsedResponse } from '../agent.ts';
 import type { Agent } from '../agent.ts';
-import { listOfObjects, object, objects, text } from '../json.ts';
+import { entriesFormat } from '../config-entries.ts';
+import { object, objects, text } from '../json.ts';
+import type { JsonObject } from '../json.ts';
 import { exportedNamesOf } from './peering-records.ts';
 
 /** A service of this cluster, and a peer that may import it. */
@@ -27,7 +29,7 @@ export async function exportTo(
   const path = 'internal/ui/exported-services';
   try {
     const response = await agent.request({ path, query: { peer }, timeoutMs: TIMEOUT_MS }, signal);
-    const exports = parsed(response, path, 'a list of services', exportedNamesOf);
+    const exports = parsed(response, { path, expected: 'a list of services', read: exportedNamesOf });
     if (exports.some(({ name }) => name === service)) return { kind: 'exported' };
     if (response.filtered) return { kind: 'unknown', why: NO_RULE };
     if (exports.length === 0) return { kind: 'not-exported' };
@@ -60,12 +62,9 @@ async function namesConnectedTo(
 ): Promise<ReadonlySet<string> | undefined> {
   const lists = await Promise.all(
     CHAIN_KINDS.map(async (kind) => {
-      const path = `config/${kind}`;
-      const response = await agent.request({ path, timeoutMs: TIMEOUT_MS }, signal);
-      const entries = parsed(response, path, 'a list of config entries', (json) =>
-        json === null ? [] : listOfObjects(json),
-      );
-      return { entries, isFiltered: response.filtered };
+      const format = entriesFormat(kind);
+      const response = await agent.request({ ...format, timeoutMs: TIMEOUT_MS }, signal);
+      return { entries: parsed(response, format), isFiltered: response.filtered };
     }),
   );
   if (lists.some(({ isFiltered }) => isFiltered)) return undefined;
@@ -96,10 +95,9 @@ async function leadsTo(
   signal: AbortSignal,
 ): Promise<boolean> {
   const path = `discovery-chain/${encodeURIComponent(name)}`;
-  const response = await agent.request({ path, timeoutMs: TIMEOUT_MS }, signal);
-  const targets = parsed(response, path, 'a discovery chain', (json) =>
-    object(object(object(json)?.['Chain'])?.['Targets']),
-  );
+  const read = (json: unknown): JsonObject | undefined => object(object(object(json)?.['Chain'])?.['Targets']);
+  const request = { path, timeoutMs: TIMEOUT_MS, expected: 'a discovery chain', read };
+  const targets = await parsedResponse(agent, request, signal);
   return objects(Object.values(targets)).some(
     (target) => text(target['Service']) === service && text(target['Peer']) === '',
   );

@@ -25,7 +25,8 @@ export async function checkPeers(options: AgentOptions): Promise<readonly PeerFi
     const response = await agent.request(request, AbortSignal.timeout(2 * PATIENCE_MS)).catch(noPeering);
     if (response instanceof AgentError)
       return response.status === 403 ? [{ check: 'peers', outcome: 'warning', found: 'unknown', advice: NO_RULE }] : [];
-    const peerings = parsed(response, path, 'a list of peerings', (json) => peersOf(json) && objects(json));
+    const read = (json: unknown): readonly JsonObject[] | undefined => peersOf(json) && objects(json);
+    const peerings = parsed(response, { path, expected: 'a list of peerings', read });
     return peerings.flatMap((peering) => peerFindings(peering, new Date()));
   } catch (reason) {
     return [{ check: 'peers', outcome: 'warning', found: `unknown: ${reasonOf(reason)}` }];

@@ -1,8 +1,8 @@
 import { pause } from '@meshgate/core';
 import type { ClusterPeer } from '@meshgate/mesh';
-import { AgentError, fresh, hasStatus, parsed } from '../agent.ts';
+import { AgentError, fresh, isDenied, parsed, parsedResponse } from '../agent.ts';
 import type { Agent } from '../agent.ts';
-import { blockingQuery } from '../blocking-query.ts';
+import { blockingQuery, orElse, parsedResponses } from '../blocking-query.ts';
 import { exportedNamesOf, exportsInEntries, exportsTo, peerOf, peersOf } from './peering-records.ts';
 import type { ExportedName } from './peering-records.ts';
 
@@ -29,11 +29,10 @@ export async function* peerResponses(
   known: KnownPeers,
   signal: AbortSignal,
 ): AsyncGenerator<PeersResponse> {
-  const watched = { path: PEERINGS, waitMs: HELD_MS, repeats: true };
   while (!signal.aborted)
     try {
-      for await (const response of blockingQuery(agent, watched, signal))
-        yield await known.update(parsed(response, PEERINGS, 'a list of peerings', peersOf), agent, signal);
+      for await (const peers of parsedResponses(agent, PEERINGS, signal))
+        yield await known.update(peers, agent, signal);
     } catch (reason) {
       const withdrawn = known.withdrawn(noPeering(reason));
       yield withdrawn;
@@ -41,9 +40,15 @@ export async function* peerResponses(
     }
 }
 
-const PEERINGS = 'peerings';
 // Limits the age of a response, because a change of state does not wake a blocking query.
 const HELD_MS = 5_000;
+const PEERINGS = {
+  path: 'peerings',
+  waitMs: HELD_MS,
+  repeats: true,
+  expected: 'a list of peerings',
+  read: peersOf,
+};
 // A proxy may respond with 404 while its agent restarts.
 const CONFIRM_MS = 5_000;
 // Policies and agents rarely change; this limits the delay until such a change is noticed.
@@ -111,13 +116,15 @@ export class KnownPeers {
 const FORBIDDEN = 403;
 
 async function isGone(agent: Agent, name: string, signal: AbortSignal): Promise<boolean> {
-  const path = peeringPath(name);
-  const response = fresh(await agent.request({ path, mayBeMissing: true }, signal));
-  return !response.found || parsed(response, path, 'a peering', peerOf).isDeleted;
+  const peer = await peerNamed(agent, name, signal);
+  return peer === undefined || peer.isDeleted;
 }
 
-function peeringPath(name: string): string {
-  return `peering/${encodeURIComponent(name)}`;
+/** Returns the peering with this name; `undefined` when there is none. */
+async function peerNamed(agent: Agent, name: string, signal: AbortSignal): Promise<ClusterPeer | undefined> {
+  const format = { path: `peering/${encodeURIComponent(name)}`, expected: 'a peering', read: peerOf };
+  const response = fresh(await agent.request({ ...format, mayBeMissing: true }, signal));
+  return response.found ? parsed(response, format) : undefined;
 }
 
 /**
@@ -127,65 +134,48 @@ function peeringPath(name: string): string {
  * @param isHeld whether to use blocking queries; when false, polls every few seconds, since a blocking query occupies a
  * connection
  */
-export async function* exportResponses(
+export function exportResponses(
+  agent: Agent,
+  { peer, isHeld }: { readonly peer: string; readonly isHeld: boolean },
+  signal: AbortSignal,
+): AsyncIterable<readonly ExportedName[]> {
+  // Agents from 1.17.3 on.
+  const list = {
+    path: 'exported-services',
+    expected: 'a list of exports',
+    read: (json: unknown) => exportsTo(json, peer),
+  };
+  return orElse(exportsInView(agent, { peer, isHeld }, signal), isDenied, () =>
+    orElse(parsedResponses(agent, list, signal), isDenied, () => exportsByEntries(agent, peer, signal)),
+  );
+}
+
+async function* exportsInView(
   agent: Agent,
   { peer, isHeld }: { readonly peer: string; readonly isHeld: boolean },
   signal: AbortSignal,
 ): AsyncGenerator<readonly ExportedName[]> {
-  const request = { path: EXPORTED, query: { peer }, ...(isHeld ? {} : { waitMs: 0 }) };
-  try {
-    for await (const response of blockingQuery(agent, request, signal)) {
-      const names = parsed(response, EXPORTED, 'a list of services', exportedNamesOf);
-      if (names.length > 0) yield names;
-      else yield await withoutExports(agent, peer, signal);
-    }
-  } catch (reason) {
-    if (!hasStatus(reason, 403, 404)) throw reason;
-    yield* exportsByList(agent, peer, signal);
+  const request = { ...VIEW, query: { peer } };
+  for await (const names of parsedResponses(agent, { ...request, ...(isHeld ? {} : { waitMs: 0 }) }, signal)) {
+    // Verifies an empty list: the agent must know the peer, and respond the same once more.
+    if (names.length === 0) await peerNamed(agent, peer, signal);
+    yield names.length > 0 ? names : await parsedResponse(agent, request, signal);
   }
 }
 
-/** Follows the documented list of agents from 1.17.3 on; where there is none, the entries themselves. */
-async function* exportsByList(
-  agent: Agent,
-  peer: string,
-  signal: AbortSignal,
-): AsyncGenerator<readonly ExportedName[]> {
-  const path = 'exported-services';
-  try {
-    for await (const response of blockingQuery(agent, { path }, signal))
-      yield parsed(response, path, 'a list of exports', (json) => exportsTo(json, peer));
-  } catch (reason) {
-    if (!hasStatus(reason, 403, 404)) throw reason;
-    yield* exportsByEntries(agent, peer, signal);
-  }
-}
-
-/** Verifies an empty list of exports: the agent must know the peer, and answer the same once more. */
-async function withoutExports(agent: Agent, peer: string, signal: AbortSignal): Promise<readonly ExportedName[]> {
-  await confirmPeer(agent, peer, signal);
-  const response = await agent.request({ path: EXPORTED, query: { peer } }, signal);
-  return parsed(response, EXPORTED, 'a list of services', exportedNamesOf);
-}
-
-const EXPORTED = 'internal/ui/exported-services';
+const VIEW = { path: 'internal/ui/exported-services', expected: 'a list of services', read: exportedNamesOf };
 
 async function* exportsByEntries(
   agent: Agent,
   peer: string,
   signal: AbortSignal,
 ): AsyncGenerator<readonly ExportedName[]> {
-  const path = 'config/exported-services';
-  for await (const response of blockingQuery(agent, { path }, signal)) {
+  const read = (json: unknown): readonly ExportedName[] | undefined => exportsInEntries(json, peer);
+  const entries = { path: 'config/exported-services', expected: 'a list of config entries', read };
+  for await (const response of blockingQuery(agent, entries, signal)) {
     if (response.filtered) throw new AgentError(NO_EXPORTS_RULE);
-    yield parsed(response, path, 'a list of config entries', (json) => exportsInEntries(json, peer));
+    yield parsed(response, entries);
   }
 }
 
 const NO_EXPORTS_RULE = 'exports to peers cannot be read: the token needs service_prefix "" read, or mesh = "read"';
-
-async function confirmPeer(agent: Agent, name: string, signal: AbortSignal): Promise<void> {
-  const path = peeringPath(name);
-  const response = await agent.request({ path, mayBeMissing: true }, signal);
-  if (response.found) parsed(response, path, 'a peering', peerOf);
-}

@@ -1,7 +1,7 @@
 import { QuerySet, Watched, WatchSet } from '@meshgate/core/parts';
 import type { Query, Watch, WatchOptions } from '@meshgate/core/parts';
 import type { CatalogService, ExportChain, ExportedService, ImportedService, PeeringCatalog } from '@meshgate/mesh';
-import { fresh, isOverload, parsed, reasonOf } from '../agent.ts';
+import { isOverload, parsedResponse, reasonOf } from '../agent.ts';
 import type { Agent } from '../agent.ts';
 import { entryChanges } from '../config-entries.ts';
 import type { EntryChange } from '../config-entries.ts';
@@ -157,8 +157,7 @@ export class PeeringWatch {
     const query = namespace === undefined ? {} : { ns: namespace };
     return {
       stamp: this.#chainStamp,
-      send: async (signal) =>
-        parsed(fresh(await this.#agent.request({ path, query }, signal)), path, 'a discovery chain', exportChainOf),
+      send: (signal) => parsedResponse(this.#agent, { path, query, ...CHAIN, mayBeStale: false }, signal),
     };
   }
 }
@@ -185,6 +184,7 @@ function exportedAmong(
 }
 
 const NOTHING_KNOWN: KnownPeering = { peers: undefined, isThrough: false, exports: new Map(), chains: new Map() };
+const CHAIN = { expected: 'a discovery chain', read: exportChainOf };
 /** Kinds of configuration entries that determine a discovery chain. */
 const CHAIN_KINDS = [
   'proxy-defaults',

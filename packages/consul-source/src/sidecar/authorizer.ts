@@ -2,10 +2,10 @@ import type { Service } from '@meshgate/core';
 import { openScope } from '@meshgate/core/parts';
 import { authorize as judge, formatSpiffeId, matchingIntentions, notExported, whyRequestsDeny } from '@meshgate/mesh';
 import type { Authorization, Authorizer, Intention } from '@meshgate/mesh';
-import { openAgent, parsed } from '../agent.ts';
+import { openAgent, parsedResponse } from '../agent.ts';
 import type { Agent, AgentOptions } from '../agent.ts';
 import { object, text } from '../json.ts';
-import { intentionsAt, intentionsIn } from '../intention-records.ts';
+import { intentionsAt } from '../intention-records.ts';
 import { exportTo } from '../peering/exported-to.ts';
 import { PeerStatus } from '../peering/peer-trust.ts';
 
@@ -87,11 +87,17 @@ async function judgementOfAgent(
   { destination }: IntentionDestination,
   signal: AbortSignal,
 ): Promise<Authorization> {
-  const path = 'agent/connect/authorize';
   const body = { Target: destination, ClientCertURI: caller.uri, ClientCertSerial: caller.serialNumber };
-  const response = await agent.request({ method: 'POST', path, body, timeoutMs: TIMEOUT_MS }, signal);
-  return parsed(response, path, 'a judgement', judgementIn);
+  return parsedResponse(agent, { ...AUTHORIZE, body }, signal);
 }
+
+const AUTHORIZE = {
+  method: 'POST',
+  path: 'agent/connect/authorize',
+  timeoutMs: TIMEOUT_MS,
+  expected: 'a judgement',
+  read: judgementIn,
+} as const;
 
 /**
  * Allows callers of a peer only for services exported to that peer, since Consul's own proxies trust the certificates
@@ -170,7 +176,7 @@ async function intentionsFor(
   { destination: name }: IntentionDestination,
   signal: AbortSignal,
 ): Promise<readonly Intention[]> {
-  return intentionsIn(await agent.request({ ...intentionsAt(name), timeoutMs: TIMEOUT_MS }, signal), name);
+  return parsedResponse(agent, { ...intentionsAt(name), timeoutMs: TIMEOUT_MS }, signal);
 }
 
 function judgementIn(json: unknown): Authorization | undefined {

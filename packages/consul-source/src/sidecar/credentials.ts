@@ -1,9 +1,9 @@
 import { Cell, openScope, Watched } from '@meshgate/core/parts';
 import type { Credentials, CredentialsSource, ProxyChoice, TlsSettings } from '@meshgate/mesh';
-import { AgentError, openAgent, parsed } from '../agent.ts';
+import { AgentError, openAgent } from '../agent.ts';
 import type { Agent, AgentOptions } from '../agent.ts';
-import { blockingQuery } from '../blocking-query.ts';
-import { entriesOfKind } from '../config-entries.ts';
+import { parsedResponses } from '../blocking-query.ts';
+import { configEntries } from '../config-entries.ts';
 import { list, object, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
 import { bundlesIn, peerTrust, PeerStatus } from '../peering/peer-trust.ts';
@@ -83,7 +83,7 @@ async function* credentialsOf(
   const peers = new Watched((inner) => reported(peerResponses(agent, seenPeers, inner), status), options);
   const hasBundles = Object.keys(files).length > 0;
   const bundles = hasBundles ? new Watched((inner) => bundlesIn(files, inner), options) : undefined;
-  const tls = new Watched((inner) => tlsSettings(agent, inner), options);
+  const tls = new Watched((inner) => configEntries(agent, TLS_SETTINGS, inner), options);
   let last: string | undefined;
   for (let seen = 0; !signal.aborted; await changes.changed(seen, signal)) {
     seen = changes.revision;
@@ -109,12 +109,10 @@ async function* reported(responses: AsyncGenerator<PeersResponse>, status: PeerS
   }
 }
 
-/** Follows the TLS settings in the `mesh` entry. */
-async function* tlsSettings(agent: Agent, signal: AbortSignal): AsyncGenerator<Pick<Credentials, 'tls'>> {
-  for await (const [entry] of entriesOfKind(agent, 'mesh', signal)) yield tlsOf(entry);
-}
+/** The TLS settings in the `mesh` entry. */
+const TLS_SETTINGS = { kind: 'mesh', read: tlsOf };
 
-function tlsOf(entry: JsonObject | undefined): Pick<Credentials, 'tls'> {
+function tlsOf([entry]: readonly JsonObject[]): Pick<Credentials, 'tls'> {
   const tls = object(entry?.['TLS']);
   if (tls === undefined) return {};
   return { tls: { incoming: directionOf(tls['Incoming']), outgoing: directionOf(tls['Outgoing']) } };
@@ -137,20 +135,15 @@ async function serviceBehind(agent: Agent, find: FindProxy, signal: AbortSignal)
   throw new AgentError(`expected a registration of ${id}, found none`);
 }
 
-async function* leaves(agent: Agent, service: string, signal: AbortSignal): AsyncGenerator<Leaf> {
+function leaves(agent: Agent, service: string, signal: AbortSignal): AsyncGenerator<Leaf> {
   const path = `agent/connect/ca/leaf/${encodeURIComponent(service)}`;
-  for await (const response of blockingQuery(agent, { path }, signal)) yield leafIn(response, path);
+  return parsedResponses(agent, { path, expected: 'a leaf', read: (json) => leafIn(json, path) }, signal);
 }
 
-/** Parses a leaf certificate. The error message omits the response, since it contains a key. */
-function leafIn({ text: body }: { readonly text: string }, path: string): Leaf {
-  const leaf = parsed({ text: body }, path, 'a leaf', (json) => leafOf(json) ?? null);
-  if (leaf === null) throw new AgentError(`Consul agent: /v1/${path}: expected a certificate and its key`);
-  return leaf;
-}
-
-function leafOf(json: unknown): Leaf | undefined {
+/** @throws AgentError for another format, with a message without the response, since it contains a key */
+function leafIn(json: unknown, path: string): Leaf {
   const certificate = text(object(json)?.['CertPEM']);
   const privateKey = text(object(json)?.['PrivateKeyPEM']);
-  return certificate === '' || privateKey === '' ? undefined : { certificate, privateKey };
+  if (certificate !== '' && privateKey !== '') return { certificate, privateKey };
+  throw new AgentError(`Consul agent: /v1/${path}: expected a certificate and its key`);
 }

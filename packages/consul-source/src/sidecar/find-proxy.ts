@@ -1,9 +1,10 @@
-import { setTimeout as pause } from 'node:timers/promises';
-import { AgentError, parsed } from '../agent.ts';
+import { pause } from '@meshgate/core';
+import { AgentError } from '../agent.ts';
 import type { Agent } from '../agent.ts';
 import type { ProxyChoice } from '@meshgate/mesh';
-import { object, objects, text } from '../json.ts';
+import { object, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
+import { registrationAt, servicesAt } from '../own-definition.ts';
 
 /**
  * Finds the id of the selected proxy. Waits for a missing proxy: it may be registered after the sidecar starts.
@@ -27,7 +28,7 @@ export function proxyFinder(choice: ProxyChoice, { reportsMissing }: { readonly 
         isReported = true;
         throw new AgentError(`${found.message}; waiting for its registration`);
       }
-      await pause(restMs, undefined, { signal });
+      await pause(restMs, signal);
     }
   };
 }
@@ -39,21 +40,15 @@ const LONGEST_REST_MS = 1_000;
 type LookUp = { readonly kind: 'found'; readonly id: string } | { readonly kind: 'missing'; readonly message: string };
 
 async function lookUp(agent: Agent, choice: ProxyChoice, signal: AbortSignal): Promise<LookUp> {
-  if ('sidecarFor' in choice) return byInstance(await servicesOf(agent, signal), choice.sidecarFor);
+  if ('sidecarFor' in choice) return byInstance(await servicesAt(agent, signal), choice.sidecarFor);
   const id = choice.proxyId;
   // Accepts any service with this id; the caller checks later whether it is a proxy.
-  const path = `agent/service/${encodeURIComponent(id)}`;
-  if ((await agent.request({ path, mayBeMissing: true }, signal)).found) return { kind: 'found', id };
-  const services = await servicesOf(agent, signal);
+  if ((await agent.request({ ...registrationAt(id), mayBeMissing: true }, signal)).found) return { kind: 'found', id };
+  const services = await servicesAt(agent, signal);
   const proxies = services.filter(isProxy).map((service) => text(service['ID']));
   const found = listed(proxies) || noneOf(services);
   const message = `expected a proxy registered with the agent as ${id}, found ${found}${inOtherCase(id, proxies)}`;
   return { kind: 'missing', message };
-}
-
-async function servicesOf(agent: Agent, signal: AbortSignal): Promise<readonly JsonObject[]> {
-  const path = 'agent/services';
-  return objects(Object.values(parsed(await agent.request({ path }, signal), path, 'services by id', object)));
 }
 
 function byInstance(services: readonly JsonObject[], instance: string): LookUp {

@@ -1,4 +1,4 @@
-import { aborted, Cell, defined, openScope, Watched, WatchSet } from '@meshgate/core/parts';
+import { Cell, defined, openScope, Watched, WatchSet } from '@meshgate/core/parts';
 import type { Reading, Watch, WatchOptions } from '@meshgate/core/parts';
 import { mutualTlsOf } from '@meshgate/mesh';
 import type {
@@ -11,16 +11,12 @@ import type {
   ProxySource,
 } from '@meshgate/mesh';
 import type { ProxyView, Selection, UpstreamDefinition } from '@meshgate/mesh';
-import { hasStatus, openAgent, parsed, reasonOf } from '../agent.ts';
+import { openAgent, reasonOf } from '../agent.ts';
 import type { Agent, AgentOptions } from '../agent.ts';
-import { blockingQuery } from '../blocking-query.ts';
-import { entriesOfKind } from '../config-entries.ts';
+import { configEntries } from '../config-entries.ts';
 import { HeldResponses } from '../held-responses.ts';
 import type { HoldTime } from '../held-responses.ts';
-import { instanceKey } from '../inventory.ts';
-import { listOfObjects, object, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
-import { intentionsAt, intentionsIn } from '../intention-records.ts';
 import { OwnVisibility } from '../own-visibility.ts';
 import { PeerStatus } from '../peering/peer-trust.ts';
 import { gatewayGroups } from '../remote-gateways.ts';
@@ -33,8 +29,17 @@ import { gatewaysInUse, withCurrentHealth } from './gateway-health.ts';
 import type { GatewayService } from './gateway-health.ts';
 import { ownEntriesOf } from './own-entries.ts';
 import type { OwnEntries } from './own-entries.ts';
-import { chainResponses, entryResponses, gatewayResponses, queryResponses, targetResponses } from './queries.ts';
-import type { QueryResult } from './queries.ts';
+import {
+  chainResponses,
+  entryResponses,
+  gatewayResponses,
+  intentionResponses,
+  ownCatalog,
+  ownDatacenter,
+  queryResponses,
+  targetResponses,
+} from './queries.ts';
+import type { OwnCatalog, QueryResult } from './queries.ts';
 import { registeredProxy } from './registered-proxy.ts';
 import type { RegisteredProxy } from './registered-proxy.ts';
 import { chainTargets, viewOf } from './view.ts';
@@ -207,9 +212,9 @@ class ProxyWatch {
     this.#facts ??= {
       roots: new Watched((signal) => meshRoots(agent, { mayBeNone: true }, signal), options),
       datacenter: new Watched((signal) => ownDatacenter(agent, service, signal), options),
-      proxyDefaults: new Watched((signal) => entriesOfKind(agent, 'proxy-defaults', signal), options),
+      proxyDefaults: new Watched((signal) => configEntries(agent, only('proxy-defaults'), signal), options),
       serviceDefaults: new Watched((signal) => entryResponses(agent, defaults, signal), options),
-      mesh: new Watched((signal) => entriesOfKind(agent, 'mesh', signal), options),
+      mesh: new Watched((signal) => configEntries(agent, only('mesh'), signal), options),
       intentions: new Watched((signal) => intentionResponses(agent, service, signal), options),
       gateways: new Watched(
         (signal) => gatewayGroups(agent, { checksStates: false, awaitsAll: true, memory: this.#gatewayMemory }, signal),
@@ -300,22 +305,21 @@ class ProxyWatch {
   }
 }
 
-/** Queries about a proxy, apart from its upstreams. */
-interface MeshFacts {
-  readonly roots: Watched<Roots>;
-  readonly datacenter: Watched<string>;
-  readonly proxyDefaults: Watched<readonly JsonObject[]>;
-  readonly serviceDefaults: Watched<JsonObject | null>;
-  readonly mesh: Watched<readonly JsonObject[]>;
-  readonly intentions: Watched<readonly Intention[]>;
-  readonly gateways: Watched<readonly GatewayGroup[]>;
+/** What a proxy queries, apart from its upstreams. */
+interface ProxyFacts extends OwnEntries {
+  readonly roots: Roots;
+  readonly datacenter: string;
+  readonly intentions: readonly Intention[];
+  readonly gateways: readonly GatewayGroup[];
 }
+
+type MeshFacts = { readonly [Name in keyof ProxyFacts]: Watched<ProxyFacts[Name]> };
 
 function entryValues({ proxyDefaults, serviceDefaults, mesh }: MeshFacts): OwnEntries {
   return {
-    proxyDefaults: proxyDefaults.reading.value?.[0],
-    serviceDefaults: serviceDefaults.reading.value ?? undefined,
-    mesh: mesh.reading.value?.[0],
+    proxyDefaults: proxyDefaults.reading.value,
+    serviceDefaults: serviceDefaults.reading.value,
+    mesh: mesh.reading.value,
   };
 }
 
@@ -323,15 +327,9 @@ function watchedFacts(facts: MeshFacts): readonly Watched<unknown>[] {
   return Object.values<Watched<unknown>>({ ...facts });
 }
 
-/**
- * The proxy's own service, as the servers show it. When the proxy itself is missing there, other empty responses do not
- * take effect.
- */
-interface OwnCatalog {
-  /** Keys of instances, by id. */
-  readonly instances: ReadonlyMap<string, readonly string[]>;
-  /** Raft index of the response. */
-  readonly index: number;
+/** The only entry of a kind. */
+function only(kind: string): { readonly kind: string; read(entries: readonly JsonObject[]): JsonObject | undefined } {
+  return { kind, read: ([entry]) => entry };
 }
 
 function hasNoGateway({ gateways }: GatewayGroup): boolean {
@@ -364,46 +362,4 @@ function targetKey({ service, datacenter, namespace, peer, instances: { filter }
 
 function gatewayKey({ datacenter, service }: GatewayService): string {
   return JSON.stringify([datacenter, service]);
-}
-
-/** Takes the datacenter from the discovery chain of `service`: every token for a proxy of this service may query it. */
-async function* ownDatacenter(agent: Agent, service: string, signal: AbortSignal): AsyncGenerator<string> {
-  const path = `discovery-chain/${encodeURIComponent(service)}`;
-  for await (const response of blockingQuery(agent, { path }, signal))
-    yield parsed(
-      response,
-      path,
-      'a chain with a datacenter',
-      (json) => text(object(object(json)?.['Chain'])?.['Datacenter']) || undefined,
-    );
-}
-
-/**
- * Follows the intentions for callers of `service`; none where the token may not read them: the agent alone then
- * decides.
- */
-async function* intentionResponses(
-  agent: Agent,
-  service: string,
-  signal: AbortSignal,
-): AsyncGenerator<readonly Intention[]> {
-  try {
-    for await (const response of blockingQuery(agent, intentionsAt(service), signal))
-      yield intentionsIn(response, service);
-  } catch (reason) {
-    if (!hasStatus(reason, 403)) throw reason;
-    yield [];
-    await aborted(signal);
-  }
-}
-
-async function* ownCatalog(agent: Agent, name: string, signal: AbortSignal): AsyncGenerator<OwnCatalog> {
-  const path = `catalog/service/${encodeURIComponent(name)}`;
-  for await (const response of blockingQuery(agent, { path }, signal)) {
-    const rows = parsed(response, path, 'a list of instances', listOfObjects);
-    const instances = new Map<string, string[]>();
-    for (const { ServiceID: id, ServiceAddress: Address, ServicePort: Port } of rows)
-      instances.set(text(id), [...(instances.get(text(id)) ?? []), instanceKey({ Address, Port })]);
-    yield { instances, index: response.index ?? 0 };
-  }
 }

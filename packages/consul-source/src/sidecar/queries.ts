@@ -1,11 +1,14 @@
 import { pause } from '@meshgate/core';
-import type { ChainTarget, Instance, Selection, UpstreamDefinition } from '@meshgate/mesh';
-import { AgentError, FREE_TEXT, parsed } from '../agent.ts';
-import type { Agent } from '../agent.ts';
-import { blockingQuery } from '../blocking-query.ts';
-import { object, text } from '../json.ts';
+import { defined } from '@meshgate/core/parts';
+import type { ChainTarget, Instance, Intention, Selection, UpstreamDefinition } from '@meshgate/mesh';
+import { FREE_TEXT, hasStatus, isRefusedFilter, parsed, parsedResponse } from '../agent.ts';
+import type { Agent, AgentError } from '../agent.ts';
+import { blockingQuery, constant, orElse, parsedResponses } from '../blocking-query.ts';
+import { intentionsAt } from '../intention-records.ts';
+import { instanceKey } from '../inventory.ts';
+import { listOfObjects, object, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
-import { instancesOf } from '../records.ts';
+import { INSTANCES, instancesOf } from '../records.ts';
 import type { GatewayService } from './gateway-health.ts';
 
 /** The result of a prepared query. */
@@ -19,65 +22,110 @@ export interface QueryResult {
 }
 
 /**
- * Follows a configuration entry of a kind that may have thousands; `null` while it does not exist. Each query for a
+ * Follows a configuration entry of a kind that may have thousands; `undefined` while it does not exist. Each query for a
  * missing entry makes the agent log an error (`Config entry not found`).
  */
 export async function* entryResponses(
   agent: Agent,
   path: string,
   signal: AbortSignal,
-): AsyncGenerator<JsonObject | null> {
+): AsyncGenerator<JsonObject | undefined> {
+  const format = { path, expected: 'a config entry', read: object };
   for await (const response of blockingQuery(agent, { path, mayBeMissing: true }, signal))
-    yield response.found ? parsed(response, path, 'a config entry', object) : null;
+    yield response.found ? parsed(response, format) : undefined;
 }
 
 /**
  * Follows the discovery chain of an upstream, compiled for TCP whatever the service's protocol: this proxy supports
  * only TCP.
  */
-export async function* chainResponses(
+export function chainResponses(
   agent: Agent,
   { name, datacenter, namespace }: UpstreamDefinition,
   signal: AbortSignal,
 ): AsyncGenerator {
-  const path = `discovery-chain/${encodeURIComponent(name)}`;
-  const query = {
-    ...(datacenter === undefined ? {} : { 'compile-dc': datacenter }),
-    ...(namespace === undefined ? {} : { 'compile-namespace': namespace }),
-  };
-  for await (const response of blockingQuery(agent, { path, query, body: { OverrideProtocol: 'tcp' } }, signal))
-    yield parsed(response, path, 'a discovery chain', (json) => object(object(json)?.['Chain']) && json);
+  const query = defined({ 'compile-dc': datacenter, 'compile-namespace': namespace });
+  const read = (json: unknown): unknown => object(object(json)?.['Chain']) && json;
+  const chain = { path: chainPath(name), expected: 'a discovery chain', read };
+  return parsedResponses(agent, { ...chain, query, body: { OverrideProtocol: 'tcp' } }, signal);
+}
+
+/** Takes the datacenter from the discovery chain of `service`: every token for a proxy of this service may query it. */
+export function ownDatacenter(agent: Agent, service: string, signal: AbortSignal): AsyncGenerator<string> {
+  const read = (json: unknown): string | undefined =>
+    text(object(object(json)?.['Chain'])?.['Datacenter']) || undefined;
+  return parsedResponses(agent, { path: chainPath(service), expected: 'a chain with a datacenter', read }, signal);
+}
+
+function chainPath(service: string): string {
+  return `discovery-chain/${encodeURIComponent(service)}`;
 }
 
 /** Follows the instances of a target. Consul itself evaluates the filter. */
-export async function* targetResponses(
+export function targetResponses(
   agent: Agent,
-  { service, datacenter, namespace, peer, instances: { filter } }: ChainTarget,
+  { service, datacenter, namespace: ns, peer, instances: { filter } }: ChainTarget,
   signal: AbortSignal,
 ): AsyncGenerator<Selection> {
   const path = `health/connect/${encodeURIComponent(service)}`;
-  const scope = namespace === undefined ? {} : { ns: namespace };
   const location = peer === undefined ? { dc: datacenter } : { peer };
-  const query = { ...location, ...scope, ...(filter === '' ? {} : { filter }) };
-  try {
-    for await (const response of blockingQuery(agent, { path, query, without: FREE_TEXT }, signal))
-      yield { kind: 'selected', instances: parsed(response, path, 'a list of instances', instancesOf) };
-  } catch (reason) {
-    if (!(reason instanceof AgentError) || !/boolean expression|selector|filter/i.test(reason.complaint)) throw reason;
-    yield { kind: 'refused', reason: reason.complaint };
-    await pause(REFUSED_REST_MS, signal);
-  }
+  const query = { ...location, ...defined({ ns, filter: filter || undefined }) };
+  return orElse<Selection>(
+    parsedResponses(agent, { path, query, without: FREE_TEXT, ...SELECTION }, signal),
+    isRefusedFilter,
+    ({ complaint }) => constant({ kind: 'refused', reason: complaint }, signal, REFUSED_REST_MS),
+  );
 }
 
+const SELECTION = {
+  expected: INSTANCES.expected,
+  read: (json: unknown): Selection | undefined => {
+    const instances = instancesOf(json);
+    return instances && { kind: 'selected', instances };
+  },
+};
+
 /** Follows the mesh gateways of one service in a datacenter, with their health. */
-export async function* gatewayResponses(
+export function gatewayResponses(
   agent: Agent,
   { service, datacenter }: GatewayService,
   signal: AbortSignal,
 ): AsyncGenerator<readonly Instance[]> {
-  const path = `health/service/${encodeURIComponent(service)}`;
-  for await (const response of blockingQuery(agent, { path, query: { dc: datacenter }, without: FREE_TEXT }, signal))
-    yield parsed(response, path, 'a list of instances', instancesOf);
+  const request = { path: `health/service/${encodeURIComponent(service)}`, query: { dc: datacenter } };
+  return parsedResponses(agent, { ...request, without: FREE_TEXT, ...INSTANCES }, signal);
+}
+
+/**
+ * Follows the intentions for callers of `service`; none where the token may not read them: the agent alone then
+ * decides.
+ */
+export function intentionResponses(
+  agent: Agent,
+  service: string,
+  signal: AbortSignal,
+): AsyncGenerator<readonly Intention[]> {
+  const isForbidden = (reason: unknown): reason is AgentError => hasStatus(reason, 403);
+  return orElse(parsedResponses(agent, intentionsAt(service), signal), isForbidden, () => constant([], signal));
+}
+
+/** Follows the proxy's own service, as the servers show it. */
+export async function* ownCatalog(agent: Agent, name: string, signal: AbortSignal): AsyncGenerator<OwnCatalog> {
+  const path = `catalog/service/${encodeURIComponent(name)}`;
+  const format = { path, expected: 'a list of instances', read: listOfObjects };
+  for await (const response of blockingQuery(agent, format, signal)) {
+    const instances = new Map<string, string[]>();
+    for (const { ServiceID: id, ServiceAddress: Address, ServicePort: Port } of parsed(response, format))
+      instances.set(text(id), [...(instances.get(text(id)) ?? []), instanceKey({ Address, Port })]);
+    yield { instances, index: response.index ?? 0 };
+  }
+}
+
+/** The proxy's own service on the servers. While the proxy itself is missing there, other empty responses do not take effect. */
+export interface OwnCatalog {
+  /** Keys of instances, by id. */
+  readonly instances: ReadonlyMap<string, readonly string[]>;
+  /** Raft index of the response. */
+  readonly index: number;
 }
 
 /** Executes a prepared query at intervals: Consul has no blocking query for it. */
@@ -87,9 +135,9 @@ export async function* queryResponses(
   signal: AbortSignal,
 ): AsyncGenerator<QueryResult> {
   const path = `query/${encodeURIComponent(name)}/execute`;
-  const query = { connect: 'true', ...(datacenter === undefined ? {} : { dc: datacenter }) };
+  const query = { connect: 'true', ...defined({ dc: datacenter }) };
   while (!signal.aborted) {
-    yield parsed(await agent.request({ path, query }, signal), path, 'the result of a query', resultOf);
+    yield await parsedResponse(agent, { path, query, expected: 'the result of a query', read: resultOf }, signal);
     await pause(QUERY_REST_MS, signal);
   }
 }

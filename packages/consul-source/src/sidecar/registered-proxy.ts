@@ -1,10 +1,11 @@
-import { setTimeout as pause } from 'node:timers/promises';
+import { pause } from '@meshgate/core';
 import type { ProxyDefinition } from '@meshgate/mesh';
-import { AgentError, hasStatus, parsed } from '../agent.ts';
+import { AgentError, hasStatus, parsed, parsedResponse } from '../agent.ts';
 import type { Agent } from '../agent.ts';
-import { blockingQuery, hashQuery } from '../blocking-query.ts';
+import { hashQuery, parsedResponses } from '../blocking-query.ts';
 import { instanceKey } from '../inventory.ts';
 import { list, listOfObjects, object, text } from '../json.ts';
+import { registrationAt } from '../own-definition.ts';
 import type { OwnInstance } from '../own-visibility.ts';
 import type { JsonObject } from '../json.ts';
 import { proxyDefinitionOf } from './proxy-definition.ts';
@@ -37,7 +38,7 @@ export async function* registeredProxy(
     if (ordinary === undefined) return;
     yield* whileOrdinary(agent, ordinary, signal);
     // Agent and catalog differ until the agent has synchronised.
-    await pause(REST_MS, undefined, { signal });
+    await pause(REST_MS, signal);
   }
 }
 
@@ -55,9 +56,9 @@ async function* whileProxy(
   id: string,
   signal: AbortSignal,
 ): AsyncGenerator<RegisteredProxy | null, OrdinaryService | undefined> {
-  const path = `agent/service/${encodeURIComponent(id)}`;
-  for await (const response of hashQuery(agent, { path }, signal)) {
-    const service = response.found ? parsed(response, path, 'a registration', object) : undefined;
+  const format = registrationAt(id);
+  for await (const response of hashQuery(agent, format, signal)) {
+    const service = response.found ? parsed(response, format) : undefined;
     const definition = proxyDefinitionOf(service);
     if (service === undefined) yield null;
     else if (definition !== undefined)
@@ -77,8 +78,8 @@ async function* whileOrdinary(
   const node = await ownNode(agent, id, signal);
   const path = `catalog/service/${encodeURIComponent(name)}`;
   const filter = `Node == ${JSON.stringify(node)} and ServiceID == ${JSON.stringify(id)}`;
-  for await (const response of blockingQuery(agent, { path, query: { filter } }, signal)) {
-    const [row] = parsed(response, path, 'a list of instances', listOfObjects);
+  const rows = { path, query: { filter }, expected: 'a list of instances', read: listOfObjects };
+  for await (const [row] of parsedResponses(agent, rows, signal)) {
     if (row === undefined || text(row['ServiceKind']) !== '') return;
     const definition = proxyDefinitionOf(asAgentShows(row));
     if (definition === undefined) throw new AgentError(noProxy(id, 'an ordinary service, without that'));
@@ -88,16 +89,13 @@ async function* whileOrdinary(
 
 /** Returns the name of the agent's node: other agents may have the same service id. */
 async function ownNode(agent: Agent, id: string, signal: AbortSignal): Promise<string> {
-  const path = 'agent/self';
-  try {
-    return parsed(await agent.request({ path }, signal), path, 'the name of the node', (json) => {
-      return text(object(object(json)?.['Config'])?.['NodeName']) || undefined;
-    });
-  } catch (reason) {
+  const read = (json: unknown): string | undefined => text(object(object(json)?.['Config'])?.['NodeName']) || undefined;
+  const request = { path: 'agent/self', expected: 'the name of the node', read };
+  return parsedResponse(agent, request, signal).catch((reason: unknown) => {
     if (!hasStatus(reason, 403)) throw reason;
     const hint = 'its proxy settings are in the catalog, which needs a token with agent "read"';
     throw new AgentError(noProxy(id, `an ordinary service: ${hint}`), { cause: reason });
-  }
+  });
 }
 
 function instanceIn(service: JsonObject): OwnInstance {
