@@ -3,9 +3,12 @@
 //
 //   node bench/micro/budget.mjs [--instructions]
 //
-// `--instructions` also counts instructions with valgrind, which takes some minutes: docs/adr/0023
+// `--instructions` also counts instructions and some calls into V8 with valgrind, which takes some minutes: docs/adr/0023
 import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { Session } from 'node:inspector/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promiseHooks } from 'node:v8';
 import { carry, startProxy } from './sessions-in-memory.mjs';
@@ -13,10 +16,17 @@ import { carry, startProxy } from './sessions-in-memory.mjs';
 const WARMUP = 20_000;
 const COUNTED = 2_000;
 // Counts the difference between a run that carries this many more connections and one that does not.
-const VALGRIND_WARMUP = 6_000;
-const VALGRIND_COUNTED = 2_000;
+const VALGRIND_WARMUP = 10_000;
+const VALGRIND_COUNTED = 4_000;
 // No other thread than the one that is counted, and nothing random.
 const SAME_EACH_TIME = ['--predictable', '--hash-seed=1', '--random-seed=1'];
+
+/** Functions of V8 whose calls are counted: each is slower than the compiled code that calls it. */
+const CALLS = {
+  megamorphicLoads: /^Builtins_(Keyed)?LoadIC(Trampoline)?_Megamorphic$/,
+  regularExpressions: /^Builtins_RegExp(PrototypeTest|PrototypeExec|ExecInternal|Replace|Split)/,
+  runtimeCalls: /^v8::internal::Runtime_/,
+};
 
 const [mode, carried] = process.argv.slice(2);
 if (mode === '--carry') {
@@ -62,18 +72,49 @@ async function objects() {
 }
 
 function instructions() {
-  const [less, more] = [VALGRIND_WARMUP, VALGRIND_WARMUP + VALGRIND_COUNTED].map(countedInstructions);
-  return { instructions: Math.round((more - less) / VALGRIND_COUNTED) };
+  const [less, more] = [VALGRIND_WARMUP, VALGRIND_WARMUP + VALGRIND_COUNTED].map(callgrind);
+  const between = (count) => Math.round(((count(more) - count(less)) / VALGRIND_COUNTED) * 10) / 10;
+  return {
+    instructions: Math.round(between(({ total }) => total)),
+    ...Object.fromEntries(Object.entries(CALLS).map(([name, functions]) => [name, between(callsTo(functions))])),
+  };
 }
 
 /** Code from a JIT compiler must be looked up again: `--smc-check`. */
-function countedInstructions(connections) {
-  const valgrind = ['--tool=callgrind', '--smc-check=all-non-file', '--callgrind-out-file=/dev/null'];
-  const program = [process.execPath, ...SAME_EACH_TIME, fileURLToPath(import.meta.url), '--carry', `${connections}`];
-  const output = execFileSync('sh', ['-c', 'exec "$@" 2>&1', 'sh', 'valgrind', ...valgrind, ...program], {
-    encoding: 'utf8',
-  });
-  return Number(/Collected : (\d+)/.exec(output)?.[1]);
+function callgrind(connections) {
+  const folder = mkdtempSync(join(tmpdir(), 'meshgate-budget-'));
+  const profile = join(folder, 'profile');
+  try {
+    const valgrind = ['--tool=callgrind', '--smc-check=all-non-file', `--callgrind-out-file=${profile}`];
+    const program = [process.execPath, ...SAME_EACH_TIME, fileURLToPath(import.meta.url), '--carry', `${connections}`];
+    execFileSync('valgrind', [...valgrind, ...program], { stdio: 'ignore' });
+    return profileOf(readFileSync(profile, 'utf8'));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/**
+ * Parses callgrind's format: `cfn=(id) name` is the callee of the next `calls=count`. Only the first use of an id, there or
+ * in `fn=(id) name`, has the name.
+ */
+function profileOf(text) {
+  const names = new Map();
+  const calls = new Map();
+  let called;
+  for (const [, kind, id, name, count] of text.matchAll(/^(?:(c?)fn=\((\d+)\)(?: (.*))?|calls=(\d+).*)$/gm)) {
+    if (name !== undefined) names.set(id, name);
+    if (kind === 'c') called = id;
+    if (count !== undefined) calls.set(called, (calls.get(called) ?? 0) + Number(count));
+  }
+  return { total: Number(/^(?:summary|totals): (\d+)/m.exec(text)?.[1]), names, calls };
+}
+
+function callsTo(functions) {
+  return ({ names, calls }) => {
+    const counts = [...calls].filter(([id]) => functions.test(names.get(id)));
+    return counts.reduce((sum, [, count]) => sum + count, 0);
+  };
 }
 
 function each(count) {
