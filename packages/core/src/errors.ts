@@ -1,105 +1,74 @@
-/** The closed list of error codes of connections: metric label, log key, close reason. A normal end has none. */
-export type ProxyErrorCode =
-  /** Authorization of the peer could not be decided: no authority was reachable, or this proxy has no certificate. */
-  | 'AUTHORIZATION_FAILED'
-  /** The backend was removed from its route or went down, and the route closes such connections. */
-  | 'BACKEND_REMOVED'
-  /** An access list of the listener or of the route denies the client's address. */
-  | 'CLIENT_DENIED'
-  /** An operator closed the connection, through the admin API or `meshgate close`. */
-  | 'CLOSED_BY_ADMIN'
-  /** The connection was still open at the end of the drain's grace period. */
-  | 'CLOSED_BY_DRAIN'
-  /** The dial failed for a reason other than the next two: no route to host, name not found. */
-  | 'CONNECT_FAILED'
-  /** The backend refused the connection. */
-  | 'CONNECT_REFUSED'
-  /** No backend accepted the connection before the connect timeout. */
-  | 'CONNECT_TIMEOUT'
-  /** The client's identity is proven, but an intention or the default policy denies it. */
-  | 'DENIED'
-  /** The client reset the connection, or closed it in its hello. Closing without sending a byte is a normal end. */
-  | 'DOWNSTREAM_RESET'
-  /** The client did not prove its identity: no TLS, no certificate, an expired one, or one without a trusted root. */
-  | 'DOWNSTREAM_UNTRUSTED'
-  /** One side finished sending, and the other sent no byte within the half-close timeout. */
-  | 'HALF_CLOSE_TIMEOUT'
-  /** Neither side sent a byte within the idle timeout. */
-  | 'IDLE_TIMEOUT'
-  /** A bug in the proxy or in a plugin; please report it. */
-  | 'INTERNAL'
-  /** A connection limit was reached; the message names the limit. */
-  | 'LIMIT_REACHED'
-  /** The proxy lacks a local resource: file descriptors, ports, memory, a permission. No backend is ejected for it. */
-  | 'LOCAL_RESOURCE'
-  /** The dial would lead back to this proxy: the backend is one of its own listeners. */
-  | 'LOOP_DETECTED'
-  /** The connection reached its maximum age. */
-  | 'MAX_AGE'
-  /** The route has no backends. */
-  | 'NO_BACKEND'
-  /** The route leads to a datacenter or peer that has no mesh gateway. */
-  | 'NO_GATEWAY'
-  /** The hello has no server name. */
-  | 'NO_SERVER_NAME'
-  /** A peer that must send a PROXY protocol header sent none, or a malformed one. */
-  | 'PROXY_PROTOCOL_MALFORMED'
-  /** A peer outside of the trusted addresses connected to a listener that requires the PROXY protocol. */
-  | 'PROXY_PROTOCOL_UNTRUSTED'
-  /** A plugin or the route's egress policy refused the connection; the message names it and the reason. */
-  | 'REFUSED_BY_POLICY'
-  /** No route matches the server name. */
-  | 'ROUTE_NOT_FOUND'
-  /** The hello violates its own format. */
-  | 'SNIFF_MALFORMED'
-  /** The hello was incomplete at its deadline. */
-  | 'SNIFF_TIMEOUT'
-  /** The hello was incomplete at its size limit. */
-  | 'SNIFF_TOO_LONG'
-  /** No sniffer recognises the protocol. */
-  | 'SNIFF_UNRECOGNIZED'
-  /** The backend reset the connection. */
-  | 'UPSTREAM_RESET'
-  /** The backend did not prove the expected identity: a different one, or an untrusted certificate. */
-  | 'UPSTREAM_UNTRUSTED';
-
 /** The side at fault. */
 export type Side = 'downstream' | 'upstream' | 'proxy';
 
-/** The side at fault, by code. A `Record`, so that the compiler requires every code. */
-export const SIDES: Readonly<Record<ProxyErrorCode, Side>> = {
+/** The closed list of error codes, each with the side at fault: metric label, log key, close reason. */
+export const SIDES = {
+  /** Authorization of the peer could not be decided: no authority was reachable, or this proxy has no certificate. */
   AUTHORIZATION_FAILED: 'proxy',
+  /** The backend was removed from its route or went down, and the route closes such connections. */
   BACKEND_REMOVED: 'proxy',
+  /** An access list of the listener or of the route denies the client's address. */
   CLIENT_DENIED: 'downstream',
+  /** An operator closed the connection, through the admin API or `meshgate close`. */
   CLOSED_BY_ADMIN: 'proxy',
+  /** The connection was still open at the end of the drain's grace period. */
   CLOSED_BY_DRAIN: 'proxy',
+  /** The dial failed for a reason other than the next two: no route to host, name not found. */
   CONNECT_FAILED: 'upstream',
+  /** The backend refused the connection. */
   CONNECT_REFUSED: 'upstream',
+  /** No backend accepted the connection before the connect timeout. */
   CONNECT_TIMEOUT: 'upstream',
+  /** The client's identity is proven, but an intention or the default policy denies it. */
   DENIED: 'downstream',
+  /** The client reset the connection, or closed it in its hello. Closing without sending a byte is a normal end. */
   DOWNSTREAM_RESET: 'downstream',
+  /** The client did not prove its identity: no TLS, no certificate, an expired one, or one without a trusted root. */
   DOWNSTREAM_UNTRUSTED: 'downstream',
+  /** One side finished sending, and the other sent no byte within the half-close timeout. */
   HALF_CLOSE_TIMEOUT: 'downstream',
+  /** Neither side sent a byte within the idle timeout. */
   IDLE_TIMEOUT: 'downstream',
+  /** A bug in the proxy or in a plugin; please report it. */
   INTERNAL: 'proxy',
+  /** A connection limit was reached; the message names the limit. */
   LIMIT_REACHED: 'proxy',
+  /** The proxy lacks a local resource: file descriptors, ports, memory, a permission. No backend is ejected for it. */
   LOCAL_RESOURCE: 'proxy',
+  /** The dial would lead back to this proxy: the backend is one of its own listeners. */
   LOOP_DETECTED: 'proxy',
+  /** The connection reached its maximum age. */
   MAX_AGE: 'proxy',
+  /** The route has no backends. */
   NO_BACKEND: 'proxy',
+  /** The route leads to a datacenter or peer that has no mesh gateway. */
   NO_GATEWAY: 'upstream',
+  /** The hello has no server name. */
   NO_SERVER_NAME: 'downstream',
+  /** A peer that must send a PROXY protocol header sent none, or a malformed one. */
   PROXY_PROTOCOL_MALFORMED: 'downstream',
+  /** A peer outside of the trusted addresses connected to a listener that requires the PROXY protocol. */
   PROXY_PROTOCOL_UNTRUSTED: 'downstream',
+  /** A plugin or the route's egress policy refused the connection; the message names it and the reason. */
   REFUSED_BY_POLICY: 'downstream',
+  /** No route matches the server name. */
   ROUTE_NOT_FOUND: 'downstream',
+  /** The hello violates its own format. */
   SNIFF_MALFORMED: 'downstream',
+  /** The hello was incomplete at its deadline. */
   SNIFF_TIMEOUT: 'downstream',
+  /** The hello was incomplete at its size limit. */
   SNIFF_TOO_LONG: 'downstream',
+  /** No sniffer recognises the protocol. */
   SNIFF_UNRECOGNIZED: 'downstream',
+  /** The backend reset the connection. */
   UPSTREAM_RESET: 'upstream',
+  /** The backend did not prove the expected identity: a different one, or an untrusted certificate. */
   UPSTREAM_UNTRUSTED: 'upstream',
-};
+} as const;
+
+/** Error code of a connection. A normal end has none. */
+export type ProxyErrorCode = keyof typeof SIDES;
 
 /** The only error that the pipeline's I/O rejects with. Programs use `code`; the message is for people. */
 export class ProxyError extends Error {
