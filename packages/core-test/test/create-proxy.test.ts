@@ -1,6 +1,6 @@
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
-import { createProxy, staticSource } from '@meshgate/core';
+import { ConfigProblems, createProxy, staticSource } from '@meshgate/core';
 import type { ConnectionFilter, ProxyOptions, Route, RouteSource, Service } from '@meshgate/core';
 import { sniSniffer } from '@meshgate/sni';
 import { clientHello, inRecords, rawClient, recorder, tlsBackend, tlsClient } from '@meshgate/testkit';
@@ -267,13 +267,22 @@ describe('a proxy made by createProxy', () => {
   });
 
   it.each<readonly [wrong: unknown, problem: string]>([
-    [undefined, 'expected options, found nothing'],
-    [{ listen: undefined }, 'listen: expected host and port, found nothing'],
-    [{ listen: 8443 }, 'listen: expected host and port, found 8443'],
-    [{ listen: '127.0.0.1:8443' }, 'listen: expected host and port, found "127.0.0.1:8443"'],
-    [{ listen: { host: '127.0.0.1', port: '8443' } }, 'listen.port: expected 0 to 65535, found "8443"'],
-    [{ listen: { port: 8443 } }, 'listen.host: expected a host, found nothing'],
-    [{ listen: [LOOPBACK] }, 'listen.0.name: expected a name, found nothing'],
+    [undefined, 'expected options, found undefined'],
+    [{ listen: undefined }, 'listen: expected an address with host and port, found undefined'],
+    [{ listen: 8443 }, 'listen: expected an address with host and port, found 8443'],
+    [{ listen: '127.0.0.1:8443' }, 'listen: expected an address with host and port, found "127.0.0.1:8443"'],
+    [{ listen: { host: '127.0.0.1', port: '8443' } }, 'listen: expected an address with host and port'],
+    [{ listen: { host: '127.0.0.1', port: 65_536 } }, 'listen.port: expected a port from 0 to 65535, found 65536'],
+    [{ listen: { port: 8443 } }, 'listen: expected an address with host and port'],
+    [{ listen: [LOOPBACK] }, 'listen.0.name: expected a non-empty string, found undefined'],
+    [
+      { listen: [{ name: 'edge', endpoint: { host: '127.0.0.1', port: -1 } }] },
+      'listen.0.endpoint.port: expected a port from 0 to 65535, found -1',
+    ],
+    [
+      { listen: [{ name: 'edge', endpoint: LOOPBACK, access: { allow: ['everyone'] } }] },
+      'listen.0.access.allow: expected a list of addresses and blocks',
+    ],
     [{ sniffers: sniSniffer() }, 'sniffers: expected a list, found an object'],
     [{ sniffers: [sniSniffer] }, 'sniffers.0: expected an object with inspect(), found a function'],
     [{ source: [] }, 'source: expected one of sniffers, sources, '],
@@ -287,6 +296,12 @@ describe('a proxy made by createProxy', () => {
     [{ transport: 'node' }, 'transport: expected an object with listen(), dial(), splice(), found a string'],
     [{ limits: { connections: NaN } }, 'limits.connections: expected a number of 0 or more, found NaN'],
     [{ limits: { idleTimeoutMs: '1h' } }, 'limits.idleTimeoutMs: expected a number of 0 or more, found "1h"'],
+    [
+      { limits: { perClient: { rate: { count: 5, perMs: NaN } } } },
+      'limits.perClient.rate: expected a count and a time, both above 0',
+    ],
+    [{ keepAlive: { idleMs: '60s' } }, 'keepAlive: expected keepalive times above 0, found an object'],
+    [{ prefer: { zone: 1 } }, 'prefer: expected strings by name, found an object'],
     [{ limits: { idleTimeout: 5 } }, 'limits.idleTimeout: expected one of helloTimeoutMs, '],
     [{ drain: { grace: '5s' } }, 'drain.grace: expected one of delayMs, graceMs, spreadMs'],
     [{ balances: { mine: {} } }, 'balances.mine: expected a function'],
@@ -298,7 +313,9 @@ describe('a proxy made by createProxy', () => {
   ])('is refused with options that are wrong: %j', (wrong, problem) => {
     const given = wrong === undefined ? wrong : { ...options(), ...(wrong as object) };
     // Embedders may use plain JavaScript.
-    expect(() => createProxy(given as ProxyOptions)).toThrow(problem);
+    const refused = expect(() => createProxy(given as ProxyOptions));
+    refused.toThrow(ConfigProblems);
+    refused.toThrow(problem);
   });
 
   it('stops cleanly when its services are synchronous', async () => {

@@ -2,6 +2,8 @@
 // otherwise show at the first connection, or never.
 import { DEFAULT_DRAIN } from './lifecycle/drain.ts';
 import type { DrainOptions } from './lifecycle/drain.ts';
+import { checkFields, integer, isRecord, optional, shape, wrong } from './field-checks.ts';
+import type { Check, Field } from './field-checks.ts';
 import { foundPart, shapeProblem } from './lifecycle/part-shape.ts';
 import type { LayerFactory, Problem } from './lifecycle/plugin.ts';
 import type { Service } from './lifecycle/service.ts';
@@ -12,7 +14,15 @@ import type { Limits } from './pipeline/limits.ts';
 import type { BalanceFactory } from './pipeline/picker.ts';
 import type { Connector, Layer, Resolver, Sniffer } from './pipeline/stages.ts';
 import type { KeepAlive, ListenAddress, Route, RouteSource } from './routes/route.ts';
-import { snapshotProblems } from './routes/snapshot-problems.ts';
+import {
+  KEEP_ALIVE,
+  LABELS,
+  LISTEN_ENDPOINT,
+  listenerProblems,
+  RATE,
+  snapshotProblems,
+} from './routes/snapshot-problems.ts';
+import { portProblem } from './transport/endpoint.ts';
 import type { Endpoint } from './transport/endpoint.ts';
 import type { Transport } from './transport/transport.ts';
 
@@ -57,19 +67,17 @@ export const ROUTES_SOURCE = 'routes';
 
 /** Returns all problems of a proxy's options; assumes nothing about their type. */
 export function optionProblems(options: unknown): readonly Problem[] {
-  if (!isRecord(options)) return [{ path: [], message: `expected options, found ${foundPart(options, undefined)}` }];
+  if (!isRecord(options)) return [wrong([], 'options', options)];
   const problems = [
-    ...unknownKeys(options, [], OPTIONS),
-    ...listenProblems(options['listen']),
-    ...Object.entries(LISTS).flatMap(([key, methods]) => listProblems(key, options[key], methods)),
-    ...amountProblems('limits', options['limits'], LIMITS),
-    ...amountProblems('drain', options['drain'], new Set(Object.keys(DEFAULT_DRAIN))),
-    ...makerProblems('routeLayers', options['routeLayers']),
-    ...makerProblems('balances', options['balances']),
-    ...transportProblems(options['transport']),
-    ...routeProblems(options['routes']),
+    ...unknownKeys(options, [], Object.keys(OPTIONS)),
+    ...Object.entries(OPTIONS).flatMap(([key, problemsOf]) => problemsOf(options[key], [key])),
   ];
   return problems.length > 0 ? problems : compositionProblems(options as unknown as ProxyOptions);
+}
+
+/** Returns the addresses to listen on, with their names. */
+export function listening(listen: ProxyOptions['listen']): readonly ListenAddress[] {
+  return 'host' in listen ? [{ name: 'main', endpoint: listen }] : listen;
 }
 
 /** Returns the problems of options that are valid one by one: missing ones and duplicates. */
@@ -80,7 +88,7 @@ function compositionProblems({
   resolvers = [],
   sniffers,
 }: ProxyOptions): readonly Problem[] {
-  const names = 'host' in listen ? ['main'] : listen.map(({ name }) => name);
+  const names = listening(listen).map(({ name }) => name);
   const sourceNames = sources.map(({ name }) => name);
   const problem = (isWrong: boolean, key: keyof ProxyOptions, message: string): readonly Problem[] =>
     isWrong ? [{ path: [key], message }] : [];
@@ -101,129 +109,110 @@ function compositionProblems({
   ];
 }
 
-/** Options that are lists of parts, with the required methods. Layers are functions. */
-const LISTS: Readonly<Record<string, readonly string[]>> = {
-  sniffers: ['inspect'],
-  sources: ['watch'],
-  resolvers: ['resolve'],
-  filters: ['filter'],
-  layers: [],
-  observers: ['observe'],
-  services: ['start', 'stop'],
+/** Returns the problems of an option, by its value and path. */
+type OptionCheck = (value: unknown, path: Problem['path']) => readonly Problem[];
+
+/** `NaN` would make every comparison false, and thus disable a limit. */
+const AMOUNT = optional((value) => typeof value === 'number' && value >= 0);
+
+const PER_CLIENT: Field = [
+  'perClient',
+  'limits per client',
+  optional(isRecord),
+  [
+    ['connections', 'a number of 0 or more', AMOUNT],
+    ['rate', 'a count and a time, both above 0', optional(RATE)],
+    ['prefix', 'lengths v4 and v6', optional(shape({ v4: integer(1, 32), v6: integer(1, 128) }))],
+  ],
+];
+
+/** Layers are functions. A `Record`, so that the compiler requires every option. */
+const OPTIONS: Readonly<Record<keyof ProxyOptions, OptionCheck>> = {
+  sniffers: parts('inspect'),
+  sources: unlessAbsent(parts('watch')),
+  resolvers: unlessAbsent(parts('resolve')),
+  filters: unlessAbsent(parts('filter')),
+  layers: unlessAbsent(parts()),
+  observers: unlessAbsent(parts('observe')),
+  services: unlessAbsent(parts('start', 'stop')),
+  listen: listenProblems,
+  // A source can yield again, but these would stay refused, silently without an observer.
+  routes: unlessAbsent((routes) =>
+    snapshotProblems({ version: 'options', routes }).filter(({ severity }) => severity === 'error'),
+  ),
+  routeLayers: unlessAbsent(makers),
+  balances: unlessAbsent(makers),
+  prefer: unlessAbsent(valid('strings by name', LABELS)),
+  limits: unlessAbsent(amounts([...Object.keys(DEFAULT_LIMITS), 'maxAgeMs'], PER_CLIENT)),
+  drain: unlessAbsent(amounts(Object.keys(DEFAULT_DRAIN))),
+  keepAlive: unlessAbsent(valid('keepalive times above 0', KEEP_ALIVE)),
+  transport: unlessAbsent(part('listen', 'dial', 'splice')),
 };
 
-const OPTIONS: ReadonlySet<string> = new Set([
-  ...Object.keys(LISTS),
-  'listen',
-  'routes',
-  'routeLayers',
-  'balances',
-  'prefer',
-  'limits',
-  'drain',
-  'keepAlive',
-  'transport',
-]);
+function unlessAbsent(problemsOf: OptionCheck): OptionCheck {
+  return (value, path) => (value === undefined ? [] : problemsOf(value, path));
+}
 
-const LIMITS: ReadonlySet<string> = new Set([...Object.keys(DEFAULT_LIMITS), 'maxAgeMs', 'perClient']);
+function valid(expected: string, isRight: Check): OptionCheck {
+  return (value, path) => (isRight(value) ? [] : [wrong(path, expected, value)]);
+}
+
+/** A part with these methods; a function without any. */
+function part(...methods: readonly string[]): OptionCheck {
+  return (value, path) => {
+    const message = methods.length > 0 ? shapeProblem(value, ...methods) : functionProblem(value);
+    return message === undefined ? [] : [{ path, message }];
+  };
+}
+
+function parts(...methods: readonly string[]): OptionCheck {
+  const problemsOf = part(...methods);
+  return (value, path) =>
+    Array.isArray(value)
+      ? value.flatMap((one: unknown, index) => problemsOf(one, [...path, index]))
+      : [wrong(path, 'a list', value)];
+}
+
+function makers(value: unknown, path: Problem['path']): readonly Problem[] {
+  if (!isRecord(value)) return [wrong(path, 'an object', value)];
+  return Object.entries(value).flatMap(([name, make]) => part()(make, [...path, name]));
+}
+
+function amounts(keys: readonly string[], ...others: readonly Field[]): OptionCheck {
+  const fields = [...keys.map((key): Field => [key, 'a number of 0 or more', AMOUNT]), ...others];
+  return (value, path) => {
+    const problems: Problem[] = [];
+    if (!checkFields(value, path, ['an object', fields], (problem) => problems.push(problem))) return problems;
+    const known = fields.map(([key]) => key);
+    return [...problems, ...unknownKeys(value, path, known)];
+  };
+}
+
+function listenProblems(listen: unknown, path: Problem['path']): readonly Problem[] {
+  if (Array.isArray(listen)) {
+    const problems = listenerProblems(listen, path);
+    return problems.length > 0
+      ? problems
+      : listen.flatMap((at: ListenAddress, index) => portProblems(at.endpoint, [...path, index, 'endpoint']));
+  }
+  const [, expected, isRight] = LISTEN_ENDPOINT;
+  return isRight(listen) ? portProblems(listen as Endpoint, path) : [wrong(path, expected, listen)];
+}
+
+function portProblems(endpoint: Endpoint, path: Problem['path']): readonly Problem[] {
+  const message = portProblem(endpoint);
+  return message === undefined ? [] : [{ path: [...path, 'port'], message }];
+}
 
 function unknownKeys(
   value: Readonly<Record<string, unknown>>,
   path: Problem['path'],
-  known: ReadonlySet<string>,
+  known: readonly string[],
 ): readonly Problem[] {
-  const unknown = Object.keys(value).filter((key) => !known.has(key));
-  return unknown.map((key) => ({ path: [...path, key], message: `expected one of ${[...known].join(', ')}` }));
+  const unknown = Object.keys(value).filter((key) => !known.includes(key));
+  return unknown.map((key) => ({ path: [...path, key], message: `expected one of ${known.join(', ')}` }));
 }
 
-function listenProblems(listen: unknown): readonly Problem[] {
-  if (!Array.isArray(listen)) return endpointProblems(['listen'], listen);
-  return listen.flatMap((one: unknown, index) => {
-    if (!isRecord(one))
-      return [{ path: ['listen', index], message: `expected name and endpoint, found ${found(one)}` }];
-    const { name, endpoint } = one;
-    const isNamed = typeof name === 'string' && name !== '';
-    return [
-      ...(isNamed ? [] : [{ path: ['listen', index, 'name'], message: `expected a name, found ${found(name)}` }]),
-      ...endpointProblems(['listen', index, 'endpoint'], endpoint),
-    ];
-  });
+function functionProblem(value: unknown): string | undefined {
+  return typeof value === 'function' ? undefined : `expected a function, found ${foundPart(value, 'call')}`;
 }
-
-function endpointProblems(path: Problem['path'], value: unknown): readonly Problem[] {
-  if (!isRecord(value)) return [{ path, message: `expected host and port, found ${found(value)}` }];
-  const { host, port } = value;
-  const isPort = Number.isInteger(port) && Number(port) >= 0 && Number(port) <= MAX_PORT;
-  return [
-    ...(typeof host === 'string' && host !== ''
-      ? []
-      : [{ path: [...path, 'host'], message: `expected a host, found ${found(host)}` }]),
-    ...(isPort ? [] : [{ path: [...path, 'port'], message: `expected 0 to ${MAX_PORT}, found ${found(port)}` }]),
-  ];
-}
-
-function listProblems(key: string, list: unknown, methods: readonly string[]): readonly Problem[] {
-  if (list === undefined && key !== 'sniffers') return [];
-  if (!Array.isArray(list)) return [{ path: [key], message: `expected a list, found ${found(list)}` }];
-  return list.flatMap((part: unknown, index) => {
-    const message = methods.length === 0 ? functionProblem(part) : shapeProblem(part, ...methods);
-    return message === undefined ? [] : [{ path: [key, index], message }];
-  });
-}
-
-/** Checks numbers of 0 or more: `NaN` would make every comparison false, and thus disable a limit. */
-function amountProblems(key: string, amounts: unknown, known: ReadonlySet<string>): readonly Problem[] {
-  if (amounts === undefined) return [];
-  if (!isRecord(amounts)) return [{ path: [key], message: `expected an object, found ${found(amounts)}` }];
-  const wrong = Object.entries(amounts).filter(
-    ([name, amount]) => known.has(name) && name !== 'perClient' && amount !== undefined && !isAmount(amount),
-  );
-  return [
-    ...unknownKeys(amounts, [key], known),
-    ...wrong.map(([name, amount]) => ({
-      path: [key, name],
-      message: `expected a number of 0 or more, found ${found(amount)}`,
-    })),
-  ];
-}
-
-function isAmount(value: unknown): boolean {
-  return typeof value === 'number' && value >= 0;
-}
-
-function makerProblems(key: string, makers: unknown): readonly Problem[] {
-  if (makers === undefined) return [];
-  if (!isRecord(makers)) return [{ path: [key], message: `expected an object, found ${found(makers)}` }];
-  return Object.entries(makers).flatMap(([name, make]) => {
-    const message = functionProblem(make);
-    return message === undefined ? [] : [{ path: [key, name], message }];
-  });
-}
-
-function transportProblems(transport: unknown): readonly Problem[] {
-  const message = transport === undefined ? undefined : shapeProblem(transport, 'listen', 'dial', 'splice');
-  return message === undefined ? [] : [{ path: ['transport'], message }];
-}
-
-/**
- * Validates fixed routes at once: a source can yield again, but these would stay refused, silently without an observer.
- */
-function routeProblems(routes: unknown): readonly Problem[] {
-  if (routes === undefined) return [];
-  return snapshotProblems({ version: 'options', routes }).filter(({ severity }) => severity === 'error');
-}
-
-function functionProblem(part: unknown): string | undefined {
-  return typeof part === 'function' ? undefined : `expected a function, found ${foundPart(part, 'call')}`;
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function found(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value);
-  return isRecord(value) ? 'an object' : typeof value === 'number' ? String(value) : foundPart(value, undefined);
-}
-
-const MAX_PORT = 65_535;

@@ -23,7 +23,7 @@ import { withUsedLayers } from './pipeline/used-parts.ts';
 import { Sessions } from './pipeline/sessions.ts';
 import { firstOf, firstToKnow, layered } from './pipeline/stages.ts';
 import type { ListenAddress, RouteSource } from './routes/route.ts';
-import { optionProblems, ROUTES_SOURCE } from './proxy-options.ts';
+import { listening, optionProblems, ROUTES_SOURCE } from './proxy-options.ts';
 import type { ProxyOptions } from './proxy-options.ts';
 import { RouteStore } from './routes/route-store.ts';
 import { staticSource } from './routes/static-source.ts';
@@ -228,10 +228,6 @@ function compose(options: ProxyOptions, addresses: readonly ListenAddress[]): Pr
 
 function sourcesOf({ routes, sources = [] }: ProxyOptions): readonly RouteSource[] {
   return routes === undefined ? sources : [staticSource(ROUTES_SOURCE, routes), ...sources];
-}
-
-function listening(listen: Endpoint | readonly ListenAddress[]): readonly ListenAddress[] {
-  return 'host' in listen ? [{ name: 'main', endpoint: listen }] : listen;
 }
 
 /** The kernel lowers it to `net.core.somaxconn`: bursts of connections queue in the kernel. */
