@@ -112,6 +112,12 @@ function codeOf(error: Error): string {
   }
 }
 
+/** Returns the code of a system error, such as `ECONNREFUSED`; `undefined` for anything else. */
+export function systemCode(thrown: unknown): string | undefined {
+  const code: unknown = thrown instanceof Error ? Reflect.get(thrown, 'code') : undefined;
+  return typeof code === 'string' ? code : undefined;
+}
+
 /** Returns anything thrown as an `Error`. Never throws, although not every value can be converted to a string. */
 export function errorOf(thrown: unknown): Error {
   if (isError(thrown)) return thrown;

@@ -74,7 +74,7 @@ export { Departures } from './lifecycle/departures.ts';
 export type { DeparturesOptions } from './lifecycle/departures.ts';
 export { HOOK_TIMEOUT_MS, runDrainHooks } from './lifecycle/drain-hooks.ts';
 export type { HookControl } from './lifecycle/drain-hooks.ts';
-export { formatRate } from './pipeline/token-bucket.ts';
+export { formatRate } from './token-bucket.ts';
 export { routeRules } from './pipeline/route-rules.ts';
 export type { RouteRulesOptions } from './pipeline/route-rules.ts';
 export { offeredBalances, withUsedLayers, withUsedResolvers } from './pipeline/used-parts.ts';

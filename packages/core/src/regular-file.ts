@@ -2,7 +2,7 @@ import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs
 import type { Stats } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { TextDecoder } from 'node:util';
-import { errorOf } from './errors.ts';
+import { errorOf, systemCode } from './errors.ts';
 
 /**
  * About a thousand times the size of certificates, keys, tokens and name files: anything larger is a log, a core dump
@@ -61,8 +61,9 @@ function openAt(path: string): number {
 
 /** open(2) itself fails with ENXIO for sockets, and for device files without a device. */
 function refusedOpen(reason: unknown, path: string): unknown {
-  const isNone = reason instanceof Error && 'code' in reason && reason.code === 'ENXIO';
-  return isNone ? new Error(`expected a regular file, found a socket or a device, open '${path}'`) : reason;
+  return systemCode(reason) === 'ENXIO'
+    ? new Error(`expected a regular file, found a socket or a device, open '${path}'`)
+    : reason;
 }
 
 /** Does not block on a pipe without a writer (open(2)); no effect on regular files. */

@@ -2,6 +2,7 @@
 import { describe, expect, it, vi } from 'vitest';
 import { ProxyError } from '../src/errors.ts';
 import { BackendHealth, healthKey } from '../src/health/backend-health.ts';
+import { Loads } from '../src/pipeline/loads.ts';
 import { BackendSlot, withSlots } from '../src/pipeline/backend-slots.ts';
 import { picker } from '../src/pipeline/balance.ts';
 import { Candidates } from '../src/pipeline/candidates.ts';
@@ -135,7 +136,7 @@ describe('a limit of connections to one backend', () => {
   const route = { name: 'r', serverNames: [], backends: [], limits: { perBackend: 2 } };
 
   it('is kept exactly, however often a place is given back', () => {
-    const used = new Map<string, number>();
+    const used = new Loads();
     const slots = Array.from({ length: 3 }, () => new BackendSlot(route, used, 2));
     const [one, two, three] = slots as [BackendSlot, BackendSlot, BackendSlot];
     expect(slots.map((slot) => slot.moveTo(backend('a')))).toEqual([true, true, false]);
@@ -158,7 +159,8 @@ describe('a limit of connections to one backend', () => {
     [new ProxyError('CLOSED_BY_DRAIN', 'draining'), 'CLOSED_BY_DRAIN', 'draining'],
     [new Error('oops'), 'none', 'oops'],
   ])('explains a failure that it has to do with: %s', (reason, code, message) => {
-    const used = new Map([['a:1 r', 2]]);
+    const used = new Loads();
+    for (const load of [used.open(), used.open()]) load.moveTo('a:1 r');
     const slot = new BackendSlot(route, used, 2);
     expect(slot.explained(reason)).toBe(reason);
     slot.moveTo(backend('a'));

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Admission } from '../src/pipeline/admission.ts';
 import { ClientRates } from '../src/pipeline/client-rates.ts';
-import { formatRate, TokenBucket } from '../src/pipeline/token-bucket.ts';
+import { formatRate, TokenBucket } from '../src/token-bucket.ts';
 
 const EACH = { v4: 32, v6: 128 };
 const TEN_A_SECOND = { count: 10, perMs: 1_000 };
@@ -12,6 +12,17 @@ function granted(rates: ClientRates, host: string, attempts: number, nowMs: numb
 }
 
 describe('a token bucket', () => {
+  it('may owe tokens, each for a longer wait', () => {
+    const pace = new TokenBucket({ count: 2, perMs: 200 });
+    let fullAt = 0;
+    const owe = (nowMs: number): number => {
+      fullAt = pace.fullAtAfterOwing(fullAt, nowMs);
+      return pace.waitMs(fullAt, nowMs);
+    };
+    expect([owe(0), owe(0), owe(0), owe(0)]).toEqual([0, 0, 100, 200]);
+    expect([owe(1_000), owe(1_000), owe(1_000)]).toEqual([0, 0, 100]);
+  });
+
   it('gives all its tokens at once, and then as many as have been refilled', () => {
     const pace = new TokenBucket(TEN_A_SECOND);
     let fullAt = 0;

@@ -1,7 +1,6 @@
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { Cell } from '../src/watch/cell.ts';
-import { Pace } from '../src/watch/pace.ts';
 import { follow } from '../src/watch/follow.ts';
 import { QuerySet } from '../src/watch/query-set.ts';
 import type { Query } from '../src/watch/query-set.ts';
@@ -133,14 +132,6 @@ describe('the policy for readings', () => {
     expect(reading).toMatchObject(expected);
     expect('error' in reading).toBe('error' in expected);
   });
-});
-
-it('a pace allows a burst at once, then so many a second', () => {
-  let now = 0;
-  const pace = new Pace({ burst: 2, perSecond: 10 }, () => now);
-  expect([pace.take(), pace.take(), pace.take(), pace.take()]).toEqual([0, 0, 100, 200]);
-  now = 1_000;
-  expect([pace.take(), pace.take(), Math.round(pace.take())]).toEqual([0, 0, 100]);
 });
 
 describe('pauses between attempts', () => {

@@ -8,6 +8,7 @@ import type { Upstream } from '../pipeline/connection.ts';
 import { withDial } from '../pipeline/stages.ts';
 import { failedDial } from '../transport/dial-failure.ts';
 import type { ConnectContext } from '../pipeline/stages.ts';
+import { memoized } from '../memo.ts';
 import type { Route } from '../routes/route.ts';
 import { refusedAddress } from './address-policy.ts';
 
@@ -31,7 +32,7 @@ const NO_OBSERVER = { observe: () => undefined };
  */
 export function egressConnector(inner: BalancedConnector, options: EgressOptions): BalancedConnector {
   let outward: BalancedConnector | undefined;
-  const allowed = new WeakMap<Route, AddressSet>();
+  const allowedBy = memoized(({ egress }: Route) => addressSet(egress?.allowAddresses ?? []));
   return { connect };
 
   function connect(route: Route, context: ConnectContext, withinMs?: number): Promise<Upstream> {
@@ -58,15 +59,6 @@ export function egressConnector(inner: BalancedConnector, options: EgressOptions
       options.observer.observe({ type: 'dial.failed', connection, route, address, error });
       return failedDial(error);
     });
-  }
-
-  function allowedBy(route: Route): AddressSet {
-    let networks = allowed.get(route);
-    if (networks === undefined) {
-      networks = addressSet(route.egress?.allowAddresses ?? []);
-      allowed.set(route, networks);
-    }
-    return networks;
   }
 }
 

@@ -1,3 +1,4 @@
+import { memoized } from '../memo.ts';
 import type { HealthCheck } from '../routes/route.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
@@ -17,17 +18,9 @@ export function healthKey(check: HealthCheck, address: Endpoint): string {
   return `${checkKey(check)} ${formatEndpoint(address)}`;
 }
 
-const keys = new WeakMap<HealthCheck, string>();
-
-function checkKey(check: HealthCheck): string {
-  let key = keys.get(check);
-  if (key === undefined) {
-    const { kind, intervalMs, timeoutMs, rise, fall, serverName = '' } = check;
-    key = [kind, intervalMs, timeoutMs, rise, fall, serverName].join(',');
-    keys.set(check, key);
-  }
-  return key;
-}
+const checkKey = memoized(({ kind, intervalMs, timeoutMs, rise, fall, serverName = '' }: HealthCheck) =>
+  [kind, intervalMs, timeoutMs, rise, fall, serverName].join(','),
+);
 
 /** Minimum share of a backend at the beginning of its slow start: with a share of 0, it would never be tried. */
 const FIRST_SHARE = 0.1;

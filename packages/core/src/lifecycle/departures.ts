@@ -2,6 +2,7 @@ import { isAllowedName } from '../egress/egress-connector.ts';
 import { errorOf, ProxyError } from '../errors.ts';
 import { healthKey } from '../health/backend-health.ts';
 import type { BackendHealth } from '../health/backend-health.ts';
+import { memoized } from '../memo.ts';
 import type { Observer, ProxyEvent } from '../observe.ts';
 import type { Upstream } from '../pipeline/connection.ts';
 import type { Session } from '../pipeline/session.ts';
@@ -51,12 +52,12 @@ interface Departure {
 export class Departures implements Service, Observer {
   readonly name = 'backend departures';
   readonly #options: DeparturesOptions;
-  readonly #known: KnownBackends;
+  /** The backends of routes by name, kept per table, since they are read for each session. */
+  readonly #backends = memoized((_table: RouteTable) => new Map<string, ReadonlyMap<string, boolean>>());
   readonly #stopping = openScope();
 
   constructor(options: DeparturesOptions) {
     this.#options = options;
-    this.#known = new KnownBackends(() => options.table());
     if (options.health !== undefined) options.health.onDown = (key) => this.#run(this.#down(key));
   }
 
@@ -104,7 +105,7 @@ export class Departures implements Service, Observer {
 
   #lost(route: Route, { address: backend, healthy }: Backend, since: number): Departure | undefined {
     const { onBackendRemoved, onBackendDown } = route;
-    const isHealthy = this.#known.of(route.name).get(formatEndpoint(backend));
+    const isHealthy = this.#known(route.name).get(formatEndpoint(backend));
     if (isHealthy === undefined)
       return onBackendRemoved && this.#removed({ route, backend, drain: onBackendRemoved, since });
     if (isHealthy || !healthy || onBackendDown === undefined) return undefined;
@@ -149,7 +150,7 @@ export class Departures implements Service, Observer {
   #removed(facts: Pick<Departure, 'route' | 'backend' | 'drain' | 'since'>): Departure {
     const { route, backend } = facts;
     const key = formatEndpoint(backend);
-    const isStill = (): boolean => !this.#known.of(route.name).has(key);
+    const isStill = (): boolean => !this.#known(route.name).has(key);
     return { ...facts, why: 'removed', reason: reasonOf(route, `${key} was removed`), isStill };
   }
 
@@ -203,10 +204,19 @@ export class Departures implements Service, Observer {
     return undefined;
   }
 
+  /** Returns the health of the backends of all routes named `name`, by address. */
+  #known(name: string): ReadonlyMap<string, boolean> {
+    const table = this.#options.table();
+    const byRoute = this.#backends(table);
+    const known = byRoute.get(name) ?? backendsOf(table, name);
+    byRoute.set(name, known);
+    return known;
+  }
+
   #isDown(name: string, address: Endpoint): boolean {
     const { healthCheck } = this.#current(name) ?? {};
     if (healthCheck !== undefined && this.#options.health?.isDown(healthCheck, address) === true) return true;
-    return this.#known.of(name).get(formatEndpoint(address)) === false;
+    return this.#known(name).get(formatEndpoint(address)) === false;
   }
 }
 
@@ -236,32 +246,7 @@ function allowsName(route: Route | undefined, { host }: Endpoint): boolean {
   return route?.egress !== undefined && isAllowedName(host.replace(/\.$/, ''), route.serverNames);
 }
 
-/** The backends of routes by name, with their health; cached per table, since it is read for each session. */
-class KnownBackends {
-  readonly #table: () => RouteTable;
-  readonly #byTable = new WeakMap<RouteTable, Map<string, ReadonlyMap<string, boolean>>>();
-
-  constructor(table: () => RouteTable) {
-    this.#table = table;
-  }
-
-  /** Returns the health of the backends of all routes named `name`, by address. */
-  of(name: string): ReadonlyMap<string, boolean> {
-    const table = this.#table();
-    let byRoute = this.#byTable.get(table);
-    if (byRoute === undefined) {
-      byRoute = new Map();
-      this.#byTable.set(table, byRoute);
-    }
-    let known = byRoute.get(name);
-    if (known === undefined) {
-      known = backendsOf(table, name);
-      byRoute.set(name, known);
-    }
-    return known;
-  }
-}
-
+/** Returns the backends of all routes named `name`, with their health, by address. */
 function backendsOf({ indexes }: RouteTable, name: string): ReadonlyMap<string, boolean> {
   const known = new Map<string, boolean>();
   for (const { routes } of indexes)

@@ -1,4 +1,5 @@
 import { stat } from 'node:fs/promises';
+import { systemCode } from '../errors.ts';
 import { readRegularFile } from '../regular-file.ts';
 import { Refreshed } from '../watch/refreshed.ts';
 
@@ -53,8 +54,7 @@ async function stampOf(path: string): Promise<string> {
     const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
     return `${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}`;
   } catch (reason) {
-    const code = reason instanceof Error && 'code' in reason ? reason.code : undefined;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return MISSING;
+    if (['ENOENT', 'ENOTDIR'].includes(systemCode(reason) ?? '')) return MISSING;
     throw reason;
   }
 }

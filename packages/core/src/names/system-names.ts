@@ -1,5 +1,6 @@
 import { lookup } from 'node:dns/promises';
 import { hostname } from 'node:os';
+import { systemCode } from '../errors.ts';
 import { DnsClient } from './dns-client.ts';
 import { FollowedFile } from './followed-file.ts';
 import { parseHosts } from './hosts-file.ts';
@@ -139,7 +140,7 @@ async function resolveBySystem(name: string): Promise<Resolution> {
     const records = await lookup(name, { all: true });
     return { hosts: [...new Set(records.map(({ address }) => address))], ttlSeconds: DEFAULT_TTL_SECONDS };
   } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
+    const code = systemCode(cause) ?? String(cause);
     throw new ResolutionError(code === 'ENOTFOUND' ? 'absent' : 'unavailable', `getaddrinfo ${code}`, { cause });
   }
 }

@@ -4,7 +4,7 @@ import type { ClientPrefix } from './client-key.ts';
 import { ClientRates } from './client-rates.ts';
 import { ProxyError } from '../errors.ts';
 import type { Limits } from './limits.ts';
-import { formatRate } from './token-bucket.ts';
+import { formatRate } from '../token-bucket.ts';
 
 /** The limits that admission enforces. */
 export type AdmissionLimits = Pick<Limits, 'connections' | 'pendingHellos' | 'perClient'>;

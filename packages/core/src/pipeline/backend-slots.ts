@@ -1,9 +1,10 @@
 import { ProxyError } from '../errors.ts';
 import type { Backend, Route } from '../routes/route.ts';
+import { addressKey, Loads } from './loads.ts';
+import type { Load } from './loads.ts';
 import { releasing } from './connection.ts';
 import type { Upstream } from './connection.ts';
 import type { ConnectContext } from './stages.ts';
-import { formatEndpoint } from '../transport/endpoint.ts';
 
 /**
  * Wraps `connect` so that connections of routes with `limits.perBackend` get a slot to count them by. Backends with the
@@ -16,8 +17,8 @@ export function withSlots(
   share: number,
   connect: (route: Route, context: ConnectContext, withinMs?: number, slot?: BackendSlot) => Promise<Upstream>,
 ): { connect(route: Route, context: ConnectContext, withinMs?: number): Promise<Upstream> } {
-  /** Used slots by route and backend. */
-  const used = new Map<string, number>();
+  /** Connections by backend and route. */
+  const used = new Loads();
   return {
     connect: (route, context, withinMs) =>
       route.limits?.perBackend === undefined ? connect(route, context, withinMs) : within(route, context, withinMs),
@@ -38,38 +39,31 @@ export function withSlots(
 /** The slot of one connection, at the backend that is being dialled or was connected. */
 export class BackendSlot {
   readonly #route: Route;
-  readonly #used: Map<string, number>;
+  readonly #used: Loads;
+  readonly #load: Load;
   readonly #limit: number;
-  #at: string | undefined;
   #wasFull = false;
 
-  constructor(route: Route, used: Map<string, number>, limit: number) {
+  constructor(route: Route, used: Loads, limit: number) {
     this.#route = route;
     this.#used = used;
+    this.#load = used.open();
     this.#limit = limit;
   }
 
-  /** Frees the former backend's slot and takes one of `address`. @returns `false` if that backend is full */
-  moveTo({ address }: Backend): boolean {
+  /** Frees the former backend's slot and takes one of `backend`. @returns `false` if that backend is full */
+  moveTo(backend: Backend): boolean {
     this.release();
-    const key = `${formatEndpoint(address)} ${this.#route.name}`;
-    const used = this.#used.get(key) ?? 0;
-    if (used >= this.#limit) {
-      this.#wasFull = true;
-      return false;
-    }
-    this.#used.set(key, used + 1);
-    this.#at = key;
-    return true;
+    const key = `${addressKey(backend)} ${this.#route.name}`;
+    const isFull = this.#used.of(key) >= this.#limit;
+    if (isFull) this.#wasFull = true;
+    else this.#load.moveTo(key);
+    return !isFull;
   }
 
   /** Frees the slot. Idempotent. */
   release(): void {
-    if (this.#at === undefined) return;
-    const used = (this.#used.get(this.#at) ?? 0) - 1;
-    if (used > 0) this.#used.set(this.#at, used);
-    else this.#used.delete(this.#at);
-    this.#at = undefined;
+    this.#load.release();
   }
 
   /** Turns the error of a failed connect into `LIMIT_REACHED` if backends were full, unless the client is at fault. */

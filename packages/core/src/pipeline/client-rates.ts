@@ -2,7 +2,7 @@ import type { Rate } from '../routes/route.ts';
 import { ClientKey } from './client-key.ts';
 import type { ClientPrefix } from './client-key.ts';
 import { hashOf, WORDS } from './ip-address.ts';
-import { TokenBucket } from './token-bucket.ts';
+import { TokenBucket } from '../token-bucket.ts';
 
 /** Number of slots that a client can use. */
 const VARIANTS = 8;

@@ -9,7 +9,7 @@ import type { Upstream } from './connection.ts';
 import { FailoverGroups } from './failover-groups.ts';
 import { Dials } from './dials.ts';
 import type { DialsOptions } from './dials.ts';
-import { Loads } from './loads.ts';
+import { addressKey, Loads } from './loads.ts';
 import type { Load } from './loads.ts';
 import { ManyAddresses } from './many-addresses.ts';
 import { countsConnections, Pickers } from './pickers.ts';
@@ -51,6 +51,7 @@ export interface BalancedConnector extends Connector {
  */
 export function balancedConnector(options: ConnectorOptions): BalancedConnector {
   const { outliers } = options;
+  /** By backend address, for routes whose balance uses the counts: shared over these routes and across snapshots. */
   const loads = new Loads();
   const manyAddresses = new ManyAddresses(outliers);
   const health = options.health ?? new BackendHealth();
@@ -74,7 +75,7 @@ export function balancedConnector(options: ConnectorOptions): BalancedConnector 
       if (backend === undefined) throw dials.allDown();
       dials.chosen(backend);
       if (slot?.moveTo(backend) === false) continue;
-      load?.moveTo(backend);
+      load?.moveTo(addressKey(backend));
       const known = options.addresses.find(backend.address);
       const found = known instanceof Promise ? await dials.lookedUp(backend.address, known) : known;
       const addresses = dials.answering(usable(health, route, found));
@@ -135,7 +136,12 @@ function candidatesOf(options: ConnectorOptions, health: BackendHealth): Candida
 }
 
 function pickersOf({ balances, observer, random = Math.random }: ConnectorOptions, loads: Loads): Pickers {
-  return new Pickers({ load: (backend) => loads.of(backend), random, offered: balances ?? new Map(), observer });
+  return new Pickers({
+    load: (backend) => loads.of(addressKey(backend)),
+    random,
+    offered: balances ?? new Map(),
+    observer,
+  });
 }
 
 /** Releases `load` if `reached` fails. */

@@ -1,6 +1,6 @@
 import { isIPv6 } from 'node:net';
 import { formatDuration } from '../duration.ts';
-import { ProxyError } from '../errors.ts';
+import { ProxyError, systemCode } from '../errors.ts';
 import type { Observer } from '../observe.ts';
 import type { Backend, KeepAlive, Route } from '../routes/route.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
@@ -254,6 +254,5 @@ const NO_ADDRESSES: readonly Endpoint[] = [];
  */
 function isOfAddress(error: ProxyError): boolean {
   if (error.side !== 'upstream' || error.code === 'UPSTREAM_UNTRUSTED') return false;
-  const { cause } = error;
-  return !(cause instanceof Error && 'code' in cause && cause.code === 'ENETUNREACH');
+  return systemCode(error.cause) !== 'ENETUNREACH';
 }

@@ -1,5 +1,6 @@
 import type { Backend } from '../routes/route.ts';
-import { formatEndpoint } from '../transport/endpoint.ts';
+import { memoized } from '../memo.ts';
+import { addressKey } from './loads.ts';
 import type { BalancedClient, Picker, PickerOptions } from './picker.ts';
 import { mixed, readAddress, WORDS } from './ip-address.ts';
 
@@ -36,7 +37,7 @@ const ALWAYS_ALLOWED = 8;
  * depends on one backend alone, so that adding or removing a backend only moves that backend's share of the keys.
  */
 function hashed({ load }: PickerOptions, keyOf: (client: BalancedClient) => number): Picker {
-  const seeds = new WeakMap<Backend, number>();
+  const seedOf = memoized((backend: Backend) => hashOf(addressKey(backend)));
   return { pick };
 
   function pick(from: readonly Backend[], client: BalancedClient): Backend {
@@ -70,15 +71,6 @@ function hashed({ load }: PickerOptions, keyOf: (client: BalancedClient) => numb
     }
     const perWeight = (LOAD_FACTOR * connections) / weights;
     return (backend) => load(backend) < Math.max(ALWAYS_ALLOWED, Math.ceil(perWeight * backend.weight));
-  }
-
-  function seedOf(backend: Backend): number {
-    let seed = seeds.get(backend);
-    if (seed === undefined) {
-      seed = hashOf(formatEndpoint(backend.address));
-      seeds.set(backend, seed);
-    }
-    return seed;
   }
 }
 

@@ -1,6 +1,6 @@
 import { backoff } from '../watch/backoff.ts';
 import { pause } from '../watch/scope.ts';
-import { errorOf } from '../errors.ts';
+import { errorOf, systemCode } from '../errors.ts';
 import { formatEndpoint, unixPath } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import { leadsBack, plainHost } from '../transport/own-addresses.ts';
@@ -19,15 +19,6 @@ export interface ListenerOptions {
   rivalOf?(listener: Listener): ListenAddress | undefined;
   /** Takes ownership of an accepted connection. */
   accept(connection: Connection, listener: string): void;
-}
-
-/**
- * @throws RangeError for an invalid port: a source may be plain JavaScript
- */
-function listenable({ host, port }: Endpoint): Endpoint {
-  if (!Number.isInteger(port) || port < 0 || port > 65_535)
-    throw new RangeError(`expected a port from 0 to 65535 to listen on, found ${port}`);
-  return { host: plainHost(host), port };
 }
 
 /** One address on which the proxy accepts. */
@@ -58,7 +49,8 @@ export class Listener {
   /** Binds the address, once. Rejects with the system's error. */
   async open(): Promise<void> {
     const { transport, listen, observer, accept } = this.#options;
-    const endpoint = listenable(this.#at.endpoint);
+    const { host, port } = this.#at.endpoint;
+    const endpoint = { host: plainHost(host), port };
     const onPause = (paused: boolean, reason: Error): void => this.#onPause(paused, reason);
     const bind = (): Promise<Listening> =>
       transport.listen(endpoint, { ...listen, onPause }, (connection) => accept(connection, this.#at.name));
@@ -158,7 +150,7 @@ export class Listener {
 
   /** Replaces "address in use" by the name of the listener of this proxy that uses it. */
   #explained(error: Error): Error {
-    const rival = 'code' in error && error.code === 'EADDRINUSE' ? this.#options.rivalOf?.(this) : undefined;
+    const rival = systemCode(error) === 'EADDRINUSE' ? this.#options.rivalOf?.(this) : undefined;
     if (rival === undefined) return error;
     const words = `listener ${rival.name} of this proxy listens on ${formatEndpoint(rival.endpoint)}`;
     return Object.assign(new Error(words, { cause: error }), { code: 'EADDRINUSE' });

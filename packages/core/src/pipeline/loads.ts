@@ -1,45 +1,40 @@
+import { memoized } from '../memo.ts';
 import type { Backend } from '../routes/route.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
 
-/**
- * Counts connections by backend address, including those being dialled, for routes whose balance uses the counts.
- * Backends with the same address share the count, over all of these routes and across snapshots.
- */
+/** Returns the key of a backend: its address. Formatting one takes longer than the lookup of the last result. */
+export const addressKey: (backend: Backend) => string = memoized(({ address }: Backend) => formatEndpoint(address));
+
+/** Counts connections by a key of their backend, including those being dialled. */
 export class Loads {
   readonly #counts = new Map<string, number>();
-  /** Formatting an address takes longer than this lookup. */
-  readonly #keys = new WeakMap<Backend, string>();
 
-  of(backend: Backend): number {
-    return this.#counts.get(this.#keyOf(backend)) ?? 0;
+  /** Number of backends with connections. */
+  get size(): number {
+    return this.#counts.size;
+  }
+
+  of(key: string): number {
+    return this.#counts.get(key) ?? 0;
   }
 
   /** Creates the count of one connection, at no backend yet. */
   open(): Load {
-    let key: string | undefined;
+    let at: string | undefined;
     const release = (): void => {
-      if (key !== undefined) this.#add(key, -1);
-      key = undefined;
+      if (at !== undefined) this.#add(at, -1);
+      at = undefined;
     };
-    const moveTo = (backend: Backend): void => {
+    const moveTo = (key: string): void => {
       release();
-      key = this.#keyOf(backend);
+      at = key;
       this.#add(key, 1);
     };
     return { moveTo, release };
   }
 
-  #keyOf(backend: Backend): string {
-    let key = this.#keys.get(backend);
-    if (key === undefined) {
-      key = formatEndpoint(backend.address);
-      this.#keys.set(backend, key);
-    }
-    return key;
-  }
-
   #add(key: string, change: 1 | -1): void {
-    const count = (this.#counts.get(key) ?? 0) + change;
+    const count = this.of(key) + change;
     if (count > 0) this.#counts.set(key, count);
     else this.#counts.delete(key);
   }
@@ -47,8 +42,8 @@ export class Loads {
 
 /** The count of one connection. */
 export interface Load {
-  /** Moves the count to `backend`. */
-  moveTo(backend: Backend): void;
+  /** Moves the count to the backend with this key. */
+  moveTo(key: string): void;
   /** Removes the count. Idempotent. */
   release(): void;
 }

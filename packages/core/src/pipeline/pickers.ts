@@ -1,5 +1,6 @@
 import { errorOf } from '../errors.ts';
 import type { Observer } from '../observe.ts';
+import { memoized } from '../memo.ts';
 import type { Backend, Balance, PartUse, Route } from '../routes/route.ts';
 import { drawn, picker } from './balance.ts';
 import type { BalancedClient, BalanceFactory, Picker, PickerOptions } from './picker.ts';
@@ -20,7 +21,10 @@ export function countsConnections(balance: Balance | undefined): boolean {
 /** The pickers of routes, each created at the first choice of its route. */
 export class Pickers {
   readonly #options: PickersOptions;
-  readonly #made = new WeakMap<Route, Picker>();
+  readonly #of = memoized((route: Route): Picker => {
+    const { balance = 'round_robin' } = route;
+    return typeof balance === 'string' ? picker(balance, this.#options) : this.#guarded(route, balance);
+  });
 
   constructor(options: PickersOptions) {
     this.#options = options;
@@ -28,13 +32,7 @@ export class Pickers {
 
   /** Selects one of `from`, which must not be empty. */
   pick(route: Route, from: readonly Backend[], client: BalancedClient): Backend {
-    let known = this.#made.get(route);
-    if (known === undefined) {
-      const { balance = 'round_robin' } = route;
-      known = typeof balance === 'string' ? picker(balance, this.#options) : this.#guarded(route, balance);
-      this.#made.set(route, known);
-    }
-    return known.pick(from, client);
+    return this.#of(route).pick(from, client);
   }
 
   /** Wraps a plugin's picker: if it fails, a backend is drawn at random instead, and the connection continues. */

@@ -1,11 +1,12 @@
 import { ProxyError } from '../errors.ts';
+import { memoized } from '../memo.ts';
 import type { Rate, Route } from '../routes/route.ts';
 import { Access } from './access.ts';
 import type { AddressLists } from './access.ts';
 import { releasing } from './connection.ts';
 import type { Upstream } from './connection.ts';
 import type { ConnectContext, Connector, Layer } from './stages.ts';
-import { formatRate, TokenBucket } from './token-bucket.ts';
+import { formatRate, TokenBucket } from '../token-bucket.ts';
 
 /** Settings of {@link routeRules}. */
 export interface RouteRulesOptions {
@@ -20,7 +21,7 @@ export interface RouteRulesOptions {
  * kept by route name and shared by all connectors, so that they persist across snapshots and reloads.
  */
 export function routeRules({ lists, share = 1 }: RouteRulesOptions = {}): Layer<Connector> {
-  const access = new WeakMap<Route, Access>();
+  const accessOf = memoized((route: Route) => new Access(`route ${route.name}`, route.access ?? {}, lists));
   const usage = new RouteUsage(share);
   return (inner) => ({
     connect: (route, context) =>
@@ -31,7 +32,7 @@ export function routeRules({ lists, share = 1 }: RouteRulesOptions = {}): Layer<
 
   async function ruled(inner: Connector, route: Route, context: ConnectContext): Promise<Upstream> {
     if (route.access !== undefined) {
-      const rules = accessOf(route, route.access);
+      const rules = accessOf(route);
       const { ready } = rules;
       if (ready !== undefined) await ready;
       const refusal = rules.refusal(context.connection.remote.host);
@@ -46,15 +47,6 @@ export function routeRules({ lists, share = 1 }: RouteRulesOptions = {}): Layer<
       release();
       throw reason;
     }
-  }
-
-  function accessOf(route: Route, rules: NonNullable<Route['access']>): Access {
-    let known = access.get(route);
-    if (known === undefined) {
-      known = new Access(`route ${route.name}`, rules, lists);
-      access.set(route, known);
-    }
-    return known;
   }
 }
 

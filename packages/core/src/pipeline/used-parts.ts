@@ -1,5 +1,6 @@
 import { errorOf, ProxyError } from '../errors.ts';
 import type { OfferedParts } from '../lifecycle/plugin-parts.ts';
+import { memoized } from '../memo.ts';
 import type { PartUse, Route } from '../routes/route.ts';
 import type { BalanceFactory } from './picker.ts';
 import { layered } from './stages.ts';
@@ -11,19 +12,13 @@ import type { Connector, Layer, Resolver } from './stages.ts';
  * `INTERNAL` and the reason.
  */
 export function withUsedLayers(inner: Connector, offered: OfferedParts): Connector {
-  const made = new WeakMap<Route, Connector>();
-  return { connect: (route, context) => connectorOf(route).connect(route, context) };
-
-  function connectorOf(route: Route): Connector {
-    const { use } = route;
-    if (use === undefined) return inner;
-    return madeOnce(made, route, () => {
-      return layered(
-        inner,
-        use.flatMap((one) => layerOf(route, one)),
-      );
-    });
-  }
+  const connectorOf = memoized((route: Route): Connector => {
+    const layers = route.use?.flatMap((one) => layerOf(route, one)) ?? [];
+    return layered(inner, layers);
+  });
+  return {
+    connect: (route, context) => (route.use === undefined ? inner : connectorOf(route)).connect(route, context),
+  };
 
   function layerOf(route: Route, use: PartUse): readonly Layer<Connector>[] {
     const part = offered.get(use.name);
@@ -44,13 +39,14 @@ export function withUsedLayers(inner: Connector, offered: OfferedParts): Connect
  */
 export function withUsedResolvers(inner: Resolver, offered: OfferedParts): Resolver {
   if (!Array.from(offered.values()).some(({ kind }) => kind === 'resolver')) return inner;
-  const made = new WeakMap<Route, readonly Resolver[]>();
+  const resolversOf = memoized(
+    (route: Route): readonly Resolver[] => route.use?.flatMap((one) => resolverOf(route, one)) ?? [],
+  );
   return {
     resolve(hello, from) {
       const route = inner.resolve(hello, from);
       if (route?.use === undefined) return route;
-      const { use } = route;
-      for (const resolver of madeOnce(made, route, () => use.flatMap((one) => resolverOf(route, one)))) {
+      for (const resolver of resolversOf(route)) {
         const other = resolver.resolve(hello, from);
         if (other !== undefined) return other;
       }
@@ -74,14 +70,6 @@ export function offeredBalances(offered: OfferedParts): ReadonlyMap<string, Bala
   return new Map(
     Array.from(offered).flatMap(([name, part]) => (part.kind === 'balance' ? [[name, part.make] as const] : [])),
   );
-}
-
-function madeOnce<Made>(made: WeakMap<Route, Made>, route: Route, make: () => Made): Made {
-  const known = made.get(route);
-  if (known !== undefined) return known;
-  const fresh = make();
-  made.set(route, fresh);
-  return fresh;
 }
 
 function refusal({ name: route }: Route, { name }: PartUse, why: string): ProxyError {

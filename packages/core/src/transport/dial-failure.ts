@@ -1,5 +1,5 @@
 import { formatDuration } from '../duration.ts';
-import { ProxyError } from '../errors.ts';
+import { ProxyError, systemCode } from '../errors.ts';
 import { formatEndpoint } from './endpoint.ts';
 import type { Endpoint } from './endpoint.ts';
 import { isAnyAddress } from './own-addresses.ts';
@@ -24,9 +24,10 @@ function shortageOf({ host }: Endpoint, code: string): string | undefined {
  */
 export function recognisedShortage(error: ProxyError): ProxyError {
   const { cause } = error;
-  if (error.code === 'LOCAL_RESOURCE' || !(cause instanceof Error) || !('code' in cause)) return error;
-  const shortage = LOCAL_SHORTAGES[String(cause.code)];
-  return shortage === undefined ? error : new ProxyError('LOCAL_RESOURCE', `${error.message}, ${shortage}`, { cause });
+  const shortage = LOCAL_SHORTAGES[systemCode(cause) ?? ''];
+  return shortage === undefined || error.code === 'LOCAL_RESOURCE'
+    ? error
+    : new ProxyError('LOCAL_RESOURCE', `${error.message}, ${shortage}`, { cause });
 }
 
 /** Returns the error of a dial without an answer within `timeoutMs` milliseconds. */

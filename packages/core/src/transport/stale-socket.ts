@@ -1,5 +1,6 @@
 import { lstat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { systemCode } from '../errors.ts';
 
 /**
  * Binds the unix socket at `path` with `bind`. Replaces a stale socket, left behind by a killed process; any other file
@@ -11,7 +12,7 @@ export async function replacingStale<Bound>(path: string, bind: () => Promise<Bo
   try {
     return await bind();
   } catch (reason) {
-    if (!isInUse(reason) || !(await removeStale(path))) throw reason;
+    if (systemCode(reason) !== 'EADDRINUSE' || !(await removeStale(path))) throw reason;
     return await bind();
   }
 }
@@ -38,10 +39,6 @@ function isRefused(path: string): Promise<boolean> {
       resolve(refused);
     };
     socket.once('connect', () => end(false));
-    socket.once('error', (error) => end('code' in error && error.code === 'ECONNREFUSED'));
+    socket.once('error', (error) => end(systemCode(error) === 'ECONNREFUSED'));
   });
-}
-
-function isInUse(reason: unknown): boolean {
-  return reason instanceof Error && 'code' in reason && reason.code === 'EADDRINUSE';
 }

@@ -7,11 +7,11 @@ import { formatProblem } from '../lifecycle/plugin.ts';
 import type { Problem } from '../lifecycle/plugin.ts';
 import { Cell } from './cell.ts';
 import { follow } from './follow.ts';
-import { Pace } from './pace.ts';
-import type { PaceOptions } from './pace.ts';
 import { errorOf } from '../errors.ts';
 import { answered, failed, NO_READING } from './reading.ts';
 import type { Freshness, Reading } from './reading.ts';
+import { pause } from './scope.ts';
+import { TokenBucket } from '../token-bucket.ts';
 import { inTurns } from './turns.ts';
 
 /** State of a source's routes, see {@link Freshness}. Also `failing` if its last snapshot was refused. */
@@ -34,8 +34,8 @@ export interface SourceStatus {
 }
 
 // More changes than an operator makes, and a bound for a source that changes constantly: each change builds a table,
-// emits an event and logs a line.
-const PACE: PaceOptions = { burst: 20, perSecond: 5 };
+// emits an event and logs a line. A burst of 20, then five per second.
+const PACE = new TokenBucket({ count: 20, perMs: 4_000 });
 
 // Keeps the log entry on one line.
 const MAX_SHOWN = 10;
@@ -51,7 +51,8 @@ export class SourceFollower {
   readonly #observer: Observer;
   readonly #onIndexed: (follower: SourceFollower) => void;
   readonly #latest = new Cell<Yielded>();
-  readonly #pace = new Pace(PACE);
+  /** Time at which the bucket of {@link PACE} will be full again. */
+  #fullAt = 0;
   #onFirst: () => void = () => undefined;
   #reading: Reading<RouteIndex> = NO_READING;
   /** The last failure, and the last value yielded before it. */
@@ -120,8 +121,15 @@ export class SourceFollower {
       // Sources may be plain JavaScript: any error in a snapshot, such as a getter that throws, only affects that
       // snapshot.
       await this.#use(yielded).catch((reason: unknown) => this.#refuse(errorOf(reason)));
-      await this.#pace.next(signal);
+      await this.#slowDown(signal);
     }
+  }
+
+  async #slowDown(signal: AbortSignal): Promise<void> {
+    const now = performance.now();
+    this.#fullAt = PACE.fullAtAfterOwing(this.#fullAt, now);
+    const waitMs = PACE.waitMs(this.#fullAt, now);
+    if (waitMs > 0) await pause(waitMs, signal);
   }
 
   async #use(yielded: Yielded): Promise<void> {

@@ -1,5 +1,5 @@
 import { judgingSnapshot } from '../routes/snapshot-problems.ts';
-import { errorOf } from '../errors.ts';
+import { errorOf, systemCode } from '../errors.ts';
 import { Cell } from './cell.ts';
 import { STOP_MS } from './follow.ts';
 import { openScope, settlesWithin } from './scope.ts';
@@ -128,7 +128,7 @@ class SnapshotKeeper {
     return warned(
       snapshot,
       `routes cannot be stored for the next start: ${message}`,
-      `not stored: ${codeOf(this.#failure)}`,
+      `not stored: ${systemCode(this.#failure) ?? this.#failure.name}`,
     );
   }
 }
@@ -294,9 +294,4 @@ function warned(snapshot: RouteSnapshot, warning: string, mark: string): RouteSn
     version: `${snapshot.version} (${mark})`,
     warnings: [...(snapshot.warnings ?? []), warning],
   };
-}
-
-/** Returns the system's error code, such as `ENOSPC`. */
-function codeOf(error: Error): string {
-  return 'code' in error ? String(error.code) : error.name;
 }

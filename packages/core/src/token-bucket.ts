@@ -1,5 +1,5 @@
-import { formatDuration } from '../duration.ts';
-import type { Rate } from '../routes/route.ts';
+import { formatDuration } from './duration.ts';
+import type { Rate } from './routes/route.ts';
 
 /**
  * A token bucket as a single number, without a timer: the time at which it will be full again. Taking a token moves
@@ -42,8 +42,18 @@ export class TokenBucket {
    * @param fullAtMs time at which it would have been full otherwise; in the past if it is full
    */
   fullAtAfterTake(fullAtMs: number, nowMs: number): number | undefined {
-    const fullAt = Math.max(fullAtMs, nowMs) + this.#tokenMs;
-    return fullAt - nowMs <= this.#fullMs + ROUNDING_MS ? fullAt : undefined;
+    const fullAt = this.fullAtAfterOwing(fullAtMs, nowMs);
+    return this.waitMs(fullAt, nowMs) <= ROUNDING_MS ? fullAt : undefined;
+  }
+
+  /** Like {@link fullAtAfterTake}, but an empty bucket owes the token: it may be used after {@link waitMs}. */
+  fullAtAfterOwing(fullAtMs: number, nowMs: number): number {
+    return Math.max(fullAtMs, nowMs) + this.#tokenMs;
+  }
+
+  /** Returns how long a bucket owes tokens, in milliseconds; 0 if it owes none. @param fullAtMs when it will be full */
+  waitMs(fullAtMs: number, nowMs: number): number {
+    return Math.max(0, fullAtMs - nowMs - this.#fullMs);
   }
 }
 
