@@ -2,13 +2,13 @@
 import type { Problem } from './lifecycle/plugin.ts';
 
 /** Whether a value is valid. */
-export type Check = (value: unknown) => boolean;
+export type ValueCheck = (value: unknown) => boolean;
 
 /** One field of an object: what is expected, its check, and the fields of its own if it is an object. */
-export type Field = readonly [key: string, expected: string, isRight: Check, fields?: readonly Field[]];
+export type FieldCheck = readonly [key: string, expected: string, isRight: ValueCheck, fields?: readonly FieldCheck[]];
 
 /** What an object is, and its fields. */
-export type Shape = readonly [expected: string, fields: readonly Field[]];
+export type ObjectCheck = readonly [expected: string, fields: readonly FieldCheck[]];
 
 /** An object whose fields have not been checked. */
 export type UnknownFields = Readonly<Record<string, unknown>>;
@@ -21,7 +21,7 @@ export type UnknownFields = Readonly<Record<string, unknown>>;
 export function checkFields(
   value: unknown,
   path: Problem['path'],
-  [expected, fields]: Shape,
+  [expected, fields]: ObjectCheck,
   report: (problem: Problem) => void,
 ): value is UnknownFields {
   if (!isRecord(value)) {
@@ -43,27 +43,27 @@ export function wrong(path: Problem['path'], expected: string, found: unknown): 
 }
 
 /** Also accepts `undefined`. */
-export function optional(isRight: Check): Check {
+export function optional(isRight: ValueCheck): ValueCheck {
   return (value) => value === undefined || isRight(value);
 }
 
 /** Accepts lists of values that are right. */
-export function listOf(isRight: Check): Check {
+export function listOf(isRight: ValueCheck): ValueCheck {
   return (value) => Array.isArray(value) && value.every((one) => isRight(one));
 }
 
 /** Accepts these values. */
-export function oneOf(...values: readonly unknown[]): Check {
+export function oneOf(...values: readonly unknown[]): ValueCheck {
   return (value) => values.includes(value);
 }
 
 /** Accepts integers from `min` to `max`. */
-export function integer(min: number, max: number = Number.MAX_SAFE_INTEGER): Check {
+export function integer(min: number, max: number = Number.MAX_SAFE_INTEGER): ValueCheck {
   return (value) => Number.isSafeInteger(value) && Number(value) >= min && Number(value) <= max;
 }
 
 /** Accepts objects with these fields, whatever else they have. */
-export function shape(fields: Readonly<Record<string, Check>>): Check {
+export function shape(fields: Readonly<Record<string, ValueCheck>>): ValueCheck {
   const entries = Object.entries(fields);
   return (value) => isRecord(value) && entries.every(([key, isRight]) => isRight(value[key]));
 }

@@ -3,7 +3,7 @@
 import { DEFAULT_DRAIN } from './lifecycle/drain.ts';
 import type { DrainOptions } from './lifecycle/drain.ts';
 import { checkFields, integer, isRecord, optional, shape, wrong } from './field-checks.ts';
-import type { Check, Field } from './field-checks.ts';
+import type { ValueCheck, FieldCheck } from './field-checks.ts';
 import { foundPart, shapeProblem } from './lifecycle/part-shape.ts';
 import type { LayerFactory, Problem } from './lifecycle/plugin.ts';
 import type { Service } from './lifecycle/service.ts';
@@ -115,7 +115,7 @@ type OptionCheck = (value: unknown, path: Problem['path']) => readonly Problem[]
 /** `NaN` would make every comparison false, and thus disable a limit. */
 const AMOUNT = optional((value) => typeof value === 'number' && value >= 0);
 
-const PER_CLIENT: Field = [
+const PER_CLIENT: FieldCheck = [
   'perClient',
   'limits per client',
   optional(isRecord),
@@ -153,7 +153,7 @@ function unlessAbsent(problemsOf: OptionCheck): OptionCheck {
   return (value, path) => (value === undefined ? [] : problemsOf(value, path));
 }
 
-function valid(expected: string, isRight: Check): OptionCheck {
+function valid(expected: string, isRight: ValueCheck): OptionCheck {
   return (value, path) => (isRight(value) ? [] : [wrong(path, expected, value)]);
 }
 
@@ -178,8 +178,8 @@ function makers(value: unknown, path: Problem['path']): readonly Problem[] {
   return Object.entries(value).flatMap(([name, make]) => part()(make, [...path, name]));
 }
 
-function amounts(keys: readonly string[], ...others: readonly Field[]): OptionCheck {
-  const fields = [...keys.map((key): Field => [key, 'a number of 0 or more', AMOUNT]), ...others];
+function amounts(keys: readonly string[], ...others: readonly FieldCheck[]): OptionCheck {
+  const fields = [...keys.map((key): FieldCheck => [key, 'a number of 0 or more', AMOUNT]), ...others];
   return (value, path) => {
     const problems: Problem[] = [];
     if (!checkFields(value, path, ['an object', fields], (problem) => problems.push(problem))) return problems;

@@ -15,7 +15,7 @@ import {
   shape,
   wrong,
 } from '../field-checks.ts';
-import type { Check, Field, Shape, UnknownFields } from '../field-checks.ts';
+import type { ValueCheck, FieldCheck, ObjectCheck, UnknownFields } from '../field-checks.ts';
 import { isAddressOrBlock } from '../pipeline/address-set.ts';
 import type { Problem } from '../lifecycle/plugin.ts';
 import { atOnce } from '../watch/turns.ts';
@@ -76,45 +76,45 @@ const BLOCKS = optional(listOf((value) => isString(value) && isAddressOrBlock(va
 const ABSOLUTE_PATH = optional((value) => isString(value) && isAbsolute(value));
 
 /** Labels of backends, and preferences among them. */
-export const LABELS: Check = (value) => isRecord(value) && STRINGS(Object.values(value));
+export const LABELS: ValueCheck = (value) => isRecord(value) && STRINGS(Object.values(value));
 
 const USE = shape({ name: isFilled, settings: isRecord });
 
 /** Rate limits. */
-export const RATE: Check = shape({ count: isPositive, perMs: isPositive });
+export const RATE: ValueCheck = shape({ count: isPositive, perMs: isPositive });
 
 /** TCP keepalive settings. */
-export const KEEP_ALIVE: Check = shape({
+export const KEEP_ALIVE: ValueCheck = shape({
   idleMs: isPositive,
   intervalMs: optional(isPositive),
   probes: optional(isPositive),
   userTimeoutMs: optional(isAmount),
 });
 
-const ACCESS: readonly Field[] = [
+const ACCESS: readonly FieldCheck[] = [
   ['allow', 'a list of addresses and blocks', BLOCKS],
   ['deny', 'a list of addresses and blocks', BLOCKS],
   ['allowFile', 'an absolute path', ABSOLUTE_PATH],
   ['denyFile', 'an absolute path', ABSOLUTE_PATH],
 ];
 
-const NAME: Field = ['name', 'a non-empty string', isFilled];
-const NAMED_ROUTE: Shape = ['a route', [NAME]];
-const HAS_ACCESS: Field = ['access', 'access rules', optional(isRecord), ACCESS];
+const NAME: FieldCheck = ['name', 'a non-empty string', isFilled];
+const NAMED_ROUTE: ObjectCheck = ['a route', [NAME]];
+const HAS_ACCESS: FieldCheck = ['access', 'access rules', optional(isRecord), ACCESS];
 
 /** An address to listen on. The range of the port is checked when it is bound: others of the list may be right. */
-export const LISTEN_ENDPOINT: Field = [
+export const LISTEN_ENDPOINT: FieldCheck = [
   'endpoint',
   'an address with host and port',
   shape({ host: isFilled, port: (value) => typeof value === 'number' }),
 ];
 
-const LISTENER: Shape = [
+const LISTENER: ObjectCheck = [
   'a listener',
   [NAME, LISTEN_ENDPOINT, ['advertised', 'a list of addresses', optional(listOf(isRecord))], HAS_ACCESS],
 ];
 
-const SNAPSHOT: Shape = [
+const SNAPSHOT: ObjectCheck = [
   'a snapshot',
   [
     ['version', 'a non-empty string', isFilled],
@@ -123,11 +123,11 @@ const SNAPSHOT: Shape = [
   ],
 ];
 
-const PROXY_PROTOCOL: Field = ['proxyProtocol', 'v1, v2 or off', optional(oneOf('v1', 'v2', 'off'))];
+const PROXY_PROTOCOL: FieldCheck = ['proxyProtocol', 'v1, v2 or off', optional(oneOf('v1', 'v2', 'off'))];
 
-const ADDRESS: readonly Field[] = [['host', 'a non-empty string', isFilled]];
+const ADDRESS: readonly FieldCheck[] = [['host', 'a non-empty string', isFilled]];
 
-const BACKEND: Shape = [
+const BACKEND: ObjectCheck = [
   'a backend',
   [
     ['address', 'an address with host and port', isRecord, ADDRESS],
@@ -142,7 +142,7 @@ const BACKEND: Shape = [
 const COUNT = optional(integer(1));
 const LIFETIME = optional((value) => typeof value === 'number' && value > 0);
 
-const LIMITS: readonly Field[] = [
+const LIMITS: readonly FieldCheck[] = [
   ['maxAgeMs', 'a number of milliseconds above 0, or Infinity', LIFETIME],
   ['idleTimeoutMs', 'a number of milliseconds above 0, or Infinity', LIFETIME],
   ['halfCloseTimeoutMs', 'a number of milliseconds above 0, or Infinity', LIFETIME],
@@ -167,7 +167,7 @@ const HEALTH_CHECK = shape({
   whenAllDown: oneOf(undefined, 'try', 'refuse'),
 });
 
-const ROUTE: Shape = [
+const ROUTE: ObjectCheck = [
   'a route',
   [
     ['withoutBackend', 'NO_BACKEND or NO_GATEWAY', oneOf(undefined, 'NO_BACKEND', 'NO_GATEWAY')],
@@ -220,7 +220,7 @@ class Judge {
     return this.problems.length >= MAX_PROBLEMS;
   }
 
-  fields(value: unknown, path: Problem['path'], expected: Shape): value is UnknownFields {
+  fields(value: unknown, path: Problem['path'], expected: ObjectCheck): value is UnknownFields {
     return checkFields(value, path, expected, this.#onError);
   }
 
