@@ -62,7 +62,8 @@ export function plainHost(host: string): string {
 
 /** Whether `host` is a wildcard address, in any notation: `0.0.0.0`, `::`, `0:0::0`, `::ffff:0.0.0.0` … */
 export function isAnyAddress(host: string): boolean {
-  return /^[0:.f]+$/i.test(host) && ANY_ADDRESSES.has(plainHost(host));
+  // Most hosts are rejected by their first character.
+  return (host.startsWith('0') || host.startsWith(':')) && ANY_ADDRESSES.has(plainHost(host));
 }
 
 const ANY_ADDRESSES: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
