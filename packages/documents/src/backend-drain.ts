@@ -1,7 +1,7 @@
 import { DEFAULT_DRAIN } from '@meshgate/core';
 import type { BackendDrain, Route } from '@meshgate/core';
 import type { Field, Parsed } from './field.ts';
-import { parseTimeout } from './timeout.ts';
+import { parseTimeout } from './duration.ts';
 
 /** Values of `onBackendRemoved` and `onBackendDown`, apart from explicit times. */
 export const BACKEND_DRAINS = ['keep', 'drain', 'close'] as const;

@@ -1,7 +1,7 @@
 import type { HealthCheck, Route } from '@meshgate/core';
 import { defined } from '@meshgate/core/parts';
 import type { Field, Parsed } from './field.ts';
-import { parseTimeout } from './timeout.ts';
+import { parseTimeout } from './duration.ts';
 
 /** Keys of `healthCheck`. */
 export const HEALTH_CHECK_KEYS = {

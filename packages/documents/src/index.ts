@@ -2,8 +2,7 @@
 export { openDocument, opened, openingDocument, openValue, positionsIn } from './document.ts';
 export type { Language, OpenedDocument } from './document.ts';
 export type { Field, FieldContext, FieldEntry, Parsed, DocumentPosition } from './field.ts';
-export { DURATION_FORM, MAX_TIMER_MS, parseDuration } from './duration.ts';
-export { parsePoll } from './poll.ts';
+export { DURATION_FORM, MAX_TIMER_MS, parseDuration, parsePoll, parseTimeout } from './duration.ts';
 
 // Files, read once or followed.
 export { digestOf, readFiles } from './files.ts';
@@ -27,7 +26,6 @@ export { AddressListFiles, addressListProblems } from './address-list-files.ts';
 export { BACKEND_DRAIN_KEYS, BACKEND_DRAINS, readBackendDrain } from './backend-drain.ts';
 export { HEALTH_CHECK_KEYS, readHealthCheck } from './health-check.ts';
 export { ACCESS_KEYS, LIMIT_KEYS, PROXY_PROTOCOLS, readAccess, readLimits, readProxyProtocol } from './route-rules.ts';
-export { parseTimeout } from './timeout.ts';
 
 // Rates, as in limits.
 export { parseRate, RATE_FORM } from './rate.ts';

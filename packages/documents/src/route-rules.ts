@@ -2,7 +2,7 @@ import type { Backend, Rate, Route } from '@meshgate/core';
 import { ADDRESS_OR_BLOCK_FORM, defined, isAddressOrBlock } from '@meshgate/core/parts';
 import type { Field, Parsed } from './field.ts';
 import { parseRate, RATE_FORM } from './rate.ts';
-import { parseTimeout } from './timeout.ts';
+import { parseTimeout } from './duration.ts';
 
 /** Keys of `access`. */
 export const ACCESS_KEYS = {

@@ -1,5 +1,5 @@
 import { defined } from '@meshgate/core/parts';
-import type { Catalog, Subset } from './catalog.ts';
+import type { Catalog, ExportTarget, Subset } from './catalog.ts';
 import { ALL_INSTANCES } from './config-entries.ts';
 import type { ConfigEntries, Destination, ServiceResolver } from './config-entries.ts';
 import { decideMode } from './gateway-mode.ts';
@@ -18,25 +18,13 @@ export interface DiscoveryChain {
   readonly targets: readonly [ChainTarget, ...ChainTarget[]];
 }
 
-/** One destination of a chain. */
-export interface ChainTarget {
+/** One destination of a chain. The datacenter of a peer's service is the proxy's own. */
+export interface ChainTarget extends ExportTarget {
   /**
    * Unique in the chain, in Consul's notation: `v1.db.default.default.dc2`, or `db.default.default.external.cloud` for
    * a peer's service.
    */
   readonly id: string;
-  /** Name of the service, after redirects. */
-  readonly service: string;
-  /** The subset; absent for the service without a subset. */
-  readonly subset?: string;
-  /** `default` when absent. */
-  readonly namespace?: string;
-  /** `default` when absent. */
-  readonly partition?: string;
-  /** The datacenter of its instances; the proxy's own for a peer's service. */
-  readonly datacenter: string;
-  /** The peer that exports it; absent for a service of this cluster or federation. */
-  readonly peer?: string;
   /** The SNI to send. Empty for a peer's service until its instances are known: they carry the name. */
   readonly serverName: string;
   /** SPIFFE URIs, compared unescaped: the server's certificate must have one of them. Empty: no server is trusted. */
@@ -100,9 +88,7 @@ export function compileChain(
  * Returns Consul's name of a destination: `SUBSET.SERVICE.NAMESPACE.PARTITION.DATACENTER`, or
  * `….PARTITION.external.PEER` for a peer's service.
  */
-export function targetId(
-  spot: Pick<ChainTarget, 'service' | 'subset' | 'namespace' | 'partition' | 'datacenter' | 'peer'>,
-): string {
+export function targetId(spot: ExportTarget): string {
   const { service, subset, namespace, partition, datacenter, peer } = spot;
   return [
     ...(subset === undefined ? [] : [subset]),
@@ -141,13 +127,7 @@ interface ChainScope {
 }
 
 /** An intermediate destination while resolvers are followed. */
-interface Spot {
-  readonly service: string;
-  readonly subset?: string;
-  readonly namespace?: string;
-  readonly datacenter: string;
-  readonly peer?: string;
-}
+type Spot = Omit<ExportTarget, 'partition'>;
 
 type ResolvedSpot =
   { readonly kind: 'settled'; readonly spot: Spot } | Extract<CompiledChain, { readonly kind: 'refused' }>;

@@ -68,8 +68,8 @@ export type {
   UpstreamSettings,
   WrittenMode,
 } from './config-entries.ts';
-export { mutualTlsOf, upstreamConnectTimeout, upstreamMode, upstreamModeSettings } from './proxy.ts';
-export type { MutualTlsDecision, ProxyChoice, ProxyDefinition, UpstreamDefinition } from './proxy.ts';
+export { mutualTlsOf, upstreamMode, upstreamModeSettings, upstreamSetting } from './proxy.ts';
+export type { MutualTlsDecision, ProxyChoice, ProxyDefinition, UpstreamDefinition, UpstreamSetting } from './proxy.ts';
 export { proxyUpstream, upstreamLimits } from './proxy-view.ts';
 export type { ProxySource, ProxyUpstream, ProxyView } from './proxy-view.ts';
 export { compileChain, serviceIdentity, targetId } from './discovery-chain.ts';

@@ -4,7 +4,7 @@ import type { ConfigEntries, MutualTlsMode, PassiveHealthCheck } from './config-
 import { compileChain } from './discovery-chain.ts';
 import type { DiscoveryChain } from './discovery-chain.ts';
 import type { Intention } from './intentions.ts';
-import { upstreamConnectTimeout, upstreamMaxConnections, upstreamMode, upstreamPassiveHealthCheck } from './proxy.ts';
+import { upstreamMode, upstreamSetting } from './proxy.ts';
 import type { ProxyDefinition, UpstreamDefinition } from './proxy.ts';
 import { upstreamTargets } from './upstream-targets.ts';
 import type { MeshAround, UpstreamTarget } from './upstream-targets.ts';
@@ -69,7 +69,11 @@ export function proxyUpstream(
     service: name,
     datacenter,
     decision: upstreamMode(definition, proxy, entries),
-    ...defined({ namespace, peer, connectTimeoutMs: upstreamConnectTimeout(definition, proxy.service, entries) }),
+    ...defined({
+      namespace,
+      peer,
+      connectTimeoutMs: upstreamSetting('connectTimeoutMs', definition, { ...proxy, entries }),
+    }),
   };
   const compiled = compileChain(request, entries, around);
   if (compiled.kind === 'refused')
@@ -86,7 +90,7 @@ export function upstreamLimits(
   entries: ConfigEntries,
 ): Pick<Extract<ProxyUpstream, { readonly kind: 'reachable' }>, 'maxConnections' | 'passiveHealthCheck'> {
   return defined({
-    maxConnections: upstreamMaxConnections(definition, service, entries),
-    passiveHealthCheck: upstreamPassiveHealthCheck(definition, service, entries),
+    maxConnections: upstreamSetting('maxConnections', definition, { service, entries }),
+    passiveHealthCheck: upstreamSetting('passiveHealthCheck', definition, { service, entries }),
   });
 }

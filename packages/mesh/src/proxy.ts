@@ -86,45 +86,22 @@ export function upstreamModeSettings(
   ];
 }
 
+/** Settings of an upstream that its definition and its service's defaults may have. */
+export type UpstreamSetting = 'connectTimeoutMs' | 'maxConnections' | 'passiveHealthCheck';
+
 /**
- * Returns the connect timeout of one upstream in milliseconds: its definition's, else that in the own service's
- * defaults, in their order of precedence.
+ * Returns a setting of one upstream: its definition's, else that in the own service's defaults, in their order of
+ * precedence; `undefined` when none has it.
  */
-export function upstreamConnectTimeout(
-  upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'peer' | 'connectTimeoutMs'>,
-  service: string,
-  entries: ConfigEntries,
-): number | undefined {
+export function upstreamSetting<Key extends UpstreamSetting>(
+  key: Key,
+  upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'peer' | Key>,
+  { service, entries }: { readonly service: string; readonly entries: ConfigEntries },
+): UpstreamSettings[Key] | undefined {
   return (
-    upstream.connectTimeoutMs ??
-    overrideFor(upstream, service, entries)?.connectTimeoutMs ??
-    entries.serviceDefaults.get(service)?.upstreamDefaults?.connectTimeoutMs
-  );
-}
-
-/** Returns the connection limit of one upstream, with the same precedence; `undefined` for no limit. */
-export function upstreamMaxConnections(
-  upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'peer' | 'maxConnections'>,
-  service: string,
-  entries: ConfigEntries,
-): number | undefined {
-  return (
-    upstream.maxConnections ??
-    overrideFor(upstream, service, entries)?.maxConnections ??
-    entries.serviceDefaults.get(service)?.upstreamDefaults?.maxConnections
-  );
-}
-
-/** Returns the ejection rule of one upstream, with the same precedence; `undefined` when none is configured. */
-export function upstreamPassiveHealthCheck(
-  upstream: Pick<UpstreamDefinition, 'name' | 'namespace' | 'peer' | 'passiveHealthCheck'>,
-  service: string,
-  entries: ConfigEntries,
-): PassiveHealthCheck | undefined {
-  return (
-    upstream.passiveHealthCheck ??
-    overrideFor(upstream, service, entries)?.passiveHealthCheck ??
-    entries.serviceDefaults.get(service)?.upstreamDefaults?.passiveHealthCheck
+    upstream[key] ??
+    overrideFor(upstream, service, entries)?.[key] ??
+    entries.serviceDefaults.get(service)?.upstreamDefaults?.[key]
   );
 }
 

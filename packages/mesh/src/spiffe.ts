@@ -85,48 +85,35 @@ function unescaped(segments: readonly string[]): readonly string[] | undefined {
   }
 }
 
+/** Paths by kind of identity; a name in capitals stands for the field of that name. */
+const PATHS: Readonly<Record<SpiffeId['kind'], readonly string[]>> = {
+  service: ['ns', 'NAMESPACE', 'dc', 'DATACENTER', 'svc', 'SERVICE'],
+  agent: ['agent', 'client', 'dc', 'DATACENTER', 'id', 'NODE'],
+  server: ['agent', 'server', 'dc', 'DATACENTER'],
+  'mesh-gateway': ['gateway', 'mesh', 'dc', 'DATACENTER'],
+  authority: [],
+};
+const UNPARTITIONED: ReadonlySet<string> = new Set<SpiffeId['kind']>(['server', 'authority']);
+
 function identity(trustDomain: string, path: readonly string[]): SpiffeId | undefined {
   const [partition, rest] = path[0] === 'ap' && path[1] !== undefined ? [path[1], path.slice(2)] : [DEFAULT, path];
-  const inPartition = partitioned(trustDomain, partition, rest);
-  if (inPartition !== undefined) return inPartition;
-  if (rest !== path) return undefined;
-  if (path.length === 0) return { kind: 'authority', trustDomain };
-  const datacenter = after(path, 'agent', 'server', 'dc');
-  return datacenter === undefined ? undefined : { kind: 'server', trustDomain, datacenter };
+  const found = Object.entries(PATHS).find(
+    ([, parts]) => parts.length === rest.length && parts.every((part, at) => isField(part) || part === rest[at]),
+  );
+  if (found === undefined || (UNPARTITIONED.has(found[0]) && rest !== path)) return undefined;
+  const [kind, parts] = found;
+  const fields = parts.flatMap((part, at) => (isField(part) ? [[part.toLowerCase(), rest[at]] as const] : []));
+  const id = { kind, trustDomain, ...(UNPARTITIONED.has(kind) ? {} : { partition }), ...Object.fromEntries(fields) };
+  return id as SpiffeId;
 }
 
-function partitioned(trustDomain: string, partition: string, path: readonly string[]): SpiffeId | undefined {
-  const gatewayIn = after(path, 'gateway', 'mesh', 'dc');
-  if (gatewayIn !== undefined) return { kind: 'mesh-gateway', trustDomain, partition, datacenter: gatewayIn };
-  const [a, namespace, b, datacenter, c, last] = path;
-  if (path.length !== 6 || namespace === undefined || datacenter === undefined || last === undefined) return undefined;
-  if (a === 'ns' && b === 'dc' && c === 'svc')
-    return { kind: 'service', trustDomain, partition, namespace, datacenter, service: last };
-  if (a === 'agent' && namespace === 'client' && b === 'dc' && c === 'id')
-    return { kind: 'agent', trustDomain, partition, datacenter, node: last };
-  return undefined;
-}
-
-/** Returns the segment after `words` when the path has exactly one more segment. */
-function after(path: readonly string[], ...words: readonly string[]): string | undefined {
-  return path.length === words.length + 1 && words.every((word, at) => path[at] === word) ? path.at(-1) : undefined;
+function isField(part: string): boolean {
+  return part === part.toUpperCase();
 }
 
 function segmentsOf(id: SpiffeId): readonly string[] {
-  switch (id.kind) {
-    case 'service':
-      return [...partitionOf(id), 'ns', id.namespace, 'dc', id.datacenter, 'svc', id.service];
-    case 'agent':
-      return [...partitionOf(id), 'agent', 'client', 'dc', id.datacenter, 'id', id.node];
-    case 'server':
-      return ['agent', 'server', 'dc', id.datacenter];
-    case 'mesh-gateway':
-      return [...partitionOf(id), 'gateway', 'mesh', 'dc', id.datacenter];
-    case 'authority':
-      return [];
-  }
-}
-
-function partitionOf({ partition }: { readonly partition: string }): readonly string[] {
-  return partition === DEFAULT ? [] : ['ap', partition];
+  const fields = new Map(Object.entries(id));
+  const partition = fields.get('partition') ?? DEFAULT;
+  const path = PATHS[id.kind].map((part) => (isField(part) ? (fields.get(part.toLowerCase()) ?? '') : part));
+  return partition === DEFAULT ? path : ['ap', partition, ...path];
 }

@@ -6,8 +6,8 @@ import {
   NO_ENTRIES,
   queryServerName,
   serviceIdentity,
-  upstreamConnectTimeout,
   upstreamLimits,
+  upstreamSetting,
   upstreamTargets,
 } from '@meshgate/mesh';
 import type {
@@ -92,7 +92,7 @@ function unknown(definition: UpstreamDefinition, what: string, reading: Reading<
 
 function compiledChain(definition: UpstreamDefinition, observation: ProxyObservation): ReturnType<typeof chainOf> {
   const { proxy, trustDomain, entries } = observation;
-  const connectTimeoutMs = upstreamConnectTimeout(definition, proxy.service, entries);
+  const connectTimeoutMs = upstreamSetting('connectTimeoutMs', definition, { ...proxy, entries });
   const timeout = defined({ connectTimeoutMs });
   const { name: service, namespace, peer } = definition;
   const decision = attributedMode(definition, proxy, entries);
