@@ -1,4 +1,6 @@
 // Converts Consul's JSON to catalog records. Field names are those of Consul's HTTP API.
+import { MAX_TIMER_MS } from '@meshgate/documents';
+import { goDurationMs } from '@meshgate/mesh';
 import type {
   Check,
   CheckStatus,
@@ -111,30 +113,11 @@ export function serviceKey(service: string, namespace: string): string {
  * values.
  */
 export function durationMs(value: unknown): number | undefined {
-  const ms = writtenMs(value);
-  return ms === undefined ? undefined : Math.min(ms, MAX_TIMER_MS);
-}
-
-// Maximum of Node's timers, which fire at once beyond it.
-const MAX_TIMER_MS = 2_147_483_647;
-
-function writtenMs(value: unknown): number | undefined {
-  if (typeof value === 'number') return value / NANOSECONDS_PER_MS;
-  const parts = [...text(value).matchAll(/(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g)];
-  if (parts.length === 0 || parts.map(([part]) => part).join('') !== value) return undefined;
-  return parts.reduce((sum, [, amount, unit]) => sum + Number(amount) * (UNIT_MS.get(unit ?? '') ?? 0), 0);
+  const ms = typeof value === 'number' ? value / NANOSECONDS_PER_MS : goDurationMs(text(value));
+  return ms === undefined || ms < 0 ? undefined : Math.min(ms, MAX_TIMER_MS);
 }
 
 const NANOSECONDS_PER_MS = 1_000_000;
-const UNIT_MS: ReadonlyMap<string, number> = new Map([
-  ['ns', 1 / NANOSECONDS_PER_MS],
-  ['us', 1 / 1_000],
-  ['µs', 1 / 1_000],
-  ['ms', 1],
-  ['s', 1_000],
-  ['m', 60_000],
-  ['h', 3_600_000],
-]);
 
 function resolverOf(entry: JsonObject): GatewayResolver {
   const timeoutMs = Math.round(durationMs(entry['ConnectTimeout']) ?? 0);

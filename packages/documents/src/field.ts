@@ -129,6 +129,12 @@ export class Field {
     return parts.flatMap((part) => part.entries() ?? []);
   }
 
+  /** The position for messages: that in the file, or else the path. */
+  get position(): string {
+    const { at, path } = this;
+    return at === undefined ? path.join('.') : `${at.file}:${at.line}:${at.column}`;
+  }
+
   /** The type of the value, for callers that accept several. */
   get shape(): 'mapping' | 'list' | 'scalar' | 'nothing' {
     if (isMap(this.#node)) return 'mapping';

@@ -1,6 +1,6 @@
 import type { Field } from '@meshgate/documents';
 import type { Check, CheckStatus } from '@meshgate/mesh';
-import { itemsOf, optionalText } from './keys.ts';
+import { foldedValues, itemsOf, optionalText } from './keys.ts';
 
 /** A check in mesh files. Nothing runs it: its status is the one in the file. */
 export interface WrittenCheck extends Check {
@@ -30,14 +30,15 @@ export function readChecks(fields: readonly (Field | undefined)[], serviceId: st
 /** Reads the checks at the top level of a file. */
 export function readLooseChecks(fields: readonly (Field | undefined)[]): readonly LooseCheck[] {
   return fields.flatMap(itemsOf).map((field) => {
-    const serviceId = optionalText(keysOf(field).get('serviceid')) ?? '';
+    const serviceId = optionalText(foldedValues(field).get('serviceid')) ?? '';
     if (serviceId === '') field.warn('this check has no effect: it names no service_id, and mesh files have no nodes');
     return { field, serviceId, check: readCheck(field, `service:${serviceId}`) };
   });
 }
 
+/** Reads only the keys in use, since the agent runs the check. */
 function readCheck(field: Field, defaultId: string): WrittenCheck {
-  const keys = keysOf(field);
+  const keys = foldedValues(field);
   const name = optionalText(keys.get('name'));
   const id = optionalText(keys.get('id') ?? keys.get('checkid')) ?? name ?? defaultId;
   const status = keys.get('status');
@@ -47,11 +48,6 @@ function readCheck(field: Field, defaultId: string): WrittenCheck {
     notes: optionalText(keys.get('notes')) ?? '',
     status: (status && readStatus(status)) ?? 'passing',
   };
-}
-
-/** Reads only the keys in use, since the agent runs the check. */
-function keysOf(field: Field): ReadonlyMap<string, Field> {
-  return new Map((field.entries() ?? []).map(({ key, value }) => [key.toLowerCase().replaceAll('_', ''), value]));
 }
 
 function readStatus(status: Field): CheckStatus | undefined {

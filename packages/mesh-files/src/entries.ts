@@ -15,10 +15,12 @@ import type {
 import { parseFilter } from './filter.ts';
 import {
   durationMs,
+  ignored,
   itemsOf,
   type Keyed,
   namedValues,
   optionalText,
+  read,
   readKeys,
   readMode,
   refuseEnterprise,
@@ -48,14 +50,16 @@ export interface WrittenExport {
   readonly peers: readonly string[];
 }
 
-const KINDS = [
-  'proxy-defaults',
-  'service-defaults',
-  'service-resolver',
-  'service-intentions',
-  'exported-services',
-  'mesh',
-] as const;
+/** Readers by kind of entry. */
+const READERS: Readonly<Record<ConfigEntry['kind'], (field: Field) => ConfigEntry>> = {
+  'proxy-defaults': readProxyDefaults,
+  'service-defaults': readServiceDefaults,
+  'service-resolver': readResolver,
+  'service-intentions': readIntentions,
+  'exported-services': readExports,
+  mesh: readMeshEntry,
+};
+const KINDS = Object.keys(READERS) as readonly ConfigEntry['kind'][];
 
 /** All other kinds of entries in Consul, up to 1.22. */
 const OTHER_KINDS = [
@@ -76,40 +80,18 @@ const OTHER_KINDS = [
 
 /** Keys of every entry; the last ones appear only in Consul's responses. */
 const ENTRY_KEYS = {
-  kind: 'read',
-  name: 'read',
-  namespace: 'read',
-  partition: 'read',
-  meta: 'ignored',
-  create_index: 'ignored',
-  modify_index: 'ignored',
-  hash: 'ignored',
-  status: 'ignored',
-} as const;
+  ...read('kind', 'name', 'namespace', 'partition'),
+  ...ignored('meta', 'create_index', 'modify_index', 'hash', 'status'),
+};
 
 /** Reads an entry, a mapping with the key `kind`. Skips an entry of a kind that is not used here, with a warning. */
 export function readEntry(field: Field): ConfigEntry | undefined {
   const kind = (field.entries() ?? []).find(({ key }) => key.toLowerCase() === 'kind')?.value;
   const known = kind === undefined ? field.refuse('expected the key "kind", found none') : readKind(kind);
-  switch (known) {
-    case undefined:
-      return undefined;
-    case 'proxy-defaults':
-      return readProxyDefaults(field);
-    case 'service-defaults':
-      return readServiceDefaults(field);
-    case 'service-resolver':
-      return readResolver(field);
-    case 'service-intentions':
-      return readIntentions(field);
-    case 'exported-services':
-      return readExports(field);
-    case 'mesh':
-      return readMeshEntry(field);
-  }
+  return known && READERS[known](field);
 }
 
-function readKind(kind: Field): (typeof KINDS)[number] | undefined {
+function readKind(kind: Field): ConfigEntry['kind'] | undefined {
   const written = kind.plain();
   const isOther = OTHER_KINDS.some((other) => other === written);
   if (isOther) return kind.warn(`an entry of the kind ${String(written)} has no effect here`);
@@ -118,17 +100,10 @@ function readKind(kind: Field): (typeof KINDS)[number] | undefined {
 
 const PROXY_DEFAULTS_KEYS = {
   ...ENTRY_KEYS,
-  mesh_gateway: 'read',
-  config: 'read',
-  mode: 'ignored',
-  transparent_proxy: 'ignored',
-  mutual_tls_mode: 'read',
-  expose: 'ignored',
-  access_logs: 'ignored',
-  envoy_extensions: 'ignored',
-  failover_policy: 'ignored',
-  prioritize_by_locality: 'ignored',
-} as const;
+  ...read('mesh_gateway', 'config', 'mutual_tls_mode'),
+  ...ignored('mode', 'transparent_proxy', 'expose', 'access_logs', 'envoy_extensions'),
+  ...ignored('failover_policy', 'prioritize_by_locality'),
+};
 
 function readProxyDefaults(field: Field): ConfigEntry {
   const fields = readKeys(field, PROXY_DEFAULTS_KEYS);
@@ -156,22 +131,11 @@ const PROXY_DEFAULTS_NAME = 'global';
 
 const SERVICE_DEFAULTS_KEYS = {
   ...ENTRY_KEYS,
-  mesh_gateway: 'read',
-  upstream_config: 'read',
-  external_sni: 'read',
-  protocol: 'read',
-  mode: 'ignored',
-  transparent_proxy: 'ignored',
-  mutual_tls_mode: 'read',
-  expose: 'ignored',
-  destination: 'ignored',
-  envoy_extensions: 'ignored',
-  rate_limits: 'ignored',
-  max_inbound_connections: 'ignored',
-  local_connect_timeout_ms: 'ignored',
-  local_request_timeout_ms: 'ignored',
-  balance_inbound_connections: 'ignored',
-} as const;
+  ...read('mesh_gateway', 'upstream_config', 'external_sni', 'protocol', 'mutual_tls_mode'),
+  ...ignored('mode', 'transparent_proxy', 'expose', 'destination', 'envoy_extensions'),
+  ...ignored('rate_limits', 'max_inbound_connections'),
+  ...ignored('local_connect_timeout_ms', 'local_request_timeout_ms', 'balance_inbound_connections'),
+};
 
 function readServiceDefaults(field: Field): ConfigEntry {
   const fields = readKeys(field, SERVICE_DEFAULTS_KEYS);
@@ -193,19 +157,10 @@ function readServiceDefaults(field: Field): ConfigEntry {
 }
 
 const UPSTREAM_KEYS = {
-  name: 'read',
-  namespace: 'read',
-  partition: 'read',
-  peer: 'read',
-  mesh_gateway: 'read',
-  connect_timeout_ms: 'read',
-  protocol: 'ignored',
-  limits: 'read',
-  passive_health_check: 'read',
-  envoy_listener_json: 'ignored',
-  envoy_cluster_json: 'ignored',
-  balance_outbound_connections: 'ignored',
-} as const;
+  ...read('name', 'namespace', 'partition', 'peer', 'mesh_gateway', 'connect_timeout_ms'),
+  ...read('limits', 'passive_health_check'),
+  ...ignored('protocol', 'envoy_listener_json', 'envoy_cluster_json', 'balance_outbound_connections'),
+};
 
 function readOverride(field: Field): ServiceDefaults['upstreamOverrides'][number] {
   const fields = readKeys(field, UPSTREAM_KEYS);
@@ -224,23 +179,16 @@ function upstreamSettings(fields: Keyed<keyof typeof UPSTREAM_KEYS>): UpstreamSe
 
 /** The other limits apply to HTTP requests. */
 const LIMITS_KEYS = {
-  max_connections: 'read',
-  max_pending_requests: 'ignored',
-  max_concurrent_requests: 'ignored',
-} as const;
+  ...read('max_connections'),
+  ...ignored('max_pending_requests', 'max_concurrent_requests'),
+};
 const MAX_COUNT = 2_147_483_647;
 
 const RESOLVER_KEYS = {
   ...ENTRY_KEYS,
-  connect_timeout: 'read',
-  default_subset: 'read',
-  subsets: 'read',
-  redirect: 'read',
-  failover: 'read',
-  load_balancer: 'read',
-  request_timeout: 'ignored',
-  prioritize_by_locality: 'ignored',
-} as const;
+  ...read('connect_timeout', 'default_subset', 'subsets', 'redirect', 'failover', 'load_balancer'),
+  ...ignored('request_timeout', 'prioritize_by_locality'),
+};
 
 function readResolver(field: Field): ConfigEntry {
   const fields = readKeys(field, RESOLVER_KEYS);
@@ -290,14 +238,9 @@ function namesOf(subsets: ServiceResolver['subsets']): string {
 }
 
 const DESTINATION_KEYS = {
-  service: 'read',
-  service_subset: 'read',
-  namespace: 'read',
-  partition: 'read',
-  datacenter: 'read',
-  peer: 'read',
-  sameness_group: 'read',
-} as const;
+  ...read('service', 'service_subset', 'namespace', 'partition', 'datacenter', 'peer'),
+  ...read('sameness_group'),
+};
 
 /** Consul's own rule: a redirected service has no failover of its own. */
 function readRedirect(field: Field, beside: Keyed<keyof typeof RESOLVER_KEYS>): Destination | undefined {
@@ -333,14 +276,9 @@ function isForeign(fields: ReadonlyMap<string, Field>): boolean {
 }
 
 const FAILOVER_KEYS = {
-  service: 'read',
-  service_subset: 'read',
-  namespace: 'read',
-  sameness_group: 'read',
-  datacenters: 'read',
-  targets: 'read',
-  policy: 'ignored',
-} as const;
+  ...read('service', 'service_subset', 'namespace', 'sameness_group', 'datacenters', 'targets'),
+  ...ignored('policy'),
+};
 
 /** Returns one destination per datacenter, one per target, or a single one. */
 function readFailover({ key, value: field }: FieldEntry, subsets: ServiceResolver['subsets']): readonly Destination[] {
@@ -359,11 +297,9 @@ function readFailover({ key, value: field }: FieldEntry, subsets: ServiceResolve
 }
 
 const LOAD_BALANCER_KEYS = {
-  policy: 'read',
-  ring_hash_config: 'ignored',
-  least_request_config: 'ignored',
-  hash_policies: 'ignored',
-} as const;
+  ...read('policy'),
+  ...ignored('ring_hash_config', 'least_request_config', 'hash_policies'),
+};
 
 function readBalance(field: Field | undefined): string | undefined {
   const policy = field && readKeys(field, LOAD_BALANCER_KEYS).get('policy');
@@ -371,7 +307,7 @@ function readBalance(field: Field | undefined): string | undefined {
   return policy.oneOf(['random', 'round_robin', 'least_request', 'ring_hash', 'maglev'] as const);
 }
 
-const INTENTIONS_KEYS = { ...ENTRY_KEYS, sources: 'read', jwt: 'ignored' } as const;
+const INTENTIONS_KEYS = { ...ENTRY_KEYS, ...read('sources'), ...ignored('jwt') };
 
 function readIntentions(field: Field): ConfigEntry {
   const fields = readKeys(field, INTENTIONS_KEYS);
@@ -386,21 +322,10 @@ function readIntentions(field: Field): ConfigEntry {
 }
 
 const SOURCE_KEYS = {
-  name: 'read',
-  namespace: 'read',
-  partition: 'read',
-  peer: 'read',
-  sameness_group: 'read',
-  action: 'read',
-  permissions: 'read',
-  type: 'ignored',
-  description: 'ignored',
-  precedence: 'ignored',
-  legacy_id: 'ignored',
-  legacy_meta: 'ignored',
-  legacy_create_time: 'ignored',
-  legacy_update_time: 'ignored',
-} as const;
+  ...read('name', 'namespace', 'partition', 'peer', 'sameness_group', 'action', 'permissions'),
+  ...ignored('type', 'description', 'precedence', 'legacy_id', 'legacy_meta', 'legacy_create_time'),
+  ...ignored('legacy_update_time'),
+};
 
 /**
  * Reads the source of an intention. A mistake never allows a connection: an action that cannot be read denies, and is
@@ -419,25 +344,12 @@ function readSource(field: Field, destination: string): Intention | undefined {
   return { source, destination, ...from, action: action?.oneOf(['allow', 'deny'] as const) ?? 'deny' };
 }
 
-const PERMISSION_KEYS = { action: 'read', http: 'read', jwt: 'ignored' } as const;
-const REQUEST_KEYS = {
-  path_exact: 'read',
-  path_prefix: 'read',
-  path_regex: 'read',
-  methods: 'read',
-  header: 'read',
-} as const;
+const PERMISSION_KEYS = { ...read('action', 'http'), ...ignored('jwt') };
+const REQUEST_KEYS = read('path_exact', 'path_prefix', 'path_regex', 'methods', 'header');
 const HEADER_KEYS = {
-  name: 'read',
-  present: 'ignored',
-  exact: 'ignored',
-  prefix: 'ignored',
-  suffix: 'ignored',
-  contains: 'ignored',
-  regex: 'ignored',
-  invert: 'ignored',
-  ignore_case: 'ignored',
-} as const;
+  ...read('name'),
+  ...ignored('present', 'exact', 'prefix', 'suffix', 'contains', 'regex', 'invert', 'ignore_case'),
+};
 
 /** Describes a permission, since a TCP proxy cannot check any part of it. */
 function readPermission(field: Field): string {
@@ -455,10 +367,10 @@ function readPermission(field: Field): string {
   });
 }
 
-const EXPORTS_KEYS = { ...ENTRY_KEYS, services: 'read' } as const;
-const EXPORT_KEYS = { name: 'read', namespace: 'read', consumers: 'read' } as const;
+const EXPORTS_KEYS = { ...ENTRY_KEYS, ...read('services') };
+const EXPORT_KEYS = read('name', 'namespace', 'consumers');
 /** Consul 1.13 has `peer_name` for `peer`. */
-const CONSUMER_KEYS = { peer: 'read', peer_name: 'read', partition: 'read', sameness_group: 'read' } as const;
+const CONSUMER_KEYS = read('peer', 'peer_name', 'partition', 'sameness_group');
 
 /** Reads the exports. The name of the entry is that of a partition, and mesh files have only one. */
 function readExports(field: Field): ConfigEntry {
@@ -481,13 +393,9 @@ function readConsumer(field: Field): readonly string[] {
 
 const MESH_KEYS = {
   ...ENTRY_KEYS,
-  peering: 'read',
-  tls: 'read',
-  transparent_proxy: 'ignored',
-  allow_enabling_permissive_mutual_tls: 'read',
-  http: 'ignored',
-  validate_clusters: 'ignored',
-} as const;
+  ...read('peering', 'tls', 'allow_enabling_permissive_mutual_tls'),
+  ...ignored('transparent_proxy', 'http', 'validate_clusters'),
+};
 
 /** Reads the only mesh entry of a cluster. Consul fills in its name. */
 function readMeshEntry(field: Field): ConfigEntry {

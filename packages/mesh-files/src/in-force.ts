@@ -1,7 +1,6 @@
 import type { Problem } from '@meshgate/core';
 import type { Field } from '@meshgate/documents';
-import { positionOf } from './keys.ts';
-import { type MeshFile, problemWith } from './mesh-file.ts';
+import { contradiction, type MeshFile, problemWith } from './mesh-file.ts';
 
 /** The files of each datacenter, with only those definitions that are in effect. */
 export type FilesInForce = ReadonlyMap<string, readonly MeshFile[]>;
@@ -56,7 +55,7 @@ export function* settle(
 const SHOWN = 5;
 
 function shown(kept: readonly Definition[]): readonly string[] {
-  const first = kept.slice(0, SHOWN).map(({ key, field }) => `${key} (${positionOf(field)})`);
+  const first = kept.slice(0, SHOWN).map(({ key, field }) => `${key} (${field.position})`);
   return kept.length > SHOWN ? [...first, `and ${kept.length - SHOWN} more`] : first;
 }
 
@@ -72,23 +71,17 @@ interface Definition {
 }
 
 function definitionsIn({ file, registrations, checks, entries }: MeshFile): readonly Definition[] {
+  const definition = (kind: Definition['kind'], key: string, value: Pick<Definition, 'field'>): Definition => ({
+    kind,
+    key,
+    file,
+    field: value.field,
+    value,
+  });
   return [
-    ...registrations.map(
-      (value) => ({ kind: 'service', key: `service ${value.id}`, file, field: value.field, value }) as const,
-    ),
-    ...checks.map(
-      (value) =>
-        ({
-          kind: 'check',
-          key: `check ${value.serviceId}/${value.check.id}`,
-          file,
-          field: value.field,
-          value,
-        }) as const,
-    ),
-    ...entries.map(
-      (value) => ({ kind: 'entry', key: `${value.kind}/${value.name}`, file, field: value.field, value }) as const,
-    ),
+    ...registrations.map((value) => definition('service', `service ${value.id}`, value)),
+    ...checks.map((value) => definition('check', `check ${value.serviceId}/${value.check.id}`, value)),
+    ...entries.map((value) => definition('entry', `${value.kind}/${value.name}`, value)),
   ];
 }
 
@@ -165,11 +158,8 @@ function* settleDatacenter(
 /** Reports a second definition of the same object. Several checks may have the same name. */
 function rivalry({ kind, key, field }: Definition, winner: Definition | undefined): readonly Problem[] {
   if (winner === undefined) return [];
-  const location = positionOf(winner.field);
-  if (kind === 'service') {
-    const message = `service id ${JSON.stringify(key.slice(kind.length + 1))} is already used at ${location}: give one of them another id`;
-    return [problemWith(field, message)];
-  }
-  const isSame = JSON.stringify(field.plain()) === JSON.stringify(winner.field.plain());
-  return isSame ? [] : [problemWith(field, `${key} is already defined, with other content, at ${location}`)];
+  if (kind !== 'service') return contradiction(key, field, winner.field);
+  const id = JSON.stringify(key.slice(kind.length + 1));
+  const message = `service id ${id} is already used at ${winner.field.position}: give one of them another id`;
+  return [problemWith(field, message)];
 }

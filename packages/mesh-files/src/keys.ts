@@ -1,9 +1,23 @@
 import { type Field, type FieldEntry, MAX_TIMER_MS } from '@meshgate/documents';
-import { parseGatewayMode, type WrittenMode } from '@meshgate/mesh';
+import { goDurationMs, parseGatewayMode, type WrittenMode } from '@meshgate/mesh';
 import { closestMatch } from 'leven';
 
 /** Treatment of a key: read, or known to Consul but without effect here. */
-export type KeyUse = 'read' | 'ignored';
+type KeyUse = 'read' | 'ignored';
+
+/** Returns a part of a table of keys: those that are read. */
+export function read<Key extends string>(...keys: readonly Key[]): Readonly<Record<Key, 'read'>> {
+  return used(keys, 'read');
+}
+
+/** Returns a part of a table of keys: those without effect. */
+export function ignored<Key extends string>(...keys: readonly Key[]): Readonly<Record<Key, 'ignored'>> {
+  return used(keys, 'ignored');
+}
+
+function used<Key extends string, Use extends KeyUse>(keys: readonly Key[], use: Use): Readonly<Record<Key, Use>> {
+  return Object.fromEntries(keys.map((key) => [key, use])) as Record<Key, Use>;
+}
 
 /**
  * The fields of a mapping, by the name of the key in this project. Omits keys that are missing in the source, or
@@ -117,12 +131,7 @@ export function readMode(field: Field | undefined): WrittenMode | undefined {
   if (mode === undefined || value === undefined) return undefined;
   const parsed = parseGatewayMode(value);
   if (parsed.kind === 'unknown') mode.refuse(parsed.message);
-  return parsed.kind === 'mode' ? { value, object: positionOf(mode) } : undefined;
-}
-
-/** Returns the position of a value, for messages. */
-export function positionOf({ at, path }: Field): string {
-  return at === undefined ? path.join('.') : `${at.file}:${at.line}:${at.column}`;
+  return parsed.kind === 'mode' ? { value, object: mode.position } : undefined;
 }
 
 /**
@@ -143,28 +152,14 @@ export function durationMs(field: Field | undefined): number | undefined {
 const NANOSECONDS_A_MS = 1e6;
 const MAX_TIMER_HOURS = Math.floor(MAX_TIMER_MS / 3_600_000);
 
-function goDurationMs(text: string): number | undefined {
-  const [, sign, length = ''] = /^([+-]?)(0|(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)$/.exec(text) ?? [];
-  if (sign === undefined) return undefined;
-  const parts = Array.from(length.matchAll(/([\d.]+)(\D+)/g));
-  const sum = parts.reduce((total, [, count, unit]) => total + Number(count) * (UNITS_MS[unit ?? ''] ?? 0), 0);
-  return sign === '-' ? -sum : sum;
-}
-
-const UNITS_MS: Readonly<Record<string, number>> = {
-  ns: 1e-6,
-  us: 1e-3,
-  µs: 1e-3,
-  μs: 1e-3,
-  ms: 1,
-  s: 1_000,
-  m: 60_000,
-  h: 3_600_000,
-};
-
 function only(field: Field): Field {
   const [item, ...others] = field.shape === 'list' ? (field.list() ?? []) : [field];
   return item !== undefined && others.length === 0 ? item : field;
+}
+
+/** Returns the values of a mapping by their {@link folded} keys. */
+export function foldedValues(mapping: Field): ReadonlyMap<string, Field> {
+  return new Map((mapping.entries() ?? []).map(({ key, value }) => [folded(key), value]));
 }
 
 /** Returns the form in which keys are compared: `mesh_gateway` and `MeshGateway` are equal. */

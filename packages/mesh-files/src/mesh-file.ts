@@ -5,7 +5,7 @@ import { AGENT_KEYS } from './agent-keys.ts';
 import { type LooseCheck, readLooseChecks } from './checks.ts';
 import { type ConfigEntry, readEntry } from './entries.ts';
 import { openingHcl } from './hcl.ts';
-import { folded, itemsOf, readKeys } from './keys.ts';
+import { folded, ignored, itemsOf, read, readKeys } from './keys.ts';
 import { payloadOf } from './payload.ts';
 import { readService, type ServiceDefinition } from './registration.ts';
 
@@ -55,6 +55,12 @@ export function problemWith({ path, at }: Field, message: string): Problem {
   return withPath(at === undefined ? { message, path } : { message, path, at });
 }
 
+/** Returns the problem of a second definition of the object `key`; none when its contents are those of the first. */
+export function contradiction(key: string, second: Field, first: Field): readonly Problem[] {
+  if (JSON.stringify(second.plain()) === JSON.stringify(first.plain())) return [];
+  return [problemWith(second, `${key} is already defined, with other content, at ${first.position}`)];
+}
+
 /** Puts the path before the message, since it identifies the value better than a line number does. */
 function withPath(problem: Problem): Problem {
   const { path, message } = problem;
@@ -91,13 +97,9 @@ function* readContent(root: Field): Generator<void, Definitions> {
 }
 
 const FILE_KEYS = {
-  kind: 'ignored',
-  service: 'read',
-  services: 'read',
-  check: 'read',
-  checks: 'read',
-  config_entries: 'read',
-} as const;
+  ...ignored('kind'),
+  ...read('service', 'services', 'check', 'checks', 'config_entries'),
+};
 
 function entriesOf(fields: readonly Field[]): readonly ConfigEntry[] {
   return fields.flatMap((field) => readEntry(field) ?? []);

@@ -1,5 +1,5 @@
 import type { Field } from '@meshgate/documents';
-import { folded } from './keys.ts';
+import { foldedValues } from './keys.ts';
 import { SERVICE_KINDS } from './registration.ts';
 
 /**
@@ -11,11 +11,11 @@ import { SERVICE_KINDS } from './registration.ts';
 export function payloadOf(root: Field): string | undefined {
   if (root.shape === 'list') return responseOf(root.list()?.[0]);
   if (root.shape !== 'mapping') return undefined;
-  const values = valuesOf(root);
+  const values = foldedValues(root);
   const has = (...keys: readonly string[]): boolean => keys.some((key) => values.has(key));
   if (has('apiversion') && has('metadata', 'spec')) return RESOURCE;
   const [first] = values.values();
-  if (!has(...FILE_KEYS) && first?.shape === 'mapping' && isInstance(valuesOf(first))) return RESPONSE;
+  if (!has(...FILE_KEYS) && first?.shape === 'mapping' && isInstance(foldedValues(first))) return RESPONSE;
   if (has('node') && has('address', 'service', 'services', 'check', 'checks')) return CATALOG;
   const kind = values.get('kind')?.plain();
   const isProxy = kind === 'connect-proxy' || kind === 'mesh-gateway';
@@ -26,7 +26,7 @@ export function payloadOf(root: Field): string | undefined {
 /** Detects a response by the first element of its list: an entry, or an instance with its node and checks. */
 function responseOf(first: Field | undefined): string | undefined {
   if (first?.shape !== 'mapping') return undefined;
-  const values = valuesOf(first);
+  const values = foldedValues(first);
   if (values.has('node') || values.has('servicename') || isInstance(values)) return RESPONSE;
   return values.has('kind') ? ENTRIES : undefined;
 }
@@ -34,10 +34,6 @@ function responseOf(first: Field | undefined): string | undefined {
 /** Detects an element of `agent/services` or `catalog/service`. */
 function isInstance(values: ReadonlyMap<string, Field>): boolean {
   return values.has('service') && (values.has('id') || values.has('port'));
-}
-
-function valuesOf(mapping: Field): ReadonlyMap<string, Field> {
-  return new Map((mapping.entries() ?? []).map(({ key, value }) => [folded(key), value]));
 }
 
 /** Keys of valid files, which are none of these bodies. */

@@ -4,9 +4,11 @@ import type { Field } from '@meshgate/documents';
 import type { TaggedAddress, UpstreamDefinition, WrittenMode } from '@meshgate/mesh';
 import { readChecks, type WrittenCheck } from './checks.ts';
 import {
+  ignored,
   type Keyed,
   namedValues,
   optionalText,
+  read,
   readKeys,
   readMode,
   readTags,
@@ -68,44 +70,16 @@ interface ProxyFields {
 
 /** Keys of a service definition. Those for agents or HTTP have no effect here. */
 const SERVICE_KEYS = {
-  id: 'read',
-  name: 'read',
-  kind: 'read',
-  address: 'read',
-  port: 'read',
-  tagged_addresses: 'read',
-  meta: 'read',
-  tags: 'read',
-  weights: 'read',
-  check: 'read',
-  checks: 'read',
-  proxy: 'read',
-  connect: 'read',
-  namespace: 'read',
-  partition: 'read',
-  socket_path: 'ignored',
-  token: 'ignored',
-  enable_tag_override: 'ignored',
-  locality: 'ignored',
-  ports: 'ignored',
-} as const;
+  ...read('id', 'name', 'kind', 'address', 'port', 'tagged_addresses', 'meta', 'tags', 'weights'),
+  ...read('check', 'checks', 'proxy', 'connect', 'namespace', 'partition'),
+  ...ignored('socket_path', 'token', 'enable_tag_override', 'locality', 'ports'),
+};
 
 const PROXY_KEYS = {
-  destination_service_name: 'read',
-  destination_service_id: 'read',
-  local_service_address: 'read',
-  local_service_port: 'read',
-  local_service_socket_path: 'read',
-  upstreams: 'read',
-  mesh_gateway: 'read',
-  config: 'read',
-  mode: 'ignored',
-  transparent_proxy: 'ignored',
-  mutual_tls_mode: 'ignored',
-  expose: 'ignored',
-  access_logs: 'ignored',
-  envoy_extensions: 'ignored',
-} as const;
+  ...read('destination_service_name', 'destination_service_id', 'local_service_address'),
+  ...read('local_service_port', 'local_service_socket_path', 'upstreams', 'mesh_gateway', 'config'),
+  ...ignored('mode', 'transparent_proxy', 'mutual_tls_mode', 'expose', 'access_logs', 'envoy_extensions'),
+};
 
 type ServiceFields = Keyed<keyof typeof SERVICE_KEYS>;
 
@@ -157,13 +131,13 @@ function sidecarOf(service: ServiceDefinition, field: Field): ServiceDefinition 
   if (readConnect(fields.get('connect')).sidecar !== undefined)
     fields.get('connect')?.refuse('expected no sidecar of a sidecar, found one');
   const named = { name: `${service.name}-sidecar-proxy`, id: `${service.id}-sidecar-proxy` };
-  const read = registrationOf(field, fields, named, service);
+  const own = registrationOf(field, fields, named, service);
   return {
-    ...read,
+    ...own,
     kind: 'connect-proxy',
-    address: read.address || service.address,
-    meta: fields.has('meta') ? read.meta : service.meta,
-    tags: fields.has('tags') ? read.tags : service.tags,
+    address: own.address || service.address,
+    meta: fields.has('meta') ? own.meta : service.meta,
+    tags: fields.has('tags') ? own.tags : service.tags,
     ...(fields.has('check') || fields.has('checks') ? {} : { healthOf: service.id, checks: service.checks }),
   };
 }

@@ -3,8 +3,7 @@ import { defined } from '@meshgate/core/parts';
 import { compileChain } from '@meshgate/mesh';
 import type { ConfigEntries, Destination, ServiceResolver } from '@meshgate/mesh';
 import type { ConfigEntry, WrittenExport } from './entries.ts';
-import { positionOf } from './keys.ts';
-import { problemWith } from './mesh-file.ts';
+import { contradiction, problemWith } from './mesh-file.ts';
 
 /** Entries by datacenter, named after the folders. */
 export type EntriesByDatacenter = ReadonlyMap<string, readonly ConfigEntry[]>;
@@ -34,7 +33,7 @@ export function entriesSeenFrom(datacenter: string, all: EntriesByDatacenter): S
   for (const entry of [...own, ...others]) {
     const first = seen.get(keyOf(entry));
     if (first === undefined) seen.set(keyOf(entry), entry);
-    else if (!own.includes(first)) problems.push(...contradiction(entry, first));
+    else if (!own.includes(first)) problems.push(...contradiction(keyOf(entry), entry.field, first.field));
   }
   const entries = together([...seen.values()]);
   const wrong = [...seen.values()].map((entry) => [entry, astray(entry, entries, datacenter)] as const);
@@ -79,13 +78,6 @@ function leadsOf({ redirect, failover }: ServiceResolver): readonly (readonly [k
 
 function keyOf({ kind, name }: ConfigEntry): string {
   return `${kind}/${name}`;
-}
-
-function contradiction(entry: ConfigEntry, first: ConfigEntry): readonly Problem[] {
-  if (JSON.stringify(entry.field.plain()) === JSON.stringify(first.field.plain())) return [];
-  return [
-    problemWith(entry.field, `${keyOf(entry)} is already defined, with other content, at ${positionOf(first.field)}`),
-  ];
 }
 
 function together(entries: readonly ConfigEntry[]): ConfigEntries {

@@ -2,25 +2,25 @@ import type { Endpoint } from '@meshgate/core';
 import { defined } from '@meshgate/core/parts';
 import { type Field, MAX_TIMER_MS } from '@meshgate/documents';
 import type { UpstreamDefinition } from '@meshgate/mesh';
-import { itemsOf, type Keyed, optionalText, readKeys, readMode, refuseEnterprise, weakInteger } from './keys.ts';
+import {
+  ignored,
+  itemsOf,
+  type Keyed,
+  optionalText,
+  read,
+  readKeys,
+  readMode,
+  refuseEnterprise,
+  weakInteger,
+} from './keys.ts';
 import { readPassiveHealthCheck } from './passive-health-check.ts';
 
 const UPSTREAM_KEYS = {
-  destination_name: 'read',
-  destination_type: 'read',
-  destination_namespace: 'read',
-  destination_partition: 'read',
-  destination_peer: 'read',
-  datacenter: 'read',
-  local_bind_address: 'read',
-  local_bind_port: 'read',
-  local_bind_socket_path: 'read',
-  local_bind_socket_mode: 'read',
-  mesh_gateway: 'read',
-  config: 'read',
-  centrally_configured: 'ignored',
-  ingress_hosts: 'ignored',
-} as const;
+  ...read('destination_name', 'destination_type', 'destination_namespace', 'destination_partition'),
+  ...read('destination_peer', 'datacenter', 'local_bind_address', 'local_bind_port'),
+  ...read('local_bind_socket_path', 'local_bind_socket_mode', 'mesh_gateway', 'config'),
+  ...ignored('centrally_configured', 'ingress_hosts'),
+};
 
 type UpstreamFields = Keyed<keyof typeof UPSTREAM_KEYS>;
 

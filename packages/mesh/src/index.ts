@@ -47,6 +47,7 @@ export {
   serviceServerName,
 } from './server-names.ts';
 export type { DatacenterTarget, PeeredServiceTarget, ServersTarget, ServiceTarget } from './server-names.ts';
+export { goDurationMs } from './go-duration.ts';
 export { certificatesIn, privateKeyIn } from './pem.ts';
 export { formatSpiffeId, isSameSpiffeId, parseSpiffeId } from './spiffe.ts';
 export type { ParsedSpiffeId, SpiffeId } from './spiffe.ts';

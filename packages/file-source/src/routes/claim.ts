@@ -54,7 +54,7 @@ function toProblem(claim: RouteClaim, earlier: RouteClaim): Problem {
 }
 
 function words(claim: RouteClaim, earlier: RouteClaim): string {
-  const position = where(earlier.field);
+  const position = earlier.field.position;
   const value = JSON.stringify(claim.value);
   if (claim.owner === earlier.owner) return `${claim.what} ${value} is in this route twice, first at ${position}`;
   if (claim.what === 'fallback') return `${named(earlier)} is already the fallback, at ${position}`;
@@ -64,8 +64,4 @@ function words(claim: RouteClaim, earlier: RouteClaim): string {
 
 function named({ route }: RouteClaim): string {
   return route === '' ? 'a route without a name' : `route ${JSON.stringify(route)}`;
-}
-
-function where({ at, path }: Field): string {
-  return at === undefined ? path.join('.') : `${at.file}:${at.line}:${at.column}`;
 }
