@@ -1,5 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
-import { serviceIn } from './certificate-identity.ts';
+import { defined } from '@meshgate/core/parts';
+import { isIn, serviceIn } from './certificate-identity.ts';
 import type { CertifiedService } from './certificate-identity.ts';
 import type { Identity } from './identity.ts';
 
@@ -15,16 +16,18 @@ export function callerOf(certificate: X509Certificate, identity: Identity): Cert
   const own = serviceIn(certificate, identity.trustDomain);
   if (peers.length === 0) return own;
   const domains = [{ peer: undefined, trustDomain: identity.trustDomain, roots: identity.roots }, ...peers];
-  for (const { peer, trustDomain, roots } of domains) {
-    const service = serviceIn(certificate, trustDomain);
-    if (service.kind === 'unknown') continue;
-    if (!leadsTo(roots, certificate, sentBeside(certificate))) {
-      const reason = `expected a chain to a root of ${trustDomain}, found one to another authority, for ${service.uri}`;
-      return { kind: 'unknown', reason };
-    }
-    return { ...service, ...(peer === undefined ? {} : { sourcePeer: peer }) };
-  }
-  return own;
+  const claimed = domains.flatMap((domain) => {
+    const service = serviceIn(certificate, domain.trustDomain);
+    return service.kind === 'unknown' ? [] : [{ ...domain, service }];
+  });
+  // Datacenters of one federation share their trust domain, and may each be a peer.
+  const inDatacenter = claimed.find((one) => 'datacenter' in one && one.datacenter === one.service.source.datacenter);
+  const domain = inDatacenter ?? claimed[0];
+  if (domain === undefined) return own;
+  const { peer, trustDomain, roots, service } = domain;
+  if (leadsTo(roots, certificate, sentBeside(certificate))) return { ...service, ...defined({ sourcePeer: peer }) };
+  const reason = `expected a chain to a root of ${trustDomain}, found one to another authority, for ${service.uri}`;
+  return { kind: 'unknown', reason };
 }
 
 /**
@@ -63,8 +66,4 @@ function isSignedBy(subject: X509Certificate, issuer: X509Certificate): boolean 
 function isValid({ validFrom, validTo }: X509Certificate): boolean {
   const now = new Date().getTime();
   return Date.parse(validFrom) <= now && now <= Date.parse(validTo);
-}
-
-function isIn(path: readonly X509Certificate[], { fingerprint256 }: X509Certificate): boolean {
-  return path.some((one) => one.fingerprint256 === fingerprint256);
 }

@@ -38,6 +38,11 @@ export function describeCertificate(certificate: X509Certificate): string {
   return `that of ${name}, valid until ${new Date(certificate.validTo).toISOString()}`;
 }
 
+/** Whether `certificates` has this certificate. */
+export function isIn(certificates: readonly X509Certificate[], { fingerprint256 }: X509Certificate): boolean {
+  return certificates.some((one) => one.fingerprint256 === fingerprint256);
+}
+
 function unknown(expected: string, found: string): CertifiedService {
   return { kind: 'unknown', reason: `expected ${expected}, found ${found}` };
 }

@@ -2,9 +2,10 @@ import { constants, createPrivateKey } from 'node:crypto';
 import type { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import type { SecureContext } from 'node:tls';
+import { defined } from '@meshgate/core/parts';
 import { certificatesIn, parseSpiffeId, privateKeyIn } from '@meshgate/mesh';
 import type { Credentials, PeerTrust, TlsSettings } from '@meshgate/mesh';
-import { serviceIn, uriIn } from './certificate-identity.ts';
+import { isIn, serviceIn, uriIn } from './certificate-identity.ts';
 import { tlsLimits } from './tls-limits.ts';
 
 /**
@@ -38,6 +39,8 @@ type PeerIdentity =
       readonly kind: 'trusted';
       readonly peer: string;
       readonly trustDomain: string;
+      /** Absent when not known. */
+      readonly datacenter?: string;
       readonly roots: readonly X509Certificate[];
       /** TLS context to dial the peer's services: trusts only the peer's CAs. */
       readonly context: SecureContext;
@@ -85,21 +88,25 @@ function peersOf(
   { peers = [], trustDomain: own }: Credentials,
   contextFor: (roots: readonly string[]) => SecureContext,
 ): ReadonlyMap<string, PeerIdentity> {
-  const claimed = new Set([own.toLowerCase()]);
+  const claimed = new Map<string, readonly X509Certificate[]>([[own.toLowerCase(), []]]);
   return new Map(
     peers.map((trust): [string, PeerIdentity] => {
       const { peer } = trust;
       const bundle = readBundle(trust);
       if (typeof bundle === 'string') return [peer, { kind: 'refused', peer, reason: bundle }];
       const { trustDomain, certificates } = bundle;
-      // With two clusters of the same trust domain, a caller could not be attributed to either.
-      if (claimed.has(trustDomain)) {
+      // With two clusters of the same trust domain, a caller could not be attributed to either. Datacenters of one
+      // federation are different: they share their authorities.
+      const others = claimed.get(trustDomain);
+      if (others !== undefined && !certificates.some((root) => isIn(others, root))) {
         const reason = `its trust domain ${trustDomain} is that of this cluster or of another peer`;
         return [peer, { kind: 'refused', peer, reason }];
       }
-      claimed.add(trustDomain);
+      claimed.set(trustDomain, others ?? certificates);
       const context = contextFor(certificates.map(String));
-      return [peer, { kind: 'trusted', peer, trustDomain, roots: certificates, context }];
+      const { datacenter } = trust;
+      const names = { peer, trustDomain, ...defined({ datacenter }) };
+      return [peer, { kind: 'trusted', ...names, roots: certificates, context }];
     }),
   );
 }

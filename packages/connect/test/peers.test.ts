@@ -13,7 +13,9 @@ const CLOUD_SNI = `db.default.default.here.external.${CLOUD_DOMAIN}`;
 
 const root = certificateAuthority('root');
 const cloud = certificateAuthority('cloud', { uris: [`spiffe://${CLOUD_DOMAIN}`] });
-const CLOUD: PeerTrust = { peer: 'cloud', roots: [cloud.certificate] };
+const CLOUD: PeerTrust = { peer: 'cloud', roots: [cloud.certificate], datacenter: 'cloud-dc' };
+/** Another datacenter of the same federation, which has the same authorities. */
+const SIBLING: PeerTrust = { peer: 'another', roots: [cloud.certificate], datacenter: 'another-dc' };
 const ofCloud = (service: string): string => uriOf(service, 'cloud-dc', CLOUD_DOMAIN);
 
 function trusting(service: string, ...peers: readonly PeerTrust[]): Credentials {
@@ -37,6 +39,15 @@ describe('a service of a peer', () => {
     await client.send('GET / HTTP/1.1\r\nhost: db\r\n\r\n');
     expect((await client.receiveAll()).toString()).toMatch(/far$/);
     expect(far.serverNames).toEqual([CLOUD_SNI]);
+  });
+
+  it('is dialled when another datacenter of its federation is a peer, too', async () => {
+    const identity = leafOf(cloud, 'db', { uris: [ofCloud('db')] });
+    await using far = await tlsBackend('far', { identity, clientCa: root.certificate });
+    await using one = await webWith(far.address, [ofCloud('db')], [SIBLING, CLOUD]);
+    await using client = await rawClient(await one.address('upstream:db'));
+    await client.send('GET / HTTP/1.1\r\nhost: db\r\n\r\n');
+    expect((await client.receiveAll()).toString()).toMatch(/far$/);
   });
 
   it.each([
@@ -113,6 +124,18 @@ describe('a caller of a peer', () => {
     expect(await ending(leafOf(cloud, 'web', { uris: [ofCloud('web')] }), intentions)).toBe(expected);
   });
 
+  it.each([
+    ['first', [CLOUD, SIBLING]],
+    ['last', [SIBLING, CLOUD]],
+  ])(
+    'is one of the peer with its datacenter, where several share a trust domain: %s of them',
+    async (_position, peers) => {
+      const leaf = leafOf(cloud, 'web', { uris: [ofCloud('web')] });
+      expect(await ending(leaf, [allowCloud], { peers })).toBe('echoed');
+      expect(await ending(leaf, [{ ...allowCloud, sourcePeer: 'another' }], { peers })).toBe('DENIED');
+    },
+  );
+
   it('is unknown when its peer is not trusted', async () => {
     const leaf = leafOf(cloud, 'web', { uris: [ofCloud('web')] });
     expect(await ending(leaf, [allowCloud], { peers: [] })).toBe('DOWNSTREAM_UNTRUSTED');
@@ -168,7 +191,7 @@ function dialMutually({ host, port }: Endpoint, { certificate, privateKey, roots
 }
 
 describe('the trust domain of a peer', () => {
-  it('that equals ours, or that of another peer, is not trusted', () => {
+  it('that equals ours, or that of another peer with other roots, is not trusted', () => {
     const twin = certificateAuthority('twin', { uris: [`spiffe://${CLOUD_DOMAIN}`] });
     const own = certificateAuthority('own', {
       uris: [`spiffe://${credentialsOf(leafOf(root, 'web'), root).trustDomain}`],

@@ -31,7 +31,7 @@ describe('a recorded response about', () => {
   });
 
   it.each([
-    [30, { name: 'beta', isDeleted: false, serverAddresses: [] }],
+    [30, { name: 'beta', datacenter: 'beta', isDeleted: false, serverAddresses: [] }],
     [77, { serverName: `server.alpha.peering.${ALPHA}`, serverAddresses: ['127.0.71.1:8443'] }],
     [85, { state: 'ACTIVE', isDeleted: true, roots: [] }],
     [88, { state: 'TERMINATED', isDeleted: false }],

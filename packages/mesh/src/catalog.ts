@@ -126,6 +126,8 @@ export interface ClusterPeer {
   readonly state: string;
   /** The peering is being deleted; `state` may still be `ACTIVE`. */
   readonly isDeleted: boolean;
+  /** Name of the peer's datacenter; absent until the peering is established. */
+  readonly datacenter?: string;
   /** SNI of the peer's servers (`server.dc1.peering.TRUST-DOMAIN`); absent where this cluster does not dial. */
   readonly serverName?: string;
   /** `HOST:PORT` of each of the peer's servers; empty where this cluster does not dial. */

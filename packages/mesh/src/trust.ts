@@ -45,6 +45,11 @@ export interface PeerTrust {
   readonly roots: readonly string[];
   /** Its trust domain when no root has a URI, as with roots that Consul did not create (Vault's, for example). */
   readonly trustDomain?: string;
+  /**
+   * Its datacenter, which tells peers apart that share a trust domain, as the datacenters of one federation do. Absent
+   * when not known.
+   */
+  readonly datacenter?: string;
 }
 
 /** A source of credentials. `watch` has the same contract as in core's `RouteSource`. */

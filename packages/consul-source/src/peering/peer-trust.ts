@@ -87,16 +87,16 @@ export function peerTrust(peers: readonly ClusterPeer[], bundles: readonly PeerT
   );
   const known = new Map(peers.map((peer) => [peer.name, peer]));
   const all = [...bundles, ...reported.map(({ name, roots }) => ({ peer: name, roots }))];
-  return all.map((trust) => ({ ...trust, ...trustDomainOf(known.get(trust.peer)) }));
+  return all.map((trust) => ({ ...trust, ...domainsOf(known.get(trust.peer)) }));
 }
 
 /**
  * Takes the trust domain from the SNI of the peer's servers, `server.dc1.peering.TRUST-DOMAIN`, which only the dialling
  * cluster has.
  */
-function trustDomainOf(peer: ClusterPeer | undefined): Pick<PeerTrust, 'trustDomain'> {
+function domainsOf(peer: ClusterPeer | undefined): Pick<PeerTrust, 'trustDomain' | 'datacenter'> {
   const [, trustDomain] = /\.peering\.(.+)$/.exec(peer?.serverName ?? '') ?? [];
-  return defined({ trustDomain });
+  return defined({ trustDomain, datacenter: peer?.datacenter });
 }
 
 /** Follows the files. @throws Error when one cannot be read, or contains no certificate */

@@ -11,11 +11,13 @@ export function peerOf(json: unknown): ClusterPeer | undefined {
   if (peering === undefined || name === '') return undefined;
   const serverName = text(peering['PeerServerName']);
   const deletedAt = text(peering['DeletedAt']);
+  const datacenter = text(object(peering['Remote'])?.['Datacenter']);
   return {
     name,
     state: text(peering['State']),
     // Older releases write the zero time when `DeletedAt` is not set.
     isDeleted: (deletedAt !== '' && !deletedAt.startsWith('0001-01-01')) || text(peering['State']) === 'DELETING',
+    ...(datacenter === '' ? {} : { datacenter }),
     ...(serverName === '' ? {} : { serverName }),
     serverAddresses: list(peering['PeerServerAddresses']).map(text),
     roots: list(peering['PeerCAPems']).map(text),
