@@ -23,6 +23,7 @@ interface Part {
 const PARTS: readonly Part[] = [
   {
     part: 'a connector layer',
+    // One that hangs is not known by its plugin.
     named: 'connector',
     install: `host.wrapConnector((inner) => ({ connect(route, context) {
       const reached = () => inner.connect(route, context);
@@ -36,6 +37,8 @@ const PARTS: readonly Part[] = [
         case 'hangs-late': return reached().then(() => new Promise(() => {}));
         case 'gives-nothing': return Promise.resolve();
         case 'gives-text': return 'an upstream';
+        case 'forgets-to-return': return void reached();
+        case 'dials-without-options': return context.dial(route.backends[0], route.backends[0].address).done;
         default: return reached();
       }
     } }));`,
@@ -49,11 +52,13 @@ const PARTS: readonly Part[] = [
       'hangs-late': 'INTERNAL',
       'gives-nothing': 'INTERNAL',
       'gives-text': 'INTERNAL',
+      'forgets-to-return': 'INTERNAL',
+      'dials-without-options': 'INTERNAL',
     },
   },
   {
     part: 'a resolver',
-    named: 'resolver',
+    named: 'resolver of the plugin "hostile"',
     install: `host.addResolver({ resolve(hello) {
       switch (how(hello.serverName)) {
         case 'throws': throw new Error('broke');
@@ -64,6 +69,10 @@ const PARTS: readonly Part[] = [
         case 'gives-null': return null;
         case 'gives-text': return 'api';
         case 'gives-an-empty-route': return {};
+        case 'gives-malformed-access': return { name: 'x', serverNames: [], backends: [], access: 'deny all' };
+        case 'gives-a-port-that-is-none': return {
+          name: 'x', serverNames: [], backends: [{ address: { host: '127.0.0.1', port: NaN }, weight: 1, healthy: true }],
+        };
       }
     } });`,
     ends: {
@@ -75,6 +84,8 @@ const PARTS: readonly Part[] = [
       'gives-null': 'INTERNAL',
       'gives-text': 'INTERNAL',
       'gives-an-empty-route': 'INTERNAL',
+      'gives-malformed-access': 'INTERNAL',
+      'gives-a-port-that-is-none': 'INTERNAL',
     },
   },
   {

@@ -15,7 +15,8 @@ export default definePlugin({
       const { prefix, route: name, host: backend, port } = settings as Record<string, unknown>;
       if (typeof prefix !== 'string' || typeof name !== 'string' || typeof backend !== 'string')
         throw new ConfigProblems([{ path: [], message: 'expected prefix, route and host, each a string' }]);
-      const address = { host: backend, port: Number(port) };
+      if (typeof port !== 'number') throw new ConfigProblems([{ path: ['port'], message: 'expected a port' }]);
+      const address = { host: backend, port };
       return nearby(prefix, { name, serverNames: [], backends: [{ address, weight: 1, healthy: true }] });
     }),
 });

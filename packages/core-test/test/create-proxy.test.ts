@@ -310,6 +310,17 @@ describe('a proxy made by createProxy', () => {
       'routes.0.serverNames: expected a list, found "api"',
     ],
     [{ routes: {} }, 'routes: expected a list, found an object'],
+    [{ limits: { perClient: { conections: 2 } } }, 'limits.perClient.conections: expected one of connections, '],
+    [{ keepAlive: { idleMs: NaN } }, 'keepAlive: expected keepalive times above 0, found an object'],
+    [{ prefer: ['zone'] }, 'prefer: expected strings by name, found a list'],
+    [{ listen: [{ name: 'a', endpoint: LOOPBACK, access: 'deny' }] }, 'listen.0.access: expected access rules'],
+    [
+      { listen: [{ name: 'a', endpoint: LOOPBACK, access: { deny: '0.0.0.0/0' } }] },
+      'listen.0.access.deny: expected a list of addresses and blocks, found "0.0.0.0/0"',
+    ],
+    [{ sources: [{ watch: () => undefined }] }, 'sources.0.name: expected a name, found undefined'],
+    [{ services: [{ start: () => undefined, stop: () => undefined }] }, 'services.0.name: expected a name'],
+    [{ filters: [{ name: '', filter: () => undefined }] }, 'filters.0.name: expected a name, found an empty string'],
   ])('is refused with options that are wrong: %j', (wrong, problem) => {
     const given = wrong === undefined ? wrong : { ...options(), ...(wrong as object) };
     // Embedders may use plain JavaScript.

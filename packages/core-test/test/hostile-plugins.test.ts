@@ -362,7 +362,7 @@ const CASES: readonly Case[] = [
     name: 'a transport that reaches nothing',
     break: (working) => dialling(working, () => ({ done: Promise.resolve(), cut: () => undefined })),
     ends: 'INTERNAL',
-    expected: 'connector: expected an upstream',
+    expected: 'transport: expected a connection, found nothing',
   },
   ...[
     ['backend', {}],

@@ -2,7 +2,7 @@
 // otherwise show at the first connection, or never.
 import { DEFAULT_DRAIN } from './lifecycle/drain.ts';
 import type { DrainOptions } from './lifecycle/drain.ts';
-import { checkFields, integer, isRecord, optional, shape, wrong } from './field-checks.ts';
+import { checkFields, integer, isFilled, isRecord, optional, shape, wrong } from './field-checks.ts';
 import type { ValueCheck, FieldCheck } from './field-checks.ts';
 import { foundPart, shapeProblem } from './lifecycle/part-shape.ts';
 import type { LayerFactory, Problem } from './lifecycle/plugin.ts';
@@ -128,13 +128,13 @@ const PER_CLIENT: FieldCheck = [
 
 /** Layers are functions. A `Record`, so that the compiler requires every option. */
 const OPTIONS: Readonly<Record<keyof ProxyOptions, OptionCheck>> = {
-  sniffers: parts('inspect'),
-  sources: unlessAbsent(parts('watch')),
+  sniffers: named(parts('inspect')),
+  sources: unlessAbsent(named(parts('watch'))),
   resolvers: unlessAbsent(parts('resolve')),
-  filters: unlessAbsent(parts('filter')),
+  filters: unlessAbsent(named(parts('filter'))),
   layers: unlessAbsent(parts()),
   observers: unlessAbsent(parts('observe')),
-  services: unlessAbsent(parts('start', 'stop')),
+  services: unlessAbsent(named(parts('start', 'stop'))),
   listen: listenProblems,
   // A source can yield again, but these would stay refused, silently without an observer.
   routes: unlessAbsent((routes) =>
@@ -173,6 +173,16 @@ function parts(...methods: readonly string[]): OptionCheck {
       : [wrong(path, 'a list', value)];
 }
 
+/** Adds that each part has a name, by which errors, events and metrics call it. */
+function named(problemsOf: OptionCheck): OptionCheck {
+  return (value, path) => {
+    const problems = problemsOf(value, path);
+    if (problems.length > 0 || !Array.isArray(value)) return problems;
+    const names = value.map((one: { readonly name?: unknown }) => one.name);
+    return names.flatMap((name, index) => (isFilled(name) ? [] : [wrong([...path, index, 'name'], 'a name', name)]));
+  };
+}
+
 function makers(value: unknown, path: Problem['path']): readonly Problem[] {
   if (!isRecord(value)) return [wrong(path, 'an object', value)];
   return Object.entries(value).flatMap(([name, make]) => part()(make, [...path, name]));
@@ -184,7 +194,12 @@ function amounts(keys: readonly string[], ...others: readonly FieldCheck[]): Opt
     const problems: Problem[] = [];
     if (!checkFields(value, path, ['an object', fields], (problem) => problems.push(problem))) return problems;
     const known = fields.map(([key]) => key);
-    return [...problems, ...unknownKeys(value, path, known)];
+    const within = others.flatMap(([key, , , inner = []]) => {
+      const other = value[key];
+      const innerKeys = inner.map(([innerKey]) => innerKey);
+      return isRecord(other) ? unknownKeys(other, [...path, key], innerKeys) : [];
+    });
+    return [...problems, ...unknownKeys(value, path, known), ...within];
   };
 }
 

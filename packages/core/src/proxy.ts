@@ -21,6 +21,7 @@ import { Outliers } from './pipeline/outliers.ts';
 import { routeRules } from './pipeline/route-rules.ts';
 import { withUsedLayers } from './pipeline/used-parts.ts';
 import { Sessions } from './pipeline/sessions.ts';
+import { checkedLayer, checkedResolver } from './pipeline/checked-results.ts';
 import { firstOf, firstToKnow, layered } from './pipeline/stages.ts';
 import type { ListenAddress, RouteSource } from './routes/route.ts';
 import { listening, optionProblems, ROUTES_SOURCE } from './proxy-options.ts';
@@ -169,9 +170,7 @@ interface ProxyParts {
 
 function compose(options: ProxyOptions, addresses: readonly ListenAddress[]): ProxyParts {
   const { resolvers = [], filters = [], layers = [], services = [], transport = nodeTransport() } = options;
-  const offered: OfferedParts = new Map(
-    Object.entries(options.routeLayers ?? {}).map(([name, make]) => [name, { kind: 'layer', make }]),
-  );
+  const offered = offeredLayers(options);
   const { keepAlive = { idleMs: 60_000 } } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const health = new BackendHealth();
@@ -201,9 +200,12 @@ function compose(options: ProxyOptions, addresses: readonly ListenAddress[]): Pr
   const dialer = egressConnector(inner, dialling);
   const sessions = new Sessions({
     sniffer: firstOf(options.sniffers),
-    resolver: firstToKnow([...resolvers, routes]),
+    resolver: firstToKnow([...resolvers.map((one) => checkedResolver(one, 'resolver')), routes]),
     filtersOf: () => filters,
-    connector: layered(withUsedLayers(dialer, offered), [routeRules(), ...layers]),
+    connector: layered(withUsedLayers(dialer, offered), [
+      routeRules(),
+      ...layers.map((one) => checkedLayer(one, LAYER)),
+    ]),
     admission: new Admission(limits, { accessOf: accessByListener(addresses) }),
     transport,
     limits,
@@ -226,9 +228,21 @@ function compose(options: ProxyOptions, addresses: readonly ListenAddress[]): Pr
   };
 }
 
+function offeredLayers({ routeLayers = {} }: ProxyOptions): OfferedParts {
+  return new Map(
+    Object.entries(routeLayers).map(([name, make]) => [
+      name,
+      { kind: 'layer', make: (settings) => checkedLayer(make(settings), LAYER) },
+    ]),
+  );
+}
+
 function sourcesOf({ routes, sources = [] }: ProxyOptions): readonly RouteSource[] {
   return routes === undefined ? sources : [staticSource(ROUTES_SOURCE, routes), ...sources];
 }
+
+/** Of an embedder, in errors. */
+const LAYER = 'connector layer';
 
 /** The kernel lowers it to `net.core.somaxconn`: bursts of connections queue in the kernel. */
 const BACKLOG = 4_096;

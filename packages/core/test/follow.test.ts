@@ -27,15 +27,16 @@ describe('pauses between tries', () => {
 });
 
 describe('a followed source', () => {
-  it.each([
-    [Promise.resolve([]), 'a promise'],
-    [undefined, 'nothing'],
-    [5, 'number'],
-  ])('that does not return a sequence is told what is expected: %s', async (watched, found) => {
+  it.each<readonly [found: string, watch: () => unknown]>([
+    ['a promise', async () => []],
+    ['a promise', () => Promise.reject(new Error('later'))],
+    ['nothing', () => undefined],
+    ['a number', () => 5],
+  ])('that does not return a sequence is told what is expected: %s', async (found, watch) => {
     const stopper = new AbortController();
     const failure = new Promise<Error>((resolve) => {
       const follower = { onValue: () => undefined, onFailure: resolve };
-      void follow(() => watched as unknown as AsyncIterable<never>, stopper.signal, follower);
+      void follow(() => watch() as AsyncIterable<never>, stopper.signal, follower);
     });
     expect((await failure).message).toBe(
       `expected watch() to return an async iterable, as async *watch() does, found ${found}`,

@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { PartsCollector, withoutSettings } from '../src/lifecycle/plugin-parts.ts';
 import type { HostServices } from '../src/lifecycle/plugin-parts.ts';
 import type { PluginHost } from '../src/lifecycle/plugin.ts';
+import type { ConnectContext, Connector, Resolver } from '../src/pipeline/stages.ts';
+import type { Route } from '../src/routes/route.ts';
 
 // Provided by the gateway; irrelevant here.
 const LENT = { baseDir: '/etc', process: 'single' } as HostServices;
@@ -184,5 +186,63 @@ describe('a filter without settings', () => {
 
   it('refuses settings, and says which', () => {
     expect(() => withoutSettings(FILTER as never)({ depth: 3 })).toThrow('depth: the filter "f" has no settings');
+  });
+});
+
+describe('a part of a plugin in a gateway', () => {
+  const from = {
+    id: '1',
+    listener: 'l',
+    remote: { host: '127.0.0.1', port: 1 },
+    local: { host: '127.0.0.1', port: 2 },
+    at: 0,
+  };
+  const broken = (): never => {
+    throw new Error('broke');
+  };
+
+  it.each<[what: string, resolve: () => unknown, why: string]>([
+    ['that throws', broken, 'broke'],
+    ['that gives null', () => null, 'expected a route or undefined, found null'],
+    [
+      'whose access is a string',
+      () => ({ name: 'r', serverNames: [], backends: [], access: 'no' }),
+      'access: expected access',
+    ],
+  ])('names the plugin of a resolver %s', (_what, resolve, why) => {
+    const collector = new PartsCollector(true);
+    const { host } = collector.hostFor('rules', LENT);
+    host.addResolver({ resolve } as Resolver);
+    host.offerResolver('offered', () => ({ resolve }) as Resolver);
+    const offered = collector.parts.offered.get('offered');
+    const made = offered?.kind === 'resolver' ? [offered.make({})] : [];
+    for (const resolver of [...collector.parts.resolvers, ...made])
+      expect(() => resolver.resolve({ protocol: 'tls' }, from)).toThrow(`resolver of the plugin "rules": ${why}`);
+    expect(made).toHaveLength(1);
+  });
+
+  it('names the plugin of a layer that throws, or gives no connector', async () => {
+    const collector = new PartsCollector(true);
+    const { host } = collector.hostFor('rules', LENT);
+    host.wrapConnector(() => ({ connect: broken }));
+    host.wrapConnector(broken);
+    host.wrapConnector((() => undefined) as never);
+    const [throws, atOnce, none] = collector.parts.layers;
+    const inner: Connector = { connect: broken };
+    await expect(throws?.(inner).connect({} as Route, {} as ConnectContext)).rejects.toThrow(
+      'connector layer of the plugin "rules": broke',
+    );
+    expect(() => atOnce?.(inner)).toThrow('connector layer of the plugin "rules": broke');
+    expect(() => none?.(inner)).toThrow(
+      'connector layer of the plugin "rules": expected an object with connect(), found nothing',
+    );
+  });
+
+  it('may be a promise by mistake, which its error says', () => {
+    const { host } = collected();
+    expect(() => host['addSource'](Promise.resolve(SOURCE))).toThrow(
+      'expected an object with watch(), found a promise',
+    );
+    expect(() => host['addService'](SERVICE, null)).toThrow("addService: expected in: 'primary' or 'carrier'");
   });
 });

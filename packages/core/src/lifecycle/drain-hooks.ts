@@ -13,8 +13,7 @@ export interface HookControl {
 
 /** Calls `drain` of all `services` concurrently; resolves when each has settled or timed out. Never rejects. */
 export async function runDrainHooks(services: readonly Service[], control: HookControl): Promise<void> {
-  const hooks = services.filter((service) => service.drain !== undefined);
-  await Promise.all(hooks.map((service) => runBounded(service.name, () => service.drain?.(control.force), control)));
+  await Promise.all(services.map((service) => runBounded(service.name, () => service.drain?.(control.force), control)));
 }
 
 /**

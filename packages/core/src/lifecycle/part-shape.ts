@@ -1,3 +1,5 @@
+import { ifRejected } from '../errors.ts';
+
 /**
  * Returns the reason why `part` is not an object with these methods, or `undefined`: plugins and embedders may be plain
  * JavaScript.
@@ -8,11 +10,28 @@ export function shapeProblem(part: unknown, ...methods: readonly string[]): stri
   return `expected an object with ${methods.map((name) => `${name}()`).join(', ')}, found ${foundPart(part, missing)}`;
 }
 
-/** Describes a wrong part for error messages. @param missing the missing method */
-export function foundPart(part: unknown, missing: string | undefined): string {
+/**
+ * Describes a wrong part, or a wrong result of one, for error messages. A promise among them is not awaited by anybody:
+ * its rejection is ignored.
+ *
+ * @param missing the missing method
+ */
+export function foundPart(part: unknown, missing?: string): string {
   if (part === null) return 'null';
-  if (part instanceof Promise) return 'a promise';
+  if (isThenable(part)) {
+    ifRejected(part, () => undefined);
+    return 'a promise';
+  }
   if (Array.isArray(part)) return 'a list';
-  if (typeof part === 'object') return `one without ${missing}()`;
+  if (typeof part === 'object') return missing === undefined ? 'an object' : `one without ${missing}()`;
   return part === undefined ? 'nothing' : `a ${typeof part}`;
+}
+
+/** Whether `value` is a promise, or a thenable of another library. Never throws. */
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  try {
+    return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
+  } catch {
+    return false;
+  }
 }

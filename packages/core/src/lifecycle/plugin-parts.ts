@@ -13,6 +13,7 @@ import type {
   ResolverFactory,
   ServiceOptions,
 } from './plugin.ts';
+import { checkedLayer, checkedResolver } from '../pipeline/checked-results.ts';
 import { foundPart, shapeProblem } from './part-shape.ts';
 import { pluginService } from './plugin-service.ts';
 import type { Service } from './service.ts';
@@ -135,12 +136,13 @@ export class PartsCollector {
     const lists = this.#lists;
     let closed = false;
     const add = <Part>(method: string, list: Part[], ...expected: readonly Expectation[]) => {
-      return (part: Part): void => {
+      return (part: Part, wrap: (part: Part) => Part = same): void => {
         refuseClosed(method, closed);
         for (const expectation of expected) expectation(method, part);
-        list.push(part);
+        list.push(wrap(part));
       };
     };
+    const guards = this.#isGuarded ? guardsOf(plugin) : UNCHANGED;
     const offer = (method: string, name: string, part: OfferedPart): void => {
       refuseClosed(method, closed);
       NAMED(method, { name });
@@ -148,39 +150,32 @@ export class PartsCollector {
       this.#expectFreeOffer(method, name);
       lists.offered.set(name, part);
     };
-    const addServiceTo = (list: Service[], service: Service): void => {
-      add('addService', list, NAMED, methods('start', 'stop'))(service);
-      if (this.#isGuarded) list.splice(-1, 1, pluginService(service, plugin));
-    };
     const host: PluginHost = {
       ...services,
-      addSource: add('addSource', lists.sources, NAMED, methods('watch')),
-      addListenerSource: add('addListenerSource', lists.listenerSources, NAMED, methods('watch')),
-      addSniffer: add('addSniffer', lists.sniffers, NAMED, methods('inspect')),
-      addResolver: add('addResolver', lists.resolvers, methods('resolve')),
-      addObserver: (observer) => {
-        add('addObserver', lists.observers, methods('observe'))(observer);
-        // By which its failures are reported.
-        if (this.#isGuarded && observer.name === undefined)
-          lists.observers.splice(-1, 1, { name: plugin, observe: (event) => observer.observe(event) });
-      },
-      addTransport: add('addTransport', lists.transports, NAMED, methods('listen', 'dial', 'splice'), (method, part) =>
+      addSource: add('addSource', lists.sources, methods('watch'), NAMED),
+      addListenerSource: add('addListenerSource', lists.listenerSources, methods('watch'), NAMED),
+      addSniffer: add('addSniffer', lists.sniffers, methods('inspect'), NAMED),
+      addResolver: (resolver) => add('addResolver', lists.resolvers, methods('resolve'))(resolver, guards.resolver),
+      addObserver: (observer) => add('addObserver', lists.observers, methods('observe'))(observer, guards.observer),
+      addTransport: add('addTransport', lists.transports, methods('listen', 'dial', 'splice'), NAMED, (method, part) =>
         this.#expectFreeTransport(method, part),
       ),
       addFilter(filter) {
         refuseClosed('addFilter', closed);
-        NAMED('addFilter', filter);
         IS_FILTER('addFilter', filter);
+        NAMED('addFilter', filter);
         offer('addFilter', filter.name, { kind: 'filter', make: withoutSettings(filter) });
       },
-      wrapConnector: add('wrapConnector', lists.layers, isFunction),
+      wrapConnector: (layer) => add('wrapConnector', lists.layers, isFunction)(layer, guards.layer),
       offerFilter: (name, make) => offer('offerFilter', name, { kind: 'filter', make: making(name, make, IS_FILTER) }),
-      offerLayer: (name, make) => offer('offerLayer', name, { kind: 'layer', make: making(name, make, isFunction) }),
+      offerLayer: (name, make) =>
+        offer('offerLayer', name, { kind: 'layer', make: making(name, make, isFunction, guards.layer) }),
       offerBalance: (name, make) => offer('offerBalance', name, { kind: 'balance', make }),
       offerResolver: (name, make) =>
-        offer('offerResolver', name, { kind: 'resolver', make: making(name, make, IS_RESOLVER) }),
+        offer('offerResolver', name, { kind: 'resolver', make: making(name, make, IS_RESOLVER, guards.resolver) }),
       addService(service, options: ServiceOptions = { in: 'primary' }) {
-        addServiceTo(runsIn(options) === 'carrier' ? lists.carrierServices : lists.services, service);
+        const list = runsIn(options) === 'carrier' ? lists.carrierServices : lists.services;
+        add('addService', list, methods('start', 'stop'), NAMED)(service, guards.service);
       },
       addAdminPath(path, response) {
         refuseClosed('addAdminPath', closed);
@@ -208,6 +203,31 @@ export class PartsCollector {
     if (this.#lists.transports.some((other) => other.name === name))
       throw new TypeError(`${method}: expected a name that no other transport has, found ${JSON.stringify(name)}`);
   }
+}
+
+/** Wrappers by kind of part: the wrapped part's errors name the plugin, and its results are validated. */
+interface Guards {
+  readonly resolver: (resolver: Resolver) => Resolver;
+  readonly layer: (layer: Layer<Connector>) => Layer<Connector>;
+  readonly service: (service: Service) => Service;
+  readonly observer: (observer: Observer) => Observer;
+}
+
+function same<Part>(part: Part): Part {
+  return part;
+}
+
+const UNCHANGED: Guards = { resolver: same, layer: same, service: same, observer: same };
+
+function guardsOf(plugin: string): Guards {
+  const who = (kind: string): string => `${kind} of the plugin ${JSON.stringify(plugin)}`;
+  return {
+    resolver: (resolver) => checkedResolver(resolver, who('resolver')),
+    layer: (layer) => checkedLayer(layer, who('connector layer')),
+    service: (service) => pluginService(service, plugin),
+    observer: (observer) =>
+      observer.name === undefined ? { name: plugin, observe: (event) => observer.observe(event) } : observer,
+  };
 }
 
 /** Appends a part to a list, or a name and its part to a map. */
@@ -241,12 +261,13 @@ function making<Part>(
   name: string,
   make: (settings: unknown) => Part,
   isRight: Expectation,
+  wrap: (part: Part) => Part = same,
 ): (settings: unknown) => Part {
   if (typeof make !== 'function') return make;
   return (settings) => {
     const part = make(settings);
     isRight(JSON.stringify(name), part);
-    return part;
+    return wrap(part);
   };
 }
 
@@ -274,7 +295,8 @@ function isFunction(method: string, part: unknown): void {
     throw new TypeError(`${method}: expected a function, found ${foundPart(part, 'call')}`);
 }
 
-function runsIn({ in: location }: ServiceOptions): ServiceOptions['in'] {
+function runsIn(options: ServiceOptions): ServiceOptions['in'] {
+  const { in: location } = Object(options) as Partial<ServiceOptions>;
   if (location === 'primary' || location === 'carrier') return location;
   throw new TypeError(`addService: expected in: 'primary' or 'carrier', found ${JSON.stringify(location)}`);
 }

@@ -1,3 +1,4 @@
+import { isThenable } from './part-shape.ts';
 import type { Observer } from '../observe.ts';
 import type { ListenerSource, Route, RouteSource } from '../routes/route.ts';
 import type { Service } from './service.ts';
@@ -225,11 +226,6 @@ export function definePlugin<Config, Prepared = Config>(definition: PluginDefini
     const config = await parsed;
     await setup(host, prepare === undefined ? (config as Prepared & Config) : await prepare(config, host));
   }
-}
-
-/** Whether `value` is a promise, or a thenable of another library. */
-function isThenable(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
 }
 
 /** One error in a configuration. */

@@ -64,10 +64,7 @@ export function inOrder(name: string, services: readonly Service[]): Service {
 async function started(service: Service, signal: AbortSignal): Promise<void> {
   const starting = service.start(signal);
   if (await settlesInTime(starting, undefined, { signal, ms: FORCED_TIMEOUT_MS })) return starting;
-  starting.then(
-    () => service.stop(signal),
-    () => undefined,
-  );
+  starting.then(() => service.stop(signal)).catch(() => undefined);
   throw new Error(`${service.name} did not give up its start in time`, { cause: signal.reason });
 }
 

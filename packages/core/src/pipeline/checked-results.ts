@@ -1,8 +1,12 @@
 // Validates results of resolvers and transports: they may be plain JavaScript, without the declared types.
-import { ProxyError } from '../errors.ts';
+import { errorOf, ProxyError } from '../errors.ts';
 import type { Accepted, Hello } from './connection.ts';
 import type { Route } from '../routes/route.ts';
-import type { Resolver } from './stages.ts';
+import { formatProblem } from '../lifecycle/plugin.ts';
+import { foundPart, isThenable, shapeProblem } from '../lifecycle/part-shape.ts';
+import { routeProblems } from '../routes/snapshot-problems.ts';
+import { upstreamProblem } from './connecting.ts';
+import type { Connector, Layer, Resolver } from './stages.ts';
 import type { Progress, Splice, Stall, Transfer } from '../transport/transport.ts';
 
 /**
@@ -18,7 +22,68 @@ export function resolved(resolver: Resolver, hello: Hello, from: Accepted): Rout
     throw ProxyError.from(reason, 'resolver');
   }
   if (route === undefined || isRoute(route)) return route;
-  throw new ProxyError('INTERNAL', `resolver: expected a route or undefined, found ${nameOf(route)}`);
+  throw new ProxyError('INTERNAL', `resolver: expected a route or undefined, found ${foundPart(route)}`);
+}
+
+/**
+ * Wraps a plugin's resolver: its errors begin with `who`, also that of a route that a snapshot could not have. Without
+ * it, a malformed limit or access rule would be none. Each object is judged once.
+ */
+export function checkedResolver(resolver: Resolver, who: string): Resolver {
+  const sound = new WeakSet<Route>();
+  return {
+    resolve(hello, from) {
+      try {
+        const route: unknown = resolver.resolve(hello, from);
+        if (route === undefined || sound.has(route as Route)) return route as Route | undefined;
+        if (!isRoute(route)) throw new TypeError(`expected a route or undefined, found ${foundPart(route)}`);
+        const [problem] = routeProblems(route);
+        if (problem !== undefined) throw new TypeError(formatProblem(problem));
+        sound.add(route);
+        return route;
+      } catch (reason) {
+        throw ProxyError.from(reason, who);
+      }
+    },
+  };
+}
+
+/**
+ * Wraps a plugin's layer: its errors begin with `who`, also that of a result which is no connector or no upstream. It
+ * may forget the promise of the inner connector.
+ */
+export function checkedLayer(layer: Layer<Connector>, who: string): Layer<Connector> {
+  return (inner) => {
+    const outer = wrapped(layer, inner, who);
+    return {
+      async connect(route, context) {
+        try {
+          const upstream = await outer.connect(route, context);
+          const wrong = upstreamProblem(upstream);
+          if (wrong !== undefined) throw new TypeError(`expected an upstream ${wrong}`);
+          return upstream;
+        } catch (reason) {
+          throw ProxyError.from(reason, who);
+        }
+      },
+    };
+  };
+}
+
+function wrapped(layer: Layer<Connector>, inner: Connector, who: string): Connector {
+  try {
+    const outer = layer({ connect: (route, context) => mayBeForgotten(inner.connect(route, context)) });
+    const problem = shapeProblem(outer, 'connect');
+    if (problem !== undefined) throw new TypeError(problem);
+    return outer;
+  } catch (reason) {
+    throw new TypeError(`${who}: ${errorOf(reason).message}`, { cause: reason });
+  }
+}
+
+function mayBeForgotten<T>(result: Promise<T>): Promise<T> {
+  result.catch(() => undefined);
+  return result;
 }
 
 function isRoute(value: unknown): value is Route {
@@ -27,14 +92,9 @@ function isRoute(value: unknown): value is Route {
   return typeof name === 'string' && Array.isArray(backends);
 }
 
-function nameOf(value: unknown): string {
-  if (value === null) return 'null';
-  return value instanceof Promise ? 'a promise' : `a value of type ${typeof value}`;
-}
-
 /** Whether a transport returned a splice. */
 export function isSplice(value: unknown): value is Splice {
-  return typeof value === 'object' && value !== null && 'done' in value && value.done instanceof Promise;
+  return typeof value === 'object' && value !== null && 'done' in value && isThenable(value.done);
 }
 
 /** Validates the result of a splice: transports may be plain JavaScript, and metrics use the values. */

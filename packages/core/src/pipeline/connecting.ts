@@ -1,8 +1,9 @@
-import type { Accepted, Hello, Upstream } from './connection.ts';
+import type { Accepted, Hello, Retry, Upstream } from './connection.ts';
 import { formatDuration } from '../duration.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import { ifRejected, ProxyError } from '../errors.ts';
+import { foundPart } from '../lifecycle/part-shape.ts';
 import { begun, failedDial, recognisedShortage } from '../transport/dial-failure.ts';
 import type { Observer, ReachedBackend } from '../observe.ts';
 import type { Backend, Route } from '../routes/route.ts';
@@ -63,6 +64,8 @@ export class Connecting implements ConnectContext {
   }
 
   dial(_backend: Backend, address: Endpoint, options: ConnectDialOptions): Dial {
+    const problem = dialProblem(address, options);
+    if (problem !== undefined) throw new TypeError(`dial: expected ${problem}`);
     this.attempts += 1;
     this.dialled = address;
     const { transport } = this.#stages;
@@ -88,7 +91,8 @@ export class Connecting implements ConnectContext {
    * @throws TypeError if `upstream` is not an upstream: connectors may be plain JavaScript
    */
   reached(upstream: Upstream): number {
-    if (!isUpstream(upstream)) throw new TypeError('expected an upstream with a connection, found none');
+    const problem = upstreamProblem(upstream);
+    if (problem !== undefined) throw new TypeError(`expected an upstream ${problem}`);
     this.upstream = upstream;
     this.shown = reachedBackend(upstream);
     // The usual case: one dial, whose connection the session now owns. Nothing else of the dial is kept during the
@@ -150,6 +154,31 @@ export class Connecting implements ConnectContext {
 
 /** Shared: creating an error takes longer than everything else at the end of a session. */
 const OVER = new ProxyError('INTERNAL', 'the session is over');
+
+/** Returns why `value` is not an upstream: what was expected of it and what was found; `undefined` if it is one. */
+export function upstreamProblem(value: unknown): string | undefined {
+  if (!isUpstream(value)) return `with a connection, found ${foundPart(value)}`;
+  const { preface, retry } = value;
+  if (preface !== undefined && !(preface instanceof Uint8Array))
+    return `whose preface is a Uint8Array, found ${foundPart(preface)}`;
+  if (retry !== undefined && typeof (Object(retry) as Partial<Retry>).reach !== 'function')
+    return `whose retry has reach(), found ${foundPart(retry)}`;
+  return undefined;
+}
+
+/** Returns what `context.dial` expected and what it found; `undefined` if a dial can begin. */
+function dialProblem(address: unknown, options: unknown): string | undefined {
+  const to = Object(address) as Partial<Endpoint>;
+  if (typeof to.host !== 'string' || typeof to.port !== 'number')
+    return `an address with host and port, found ${foundPart(address)}`;
+  if (typeof options !== 'object' || options === null) return `{ timeoutMs, keepAlive }, found ${foundPart(options)}`;
+  const { timeoutMs, keepAlive, upgrade } = options as Partial<Record<keyof ConnectDialOptions, unknown>>;
+  if (!(typeof timeoutMs === 'number' && timeoutMs >= 0))
+    return `timeoutMs, a number of 0 or more, found ${typeof timeoutMs === 'number' ? timeoutMs : foundPart(timeoutMs)}`;
+  if (typeof keepAlive !== 'object' || keepAlive === null) return `keepAlive, an object, found ${foundPart(keepAlive)}`;
+  if (upgrade !== undefined && typeof upgrade !== 'function') return `upgrade, a function, found ${foundPart(upgrade)}`;
+  return undefined;
+}
 
 function isUpstream(value: unknown): value is Upstream {
   if (typeof value !== 'object' || value === null) return false;
@@ -239,6 +268,10 @@ class Attempt implements Dial {
   }
 
   #reached(connection: Connection): Connection {
+    if (!isOpen(connection)) {
+      this.#mayBeForgotten();
+      throw new ProxyError('INTERNAL', `${this.#part}: expected a connection, found ${foundPart(connection)}`);
+    }
     this.#connection = connection;
     this.isPending = false;
     const reason = this.#owner.abandoned ?? this.#cutBy;
@@ -265,6 +298,11 @@ class Attempt implements Dial {
     }
   }
 
+  /** The part to name in the error of a failure. */
+  get #part(): string {
+    return this.isUpgrading ? 'upgrade' : 'transport';
+  }
+
   /** Reports the failure, unless the dial was cut: that is no failure. */
   #failed(reason: unknown): never {
     this.#mayBeForgotten();
@@ -272,7 +310,7 @@ class Attempt implements Dial {
     const { abandoned } = this.#owner;
     if (abandoned !== undefined) throw abandoned;
     if (this.#cutBy !== undefined) throw this.#cutBy;
-    const error = recognisedShortage(ProxyError.from(reason));
+    const error = recognisedShortage(ProxyError.from(reason, this.#part));
     this.#owner.failed(this.#address, error);
     throw error;
   }

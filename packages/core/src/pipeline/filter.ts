@@ -1,3 +1,6 @@
+import { isIP } from 'node:net';
+import { inspect } from 'node:util';
+import type { InspectOptions } from 'node:util';
 import { isHello } from './connection.ts';
 import type { Accepted, Hello, KnownFact } from './connection.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
@@ -51,7 +54,7 @@ export interface FilterContext {
    */
   replace(upgrade: (connection: Connection) => Promise<Connection>): Promise<void>;
   /**
-   * Sets the real client address. Logs, limits and views use it from now on; the address of the peer is kept as `peer`.
+   * Sets the real client address, an IP address and a port. Logs, limits and views use it from now on; the address of the peer is kept as `peer`.
    */
   setRemote(remote: Endpoint): void;
   /** Sets a fact for later filters, resolvers, connectors, observers and the access log. */
@@ -60,6 +63,11 @@ export interface FilterContext {
 
 /** Larger than any header before a hello: the largest one of the PROXY protocol has 65,551 bytes. */
 const MAX_PEEK_BYTES = 131_072;
+
+const MAX_PORT = 65_535;
+
+/** Of a wrong result: enough to recognise it in one line of the log. */
+const SHOWN: InspectOptions = { depth: 1, breakLength: Infinity, maxStringLength: 100, maxArrayLength: 10 };
 
 /** The fields of a connection that filters change. The object stays the same, since observers use it as a key. */
 interface Changeable {
@@ -119,7 +127,7 @@ export class FilteredClient implements FilterContext {
       const result: unknown = await filter.filter(this);
       if (result === undefined || result === null) return undefined;
       if (isResult(result)) return result;
-      throw new TypeError(`expected nothing, a hello or disconnected, found ${JSON.stringify(result)}`);
+      throw new TypeError(`expected nothing, a hello or disconnected, found ${inspect(result, SHOWN)}`);
     } catch (reason) {
       // Bytes below a replaced connection are not counted here: the filter itself must return `disconnected` if the client just
       // closed.
@@ -132,7 +140,7 @@ export class FilteredClient implements FilterContext {
 
   async peek(atLeast: number): Promise<Uint8Array> {
     this.#inUse();
-    if (!(atLeast >= 1 && atLeast <= MAX_PEEK_BYTES))
+    if (!Number.isInteger(atLeast) || atLeast < 1 || atLeast > MAX_PEEK_BYTES)
       throw new RangeError(`expected to peek at 1 to ${MAX_PEEK_BYTES} bytes, found ${atLeast}`);
     if (this.#reading) throw new Error('expected one peek at a time, found another under way');
     this.#reading = true;
@@ -172,8 +180,8 @@ export class FilteredClient implements FilterContext {
 
   setRemote({ host, port }: Endpoint): void {
     this.#inUse();
-    if (typeof host !== 'string' || typeof port !== 'number')
-      throw new TypeError('expected the host and port of a client, found something else');
+    if (isIP(host) === 0 || !Number.isInteger(port) || port < 0 || port > MAX_PORT)
+      throw new TypeError(`expected the IP address and port of a client, found ${host}:${port}`);
     this.#changeable.peer ??= this.#changeable.remote;
     // A copy, since counts are kept by this address until the connection closes.
     this.#changeable.remote = { host, port };

@@ -36,8 +36,8 @@ export class Head {
 
   /** Removes the first `count` bytes. */
   consume(count: number): void {
-    if (!(count >= 0 && count <= this.length))
-      throw new RangeError(`expected to consume at most ${this.length} bytes, found ${count}`);
+    if (!Number.isInteger(count) || count < 0 || count > this.length)
+      throw new RangeError(`expected to consume 0 to ${this.length} bytes, found ${count}`);
     this.#start += count;
   }
 

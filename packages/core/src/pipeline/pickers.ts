@@ -1,4 +1,5 @@
 import { errorOf } from '../errors.ts';
+import { foundPart } from '../lifecycle/part-shape.ts';
 import type { Observer } from '../observe.ts';
 import { memoized } from '../memo.ts';
 import type { Backend, Balance, PartUse, Route } from '../routes/route.ts';
@@ -46,7 +47,7 @@ export class Pickers {
         const chosen: unknown = inner.pick([...from], client);
         const known = from.find((backend) => backend === chosen);
         if (known !== undefined) return known;
-        throw new TypeError('expected one of the backends it was given, found another value');
+        throw new TypeError(`expected one of the backends it was given, found ${foundPart(chosen)}`);
       } catch (thrown) {
         observer.observe({ type: 'balance.failed', route, balance: use.name, error: errorOf(thrown) });
         return drawn(from, random);

@@ -18,6 +18,7 @@ import type { Deadlines } from './deadlines.ts';
 import { ProxyError } from '../errors.ts';
 import { FilteredClient } from './filter.ts';
 import type { ConnectionFilter } from './filter.ts';
+import { foundPart } from '../lifecycle/part-shape.ts';
 import { lifetimes } from './lifetimes.ts';
 import type { MaxAges } from './max-ages.ts';
 import type { Limits } from './limits.ts';
@@ -383,6 +384,8 @@ export class Session implements Linked<Session> {
     const error = unroutable(hello);
     const bytes = rejections?.[error.code];
     if (bytes === undefined) return error;
+    if (!(bytes instanceof Uint8Array))
+      return new ProxyError('INTERNAL', `sniffer: expected rejection bytes, a Uint8Array, found ${foundPart(bytes)}`);
     this.#downstream.write(bytes).catch(() => undefined);
     this.#isReported = true;
     return error;

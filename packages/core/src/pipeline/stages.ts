@@ -2,6 +2,7 @@ import type { Accepted, Hello, Upstream } from './connection.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import { isHello } from './connection.ts';
 import { ProxyError } from '../errors.ts';
+import { foundPart } from '../lifecycle/part-shape.ts';
 import type { ProxyErrorCode } from '../errors.ts';
 import type { Backend, Route } from '../routes/route.ts';
 import type { Connection, Dial, DialOptions } from '../transport/transport.ts';
@@ -179,20 +180,20 @@ export function firstOf(sniffers: readonly Sniffer[]): Sniffer {
  * @throws ProxyError `INTERNAL` that names the sniffer, if it throws or returns something other than a verdict
  */
 export function inspected(sniffer: Sniffer, head: Uint8Array, progress: unknown): Verdict {
-  let verdict: unknown;
   try {
-    verdict = sniffer.inspect(head, progress);
+    const verdict: unknown = sniffer.inspect(head, progress);
+    if (isVerdict(verdict)) return verdict;
+    throw new TypeError(`expected a verdict, found ${foundPart(verdict)}`);
   } catch (reason) {
     throw ProxyError.from(reason, `sniffer ${sniffer.name}`);
   }
-  if (isVerdict(verdict)) return verdict;
-  throw new ProxyError('INTERNAL', `sniffer ${sniffer.name}: expected a verdict, found none`);
 }
 
 function isVerdict(value: unknown): value is Verdict {
   if (typeof value !== 'object' || value === null) return false;
-  const { kind, hello } = value as { readonly kind?: unknown; readonly hello?: unknown };
-  return kind === 'hello' ? isHello(hello) : kind === 'more' || kind === 'pass' || kind === 'reject';
+  const { kind, hello, reason } = value as Partial<Record<'kind' | 'hello' | 'reason', unknown>>;
+  if (kind === 'hello') return isHello(hello);
+  return kind === 'more' || kind === 'pass' || (kind === 'reject' && typeof reason === 'string');
 }
 
 /** Index of the sniffer that needs more bytes, and its progress. */

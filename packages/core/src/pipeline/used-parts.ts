@@ -3,8 +3,7 @@ import type { OfferedParts } from '../lifecycle/plugin-parts.ts';
 import { memoized } from '../memo.ts';
 import type { PartUse, Route } from '../routes/route.ts';
 import type { BalanceFactory } from './picker.ts';
-import { layered } from './stages.ts';
-import type { Connector, Layer, Resolver } from './stages.ts';
+import type { Connector, Resolver } from './stages.ts';
 
 /**
  * Wraps `inner`, for each route, in the layers that the route uses. They are created once per route, at its first
@@ -12,21 +11,20 @@ import type { Connector, Layer, Resolver } from './stages.ts';
  * `INTERNAL` and the reason.
  */
 export function withUsedLayers(inner: Connector, offered: OfferedParts): Connector {
-  const connectorOf = memoized((route: Route): Connector => {
-    const layers = route.use?.flatMap((one) => layerOf(route, one)) ?? [];
-    return layered(inner, layers);
-  });
+  const connectorOf = memoized((route: Route) =>
+    (route.use ?? []).reduceRight((next, one) => wrapped(next, route, one), inner),
+  );
   return {
     connect: (route, context) => (route.use === undefined ? inner : connectorOf(route)).connect(route, context),
   };
 
-  function layerOf(route: Route, use: PartUse): readonly Layer<Connector>[] {
+  function wrapped(next: Connector, route: Route, use: PartUse): Connector {
     const part = offered.get(use.name);
     if (part === undefined) return refusing(refusal(route, use, 'which no plugin offers'));
-    if (part.kind === 'resolver') return [];
+    if (part.kind === 'resolver') return next;
     if (part.kind !== 'layer') return refusing(refusal(route, use, `a ${part.kind}: expected a layer or a resolver`));
     try {
-      return [part.make(use.settings)];
+      return part.make(use.settings)(next);
     } catch (reason) {
       return refusing(refusal(route, use, `which refuses its settings: ${errorOf(reason).message}`));
     }
@@ -76,6 +74,6 @@ function refusal({ name: route }: Route, { name }: PartUse, why: string): ProxyE
   return new ProxyError('INTERNAL', `the route ${route} uses ${JSON.stringify(name)}, ${why}`);
 }
 
-function refusing(refused: ProxyError): readonly Layer<Connector>[] {
-  return [() => ({ connect: () => Promise.reject(refused) })];
+function refusing(refused: ProxyError): Connector {
+  return { connect: () => Promise.reject(refused) };
 }

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { isAbsolute } from 'node:path';
+import { types } from 'node:util';
 import {
   checkFields,
   integer,
@@ -45,18 +46,33 @@ const ROUTES_PER_STEP = 200;
 // Bounds the memory that a broken source of 100,000 routes can fill with messages.
 const MAX_PROBLEMS = 100;
 
-/** {@link snapshotProblems} in steps, so that the caller can yield to the event loop in between. */
-export function* judgingSnapshot(snapshot: unknown): Generator<void, readonly SnapshotProblem[]> {
+/**
+ * {@link snapshotProblems} in steps, so that the caller can yield to the event loop in between.
+ *
+ * @param versionInUse a snapshot of this version has the routes in use, which are not judged again
+ */
+export function* judgingSnapshot(
+  snapshot: unknown,
+  versionInUse?: string,
+): Generator<void, readonly SnapshotProblem[]> {
   const judge = new Judge();
   if (!judge.fields(snapshot, [], SNAPSHOT)) return judge.problems;
-  const { routes } = snapshot;
+  const { version, routes } = snapshot;
   if (!Array.isArray(routes)) return [...judge.problems, error(wrong(['routes'], 'a list', routes))];
+  if (versionInUse !== undefined && version === versionInUse) return judge.problems;
   for (let index = 0; index < routes.length; index += 1) {
     judge.route(routes[index], ['routes', index]);
     if (judge.isFull) break;
     if (index % ROUTES_PER_STEP === ROUTES_PER_STEP - 1) yield;
   }
   return judge.problems;
+}
+
+/** Returns all errors of a value that a resolver returned, which should be a route; paths begin at the route. */
+export function routeProblems(route: unknown): readonly SnapshotProblem[] {
+  const judge = new Judge();
+  judge.route(route, []);
+  return judge.problems.filter(({ severity }) => severity === 'error');
 }
 
 /**
@@ -118,7 +134,7 @@ const SNAPSHOT: ObjectCheck = [
   'a snapshot',
   [
     ['version', 'a non-empty string', isFilled],
-    ['asOf', 'a valid Date', optional((value) => value instanceof Date && !Number.isNaN(value.getTime()))],
+    ['asOf', 'a valid Date', optional((value) => types.isDate(value) && !Number.isNaN(value.getTime()))],
     ['warnings', 'a list of strings', optional(STRINGS)],
   ],
 ];

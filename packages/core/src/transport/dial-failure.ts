@@ -1,5 +1,6 @@
 import { formatDuration } from '../duration.ts';
 import { ProxyError, systemCode } from '../errors.ts';
+import { isThenable } from '../lifecycle/part-shape.ts';
 import { formatEndpoint } from './endpoint.ts';
 import type { Endpoint } from './endpoint.ts';
 import { isAnyAddress } from './own-addresses.ts';
@@ -62,7 +63,7 @@ export function begun(transport: Pick<Transport, 'dial'>, to: Endpoint, options:
 const ANY_ADDRESS = 'it stands for any address, so that only a listener can have it; expected the address of a backend';
 
 function isDial(value: unknown): value is Dial {
-  return typeof value === 'object' && value !== null && 'done' in value && value.done instanceof Promise;
+  return typeof value === 'object' && value !== null && 'done' in value && isThenable(value.done);
 }
 
 /** Returns a dial that has failed before it began. */

@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { backoff, RETRY_PAUSES } from './backoff.ts';
 import type { BackoffOptions } from './backoff.ts';
 import { errorOf } from '../errors.ts';
+import { foundPart } from '../lifecycle/part-shape.ts';
 import { aborted, pause, settlesWithin } from './scope.ts';
 
 /** Callbacks of {@link follow}. */
@@ -80,9 +81,9 @@ async function followUntil<T>(
 function sequenceOf<T>(watched: AsyncIterable<T>): AsyncIterable<T> {
   const isSequence = typeof watched === 'object' && watched !== null;
   if (isSequence && (Symbol.asyncIterator in watched || Symbol.iterator in watched)) return watched;
-  const found =
-    (watched as unknown) instanceof Promise ? 'a promise' : watched === undefined ? 'nothing' : typeof watched;
-  throw new TypeError(`expected watch() to return an async iterable, as async *watch() does, found ${found}`);
+  throw new TypeError(
+    `expected watch() to return an async iterable, as async *watch() does, found ${foundPart(watched)}`,
+  );
 }
 
 /** An observer that throws must not stop `follow`. */

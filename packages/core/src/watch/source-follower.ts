@@ -164,21 +164,24 @@ interface Yielded {
 }
 
 /**
- * Validates a snapshot and adds the problems found to its warnings. A snapshot with the version in use is not checked:
- * equal versions mean equal routes.
+ * Validates a snapshot and adds the problems found to its warnings. The routes of a snapshot with the version in use
+ * are not checked: equal versions mean equal routes.
  *
  * @throws Error with the reason for refusing it
  */
 function* judged(yielded: unknown, versionInUse: string | undefined): Generator<void, RouteSnapshot> {
-  const isRepeated = versionInUse !== undefined && versionOf(yielded) === versionInUse;
-  const problems = isRepeated ? [] : yield* judgingSnapshot(yielded);
+  const problems = yield* judgingSnapshot(yielded, versionInUse);
   const errors = problems.filter(({ severity }) => severity === 'error');
   if (errors.length > 0) throw new Error(shown(errors).join('; '));
-  const snapshot = yielded as RouteSnapshot;
+  const { version, routes, asOf, warnings: reported = [] } = yielded as RouteSnapshot;
+  const warnings = [...bounded(reported), ...shown(problems)];
   // A copy, so that a source that modifies and yields the same object again is recognised as changed.
-  const routes = snapshot.routes.slice();
-  const warnings = [...bounded(snapshot.warnings ?? []), ...shown(problems)];
-  return { ...snapshot, routes, ...(warnings.length > 0 && { warnings }) };
+  return {
+    version,
+    routes: routes.slice(),
+    ...(asOf !== undefined && { asOf }),
+    ...(warnings.length > 0 && { warnings }),
+  };
 }
 
 /** Keeps the first warnings and the last, which summarises problems in many places. */
