@@ -6,7 +6,7 @@ import type { AgentAddress } from './agent-address.ts';
 import { ResponseReader } from './response-reader.ts';
 import type { Body } from './response-reader.ts';
 import { KnownLeaders } from './known-leaders.ts';
-import { followingConnector, informingConnector } from './tls-files.ts';
+import { followingConnector, informingConnector, TlsFilesCheck } from './tls-files.ts';
 import type { TlsFiles } from './tls-files.ts';
 import { tokenReader } from './token.ts';
 import type { TokenOptions } from './token.ts';
@@ -162,6 +162,8 @@ export interface Agent {
    * Responses that do not tell are ignored.
    */
   readonly incompleteReason: string | undefined;
+  /** Why the TLS files are not used, while earlier contents are; `undefined` while they are used. */
+  readonly filesProblem: string | undefined;
   /** Closes all sockets at once; requests in flight reject. */
   close(): Promise<void>;
 }
@@ -170,9 +172,9 @@ export interface Agent {
  * Opens a client without connecting. Throws an {@link AgentError} when the address is invalid.
  *
  * @param sockets maximum number of connections; further requests wait for a free one
- * @param onIncomplete called whenever `incompleteReason` changes
+ * @param onChange called whenever `incompleteReason` or `filesProblem` changes
  */
-export function openAgent(options: AgentOptions, sockets: number, onIncomplete: () => void = () => undefined): Agent {
+export function openAgent(options: AgentOptions, sockets: number, onChange: () => void = () => undefined): Agent {
   const address = parseAgentAddress(options.address ?? DEFAULT_ADDRESS);
   if (address.kind === 'invalid') throw new AgentError(address.reason);
   const { prefix, shown: shownAddress } = address;
@@ -181,7 +183,8 @@ export function openAgent(options: AgentOptions, sockets: number, onIncomplete: 
   const pool = poolOf(options, address, sockets);
   const reader = new ResponseReader();
   let lastResponseAt = 0;
-  const leaders = new KnownLeaders(onIncomplete);
+  const leaders = new KnownLeaders(onChange);
+  const files = options.tls && new TlsFilesCheck(options.tls, onChange);
   return {
     request: respond,
     close: () => pool.destroy(),
@@ -191,10 +194,14 @@ export function openAgent(options: AgentOptions, sockets: number, onIncomplete: 
     get incompleteReason() {
       return leaders.isLost ? STALE : undefined;
     },
+    get filesProblem() {
+      return files?.problem;
+    },
   };
 
   async function respond(request: AgentRequest, signal: AbortSignal): Promise<AgentResponse> {
     try {
+      await files?.inspect();
       const response = await send(request, signal);
       const { without = [], timeoutMs = RESPONSE_TIMEOUT_MS } = request;
       const body = await reader.read(response, { patienceMs: BODY_PATIENCE * timeoutMs, without });
@@ -226,12 +233,20 @@ export function openAgent(options: AgentOptions, sockets: number, onIncomplete: 
         bodyTimeout: RESPONSE_TIMEOUT_MS,
         signal,
       });
-    return attempt().catch((reason: unknown) => {
-      // Retries once when the agent closed an idle connection as it was reused, which does not mean that the agent is
-      // unhealthy. Blocking queries are not retried: that could take a minute without a response.
-      if (signal.aborted || holdMs > 0 || !isReset(reason)) throw reason;
-      return attempt();
-    });
+    return holdMs > 0 ? attempt() : repeatedAfterReset(attempt, signal);
+  }
+}
+
+/**
+ * Repeats a request once when the agent closed an idle connection as it was reused, which does not mean that the agent
+ * is unhealthy. Not for blocking queries: that could take a minute without a response.
+ */
+async function repeatedAfterReset<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  try {
+    return await attempt();
+  } catch (reason) {
+    if (signal.aborted || !isReset(reason)) throw reason;
+    return attempt();
   }
 }
 

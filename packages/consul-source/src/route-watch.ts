@@ -71,6 +71,8 @@ interface Look {
   readonly isPatient: boolean;
   /** Why the agent's last response may lack existing entries; `undefined` when it was fresh. */
   readonly stale: string | undefined;
+  /** See `Agent.filesProblem`. */
+  readonly files: string | undefined;
 }
 
 /** The known state from which a snapshot is made. */
@@ -156,7 +158,10 @@ class ConsulRouteWatch {
       const snapshot =
         view === undefined
           ? undefined
-          : await this.#look({ view, peering, isPatient, stale: agent.incompleteReason }, now);
+          : await this.#look(
+              { view, peering, isPatient, stale: agent.incompleteReason, files: agent.filesProblem },
+              now,
+            );
       const hasChanged = snapshot?.version !== last?.version || agent.lastResponseAt - (last?.at ?? 0) > REPEAT_MS;
       if (snapshot !== undefined && hasChanged && !signal.aborted) {
         last = { version: snapshot.version, at: now };
@@ -171,7 +176,7 @@ class ConsulRouteWatch {
   }
 
   /** Evaluates the current state. @returns `undefined` while services are being queried */
-  async #look({ view, peering, isPatient, stale }: Look, now: number): Promise<RouteSnapshot | undefined> {
+  async #look({ view, peering, isPatient, stale, files }: Look, now: number): Promise<RouteSnapshot | undefined> {
     if (this.#areRootsAhead(view, now)) return undefined;
     this.#health.update(view, now);
     const peers = peering.update(this.#health.services, view.inventory.imports);
@@ -181,7 +186,13 @@ class ConsulRouteWatch {
     if (!this.#health.converged && !isProgress) return undefined;
     this.#complete();
     this.#derivedAt = now;
-    return this.#snapshot({ view, peers, rewinds: peering.rewinds, stale, warnings: peering.warnings });
+    return this.#snapshot({
+      view,
+      peers,
+      rewinds: peering.rewinds,
+      stale,
+      warnings: [...(files === undefined ? [] : [files]), ...peering.warnings],
+    });
   }
 
   /**

@@ -1,6 +1,8 @@
 import { readdirSync, statSync } from 'node:fs';
 import type { BigIntStats } from 'node:fs';
 import { join } from 'node:path';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { errorOf, readRegularFileSync, Refreshed } from '@meshgate/core/parts';
 import { certificatesIn, privateKeyIn } from '@meshgate/mesh';
 import { createSecureContext, TLSSocket } from 'node:tls';
@@ -23,7 +25,7 @@ export interface TlsFiles {
 
 /** TLS material in PEM. */
 interface TlsMaterial {
-  readonly ca?: readonly string[];
+  readonly ca?: string[];
   readonly cert?: string;
   readonly key?: string;
 }
@@ -31,9 +33,25 @@ interface TlsMaterial {
 /**
  * Reads the files. Configured but missing authorities are an error: the system's are not used in their place.
  *
- * @throws Error naming the file that cannot be read, or lacks the expected contents
+ * @throws Error naming the file that cannot be read, lacks the expected contents, or does not match the other
  */
-function readTlsFiles({ caFile, caPath, certFile, keyFile }: TlsFiles): TlsMaterial {
+function readTlsFiles(files: TlsFiles): TlsMaterial {
+  const material = contentsOf(files);
+  const { certFile, keyFile } = files;
+  if (certFile !== undefined && keyFile !== undefined) expectPair(certFile, keyFile);
+  // Whatever else OpenSSL refuses is found here, and not at the next connection.
+  createSecureContext(material);
+  return material;
+}
+
+/** @throws Error when the key is not the one of the certificate: OpenSSL's message does not name the files */
+function expectPair(certFile: string, keyFile: string): void {
+  const [leaf] = certificatesOf(certFile);
+  if (leaf !== undefined && !new X509Certificate(leaf).checkPrivateKey(privateKeyOf(keyFile).key))
+    throw new Error(`expected the key of the certificate in ${certFile}, found another in ${keyFile}`);
+}
+
+function contentsOf({ caFile, caPath, certFile, keyFile }: TlsFiles): TlsMaterial {
   const ca = [
     ...(caFile === undefined ? [] : certificatesOf(caFile)),
     ...(caPath === undefined ? [] : someAuthoritiesIn(caPath)),
@@ -41,7 +59,7 @@ function readTlsFiles({ caFile, caPath, certFile, keyFile }: TlsFiles): TlsMater
   return {
     ...(ca.length === 0 ? {} : { ca }),
     ...(certFile === undefined ? {} : { cert: certificatesOf(certFile).join('') }),
-    ...(keyFile === undefined ? {} : { key: privateKeyOf(keyFile) }),
+    ...(keyFile === undefined ? {} : { key: privateKeyOf(keyFile).pem }),
   };
 }
 
@@ -53,13 +71,10 @@ export function tlsProblems(files: TlsFiles): readonly { readonly key: keyof Tls
   const keys = ['caFile', 'caPath', 'certFile', 'keyFile'] as const;
   const single = keys.flatMap((key) => {
     const path = files[key];
-    return path === undefined ? [] : whyNot(key, () => readTlsFiles({ [key]: path }));
+    return path === undefined ? [] : whyNot(key, () => contentsOf({ [key]: path }));
   });
   if (single.length > 0 || Object.keys(files).length === 0) return single;
-  return whyNot(files.certFile === undefined ? 'caFile' : 'certFile', () => {
-    const { ca, ...own } = readTlsFiles(files);
-    createSecureContext({ ...own, ...(ca === undefined ? {} : { ca: [...ca] }) });
-  });
+  return whyNot(files.certFile === undefined ? 'caFile' : 'certFile', () => readTlsFiles(files));
 }
 
 function whyNot(
@@ -94,10 +109,16 @@ export function readableIn(pem: string, file: string): readonly string[] {
   }
 }
 
-function privateKeyOf(file: string): string {
-  const key = privateKeyIn(pemIn(file));
-  if (key !== undefined) return key;
-  throw new Error(`expected a private key in PEM in ${file}, found none`);
+function privateKeyOf(file: string): { readonly pem: string; readonly key: KeyObject } {
+  const pem = privateKeyIn(pemIn(file));
+  if (pem === undefined) throw new Error(`expected a private key in PEM in ${file}, found none`);
+  if (pem.includes('ENCRYPTED'))
+    throw new Error(`expected a private key without a password in ${file}, found an encrypted one`);
+  try {
+    return { pem, key: createPrivateKey(pem) };
+  } catch (reason) {
+    throw new Error(`${file}: the private key cannot be read: ${errorOf(reason).message}`, { cause: reason });
+  }
 }
 
 function someAuthoritiesIn(folder: string): readonly string[] {
@@ -106,24 +127,71 @@ function someAuthoritiesIn(folder: string): readonly string[] {
   throw new Error(`expected certificates in PEM in ${folder}, found none`);
 }
 
-/**
- * Connects with the current files. Ignores files that are unreadable, or do not match because only some have been
- * replaced: the last usable material remains in use.
- */
+/** Material by the options that name its files, for all connections to the agent with these options. */
+const FOLLOWED = new WeakMap<TlsFiles, Refreshed<TlsMaterial>>();
+
+/** Ignores files that are unusable, or do not match because only some have been replaced: the last material stays. */
+function followed(files: TlsFiles): Refreshed<TlsMaterial> {
+  const known =
+    FOLLOWED.get(files) ?? new Refreshed(() => ({ stamp: stampOf(files), load: () => readTlsFiles(files) }));
+  FOLLOWED.set(files, known);
+  return known;
+}
+
+/** Connects with the current files, or with the last usable ones. */
 export function followingConnector(files: TlsFiles, options: buildConnector.BuildOptions): buildConnector.connector {
+  const material = followed(files);
   // A connector caches TLS sessions, so it is reused until the files change.
-  const current = new Refreshed(() => ({
-    stamp: stampOf(files),
-    load: () => connectorWith(readTlsFiles(files), options),
-  }));
+  let built: { readonly of: TlsMaterial; readonly connector: buildConnector.connector } | undefined;
   return (target, callback) => void connect(target, callback);
 
   async function connect(...[target, callback]: Parameters<buildConnector.connector>): Promise<void> {
-    const { value: connector, error } = await current.refresh();
-    if (connector === undefined) callback(errorOf(error), null);
-    else connector(target, callback);
+    const { value, error } = await material.refresh();
+    if (value === undefined) return callback(errorOf(error), null);
+    if (built?.of !== value) built = { of: value, connector: connectorWith(value, options) };
+    built.connector(target, callback);
   }
 }
+
+/** Reports TLS files that have become unusable: connections to the agent may last for hours. */
+export class TlsFilesCheck {
+  readonly #material: Refreshed<TlsMaterial>;
+  readonly #onChange: () => void;
+  #checkedAt = -Infinity;
+  #wasFailing = false;
+  #problem: string | undefined;
+
+  /** @param onChange called whenever {@link problem} changes */
+  constructor(files: TlsFiles, onChange: () => void) {
+    this.#material = followed(files);
+    this.#onChange = onChange;
+  }
+
+  /** Why the files are not used, while earlier contents are. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
+  /**
+   * Inspects the files, once a second at most. A renewal writes certificate and key one after the other, so only a
+   * problem that two inspections in a row have found is reported.
+   */
+  async inspect(): Promise<void> {
+    const now = performance.now();
+    if (now - this.#checkedAt < CHECK_EVERY_MS) return;
+    this.#checkedAt = now;
+    const { state, value, error } = await this.#material.refresh();
+    const isFailing = state === 'failing' && value !== undefined;
+    const problem =
+      isFailing && this.#wasFailing ? `TLS files, the last usable ones are used: ${errorOf(error).message}` : undefined;
+    this.#wasFailing = isFailing;
+    if (problem === this.#problem) return;
+    this.#problem = problem;
+    this.#onChange();
+  }
+}
+
+const CHECK_EVERY_MS = 1_000;
 
 /**
  * Returns a stamp that changes when one of the files is written or replaced. Cheaper than reading them: a folder like
@@ -143,9 +211,8 @@ function lineOf([path, { dev, ino, size, mtimeNs, ctimeNs }]: readonly [string, 
   return `${path} ${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}`;
 }
 
-/** @throws Error of OpenSSL when certificate and key do not match */
-function connectorWith({ ca, ...own }: TlsMaterial, options: buildConnector.BuildOptions): buildConnector.connector {
-  const settings = { ...options, ...own, ...(ca === undefined ? {} : { ca: [...ca] }) };
+function connectorWith(material: TlsMaterial, options: buildConnector.BuildOptions): buildConnector.connector {
+  const settings = { ...options, ...material };
   return buildConnector({ ...settings, secureContext: createSecureContext(settings) });
 }
 

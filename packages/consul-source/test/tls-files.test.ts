@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:https';
@@ -94,6 +94,34 @@ describe('TLS files towards the agent', () => {
     expect(await whoAmI(agent)).toBe('after');
   });
 
+  it.each([
+    [
+      'a key of another certificate',
+      { 'key.pem': () => certificateAuthority('x').issue({}).privateKey },
+      'found another in',
+    ],
+    ['an encrypted key', { 'key.pem': encrypted }, 'expected a private key without a password in'],
+    ['a certificate that is cut short', { 'cert.pem': (pem: string) => pem.slice(0, 300) }, 'expected the end of each'],
+    ['an empty authority', { 'ca.pem': () => '' }, 'expected a certificate in PEM in'],
+  ])('are reported while there is %s, also to an agent that is opened meanwhile', async (_what, changes, words) => {
+    const folder = newFolder();
+    const authority = certificateAuthority('agents');
+    const client = authority.issue({ commonName: 'before' });
+    const good = { 'ca.pem': authority.certificate, 'cert.pem': client.chain, 'key.pem': client.privateKey };
+    write(folder, good);
+    const server = await tlsAgent(authority);
+    const files = filesIn(folder);
+    const agent = open(server.port, files);
+    const problem = async () => ((await whoAmI(agent)) === 'before' ? agent.filesProblem : 'another client');
+    expect(await problem()).toBeUndefined();
+    for (const [name, change] of Object.entries(changes))
+      write(folder, { [name]: change(good[name as keyof typeof good]) });
+    await expect.poll(problem, PATIENT).toContain(words);
+    expect(await whoAmI(open(server.port, files))).toBe('before');
+    write(folder, good);
+    await expect.poll(problem, PATIENT).toBeUndefined();
+  });
+
   it('may be a folder of authorities as Kubernetes mounts one, with any other files in it', async () => {
     const folder = newFolder();
     const authority = certificateAuthority('agents');
@@ -133,6 +161,13 @@ describe('TLS files towards the agent', () => {
     expect(await whoAmI(agent)).toBe('nobody');
   });
 });
+
+const PATIENT = { timeout: 10_000 };
+
+function encrypted(pem: string): string {
+  const protection = { cipher: 'aes-128-cbc', passphrase: 'secret' };
+  return createPrivateKey(pem).export({ type: 'pkcs8', format: 'pem', ...protection }) as string;
+}
 
 function newFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'meshgate-tls-'));

@@ -284,6 +284,7 @@ class ProxyWatch {
     return [
       ...(odd === undefined ? [] : [odd]),
       ...(this.#incompleteReason === undefined ? [] : [this.#incompleteReason]),
+      ...(this.#agent.filesProblem === undefined ? [] : [this.#agent.filesProblem]),
       ...this.#selections.warnings('instances'),
       ...this.#groups.warnings('mesh gateways'),
       ...this.#peers.warnings(this.#peersInUse(observation)),
