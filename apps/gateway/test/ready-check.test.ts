@@ -13,6 +13,8 @@ it.each([
   ['an agent on a unix socket', { address: 'unix:///run/consul.sock' }, '[::1]:9', 'http://[::1]:9/ready'],
   ['an admin API on every address', {}, '0.0.0.0:19000', 'http://127.0.0.1:19000/ready'],
   ['an admin API on every address of both families', {}, '[::]:19000', 'http://[::1]:19000/ready'],
+  ['an admin API on every address, in a longer notation', {}, '[0::0]:19000', 'http://[::1]:19000/ready'],
+  ['an admin API on every IPv4 address, mapped to IPv6', {}, '[::ffff:0:0]:19000', 'http://127.0.0.1:19000/ready'],
   ['an agent elsewhere', { address: '10.0.0.9:8500' }, '127.0.0.1:19000', undefined],
   ['an admin API on a unix socket', {}, 'unix:/run/admin.sock', undefined],
   ['an admin API on any free port', {}, '127.0.0.1:0', undefined],

@@ -51,6 +51,17 @@ describe('meshgate gateway --check', () => {
     expect(status).toBe(2);
   });
 
+  it.each(['0.0.0.0', '::', '0:0:0:0:0:0:0:0', '::ffff:0.0.0.0'])(
+    'warns of nothing for a listener on %s',
+    async (address) => {
+      await using files = await folder({ 'routes.yaml': ROUTES });
+      await files.write('meshgate.yaml', { ...TEST_CONFIG, listeners: [{ name: 'all', address, port: 8443 }] });
+      const { status, stderr } = await meshgate(['gateway', '--check'], files.path);
+      expect(stderr).toBe('');
+      expect(status).toBe(0);
+    },
+  );
+
   it.each([
     ['203.0.113.9', 'no interface of this machine has the address'],
     ['fe80::1%nope0', 'no interface of this machine has the address'],

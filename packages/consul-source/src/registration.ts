@@ -2,6 +2,7 @@ import { isIPv4 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { parseEndpoint } from '@meshgate/core';
 import type { Endpoint, Problem } from '@meshgate/core';
+import { isAnyAddress } from '@meshgate/core/parts';
 import { durationMs } from './records.ts';
 
 /** How the gateway registers itself: the options of `consul connect envoy -gateway=mesh -register`. */
@@ -165,12 +166,10 @@ function bindProblems({ lan, bind }: Addresses, isLocal: (ip: string) => boolean
  * datacenters would dial themselves.
  */
 function wanProblems({ wan }: Addresses): readonly Problem[] {
-  if (wan === undefined || !WILDCARDS.has(wan.host)) return [];
+  if (wan === undefined || !isAnyAddress(wan.host)) return [];
   const message = `expected an address that other datacenters can dial, found ${wan.host}`;
   return [{ path: ['wanAddress'], message }];
 }
-
-const WILDCARDS: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 
 function durationProblems(after: string): readonly Problem[] {
   if (durationMs(after) !== undefined) return [];

@@ -83,6 +83,8 @@ describe('a registration', () => {
     [{ address: 'nonsense' }, ['address'], '"nonsense"'],
     [{ address: '{{ GetPrivateIP }}:443' }, ['address'], '{{ GetPrivateIP }}'],
     [{ wanAddress: '1.2.3.4:0' }, ['wanAddress'], '1.2.3.4:0'],
+    [{ wanAddress: '[::ffff:0.0.0.0]:443' }, ['wanAddress'], '::ffff:0.0.0.0'],
+    [{ wanAddress: '[0:0:0:0:0:0:0:0]:443' }, ['wanAddress'], '0:0:0:0:0:0:0:0'],
     [{ wanAddress: ':443' }, ['wanAddress'], '":443"'],
     [{ address: ':0' }, ['address'], '":0"'],
     [{ address: '10.0.0.5:99999' }, ['address'], '"10.0.0.5:99999"'],

@@ -66,7 +66,7 @@ export { isWildcard, portProblem } from './transport/endpoint.ts';
 export { formatDuration } from './duration.ts';
 export { upgradeConnection } from './transport/node-transport.ts';
 export type { UpgradeOptions } from './transport/node-connection.ts';
-export { isAnyAddress, isLocalAddress, leadsBack, leadsTo, overlap } from './transport/own-addresses.ts';
+export { isAnyAddress, isLocalAddress, leadsBack, leadsTo, overlap, plainHost } from './transport/own-addresses.ts';
 export { observers } from './observe.ts';
 export { Drain } from './lifecycle/drain.ts';
 export type { DrainReason, DrainTargets } from './lifecycle/drain.ts';

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { formatEndpoint } from '@meshgate/core';
 import type { Endpoint } from '@meshgate/core';
+import { plainHost } from '@meshgate/core/parts';
 import { DEFAULT_ADDRESS, parseAgentAddress } from '@meshgate/consul-source';
 import type { PlacedUse } from './config.ts';
 import type { AdminSettings } from './config-schema.ts';
@@ -30,9 +31,10 @@ function readyUrl(admin: readonly AdminSettings[]): string | undefined {
 
 /** Returns the loopback address of the family for a wildcard. */
 function reached({ host, port }: Endpoint): Endpoint {
-  if (host === '0.0.0.0') return { host: '127.0.0.1', port };
-  return { host: host === '::' ? '::1' : host, port };
+  return { host: LOOPBACK[plainHost(host)] ?? host, port };
 }
+
+const LOOPBACK: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' };
 
 function isLocal(address: unknown): boolean {
   const parsed = parseAgentAddress(typeof address === 'string' ? address : DEFAULT_ADDRESS);

@@ -4,7 +4,7 @@ import { networkInterfaces, platform } from 'node:os';
 import { dirname } from 'node:path';
 import { formatEndpoint } from '@meshgate/core';
 import type { Endpoint, Problem } from '@meshgate/core';
-import { errorOf, isLocalAddress, overlap, readRegularFile } from '@meshgate/core/parts';
+import { errorOf, isAnyAddress, isLocalAddress, overlap, readRegularFile } from '@meshgate/core/parts';
 import { isBeyondThisMachine } from '../admin/change-guard.ts';
 import type { AdminSettings, GatewayConfig } from './config-schema.ts';
 import type { PlacedListener } from './plugins.ts';
@@ -120,8 +120,7 @@ export function startWarnings({ listeners, admin }: GatewayConfig): readonly str
 
 /** Whether no interface has the address, such as that of a failover pair, which this machine may get later. */
 function isForeign(host: string): boolean {
-  const isWildcard = host === '0.0.0.0' || host === '::';
-  if (isIP(host) === 0 || isWildcard) return false;
+  if (isIP(host) === 0 || isAnyAddress(host)) return false;
   const [, zone] = host.split('%');
   const isKnownZone = zone === undefined || /^\d+$/.test(zone) || zone in networkInterfaces();
   return !isKnownZone || !isLocalAddress(host);
