@@ -215,8 +215,7 @@ function describe(target: ChainTarget, path: UpstreamPath, around: MeshAround): 
     mode: modeOf(target.decision) ?? 'unset',
     decidedBy: reasonFor(target, path, around),
     target: service,
-    ...defined({ subset, peer }),
-    datacenter,
+    ...defined({ subset, peer, datacenter: peer === undefined ? datacenter : undefined }),
   };
 }
 

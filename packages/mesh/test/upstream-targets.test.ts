@@ -325,6 +325,12 @@ describe('an upstream of a peer', () => {
     });
   });
 
+  it('shows its peer, and no datacenter: that of the proxy is not its own', () => {
+    const { facts } = dialled('refunds', '', [REFUNDS]);
+    expect(facts).toMatchObject({ target: 'refunds', peer: 'cloud' });
+    expect(facts).not.toHaveProperty('datacenter');
+  });
+
   it('is not dialled through a local gateway while its server name is unknown', () => {
     const { at, unreachableReason } = dialled('refunds', 'local', undefined);
     expect([at, unreachableReason]).toEqual([[], 'exports of refunds by peer cloud unknown yet']);
