@@ -1,6 +1,6 @@
 import type { Intention } from '@meshgate/mesh';
 import { hasStatus, openAgent, parsed, parsedResponse, reasonOf } from './agent.ts';
-import type { Agent, AgentOptions } from './agent.ts';
+import type { Agent, AgentOptions, ParsedRequest } from './agent.ts';
 import { DEFAULT_ADDRESS, parseAgentAddress } from './agent-address.ts';
 import { intentionsAt } from './intention-records.ts';
 import { object, objects, text } from './json.ts';
@@ -161,6 +161,16 @@ class AgentCheck {
   }
 }
 
+/** Sends one request over a connection of its own. @throws AgentError also when there is no response in time */
+export async function singleResponse<T>(options: AgentOptions, request: ParsedRequest<T>): Promise<T> {
+  const agent = openAgent(options, 1);
+  try {
+    return await parsedResponse(agent, { ...request, timeoutMs: PATIENCE_MS }, AbortSignal.timeout(2 * PATIENCE_MS));
+  } finally {
+    await agent.close();
+  }
+}
+
 const PATIENCE_MS = 5_000;
 const SOON_MS = 7 * 86_400_000;
 
@@ -217,14 +227,10 @@ export type IntentionVerdict =
 
 /** Queries an agent for the intentions of a service (`connect/intentions/match`). Read-only. Never rejects. */
 export async function intentionsTo(options: AgentOptions, service: string): Promise<IntentionVerdict> {
-  const agent = openAgent(options, 1);
   try {
-    const request = { ...intentionsAt(service), timeoutMs: PATIENCE_MS };
-    return { kind: 'known', intentions: await parsedResponse(agent, request, AbortSignal.timeout(2 * PATIENCE_MS)) };
+    return { kind: 'known', intentions: await singleResponse(options, intentionsAt(service)) };
   } catch (reason) {
     return { kind: 'unknown', why: reasonOf(reason) };
-  } finally {
-    await agent.close();
   }
 }
 
@@ -234,18 +240,14 @@ export async function intentionsTo(options: AgentOptions, service: string): Prom
  * when the query fails.
  */
 export async function failingChecks(options: AgentOptions, service: string): Promise<readonly string[]> {
-  const agent = openAgent(options, 1);
   const path = `health/connect/${encodeURIComponent(service)}`;
-  const request = { path, timeoutMs: PATIENCE_MS, expected: 'instances', read: objects };
   try {
-    const entries = await parsedResponse(agent, request, AbortSignal.timeout(2 * PATIENCE_MS));
+    const entries = await singleResponse(options, { path, expected: 'instances', read: objects });
     const checks = entries.flatMap((entry) => objects(entry['Checks']));
     const failing = checks.filter((check) => check['Status'] !== 'passing').map(checkText);
     return [...new Set(failing)].slice(0, MAX_CHECKS);
   } catch {
     return [];
-  } finally {
-    await agent.close();
   }
 }
 

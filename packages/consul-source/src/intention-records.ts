@@ -1,6 +1,7 @@
+import { defined } from '@meshgate/core/parts';
 import { describePermission, type Intention } from '@meshgate/mesh';
 import type { AgentRequest, ResponseFormat } from './agent.ts';
-import { type JsonObject, list, object, objects, text } from './json.ts';
+import { type JsonObject, list, object, objects, optionalText, text } from './json.ts';
 
 /** Returns the request for the intentions for connections to `destination`, in Consul's order of precedence. */
 export function intentionsAt(destination: string): Pick<AgentRequest, 'query'> & ResponseFormat<readonly Intention[]> {
@@ -16,14 +17,15 @@ function intentionsOf(json: unknown, destination: string): readonly Intention[] 
   const byName = object(json);
   if (byName === undefined) return undefined;
   return objects(byName[destination]).map((intention): Intention => {
-    const [peer, group] = [text(intention['SourcePeer']), text(intention['SourceSamenessGroup'])];
     const action = text(intention['Action']);
     const permissions = objects(intention['Permissions']).map(permissionIn);
     return {
       source: text(intention['SourceName']),
       sourceNamespace: text(intention['SourceNS']) || 'default',
-      ...(peer === '' ? {} : { sourcePeer: peer }),
-      ...(group === '' ? {} : { sourceGroup: group }),
+      ...defined({
+        sourcePeer: optionalText(intention['SourcePeer']),
+        sourceGroup: optionalText(intention['SourceSamenessGroup']),
+      }),
       destination: text(intention['DestinationName']),
       destinationNamespace: text(intention['DestinationNS']) || 'default',
       // An intention with permissions has no action of its own.

@@ -31,6 +31,11 @@ export function text(value: unknown): string {
   return typeof value === 'string' ? value : '';
 }
 
+/** Returns `value` as a string; `undefined` for an empty one and other types. */
+export function optionalText(value: unknown): string | undefined {
+  return text(value) || undefined;
+}
+
 /** Returns `value` as a finite number; 0 for other values. */
 export function number(value: unknown): number {
   return typeof value === 'number' && Number.isFinite(value) ? value : 0;

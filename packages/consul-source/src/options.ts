@@ -2,23 +2,15 @@ import { resolve } from 'node:path';
 import { ConfigProblems } from '@meshgate/core';
 import type { Problem } from '@meshgate/core';
 import { defined, errorOf } from '@meshgate/core/parts';
-import {
-  addressListProblems,
-  openValue,
-  readAccess,
-  readBackendDrain,
-  readHealthCheck,
-  readLimits,
-  readProxyProtocol,
-} from '@meshgate/documents';
-import type { Field } from '@meshgate/documents';
+import { addressListProblems, openValue, readRouteSettings, ROUTE_SETTING_KEYS } from '@meshgate/documents';
+import type { Field, RouteSettings, RouteSettingsContext } from '@meshgate/documents';
 import { MESH_ROUTE_KINDS } from '@meshgate/mesh';
 import type { ExportRules } from '@meshgate/mesh';
 import type { ConsulOptions } from './gateway.ts';
 import type { RegisterOptions } from './registration.ts';
 import { checkBundles } from './peering/peer-trust.ts';
 import type { TrustBundles } from './peering/peer-trust.ts';
-import type { RouteDefaults, RouteSettings } from './route-defaults.ts';
+import type { RouteDefaults } from './route-defaults.ts';
 import type { CredentialOptions } from './sidecar/credentials.ts';
 import { tlsProblems } from './tls-files.ts';
 import { isToken, readToken, TOKEN_FORM } from './token.ts';
@@ -92,39 +84,31 @@ export function parseSettings(config: unknown): ConsulSettings {
   const register = readRegister(fields?.get('register'));
   if (register !== undefined && strings['node'] !== undefined)
     fields?.get('node')?.refuse('expected register or node, found both');
-  const httpExports = fields?.get('httpExports')?.oneOf(['refuse', 'passthrough']);
-  const exportFailover = fields?.get('exportFailover')?.boolean();
-  const trustBundles = stringsByName(fields?.get('trustBundles'));
-  const routes = readRouteDefaults(fields?.get('routes'));
+  const others = defined({
+    register,
+    httpExports: fields?.get('httpExports')?.oneOf(['refuse', 'passthrough'] as const),
+    exportFailover: fields?.get('exportFailover')?.boolean(),
+    trustBundles: stringsByName(fields?.get('trustBundles')),
+    routes: readRouteDefaults(fields?.get('routes')),
+  });
   if (problems.length > 0) throw new ConfigProblems(problems);
-  return {
-    ...strings,
-    ...defined({ trustBundles, httpExports, exportFailover, register, routes }),
-  };
+  return { ...strings, ...others };
 }
 
 function readRouteDefaults(field: Field | undefined): RouteDefaults | undefined {
   const fields = field?.record(ROUTES);
   if (fields === undefined) return undefined;
   const kinds = fields.get('ofKind')?.record(KINDS);
-  const ofKind = Array.from(kinds ?? [], ([kind, one]) => [kind, readRouteSettings(one.record(ROUTE))] as const);
-  return { ...readRouteSettings(fields), ...(kinds !== undefined && { ofKind: Object.fromEntries(ofKind) }) };
+  const settingsIn = (of: ReadonlyMap<string, Field> = new Map()): RouteSettings => readRouteSettings(of, AS_WRITTEN);
+  const ofKind = Array.from(kinds ?? [], ([kind, one]) => [kind, settingsIn(one.record(ROUTE_SETTING_KEYS))] as const);
+  return { ...settingsIn(fields), ...(kinds !== undefined && { ofKind: Object.fromEntries(ofKind) }) };
 }
 
-function readRouteSettings(fields: ReadonlyMap<string, Field> | undefined): RouteSettings {
-  if (fields === undefined) return {};
-  const retries = fields.get('retryBeforeFirstByte')?.boolean() === true;
-  return {
-    // {@link optionsOf} later makes file names absolute.
-    ...readAccess(fields.get('access'), (name) => name),
-    ...readLimits(fields.get('limits')),
-    ...readProxyProtocol(fields.get('proxyProtocol')),
-    ...readHealthCheck(fields.get('healthCheck'), (text) => ({ kind: 'value', value: text.toLowerCase() })),
-    ...readBackendDrain('onBackendRemoved', fields.get('onBackendRemoved')),
-    ...readBackendDrain('onBackendDown', fields.get('onBackendDown')),
-    ...(retries && { retryBeforeFirstByte: true }),
-  };
-}
+/** {@link optionsOf} later makes file names absolute. */
+const AS_WRITTEN: RouteSettingsContext = {
+  toPath: (name) => name,
+  parseName: (name) => ({ kind: 'value', value: name.toLowerCase() }),
+};
 
 /**
  * Converts settings to options of the parts, with absolute file names.
@@ -134,13 +118,14 @@ function readRouteSettings(fields: ReadonlyMap<string, Field> | undefined): Rout
 export function optionsOf(settings: ConsulSettings, baseDir: string): ConsulOptions & CredentialOptions {
   const { caFile, caPath, certFile, keyFile, tokenFile, trustBundles, routes, ...options } = settings;
   const tls = absolute({ caFile, caPath, certFile, keyFile }, baseDir);
-  const bundles = trustBundles && absoluteFiles(trustBundles, baseDir);
   return {
     ...options,
     ...absolute({ tokenFile }, baseDir),
-    ...(bundles === undefined ? {} : { trustBundles: bundles }),
-    ...(routes === undefined ? {} : { routes: withAbsoluteLists(routes, baseDir) }),
-    ...(Object.keys(tls).length === 0 ? {} : { tls }),
+    ...defined({
+      trustBundles: trustBundles && absoluteFiles(trustBundles, baseDir),
+      routes: routes && withAbsoluteLists(routes, baseDir),
+      tls: Object.keys(tls).length === 0 ? undefined : tls,
+    }),
   };
 }
 
@@ -207,18 +192,8 @@ const STRINGS = [
 const REGISTER_STRINGS = ['service', 'id', 'address', 'wanAddress', 'readyUrl', 'deregisterAfterCritical'] as const;
 
 const SETTINGS = optional([...STRINGS, 'httpExports', 'exportFailover', 'trustBundles', 'register', 'routes'] as const);
-/** Keys of each entry in `routes.ofKind`. */
-const ROUTE: Readonly<Record<keyof RouteSettings, 'optional'>> = optional([
-  'access',
-  'limits',
-  'proxyProtocol',
-  'healthCheck',
-  'onBackendRemoved',
-  'onBackendDown',
-  'retryBeforeFirstByte',
-] as const);
 /** Keys of `routes`. */
-const ROUTES: Readonly<Record<keyof RouteDefaults, 'optional'>> = { ...ROUTE, ofKind: 'optional' };
+const ROUTES: Readonly<Record<keyof RouteDefaults, 'optional'>> = { ...ROUTE_SETTING_KEYS, ofKind: 'optional' };
 const KINDS = optional(MESH_ROUTE_KINDS);
 const REGISTER = optional([...REGISTER_STRINGS, 'bindAddresses', 'exposeServers'] as const);
 
@@ -232,19 +207,19 @@ function stringsOf<Key extends string>(
   fields: ReadonlyMap<string, Field> | undefined,
   keys: readonly Key[],
 ): Strings<Key> {
-  const written = keys.map((key) => [key, fields?.get(key)?.string()] as const);
-  return Object.fromEntries(written.filter(([, value]) => value !== undefined)) as Strings<Key>;
+  return defined(Object.fromEntries(keys.map((key) => [key, fields?.get(key)?.string()]))) as Strings<Key>;
 }
 
 function readRegister(field: Field | undefined): RegisterOptions | undefined {
   if (field === undefined) return undefined;
   if (field.shape === 'nothing') return {};
   const fields = field.record(REGISTER);
-  const bindAddresses = stringsByName(fields?.get('bindAddresses'));
-  const exposeServers = fields?.get('exposeServers')?.boolean();
   return {
     ...stringsOf(fields, REGISTER_STRINGS),
-    ...defined({ bindAddresses, exposeServers }),
+    ...defined({
+      bindAddresses: stringsByName(fields?.get('bindAddresses')),
+      exposeServers: fields?.get('exposeServers')?.boolean(),
+    }),
   };
 }
 
@@ -257,10 +232,7 @@ function absolute<Key extends string>(
   files: { readonly [Name in Key]: string | undefined },
   baseDir: string,
 ): Strings<Key> {
-  const named = Object.entries<string | undefined>(files).filter(
-    (entry): entry is [string, string] => entry[1] !== undefined,
-  );
-  return absoluteFiles(Object.fromEntries(named), baseDir) as Strings<Key>;
+  return absoluteFiles(defined(files) as Readonly<Record<string, string>>, baseDir) as Strings<Key>;
 }
 
 function absoluteFiles(files: Readonly<Record<string, string>>, baseDir: string): Readonly<Record<string, string>> {

@@ -1,4 +1,5 @@
 // Converts Consul's JSON to catalog records. Field names are those of Consul's HTTP API.
+import { defined } from '@meshgate/core/parts';
 import { MAX_TIMER_MS } from '@meshgate/documents';
 import { goDurationMs } from '@meshgate/mesh';
 import type {
@@ -12,7 +13,7 @@ import type {
   TaggedAddress,
 } from '@meshgate/mesh';
 import type { ResponseFormat } from './agent.ts';
-import { list, mapped, number, object, objects, text, strings } from './json.ts';
+import { list, mapped, number, object, objects, optionalText, text, strings } from './json.ts';
 import type { JsonObject } from './json.ts';
 
 /** Parses an element of a health response (a CheckServiceNode); `undefined` when it lacks a node or a service. */
@@ -121,12 +122,12 @@ const NANOSECONDS_PER_MS = 1_000_000;
 
 function resolverOf(entry: JsonObject): GatewayResolver {
   const timeoutMs = Math.round(durationMs(entry['ConnectTimeout']) ?? 0);
-  const defaultSubset = text(entry['DefaultSubset']);
-  const loadBalancer = text(object(entry['LoadBalancer'])?.['Policy']);
   return {
-    ...(timeoutMs > 0 ? { connectTimeoutMs: timeoutMs } : {}),
-    ...(defaultSubset === '' ? {} : { defaultSubset }),
-    ...(loadBalancer === '' ? {} : { loadBalancer }),
+    ...defined({
+      connectTimeoutMs: timeoutMs > 0 ? timeoutMs : undefined,
+      defaultSubset: optionalText(entry['DefaultSubset']),
+      loadBalancer: optionalText(object(entry['LoadBalancer'])?.['Policy']),
+    }),
     subsets: mapped(entry['Subsets'], (subset) => ({
       filter: text(object(subset)?.['Filter']),
       onlyPassing: object(subset)?.['OnlyPassing'] === true,

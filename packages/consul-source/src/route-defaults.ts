@@ -1,14 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { Route, RouteSnapshot, RouteSource } from '@meshgate/core';
+import type { RouteSettings } from '@meshgate/documents';
 import type { MeshRouteKind } from '@meshgate/mesh';
 
-/** Settings of routes that Consul cannot express. */
-export type RouteSettings = Pick<
-  Route,
-  'access' | 'limits' | 'proxyProtocol' | 'healthCheck' | 'onBackendRemoved' | 'onBackendDown' | 'retryBeforeFirstByte'
->;
-
-/** Settings of all routes of a gateway. */
+/** Settings of all routes of a gateway that Consul cannot express. */
 export interface RouteDefaults extends RouteSettings {
   /** Settings by kind of route, in place of all those above; none when absent. */
   readonly ofKind?: Readonly<Partial<Record<MeshRouteKind, RouteSettings>>>;

@@ -23,9 +23,11 @@ export type { WatchStep } from './watch-path.ts';
 export { AddressListFiles, addressListProblems } from './address-list-files.ts';
 
 // Settings of routes that several kinds of sources share.
-export { BACKEND_DRAIN_KEYS, BACKEND_DRAINS, readBackendDrain } from './backend-drain.ts';
-export { HEALTH_CHECK_KEYS, readHealthCheck } from './health-check.ts';
-export { ACCESS_KEYS, LIMIT_KEYS, PROXY_PROTOCOLS, readAccess, readLimits, readProxyProtocol } from './route-rules.ts';
+export { BACKEND_DRAIN_KEYS, BACKEND_DRAINS } from './backend-drain.ts';
+export { HEALTH_CHECK_KEYS } from './health-check.ts';
+export { ACCESS_KEYS, LIMIT_KEYS, PROXY_PROTOCOLS } from './route-rules.ts';
+export { readRouteSettings, ROUTE_SETTING_KEYS } from './route-settings.ts';
+export type { RouteSettings, RouteSettingsContext } from './route-settings.ts';
 
 // Rates, as in limits.
 export { parseRate, RATE_FORM } from './rate.ts';

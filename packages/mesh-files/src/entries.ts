@@ -140,7 +140,7 @@ const SERVICE_DEFAULTS_KEYS = {
 function readServiceDefaults(field: Field): ConfigEntry {
   const fields = readKeys(field, SERVICE_DEFAULTS_KEYS);
   const upstreams = fields.get('upstream_config');
-  const config = upstreams === undefined ? undefined : readKeys(upstreams, { overrides: 'read', defaults: 'read' });
+  const config = upstreams === undefined ? undefined : readKeys(upstreams, read('overrides', 'defaults'));
   const defaults = config?.get('defaults');
   const overrides = itemsOf(config?.get('overrides'));
   const value: ServiceDefaults = {
@@ -218,7 +218,7 @@ function readSubsets(field: Field | undefined): Readonly<Record<string, Subset>>
 function readSubset({ key, value: field }: FieldEntry): Subset {
   if (!SUBSET_NAME.test(key))
     field.refuse(`expected a name of lower-case letters, digits and - for a subset, found ${JSON.stringify(key)}`);
-  const fields = readKeys(field, { filter: 'read', only_passing: 'read' });
+  const fields = readKeys(field, read('filter', 'only_passing'));
   const filter = optionalText(fields.get('filter')) ?? '';
   const parsed = parseFilter(filter);
   if (parsed.kind === 'refused') fields.get('filter')?.refuse(parsed.reason);
@@ -404,8 +404,7 @@ function readMeshEntry(field: Field): ConfigEntry {
   refuseOtherName(fields.get('name'), MESH_NAME, 'this kind');
   fields.get('tls')?.warn('this has no effect in mesh files: TLS 1.2 or newer, forward secrecy');
   const peering = fields.get('peering');
-  const through =
-    peering && readKeys(peering, { peer_through_mesh_gateways: 'read' }).get('peer_through_mesh_gateways');
+  const through = peering && readKeys(peering, read('peer_through_mesh_gateways')).get('peer_through_mesh_gateways');
   const value = {
     peersThroughGateways: weakBoolean(through) ?? false,
     allowsPermissiveTls: weakBoolean(fields.get('allow_enabling_permissive_mutual_tls')) ?? false,

@@ -126,7 +126,7 @@ export function refuseEnterprise(keys: ReadonlyMap<string, Field>, ...names: rea
 
 /** Reads `mesh_gateway { mode = … }`. */
 export function readMode(field: Field | undefined): WrittenMode | undefined {
-  const mode = field && readKeys(field, { mode: 'read' }).get('mode');
+  const mode = field && readKeys(field, read('mode')).get('mode');
   const value = mode?.string();
   if (mode === undefined || value === undefined) return undefined;
   const parsed = parseGatewayMode(value);

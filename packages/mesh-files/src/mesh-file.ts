@@ -81,7 +81,7 @@ function* readContent(root: Field): Generator<void, Definitions> {
   // The file has no kind, but may be meant as an entry: then the hint must name that key.
   const fields = readKeys(root, FILE_KEYS, isAgentKey);
   const bootstrap = itemsOf(fields.get('config_entries')).flatMap((entries) =>
-    itemsOf(readKeys(entries, { bootstrap: 'read' }).get('bootstrap')),
+    itemsOf(readKeys(entries, read('bootstrap')).get('bootstrap')),
   );
   const registrations: ServiceDefinition[] = [];
   for (const services of [fields.get('service'), fields.get('services')])

@@ -1,15 +1,12 @@
 import { defined } from '@meshgate/core/parts';
 import type { Field } from '@meshgate/documents';
 import type { PassiveHealthCheck } from '@meshgate/mesh';
-import { durationMs, readKeys, weakInteger } from './keys.ts';
+import { durationMs, read, readKeys, weakInteger } from './keys.ts';
 
 const KEYS = {
-  interval: 'read',
-  max_failures: 'read',
-  enforcing_consecutive_5xx: 'read',
-  max_ejection_percent: 'read',
-  base_ejection_time: 'read',
-} as const;
+  ...read('interval', 'max_failures', 'enforcing_consecutive_5xx', 'max_ejection_percent'),
+  ...read('base_ejection_time'),
+};
 
 /** Reads `passive_health_check { … }` of an entry, or of an upstream's own settings. A count of 0 counts as not set. */
 export function readPassiveHealthCheck(field: Field | undefined): PassiveHealthCheck | undefined {

@@ -114,7 +114,7 @@ interface Connect {
 
 function readConnect(field: Field | undefined): Connect {
   if (field === undefined) return { native: false };
-  const fields = readKeys(field, { native: 'read', sidecar_service: 'read' });
+  const fields = readKeys(field, read('native', 'sidecar_service'));
   return {
     native: fields.get('native')?.boolean() ?? false,
     ...defined({ sidecar: fields.get('sidecar_service') }),
@@ -233,7 +233,7 @@ export function readConfig(field: Field | undefined): Readonly<Record<string, un
 
 function readWeights(field: Field | undefined): ServiceDefinition['weights'] {
   if (field === undefined) return undefined;
-  const fields = readKeys(field, { passing: 'read', warning: 'read' });
+  const fields = readKeys(field, read('passing', 'warning'));
   const weight = (key: 'passing' | 'warning', min: number): number => fields.get(key)?.integer(min, MAX_WEIGHT) ?? 1;
   return { passing: weight('passing', 1), warning: weight('warning', 0) };
 }
@@ -247,6 +247,6 @@ function readTaggedAddresses(field: Field | undefined): Readonly<Record<string, 
 
 function readTaggedAddress(field: Field): TaggedAddress {
   if (field.shape === 'scalar') return { address: field.text() ?? '' };
-  const fields = readKeys(field, { address: 'read', port: 'read' });
+  const fields = readKeys(field, read('address', 'port'));
   return { address: fields.get('address')?.string() ?? '', port: fields.get('port')?.integer(0, MAX_PORT) ?? 0 };
 }

@@ -1,5 +1,6 @@
-import { AgentError, openAgent, parsed, reasonOf } from '../agent.ts';
+import { AgentError, reasonOf } from '../agent.ts';
 import type { AgentOptions } from '../agent.ts';
+import { singleResponse } from '../agent-check.ts';
 import type { AgentFinding } from '../agent-check.ts';
 import { object, objects, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
@@ -18,24 +19,17 @@ export interface PeerFinding extends AgentFinding {
  * Read-only. Never rejects; returns no findings when the agent has no peering, or does not respond.
  */
 export async function checkPeers(options: AgentOptions): Promise<readonly PeerFinding[]> {
-  const agent = openAgent(options, 1);
-  const path = 'peerings';
+  const read = (json: unknown): readonly JsonObject[] | undefined => peersOf(json) && objects(json);
+  const request = { path: 'peerings', expected: 'a list of peerings', read };
   try {
-    const request = { path, timeoutMs: PATIENCE_MS };
-    const response = await agent.request(request, AbortSignal.timeout(2 * PATIENCE_MS)).catch(noPeering);
-    if (response instanceof AgentError)
-      return response.status === 403 ? [{ check: 'peers', outcome: 'warning', found: 'unknown', advice: NO_RULE }] : [];
-    const read = (json: unknown): readonly JsonObject[] | undefined => peersOf(json) && objects(json);
-    const peerings = parsed(response, { path, expected: 'a list of peerings', read });
+    const peerings = await singleResponse(options, request).catch(noPeering);
+    if (peerings instanceof AgentError)
+      return peerings.status === 403 ? [{ check: 'peers', outcome: 'warning', found: 'unknown', advice: NO_RULE }] : [];
     return peerings.flatMap((peering) => peerFindings(peering, new Date()));
   } catch (reason) {
     return [{ check: 'peers', outcome: 'warning', found: `unknown: ${reasonOf(reason)}` }];
-  } finally {
-    await agent.close();
   }
 }
-
-const PATIENCE_MS = 5_000;
 
 /** Evaluates one element of `/v1/peerings`. Pure. */
 function peerFindings(peering: JsonObject, now: Date): readonly PeerFinding[] {

@@ -1,6 +1,7 @@
 // Converts Consul's JSON about cluster peering to catalog records. Field names are those of Consul's HTTP API.
+import { defined } from '@meshgate/core/parts';
 import type { ExportChain, ExportTarget, ImportedService, ClusterPeer } from '@meshgate/mesh';
-import { list, number, object, objects, text } from '../json.ts';
+import { list, number, object, objects, optionalText, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
 import { instancesOf } from '../records.ts';
 
@@ -9,16 +10,16 @@ export function peerOf(json: unknown): ClusterPeer | undefined {
   const peering = object(json);
   const name = text(peering?.['Name']);
   if (peering === undefined || name === '') return undefined;
-  const serverName = text(peering['PeerServerName']);
   const deletedAt = text(peering['DeletedAt']);
-  const datacenter = text(object(peering['Remote'])?.['Datacenter']);
   return {
     name,
     state: text(peering['State']),
     // Older releases write the zero time when `DeletedAt` is not set.
     isDeleted: (deletedAt !== '' && !deletedAt.startsWith('0001-01-01')) || text(peering['State']) === 'DELETING',
-    ...(datacenter === '' ? {} : { datacenter }),
-    ...(serverName === '' ? {} : { serverName }),
+    ...defined({
+      datacenter: optionalText(object(peering['Remote'])?.['Datacenter']),
+      serverName: optionalText(peering['PeerServerName']),
+    }),
     serverAddresses: list(peering['PeerServerAddresses']).map(text),
     roots: list(peering['PeerCAPems']).map(text),
     modifyIndex: number(peering['ModifyIndex']),
@@ -87,16 +88,15 @@ export function exportChainOf(json: unknown): ExportChain | undefined {
 function exportTargetOf(json: unknown): ExportTarget | undefined {
   const target = object(json);
   if (target === undefined) return undefined;
-  const optional = {
-    subset: text(target['ServiceSubset']),
-    namespace: text(target['Namespace']),
-    partition: text(target['Partition']),
-    peer: text(target['Peer']),
-  };
   return {
     service: text(target['Service']),
     datacenter: text(target['Datacenter']),
-    ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== '')),
+    ...defined({
+      subset: optionalText(target['ServiceSubset']),
+      namespace: optionalText(target['Namespace']),
+      partition: optionalText(target['Partition']),
+      peer: optionalText(target['Peer']),
+    }),
   };
 }
 

@@ -1,7 +1,7 @@
 import { defined } from '@meshgate/core/parts';
 import { decideMode, serviceIdentity } from '@meshgate/mesh';
 import type { ChainTarget, CompiledChain, ModeDecision } from '@meshgate/mesh';
-import { list, object, text } from '../json.ts';
+import { list, object, optionalText, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
 import { durationMs } from '../records.ts';
 import { modeIn } from './proxy-definition.ts';
@@ -51,23 +51,23 @@ function targetOf(
   const serverName = text(target?.['SNI']);
   if (target === undefined || (serverName === '' && text(target['Peer']) === '')) return undefined;
   const subset = object(target['Subset']);
-  const names = {
-    subset: text(target['ServiceSubset']),
-    namespace: notDefault(target['Namespace']),
-    partition: notDefault(target['Partition']),
-    peer: text(target['Peer']),
-  };
+  const peer = optionalText(target['Peer']);
   const location = {
     service: text(target['Service']),
     datacenter: text(target['Datacenter']),
-    ...Object.fromEntries(Object.entries(names).filter(([, name]) => name !== '')),
+    ...defined({
+      subset: optionalText(target['ServiceSubset']),
+      namespace: notDefault(target['Namespace']),
+      partition: notDefault(target['Partition']),
+      peer,
+    }),
   };
   return {
     ...location,
     id,
     // A peer's instances carry the server name and the identities of its export.
-    serverName: names.peer === '' ? serverName : '',
-    identities: names.peer === '' ? [serviceIdentity(location, trustDomain)] : [],
+    serverName: peer === undefined ? serverName : '',
+    identities: peer === undefined ? [serviceIdentity(location, trustDomain)] : [],
     instances: { filter: text(subset?.['Filter']), onlyPassing: subset?.['OnlyPassing'] === true },
     external: target['External'] === true,
     decision: withChain(decision, target),
@@ -83,6 +83,6 @@ function withChain(decision: ModeDecision, target: JsonObject): ModeDecision {
     : decision;
 }
 
-function notDefault(name: unknown): string {
-  return text(name) === 'default' ? '' : text(name);
+function notDefault(name: unknown): string | undefined {
+  return name === 'default' ? undefined : optionalText(name);
 }

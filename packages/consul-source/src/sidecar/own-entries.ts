@@ -1,3 +1,4 @@
+import { defined } from '@meshgate/core/parts';
 import { NO_ENTRIES, upstreamMode } from '@meshgate/mesh';
 import type {
   ConfigEntries,
@@ -9,7 +10,7 @@ import type {
   UpstreamDefinition,
   UpstreamSettings,
 } from '@meshgate/mesh';
-import { number, object, objects, text } from '../json.ts';
+import { number, object, objects, optionalText, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
 import { meshSettingsOf } from '../records.ts';
 import { passiveHealthCheckIn } from './passive-health-check.ts';
@@ -27,9 +28,8 @@ export function ownEntriesOf(entries: OwnEntries, service: string): ConfigEntrie
   const { proxyDefaults: central, serviceDefaults: own, mesh } = entries;
   return {
     ...NO_ENTRIES,
-    ...(central === undefined ? {} : { proxyDefaults: proxyDefaultsOf(central) }),
+    ...defined({ proxyDefaults: central && proxyDefaultsOf(central), mesh: mesh && meshSettingsOf(mesh) }),
     serviceDefaults: new Map(own === undefined ? [] : [[service, serviceDefaultsOf(own, service)]]),
-    ...(mesh === undefined ? {} : { mesh: meshSettingsOf(mesh) }),
   };
 }
 
@@ -87,9 +87,9 @@ function serviceDefaultsOf(entry: JsonObject, service: string): ServiceDefaults 
       : { upstreamDefaults: upstreamSettings(defaults, `${where}, UpstreamConfig.Defaults`) }),
     upstreamOverrides: objects(upstreams['Overrides']).map((override) => {
       const name = text(override['Name']);
-      const [namespace, peer] = [text(override['Namespace']), text(override['Peer'])];
       const settings = upstreamSettings(override, `${where}, UpstreamConfig.Overrides for ${name}`);
-      return { name, ...(namespace === '' ? {} : { namespace }), ...(peer === '' ? {} : { peer }), ...settings };
+      const of = defined({ namespace: optionalText(override['Namespace']), peer: optionalText(override['Peer']) });
+      return { name, ...of, ...settings };
     }),
   };
 }

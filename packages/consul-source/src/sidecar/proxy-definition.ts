@@ -1,6 +1,7 @@
 import type { Endpoint } from '@meshgate/core';
+import { defined } from '@meshgate/core/parts';
 import type { ProxyDefinition, UpstreamDefinition, WrittenMode } from '@meshgate/mesh';
-import { number, object, objects, text } from '../json.ts';
+import { number, object, objects, optionalText, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
 import { passiveHealthCheckIn } from './passive-health-check.ts';
 
@@ -14,13 +15,12 @@ export function proxyDefinitionOf(json: unknown): ProxyDefinition | undefined {
   const destination = text(proxy?.['DestinationServiceName']);
   if (service === undefined || proxy === undefined || destination === '') return undefined;
   const id = text(service['ID']) || text(service['Service']);
-  const serviceId = text(proxy['DestinationServiceID']);
   const config = object(proxy['Config']) ?? {};
   return {
     id,
     name: text(service['Service']),
     service: destination,
-    ...(serviceId === '' ? {} : { serviceId }),
+    ...defined({ serviceId: optionalText(proxy['DestinationServiceID']) }),
     listen: listenAddress(service, config),
     application: applicationAddress(proxy),
     upstreams: objects(proxy['Upstreams']).flatMap((upstream) => upstreamOf(upstream, id)),
@@ -51,12 +51,6 @@ function upstreamOf(upstream: JsonObject, proxyId: string): readonly UpstreamDef
   const name = text(upstream['DestinationName']);
   const bind = bindAddress(upstream);
   if (name === '' || bind === undefined) return [];
-  const optional = {
-    namespace: text(upstream['DestinationNamespace']),
-    datacenter: text(upstream['Datacenter']),
-    peer: text(upstream['DestinationPeer']),
-    socketMode: text(upstream['LocalBindSocketMode']),
-  };
   const config = object(upstream['Config']) ?? {};
   const timeoutMs = weakNumber(config['connect_timeout_ms']) ?? 0;
   const maxConnections = maxConnectionsIn(config);
@@ -65,7 +59,12 @@ function upstreamOf(upstream: JsonObject, proxyId: string): readonly UpstreamDef
       name,
       kind: upstream['DestinationType'] === 'prepared_query' ? 'prepared-query' : 'service',
       bind,
-      ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== '')),
+      ...defined({
+        namespace: optionalText(upstream['DestinationNamespace']),
+        datacenter: optionalText(upstream['Datacenter']),
+        peer: optionalText(upstream['DestinationPeer']),
+        socketMode: optionalText(upstream['LocalBindSocketMode']),
+      }),
       ...modeIn(upstream, `upstream ${name} of ${proxyId}`),
       ...(timeoutMs < 1 ? {} : { connectTimeoutMs: timeoutMs }),
       ...(maxConnections < 1 ? {} : { maxConnections }),

@@ -1,17 +1,7 @@
 import { dirname, isAbsolute, join } from 'node:path';
 import { formatProblem, type Problem, type Route } from '@meshgate/core';
 import { defined } from '@meshgate/core/parts';
-import {
-  type Field,
-  openDocument,
-  type Parsed,
-  parseTimeout,
-  readAccess,
-  readBackendDrain,
-  readHealthCheck,
-  readLimits,
-  readProxyProtocol,
-} from '@meshgate/documents';
+import { type Field, openDocument, type Parsed, parseTimeout, readRouteSettings } from '@meshgate/documents';
 import { readBalance } from './balance.ts';
 import { type RouteClaim, contested } from './claim.ts';
 import { readDestination } from './egress.ts';
@@ -118,16 +108,14 @@ function readRoute(route: Field, file: string, claims: RouteClaim[]): Route | un
   });
   const options = {
     ...readBalance(fields.get('balance')),
-    ...readConnectTimeout(fields),
-    ...readRetry(fields),
-    ...readBackendDrain('onBackendRemoved', fields.get('onBackendRemoved')),
-    ...readBackendDrain('onBackendDown', fields.get('onBackendDown')),
-    ...readHealthCheck(fields.get('healthCheck'), parseExactName),
+    ...defined({ connectTimeoutMs: fields.get('connectTimeout')?.parsed(parseTimeout) }),
+    ...readRouteSettings(fields, {
+      toPath: (path) => beside(file, path),
+      parseName: parseExactName,
+      backends: destination?.backends,
+    }),
     ...readFailover(fields.get('failover')),
     ...readUse(fields.get('use')),
-    ...readAccess(fields.get('access'), (path) => beside(file, path)),
-    ...readLimits(fields.get('limits')),
-    ...readProxyProtocol(fields.get('proxyProtocol'), destination?.backends),
     ...originOf(route),
   };
   if (name === undefined || destination === undefined) return undefined;
@@ -199,15 +187,6 @@ function parseRouteName(text: string): Parsed<string> {
   const fits = text.length > 0 && text.length <= MAX_NAME_CHARS && !/[\p{C}]/u.test(text) && text.trim() === text;
   if (fits) return { kind: 'value', value: text };
   return { kind: 'refused', expected: `a string of 1 to ${MAX_NAME_CHARS} printable characters` };
-}
-
-function readRetry(fields: RouteFields): Pick<Route, 'retryBeforeFirstByte'> {
-  return fields.get('retryBeforeFirstByte')?.boolean() === true ? { retryBeforeFirstByte: true } : {};
-}
-
-function readConnectTimeout(fields: RouteFields): Pick<Route, 'connectTimeoutMs'> {
-  const connectTimeoutMs = fields.get('connectTimeout')?.parsed(parseTimeout);
-  return defined({ connectTimeoutMs });
 }
 
 /** Returns the position of the route, for `explain`. */
