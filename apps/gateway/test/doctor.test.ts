@@ -460,6 +460,21 @@ describe('meshgate doctor of a name, where a gateway runs', () => {
 });
 
 describe('meshgate doctor warns', () => {
+  it('about a running gateway whose configuration is another file than the one that is checked', async () => {
+    await using api = await tlsBackend(NAME);
+    await using files = await gatewayFolder([api]);
+    await using gateway = await startGateway(`${files.path}/meshgate.yaml`);
+    await files.write('next.yaml', TEST_CONFIG);
+    const warnings = async (config: string): Promise<readonly string[]> => {
+      const { stdout } = await meshgate(['doctor', '--config', config, '--admin', gateway.admin], files.path);
+      return stdout.split('\n').filter((line) => line.startsWith('WARNING'));
+    };
+    expect(await warnings('next.yaml')).toEqual([
+      `WARNING running gateway: uses ${files.path}/meshgate.yaml, not next.yaml; check that file with --config, or select another gateway with --admin`,
+    ]);
+    expect(await warnings('meshgate.yaml')).toEqual([]);
+  });
+
   const usage = async (metrics: string): Promise<readonly Finding[]> =>
     usageFindings({ stream: () => Readable.from([metrics]) as AsyncIterable<string> });
 

@@ -88,8 +88,8 @@ describe('meshgate gateway --check --live, of addresses to listen on', () => {
       [
         'next.yaml: OK (sources: file:routes.yaml)',
         'ok      source file:routes.yaml: 1 route',
-        `ok      listener main on 127.0.0.1:${gateway.address.port}: held by the running gateway with this configuration`,
-        `ok      admin on 127.0.0.1:${port}: held by the running gateway with this configuration`,
+        `ok      listener main on 127.0.0.1:${gateway.address.port}: held by the running gateway`,
+        `ok      admin on 127.0.0.1:${port}: held by the running gateway`,
         'healthy: nothing wrong in 3 checks',
         '',
       ].join('\n'),

@@ -16,7 +16,7 @@ import { thisMachine } from '../run/machine.ts';
 import { builtInTransports, chooseTransport } from '../run/transport-choice.ts';
 import { controlPlaneOf, NO_CONTROL_PLANE, peerFindings } from './control-plane.ts';
 import type { ControlPlane } from './control-plane.ts';
-import { queryGateway, gatewayFindings } from './gateway-check.ts';
+import { configFileFindings, gatewayFindings, queryGateway } from './gateway-check.ts';
 import type { Running } from './gateway-check.ts';
 import { machineFindings } from './machine-check.ts';
 import { checkEvidence, intentionFindings } from './intention-check.ts';
@@ -68,6 +68,9 @@ export async function diagnose({ serverName, config, admin }: DoctorRequest): Pr
     ...(usable === undefined ? [] : await liveFindings(usable, config, serverName)),
     ...routed.findings,
     ...gatewayFindings(running, startOf(config)),
+    ...(running.kind === 'running' && config?.file !== undefined
+      ? await configFileFindings(admin, running.status.role, config.file)
+      : []),
     ...(running.kind === 'running' ? await usageFindings(admin, routed.route) : []),
   ];
   const inOrder = serverName === undefined ? all : ofNameFirst(all, routed.findings);

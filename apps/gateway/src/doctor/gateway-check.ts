@@ -1,6 +1,8 @@
+import { resolve } from 'node:path';
 import type { AdminClient } from '../admin/client.ts';
 import type { StatusView } from '../admin/status.ts';
 import type { Finding } from '../live-check/finding.ts';
+import type { FlatSettings } from '../run/reload-plan.ts';
 
 /** Status of a running proxy, or why it does not respond. */
 export type Running =
@@ -13,6 +15,14 @@ export async function queryGateway(client: AdminClient): Promise<Running> {
   } catch (reason) {
     return { kind: 'silent', why: reason instanceof Error ? reason.message : String(reason) };
   }
+}
+
+/** Warns if the running proxy uses another configuration file than the one that is checked. Never rejects. */
+export async function configFileFindings(client: AdminClient, role: string, file: string): Promise<readonly Finding[]> {
+  const inUse = ((await client.get('/reload').catch(() => undefined)) as FlatSettings | undefined)?.file;
+  if (inUse === undefined || inUse === resolve(file)) return [];
+  const advice = 'check that file with --config, or select another gateway with --admin';
+  return [{ check: `running ${role}`, outcome: 'warning', found: `uses ${inUse}, not ${file}`, advice }];
 }
 
 /**

@@ -35,7 +35,7 @@ async function checkPort({ what, endpoint }: ListenTarget, held: ReadonlySet<str
   const problem = path === undefined ? await bindingProblem(endpoint) : await socketProblem(path);
   if (problem === undefined) return { check, outcome: 'ok', found: 'can be bound' };
   if (problem.code === 'EADDRINUSE' && held.has(shown))
-    return { check, outcome: 'ok', found: 'held by the running gateway with this configuration' };
+    return { check, outcome: 'ok', found: 'held by the running gateway' };
   return {
     check,
     outcome: 'failed',
