@@ -83,7 +83,12 @@ export class ProxyError extends Error {
 
   /** Also true for errors of another copy of this package, such as that of a plugin. Do not extend this class. */
   static override [Symbol.hasInstance](value: unknown): value is ProxyError {
-    return isError(value) && value.name === 'ProxyError' && 'side' in value && Object.hasOwn(SIDES, codeOf(value));
+    return (
+      isError(value) &&
+      value.name === 'ProxyError' &&
+      'side' in value &&
+      Object.hasOwn(SIDES, String(read(value, 'code')))
+    );
   }
 
   /** The side at fault. */
@@ -99,16 +104,17 @@ export class ProxyError extends Error {
    */
   static from(reason: unknown, part?: string): ProxyError {
     if (reason instanceof ProxyError) return reason;
-    const { message } = errorOf(reason);
+    const { message } = withCause(errorOf(reason));
     return new ProxyError('INTERNAL', part === undefined ? message : `${part}: ${message}`, { cause: reason });
   }
 }
 
-function codeOf(error: Error): string {
+/** Returns a property, or `undefined` if its getter throws. */
+function read(error: Error, key: 'code' | 'cause'): unknown {
   try {
-    return String(Reflect.get(error, 'code'));
+    return Reflect.get(error, key);
   } catch {
-    return '';
+    return undefined;
   }
 }
 
@@ -126,6 +132,15 @@ export function errorOf(thrown: unknown): Error {
   } catch {
     return new Error(`a value of type ${typeof thrown} that has no text`);
   }
+}
+
+/** Adds the cause of an error to its message: Node's `fetch` only says `fetch failed`. */
+export function withCause(error: Error): Error {
+  const cause = read(error, 'cause');
+  if (!isError(cause)) return error;
+  const reason = cause.message || String(read(cause, 'code') ?? '');
+  if (reason === '' || error.message.includes(reason)) return error;
+  return new Error(`${error.message}: ${reason}`, { cause: error });
 }
 
 /** Whether it is a readable error: a plugin may throw a revoked proxy, or an error with getters that throw. */

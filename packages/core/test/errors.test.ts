@@ -1,6 +1,6 @@
 // What a plugin throws may not be an error, and may not be readable.
 import { describe, expect, it } from 'vitest';
-import { errorOf, ProxyError } from '../src/errors.ts';
+import { errorOf, ProxyError, withCause } from '../src/errors.ts';
 
 function revoked(): object {
   const { proxy, revoke } = Proxy.revocable(new Error('gone'), {});
@@ -8,7 +8,7 @@ function revoked(): object {
   return proxy;
 }
 
-function throwing(key: 'name' | 'message' | 'code'): Error {
+function throwing(key: 'name' | 'message' | 'code' | 'cause'): Error {
   const error = Object.assign(new ProxyError('DENIED', 'no'), { key });
   Object.defineProperty(error, key, {
     get: () => {
@@ -48,6 +48,39 @@ describe('whatever is thrown', () => {
     expect(errorOf(error)).toBe(error);
     const refused = new ProxyError('DENIED', 'no');
     expect(ProxyError.from(refused, 'filter one')).toBe(refused);
+  });
+});
+
+describe('the message of an error', () => {
+  const refused = new Error('connect ECONNREFUSED 127.0.0.1:8080');
+
+  it.each([
+    [
+      'includes that of its cause, as for `fetch` of Node',
+      new TypeError('fetch failed', { cause: refused }),
+      'fetch failed: connect ECONNREFUSED 127.0.0.1:8080',
+    ],
+    [
+      'includes the code of a cause without a message, as for a host with several addresses',
+      new TypeError('fetch failed', { cause: Object.assign(new AggregateError([refused]), { code: 'ECONNREFUSED' }) }),
+      'fetch failed: ECONNREFUSED',
+    ],
+    [
+      'does not repeat its cause',
+      new Error(`agent: ${refused.message}`, { cause: refused }),
+      `agent: ${refused.message}`,
+    ],
+    ['is unchanged without a cause', refused, refused.message],
+    ['is unchanged if the cause says nothing', new Error('broke', { cause: new Error('') }), 'broke'],
+    ['is unchanged if the cause cannot be read', new Error('broke', { cause: throwing('message') }), 'broke'],
+    ['is unchanged if its cause is a getter that throws', throwing('cause'), 'no'],
+  ])('%s', (_claim, error, message) => {
+    expect(withCause(error).message).toBe(message);
+  });
+
+  it('that a part throws includes that of its cause', () => {
+    const error = ProxyError.from(new TypeError('fetch failed', { cause: refused }), 'filter one');
+    expect(error.message).toBe('filter one: fetch failed: connect ECONNREFUSED 127.0.0.1:8080');
   });
 });
 

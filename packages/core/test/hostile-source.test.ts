@@ -242,6 +242,17 @@ describe('a source that misbehaves', () => {
     expect([port(), store.sources.map(({ state }) => state)]).toEqual([443, ['failing', 'current']]);
   });
 
+  it('is reported with the cause of its error', async () => {
+    const cause = new Error('connect ECONNREFUSED 127.0.0.1:8080');
+    const { store, reaches } = await storeOf(
+      routesFrom(() => {
+        throw new TypeError('fetch failed', { cause });
+      }),
+    );
+    await reaches('source.failed', 1);
+    expect(store.sources[0]?.error?.message).toBe('fetch failed: connect ECONNREFUSED 127.0.0.1:8080');
+  });
+
   it('is reported when it fails right after a good snapshot', async () => {
     const { store, reaches, port } = await storeOf(
       routesFrom(async function* () {

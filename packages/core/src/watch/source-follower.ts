@@ -7,7 +7,7 @@ import { formatProblem } from '../lifecycle/plugin.ts';
 import type { Problem } from '../lifecycle/plugin.ts';
 import { Cell } from './cell.ts';
 import { follow } from './follow.ts';
-import { errorOf } from '../errors.ts';
+import { errorOf, withCause } from '../errors.ts';
 import { answered, failed, NO_READING } from './reading.ts';
 import type { Freshness, Reading } from './reading.ts';
 import { pause } from './scope.ts';
@@ -103,7 +103,8 @@ export class SourceFollower {
     const using = this.#useSnapshots(signal);
     const end = await follow((inner) => this.source.watch(inner), signal, {
       onValue: (snapshot) => this.#latest.set({ snapshot }),
-      onFailure: (error, retryInMs) => {
+      onFailure: (thrown, retryInMs) => {
+        const error = withCause(thrown);
         const after = this.#latest.value;
         this.#failure = { error, after };
         this.#reading = failed(this.#reading, error);
