@@ -138,7 +138,8 @@ export function errorOf(thrown: unknown): Error {
 export function withCause(error: Error): Error {
   const cause = read(error, 'cause');
   if (!isError(cause)) return error;
-  const reason = cause.message || String(read(cause, 'code') ?? '');
+  const code = read(cause, 'code');
+  const reason = cause.message || (typeof code === 'string' ? code : '');
   if (reason === '' || error.message.includes(reason)) return error;
   return new Error(`${error.message}: ${reason}`, { cause: error });
 }
