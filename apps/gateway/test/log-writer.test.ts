@@ -103,6 +103,15 @@ describe('a log writer', () => {
     expect(readFileSync(path, 'utf8')).toBe('after\n');
   });
 
+  it.runIf(process.platform === 'linux')('leaves a file alone that is not open for writing', async () => {
+    await using files = await folder();
+    const path = await files.write('settings', 'kept\n');
+    const { writer, failed } = writerTo(ownDescriptor(openSync(path, 'r')));
+    writer.write(LINE);
+    expect(await failed).toContain('EBADF');
+    expect(readFileSync(path, 'utf8')).toBe('kept\n');
+  });
+
   it.runIf(process.platform === 'linux')('reports a full disk and keeps a bounded number of lines', async () => {
     const { writer, failed } = writerTo(openSync('/dev/full', 'w'));
     for (let index = 0; index < TOO_MANY; index += 1) writer.write(LINE);

@@ -1,4 +1,4 @@
-import { constants, fstatSync, openSync, write } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, write } from 'node:fs';
 import { isatty } from 'node:tty';
 import { settlesWithin } from '@meshgate/core/parts';
 
@@ -180,7 +180,8 @@ type WriterState =
  * Opens a new descriptor for the file behind `fd`, because `fd` shares its mode with every process that has inherited
  * it. Writes to a pipe or a terminal then fail with `EAGAIN`, where writes to `fd` could block a thread. Writes to a
  * file append, even after a truncation: logrotate's `copytruncate` would otherwise leave zeros at the start of the
- * file. Returns `fd` where this is not possible: for sockets, on systems other than Linux, or without permission.
+ * file. Returns `fd` where this is not possible: for sockets, on systems other than Linux, without permission, or if `fd`
+ * is not open for writing: to open it again would permit it.
  */
 export function ownDescriptor(fd: number): number {
   // Accessed for its side effect: Node makes a pipe or a socket on standard output non-blocking, which is all that
@@ -200,8 +201,33 @@ export function ownDescriptor(fd: number): number {
  */
 function modeFor(fd: number): number | undefined {
   const status = fstatSync(fd, { bigint: true });
+  if ((openFlags(fd) & ACCESS_MODES) === constants.O_RDONLY) return undefined;
   if (status.isFile()) return constants.O_APPEND;
   return status.isFIFO() || isatty(fd) ? constants.O_NONBLOCK : undefined;
+}
+
+/** Returns the flags with which `fd` was opened, on Linux: proc_pid_fdinfo(5). */
+export function openFlags(fd: number): number {
+  const [, flags = '0'] = /^flags:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')) ?? [];
+  return Number.parseInt(flags, 8);
+}
+
+/** `O_ACCMODE` of open(2). */
+const ACCESS_MODES = 3;
+
+/**
+ * Closes standard streams whose terminal has hung up, before the process exits: Node restores the settings of each
+ * terminal then, and aborts if that fails. Standard streams that cannot be terminals are left alone.
+ */
+export function closeLostTerminals(): void {
+  for (const fd of [0, 1, 2]) {
+    try {
+      // A terminal that has hung up is still a character device, but answers no ioctl(2).
+      if (fstatSync(fd, { bigint: true }).isCharacterDevice() && !isatty(fd)) closeSync(fd);
+    } catch {
+      // It is closed.
+    }
+  }
 }
 
 const EMPTY = Buffer.alloc(0);

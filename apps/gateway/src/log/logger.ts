@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import type { DestinationStream, Logger } from 'pino';
 import type { LogLevel, LogSettings } from '../config/config-schema.ts';
-import { LogWriter, ownDescriptor } from './log-writer.ts';
+import { closeLostTerminals, LogWriter, ownDescriptor } from './log-writer.ts';
 import type { LogHealth } from './log-writer.ts';
 import { logMessage } from './messages.ts';
 import { printable, printableJson, withoutControls } from './printable.ts';
@@ -27,6 +27,7 @@ export async function closeLog(log: Pick<Log, 'flush' | 'isWriting'>): Promise<v
   await log.flush(FLUSH_PATIENCE_MS);
   // Node waits for its thread pool before it exits: forever, if a write blocks, as to a stopped terminal.
   if (log.isWriting) process.kill(process.pid, 'SIGKILL');
+  closeLostTerminals();
 }
 
 /** Limit for a reader that has stalled. */

@@ -1,4 +1,5 @@
-import { fstatSync, readFileSync } from 'node:fs';
+import { fstatSync } from 'node:fs';
+import { openFlags } from '../log/log-writer.ts';
 
 /**
  * Makes everybody who writes to the file behind `fd` append. After `> log 2>&1` the log appends through a descriptor of its own,
@@ -15,10 +16,9 @@ export async function appendTogether(fd: number): Promise<void> {
   }
 }
 
-/** Whether it has been opened for appending, as by `>> log`: proc_pid_fdinfo(5). */
+/** Whether it has been opened for appending, as by `>> log`. */
 function doesAppend(fd: number): boolean {
-  const [, flags = '0'] = /^flags:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')) ?? [];
-  return (Number.parseInt(flags, 8) & O_APPEND) !== 0;
+  return (openFlags(fd) & O_APPEND) !== 0;
 }
 
 const O_APPEND = 0o2000;

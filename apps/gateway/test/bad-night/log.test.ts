@@ -1,16 +1,16 @@
 // Whatever happens to the log, traffic continues: the real command with an output that fails, in every way in which
 // outputs fail.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, constants, openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, existsSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { needs, tlsBackend, tlsClient } from '@meshgate/testkit';
 import type { TlsClient, TlsTestBackend } from '@meshgate/testkit';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { freePorts } from '../sidecar/agent.ts';
-import { gatewayFolder, spawnWithOutput } from '../daemon.ts';
+import { gatewayFolder, MAIN, spawnWithOutput } from '../daemon.ts';
 import type { Folder } from '../daemon.ts';
 import { Recording } from './alerts.ts';
 import { CAUSES } from './causes.ts';
@@ -32,7 +32,7 @@ interface MuteGateway extends AsyncDisposable {
 async function startMute(
   api: TlsTestBackend,
   settings: object,
-  stdout: number | 'pipe',
+  output: number | 'pipe' | ((command: readonly string[]) => ChildProcess),
 ): Promise<MuteGateway & { readonly files: Folder }> {
   const [port = 0, admin = 0] = await freePorts(2);
   const files = await gatewayFolder([api], {
@@ -40,7 +40,9 @@ async function startMute(
     admin: { port: admin },
     ...settings,
   });
-  const child = spawnWithOutput(['gateway', '--config', join(files.path, 'meshgate.yaml')], stdout);
+  const args = ['gateway', '--config', join(files.path, 'meshgate.yaml')];
+  const child =
+    typeof output === 'function' ? output([process.execPath, MAIN, ...args]) : spawnWithOutput(args, output);
   const ended = once(child, 'exit').then(([status]: (number | null)[]) => status ?? null);
   const get = (path: string): Promise<Response> => fetch(`http://127.0.0.1:${admin}${path}`);
   const gateway: MuteGateway & { readonly files: Folder } = {
@@ -195,6 +197,35 @@ describe.runIf(process.platform === 'linux')('a gateway whose log cannot be writ
       gateway.child.kill('SIGTERM');
       expect(await gateway.ended).toBe(0);
     });
+  });
+});
+
+const hasScript = spawnSync('script', ['--version']).status === 0;
+
+describe.skipIf(!hasScript)('a gateway whose terminal has hung up', () => {
+  it.each(MODES)('serves, warns and stops: %j', async (settings) => {
+    await using api = await tlsBackend('api.example.com');
+    await using home = await gatewayFolder([]);
+    const [pid, status] = [join(home.path, 'pid'), join(home.path, 'status')];
+    const terminal = (command: readonly string[]): ChildProcess => {
+      const gateway = command.map((part) => `'${part}'`).join(' ');
+      const shell = `trap '' HUP; ${gateway} & echo $! > ${pid}; wait $!; echo $? > ${status}.new; mv ${status}.new ${status}`;
+      return spawn('script', ['-qefc', shell, '/dev/null'], { stdio: ['ignore', 'ignore', 'inherit'] });
+    };
+    await using gateway = await startMute(api, settings, terminal);
+    expect(await gateway.serve()).toBe('hello');
+    gateway.child.kill('SIGKILL');
+    await gateway.ended;
+    const daemon = Number(readFileSync(pid, 'utf8'));
+    let hasEnded = false;
+    onTestFinished(() => void (hasEnded || process.kill(daemon, 'SIGKILL')));
+    await gateway.serve();
+    await warned(gateway, 'log lines cannot be written: EIO');
+    expect(await gateway.serve()).toBe('hello');
+    process.kill(daemon, 'SIGTERM');
+    await until(() => existsSync(status));
+    hasEnded = true;
+    expect(readFileSync(status, 'utf8')).toBe('0\n');
   });
 });
 
