@@ -390,7 +390,7 @@ describe('the work for one connection', () => {
 });
 
 describe('a failure that does not count against the address', () => {
-  it.each(['EMFILE', 'ENFILE', 'EADDRNOTAVAIL', 'ENOBUFS', 'ENOMEM', 'EPERM', 'EACCES'] as const)(
+  it.each(['EMFILE', 'ENFILE', 'EADDRNOTAVAIL', 'ENOBUFS', 'ENOMEM', 'EPERM', 'EACCES', 'EINVAL'] as const)(
     'is local when the system reports %s: no backend is ejected',
     async (code) => {
       const { connect, outliers, events } = harness({ '10.0.0.1:1': code });

@@ -20,6 +20,7 @@ describe('the error of a dial', () => {
     ['ENOBUFS', 'memory'],
     ['ENOMEM', 'memory'],
     ['EPERM', 'packet filter'],
+    ['EINVAL', 'blackhole route'],
     ['EACCES', 'permission'],
   ])('is the fault of the proxy for %s, names the limit and keeps the cause', (name, limit) => {
     const cause = systemError(name);

@@ -73,7 +73,7 @@ export function failedDial(reason: ProxyError): Dial {
 
 const NO_PORT = 'no local port or address left for it (net.ipv4.ip_local_port_range)';
 
-/** Local shortages, by errno(3); no peer is at fault. Sources: connect(2), socket(2), ip(7). */
+/** Local shortages, by errno(3); no peer is at fault. Sources: connect(2), socket(2), ip(7), ip-route(8). */
 const LOCAL_SHORTAGES: Readonly<Record<string, string>> = {
   EMFILE: 'no file descriptor left in this process (ulimit -n)',
   ENFILE: 'no file descriptor left on this machine (fs.file-max)',
@@ -85,6 +85,7 @@ const LOCAL_SHORTAGES: Readonly<Record<string, string>> = {
   ENOBUFS: 'no memory left for sockets',
   ENOMEM: 'no memory left for sockets',
   EPERM: 'not permitted on this machine (packet filter, security policy)',
+  EINVAL: 'refused by the routing of this machine (a blackhole route, or a link-local address without its interface)',
   EACCES: 'not permitted on this machine (security policy, permissions of the socket)',
 };
 
