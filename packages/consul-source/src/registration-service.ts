@@ -145,11 +145,24 @@ class KeptRegistration implements Service {
       this.#hasLost ||= own.kind === 'missing';
       if (own.kind === 'missing') losses = [...losses.filter((at) => now - at < LOSSES_WITHIN_MS), now];
       this.#isForgotten ||= this.#options.body !== undefined && losses.length >= MAX_LOSSES;
-      if (this.#isForgotten) yield FORGOTTEN;
-      if (this.#isForgotten) await pause(FORGOTTEN_REST_MS, signal);
+      if (this.#isForgotten) {
+        yield FORGOTTEN;
+        await pause(FORGOTTEN_REST_MS, signal);
+        this.#isForgotten = own.kind === 'missing' || !(await this.#isKept(id, signal));
+        if (!this.#isForgotten) losses = [];
+      }
       if (own.kind === 'missing') await this.#register(signal);
       if (!this.#isForgotten) yield this.#problemOf(own, id);
     }
+  }
+
+  /** Whether every agent behind the address has the registration: asks as often as it is removed at the end. */
+  async #isKept(id: string, signal: AbortSignal): Promise<boolean> {
+    for (let turn = 0; turn < MAX_REPEATS; turn += 1) {
+      const { found } = await this.#agent.request({ path: servicePath(id), mayBeMissing: true }, signal);
+      if (!found) return false;
+    }
+    return true;
   }
 
   #problemOf(own: OwnDefinition, id: string): string | undefined {
