@@ -67,6 +67,27 @@ describe('the log', () => {
       ],
     ],
     [
+      'has a warning that comes and goes once a minute, and its end when its beginning was logged',
+      [replaced('flaps'), replaced(), replaced('flaps'), replaced('flaps', 'stays'), replaced('stays'), replaced()],
+      [
+        'info: routes updated: 0 routes',
+        'warn: source warning: flaps',
+        'info: routes updated: 0 routes',
+        'info: source warnings cleared',
+        'info: routes updated: 0 routes',
+        'info: routes updated: 0 routes',
+        'warn: source warning: stays',
+        'info: routes updated: 0 routes',
+        'info: routes updated: 0 routes',
+        'info: source warnings cleared',
+      ],
+    ],
+    [
+      'has nothing of a snapshot with the same routes but its warnings',
+      [replaced(), { ...replaced('slow'), previous: { version: 'w', routes: [] } } as ProxyEvent],
+      ['info: routes updated: 0 routes', 'warn: source warning: slow'],
+    ],
+    [
       'has the failure of a source and its recovery, and not each of its words',
       [updated, failed, updated, updated],
       ['warn: source failed, keeping last routes: gone', 'info: source recovered after 0 ms'],

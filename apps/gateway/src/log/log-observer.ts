@@ -4,14 +4,15 @@ import { formatDuration } from '@meshgate/core/parts';
 import { certificateTrouble } from './certificate-trouble.ts';
 import { FailureLog } from './failure-log.ts';
 import type { Logger } from './logger.ts';
-import { routeChanges } from './route-changes.ts';
+import { haveSameRoutes, routeChanges } from './route-changes.ts';
 import type { HealthChange, BoundedList, RouteChanges } from './route-changes.ts';
 import { counted, lineOf } from './messages.ts';
 import type { LogLine } from './messages.ts';
 
 /** Logs gateway events. Connection events go to the access log, except for bugs and refusals. */
 export function logObserver(logger: Logger): Observer {
-  const warnings = new Map<string, readonly string[]>();
+  /** Warnings by source that the log has, and that have not been cleared. */
+  const warnings = new Map<string, ReadonlySet<string>>();
   const hasRoutes = new Set<string>();
   const failures = new FailureLog();
   return { name: 'log', observe };
@@ -44,12 +45,22 @@ export function logObserver(logger: Logger): Observer {
       write(lineOf('sourceRecovered', { duration: formatDuration(Math.round(failedForMs)) }, { source }));
   }
 
-  /** Logs each warning when it first appears, since sources repeat warnings with every snapshot. */
+  /**
+   * Logs each warning when it first appears, since sources repeat warnings with every snapshot; one that comes and goes,
+   * once a minute.
+   */
   function writeWarnings(source: string, now: readonly string[]): void {
-    const before = warnings.get(source) ?? [];
-    warnings.set(source, now);
-    for (const warning of now) if (!before.includes(warning)) write(lineOf('sourceWarning', { warning }, { source }));
-    if (before.length > 0 && now.length === 0) write(lineOf('sourceWarningsCleared', {}, { source }));
+    const logged = warnings.get(source) ?? new Set();
+    const isDue = (warning: string): boolean =>
+      failures.failed(thingOf('warning', `${source} ${warning}`), warning).kind === 'line';
+    const current = now.filter((warning) => {
+      if (logged.has(warning)) return true;
+      if (!isDue(warning)) return false;
+      write(lineOf('sourceWarning', { warning }, { source }));
+      return true;
+    });
+    if (now.length > 0) warnings.set(source, new Set(current));
+    else if (warnings.delete(source)) write(lineOf('sourceWarningsCleared', {}, { source }));
   }
 
   function write({ level, facts, message }: LogLine): void {
@@ -183,17 +194,19 @@ const LINES: { readonly [Type in ProxyEvent['type']]: LineWriter<LoggedEvent<Typ
   'listener.resumed': ({ listener }) => lineOf('acceptResumed', {}, { listener }),
   'listener.closed': ({ listener }) => lineOf('listenerClosed', {}, { listener }),
   'routes.replaced': ({ source, snapshot, previous, removed, tookMs }) =>
-    lineOf(
-      'routesUpdated',
-      { routes: counted(snapshot.routes.length, 'route') },
-      {
-        source,
-        version: snapshot.version,
-        removed: removed.length,
-        ...(previous !== undefined && changeFacts(routeChanges(previous, snapshot))),
-        tookMs: Math.round(tookMs),
-      },
-    ),
+    previous !== undefined && haveSameRoutes(previous, snapshot)
+      ? undefined
+      : lineOf(
+          'routesUpdated',
+          { routes: counted(snapshot.routes.length, 'route') },
+          {
+            source,
+            version: snapshot.version,
+            removed: removed.length,
+            ...(previous !== undefined && changeFacts(routeChanges(previous, snapshot))),
+            tookMs: Math.round(tookMs),
+          },
+        ),
   'source.removed': ({ source, removed }) => lineOf('sourceRemoved', {}, { source, removed: removed.length }),
   'source.updated': undefined,
   'source.failed': sourceFailure,

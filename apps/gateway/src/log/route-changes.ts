@@ -39,6 +39,11 @@ export function routeChanges(previous: RouteSnapshot, snapshot: RouteSnapshot): 
   return changes;
 }
 
+/** Whether two snapshots have the very same routes, so that only their warnings can differ. Pure. */
+export function haveSameRoutes(previous: RouteSnapshot, { routes }: RouteSnapshot): boolean {
+  return previous.routes.length === routes.length && previous.routes.every((route, index) => route === routes[index]);
+}
+
 /** Cached, because several readers request the same comparison. */
 const KNOWN = new WeakMap<RouteSnapshot, { readonly previous: RouteSnapshot; readonly changes: RouteChanges }>();
 
