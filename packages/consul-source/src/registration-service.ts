@@ -159,7 +159,7 @@ class KeptRegistration implements Service {
   /** Whether every agent behind the address has the registration: asks as often as it is removed at the end. */
   async #isKept(id: string, signal: AbortSignal): Promise<boolean> {
     for (let turn = 0; turn < MAX_REPEATS; turn += 1) {
-      const { found } = await this.#agent.request({ path: servicePath(id), mayBeMissing: true }, signal);
+      const { found } = await this.#agent.request({ ...registrationAt(id), mayBeMissing: true }, signal);
       if (!found) return false;
     }
     return true;
