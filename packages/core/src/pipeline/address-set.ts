@@ -1,4 +1,4 @@
-import { readAddress, WORDS } from './ip-address.ts';
+import { leadingBitsOf, readAddress, WORDS } from './ip-address.ts';
 
 /** A set of addresses and blocks. */
 export interface AddressSet {
@@ -121,9 +121,9 @@ class Blocks {
     const at = this.#count * words;
     if (at === this.#firsts.length) [this.#firsts, this.#lasts] = [doubled(this.#firsts), doubled(this.#lasts)];
     for (let word = 0; word < words; word += 1) {
-      const own = Math.min(32, Math.max(0, prefix - (WORDS - words + word) * 32));
-      const mask = own === 0 ? 0 : (ALL_BITS << (32 - own)) >>> 0;
-      const value = bits[WORDS - words + word] ?? 0;
+      const from = WORDS - words + word;
+      const mask = leadingBitsOf(from, prefix);
+      const value = bits[from] ?? 0;
       this.#firsts[at + word] = value & mask;
       this.#lasts[at + word] = value | ~mask;
     }
@@ -153,8 +153,6 @@ class Blocks {
     return new Ranges(ranges.firsts.slice(0, size * words), ranges.lasts.slice(0, size * words), words);
   }
 }
-
-const ALL_BITS = 0xff_ff_ff_ff;
 
 function doubled(words: Uint32Array): Uint32Array {
   const larger = new Uint32Array(2 * words.length);

@@ -3,7 +3,7 @@ import { errorOf, ProxyError } from '../errors.ts';
 import type { Accepted, Hello } from './connection.ts';
 import type { Route } from '../routes/route.ts';
 import { formatProblem } from '../lifecycle/plugin.ts';
-import { foundPart, isThenable, shapeProblem } from '../lifecycle/part-shape.ts';
+import { foundPart, shapeProblem } from '../lifecycle/part-shape.ts';
 import { routeProblems } from '../routes/snapshot-problems.ts';
 import { upstreamProblem } from './connecting.ts';
 import type { Connector, Layer, Resolver } from './stages.ts';
@@ -90,11 +90,6 @@ function isRoute(value: unknown): value is Route {
   if (typeof value !== 'object' || value === null) return false;
   const { name, backends } = value as Partial<Route>;
   return typeof name === 'string' && Array.isArray(backends);
-}
-
-/** Whether a transport returned a splice. */
-export function isSplice(value: unknown): value is Splice {
-  return typeof value === 'object' && value !== null && 'done' in value && isThenable(value.done);
 }
 
 /** Validates the result of a splice: transports may be plain JavaScript, and metrics use the values. */

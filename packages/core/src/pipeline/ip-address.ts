@@ -130,11 +130,13 @@ function digitOf(code: number): number {
 
 /** Returns a 128-bit mask with the first `count` bits set. */
 export function leadingBits(count: number): Uint32Array {
-  const word = (index: number): number => {
-    const own = Math.min(32, Math.max(0, count - index * 32));
-    return own === 0 ? 0 : (0xff_ff_ff_ff << (32 - own)) >>> 0;
-  };
-  return Uint32Array.of(word(0), word(1), word(2), word(3));
+  return Uint32Array.from({ length: WORDS }, (_, index) => leadingBitsOf(index, count));
+}
+
+/** Returns the word at `index` of {@link leadingBits}. */
+export function leadingBitsOf(index: number, count: number): number {
+  const own = Math.min(32, Math.max(0, count - index * 32));
+  return own === 0 ? 0 : (0xff_ff_ff_ff << (32 - own)) >>> 0;
 }
 
 // Random, so that nobody can choose addresses that all hash into one slot.

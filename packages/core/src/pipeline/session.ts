@@ -2,7 +2,6 @@ import type { Admission } from './admission.ts';
 import {
   carriedBy,
   failedWith,
-  isSplice,
   lastByteOf,
   NOTHING_CARRIED,
   resolved,
@@ -30,6 +29,7 @@ import type { Resend, SessionPhase } from './session-phases.ts';
 import { helloTimeoutError, readHello } from './sniff.ts';
 import type { Sniffed } from './sniff.ts';
 import type { Connector, Resolver, Sniffer } from './stages.ts';
+import { hasDone } from '../transport/dial-failure.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import type { Connection, Progress, Splice, Stall, Transfer, Transport } from '../transport/transport.ts';
 
@@ -424,7 +424,7 @@ export class Session implements Linked<Session> {
       upstream.connection,
       resend === undefined ? options : { ...options, handBackUntilMs: resend.retry.untilMs },
     );
-    if (!isSplice(splice)) throw new TypeError('expected a splice, found none');
+    if (!hasDone<Splice>(splice)) throw new TypeError('expected a splice, found none');
     this.#phase = new Splicing(connecting, splice, resend);
     if (maxAgeMs !== undefined) this.#control.ages.begin(this, maxAgeMs);
     return splice;

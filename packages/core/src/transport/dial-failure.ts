@@ -53,7 +53,7 @@ export function begun(transport: Pick<Transport, 'dial'>, to: Endpoint, options:
   if (isAnyAddress(to.host)) return failedDial(undiallable(to, ANY_ADDRESS));
   try {
     const dial: unknown = transport.dial(to, options);
-    if (isDial(dial)) return dial;
+    if (hasDone<Dial>(dial)) return dial;
     throw new TypeError('expected a dial, found none');
   } catch (reason) {
     return failedDial(ProxyError.from(reason, 'transport'));
@@ -62,7 +62,8 @@ export function begun(transport: Pick<Transport, 'dial'>, to: Endpoint, options:
 
 const ANY_ADDRESS = 'it stands for any address, so that only a listener can have it; expected the address of a backend';
 
-function isDial(value: unknown): value is Dial {
+/** Whether a transport returned a dial or a splice. */
+export function hasDone<Handle extends { readonly done: Promise<unknown> }>(value: unknown): value is Handle {
   return typeof value === 'object' && value !== null && 'done' in value && isThenable(value.done);
 }
 

@@ -57,79 +57,33 @@ export interface StoreTimes {
  * of the source. Neither removes routes.
  */
 export function lastKnownGood(source: RouteSource, store: SnapshotStore, times: StoreTimes = {}): RouteSource {
-  return {
-    name: source.name,
-    watch: withStoredCopy(source, times, () => {
-      const keeper = new SnapshotKeeper(source.name, store);
-      return {
-        restore,
-        reportsUnreadable: true,
-        keep: (snapshot) => keeper.keep(snapshot),
-        keepAgain: () => keeper.keepAgain(),
-      };
-    }),
+  const { name } = source;
+  const storage: Storage<RouteSnapshot> = {
+    load,
+    save: (snapshot) => store.save(name, snapshot),
+    isKept: async () => store.isKept?.(name),
+    reportsUnreadable: true,
+    isRepeated: (snapshot, last) => versionOf(snapshot) === last.version,
+    // Snapshots that will be refused are not stored. A copy: a source may reuse the yielded object.
+    toStore: async (snapshot) =>
+      (await isUsable(snapshot)) && snapshot.asOf === undefined ? { ...snapshot } : undefined,
+    unstored: (snapshot, failure) =>
+      warned(
+        snapshot,
+        `routes cannot be stored for the next start: ${failure.message}`,
+        `not stored: ${systemCode(failure) ?? failure.name}`,
+      ),
   };
+  return { name, watch: withStorage(source, times, storage) };
 
-  /** Throws if the stored snapshot cannot be read. */
-  async function* restore(): AsyncGenerator<RouteSnapshot> {
-    const stored = await store.load(source.name).catch((cause: unknown) => {
+  async function load(): Promise<RouteSnapshot | undefined> {
+    const stored = await store.load(name).catch((cause: unknown) => {
       throw new Error(`no response yet, and the stored routes cannot be read: ${errorOf(cause).message}`, { cause });
     });
-    if (stored === undefined) return;
+    if (stored === undefined) return undefined;
     const { snapshot, savedAt: asOf } = stored;
     const warning = `no response yet, using routes stored on ${asOf.toISOString()}`;
-    yield { ...warned(snapshot, warning, 'kept'), asOf };
-  }
-}
-
-/** Stores the snapshots of one source, and adds a warning to the last one while it cannot be stored. */
-class SnapshotKeeper {
-  readonly #source: string;
-  readonly #store: SnapshotStore;
-  /** The last snapshot to store. */
-  #last: RouteSnapshot | undefined;
-  /** Why it is not stored. */
-  #failure: Error | undefined;
-
-  constructor(source: string, store: SnapshotStore) {
-    this.#source = source;
-    this.#store = store;
-  }
-
-  /** Yields and stores a snapshot. A source may repeat a snapshot as a sign of life: that needs no save. */
-  async *keep(snapshot: RouteSnapshot): AsyncGenerator<RouteSnapshot> {
-    const isRepeated = this.#last !== undefined && versionOf(snapshot) === this.#last.version;
-    yield isRepeated ? this.#shown(snapshot) : snapshot;
-    // Snapshots that will be refused are not stored.
-    if (isRepeated || !(await isUsable(snapshot)) || snapshot.asOf !== undefined) return;
-    // A copy: a source may reuse the yielded object.
-    this.#last = { ...snapshot };
-    this.#failure = undefined;
-    if (await this.#hasChanged()) yield this.#shown(snapshot);
-  }
-
-  async *keepAgain(): AsyncGenerator<RouteSnapshot> {
-    if (this.#last === undefined) return;
-    const isKept = this.#failure === undefined && ((await this.#store.isKept?.(this.#source)) ?? true);
-    if (!isKept && (await this.#hasChanged())) yield this.#shown(this.#last);
-  }
-
-  /** Stores the last snapshot. @returns whether success, or the reason for the failure, has changed */
-  async #hasChanged(): Promise<boolean> {
-    if (this.#last === undefined) return false;
-    const before = this.#failure?.message;
-    this.#failure = await this.#store.save(this.#source, this.#last).then(() => undefined, errorOf);
-    return this.#failure?.message !== before;
-  }
-
-  #shown(snapshot: RouteSnapshot): RouteSnapshot {
-    if (this.#failure === undefined) return snapshot;
-    const { message } = this.#failure;
-    return warned(
-      snapshot,
-      `routes cannot be stored for the next start: ${message}`,
-      `not stored: ${systemCode(this.#failure) ?? this.#failure.name}`,
-    );
+    return { ...warned(snapshot, warning, 'kept'), asOf };
   }
 }
 
@@ -142,66 +96,89 @@ export function lastKnownListeners(
   store: ListenerStore,
   times: StoreTimes = {},
 ): ListenerSource {
-  return { name: source.name, watch: withStoredCopy(source, times, listenerCopy) };
-
-  function listenerCopy(): StoredCopy<readonly ListenAddress[]> {
-    let last: readonly ListenAddress[] | undefined;
-    let isKept = true;
-    return { restore, keep, keepAgain };
-
-    async function* keep(addresses: readonly ListenAddress[]): AsyncGenerator<readonly ListenAddress[]> {
-      yield addresses;
-      last = addresses;
-      await save(last);
-    }
-
-    // oxlint-disable-next-line require-yield -- it has nothing to add to what was yielded
-    async function* keepAgain(): AsyncGenerator<readonly ListenAddress[]> {
-      if (last !== undefined && !(isKept && ((await store.isKept?.(source.name)) ?? true))) await save(last);
-    }
-
-    async function save(addresses: readonly ListenAddress[]): Promise<void> {
-      isKept = await store.save(source.name, addresses).then(
-        () => true,
-        () => false,
-      );
-    }
-  }
-
-  async function* restore(): AsyncGenerator<readonly ListenAddress[]> {
-    const kept = await store.load(source.name);
-    if (kept !== undefined) yield kept;
-  }
+  const { name } = source;
+  const storage: Storage<readonly ListenAddress[]> = {
+    load: () => store.load(name),
+    save: (addresses) => store.save(name, addresses),
+    isKept: async () => store.isKept?.(name),
+    toStore: (addresses) => Promise.resolve(addresses),
+  };
+  return { name, watch: withStorage(source, times, storage) };
 }
 
-interface StoredCopy<T> {
-  /** Yields the stored value while the source yields nothing. Throws if it cannot be read; it is called again then. */
-  restore(): AsyncIterable<T>;
+/** Storage of the values of one source. */
+interface Storage<T> {
+  /** Loads the value to yield while the source yields nothing. Rejects if it cannot be read; it is called again then. */
+  load(): Promise<T | undefined>;
   /** Whether an unreadable store counts as a failure of the source, once; otherwise it is ignored. */
   readonly reportsUnreadable?: true;
-  /** Stores a value of the source. Yields it, and again if a failure to store it changes its warnings. */
-  keep(value: T): AsyncIterable<T>;
+  save(value: T): Promise<void>;
+  /** Whether the stored value still exists; `undefined` if the store cannot tell. */
+  isKept(): Promise<boolean | undefined>;
+  /** Whether `value` is a sign of life, equal to the `last` one, which needs no save. None is when absent. */
+  isRepeated?(value: T, last: T): boolean;
+  /** Returns what to save of `value`; `undefined`: nothing. */
+  toStore(value: T): Promise<T | undefined>;
+  /** Adds a warning to a value that could not be saved. Not reported when absent. */
+  unstored?(value: T, failure: Error): T;
+}
+
+/** Saves the values of one watch. */
+class Keeper<T> {
+  readonly #storage: Storage<T>;
+  /** The last value to save. */
+  #last: T | undefined;
+  /** Why it is not saved. */
+  #failure: Error | undefined;
+
+  constructor(storage: Storage<T>) {
+    this.#storage = storage;
+  }
+
+  /** Yields and saves a value of the source. Yields it again if its warnings change. */
+  async *keep(value: T): AsyncGenerator<T> {
+    const isRepeated = this.#last !== undefined && this.#storage.isRepeated?.(value, this.#last) === true;
+    yield isRepeated ? this.#shown(value) : value;
+    const stored = isRepeated ? undefined : await this.#storage.toStore(value);
+    if (stored === undefined) return;
+    this.#last = stored;
+    this.#failure = undefined;
+    yield* this.#save(stored);
+  }
+
   /**
-   * Stores the last value again if that failed, or if the stored one has disappeared; yields it if its warnings change.
+   * Saves the last value again if that failed, or if the stored one has disappeared; yields it if its warnings change.
    */
-  keepAgain(): AsyncIterable<T>;
+  async *keepAgain(): AsyncGenerator<T> {
+    if (this.#last === undefined) return;
+    const isKept = this.#failure === undefined && ((await this.#storage.isKept()) ?? true);
+    if (!isKept) yield* this.#save(this.#last);
+  }
+
+  async *#save(value: T): AsyncGenerator<T> {
+    const before = this.#failure?.message;
+    this.#failure = await this.#storage.save(value).then(() => undefined, errorOf);
+    if (this.#storage.unstored !== undefined && this.#failure?.message !== before) yield this.#shown(value);
+  }
+
+  #shown(value: T): T {
+    return this.#failure === undefined ? value : (this.#storage.unstored?.(value, this.#failure) ?? value);
+  }
 }
 
 /**
  * Returns a `watch` with storage for `source`. The stored value is yielded once in the life of the process, before the
  * first value of the source, and never replaces one.
- *
- * @param copy called for each watch
  */
-function withStoredCopy<T>(
+function withStorage<T>(
   source: { watch(signal: AbortSignal): AsyncIterable<T> },
   { patienceMs = PATIENCE_MS, keepAgainMs = KEEP_AGAIN_MS }: StoreTimes,
-  copy: () => StoredCopy<T>,
+  storage: Storage<T>,
 ): (signal: AbortSignal) => AsyncGenerator<T> {
   let isKnown = false;
   let isReported = false;
   return async function* watch(signal) {
-    const { restore, reportsUnreadable = false, keep, keepAgain } = copy();
+    const keeper = new Keeper(storage);
     const scope = openScope(signal);
     const values = source.watch(scope.signal)[Symbol.asyncIterator]();
     const readNext = async (): Promise<IteratorResult<T>> => values.next();
@@ -213,7 +190,7 @@ function withStoredCopy<T>(
       for (;;) {
         await settled.changed(0, signal, keepAgainMs);
         if (settled.revision === 0 && !signal.aborted) {
-          yield* isKnown ? keepAgain() : restored();
+          yield* isKnown ? keeper.keepAgain() : restored();
           continue;
         }
         // After a failure there is nothing to return from.
@@ -222,7 +199,7 @@ function withStoredCopy<T>(
         if (result.done === true) return;
         hasEnded = false;
         isKnown = true;
-        yield* keep(result.value);
+        yield* keeper.keep(result.value);
         next = readNext();
         settled = whenSettled(next);
       }
@@ -238,10 +215,11 @@ function withStoredCopy<T>(
      */
     async function* restored(): AsyncGenerator<T> {
       try {
-        yield* restore();
+        const stored = await storage.load();
+        if (stored !== undefined) yield stored;
         isKnown = true;
       } catch (reason) {
-        if (isReported || !reportsUnreadable) return;
+        if (isReported || storage.reportsUnreadable !== true) return;
         isReported = true;
         throw reason;
       }
