@@ -11,6 +11,8 @@ import { formatEndpoint } from '../src/transport/endpoint.ts';
 import { ProxyError } from '../src/errors.ts';
 import type { ProxyEvent } from '../src/observe.ts';
 import { Outliers } from '../src/pipeline/outliers.ts';
+import { withDial } from '../src/pipeline/stages.ts';
+import type { ConnectContext } from '../src/pipeline/stages.ts';
 import type { Backend, Route } from '../src/routes/route.ts';
 import type { Connection, Dial, DialOptions } from '../src/transport/transport.ts';
 
@@ -100,10 +102,10 @@ function harness(
     ...more,
   });
   let connecting: Connecting | undefined;
-  const connect = (to: Route): Promise<Upstream> => {
+  const connect = (to: Route, dial?: ConnectContext['dial']): Promise<Upstream> => {
     connecting = new Connecting({ transport: net, observer }, accepted, hello);
     connecting.route = to;
-    return connector.connect(to, connecting);
+    return connector.connect(to, dial === undefined ? connecting : withDial(connecting, dial));
   };
   const abandon = (reason: ProxyError): void => connecting?.abandon(reason);
   return { connect, abandon, attempts: () => connecting?.attempts, latest: () => connecting, events, outliers, ...net };
@@ -230,6 +232,36 @@ describe('connecting', () => {
     first.release({ bytesUp: 0, bytesDown: 0 });
     await connect(both);
     expect(seen()).toEqual(['10.0.0.1:1', '10.0.0.1:1']);
+  });
+});
+
+describe('a backend with several addresses, dialled through a layer', () => {
+  const hosts = ['10.0.0.1', '10.0.0.2'];
+  const to = route([backend('api.test')]);
+
+  it('that connects after its dial was cut has that connection closed', async () => {
+    vi.useFakeTimers();
+    const { connect } = harness({}, { 'api.test': hosts });
+    const connected: ((connection: Connection) => void)[] = [];
+    const connecting = connect(to, () => ({
+      done: new Promise((resolve) => connected.push(resolve)),
+      cut: () => undefined,
+    }));
+    await vi.advanceTimersByTimeAsync(250);
+    const late = { ...connectionTo({ host: '10.0.0.1', port: 1 }), destroy: vi.fn() };
+    connected[1]?.(connectionTo({ host: '10.0.0.2', port: 1 }));
+    expect(await connecting).toMatchObject({ address: { host: '10.0.0.2' } });
+    connected[0]?.(late);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(late.destroy).toHaveBeenCalledOnce();
+  });
+
+  it('that throws instead of dialling fails the connect', async () => {
+    const { connect } = harness({}, { 'api.test': hosts });
+    const dial = (): never => {
+      throw new Error('a bug');
+    };
+    await expect(connect(to, dial)).rejects.toThrow('a bug');
   });
 });
 

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { BackendHealth, healthKey } from '../src/health/backend-health.ts';
+import { CheckedBackend } from '../src/health/checked-backend.ts';
 import { judgeResponse } from '../src/health/client-hello.ts';
 import { HealthChecks } from '../src/health/health-checks.ts';
 import { AddressBook } from '../src/names/address-book.ts';
@@ -7,6 +8,7 @@ import type { ProxyEvent } from '../src/observe.ts';
 import { ProxyError } from '../src/errors.ts';
 import type { HealthCheck, Route } from '../src/routes/route.ts';
 import { formatEndpoint } from '../src/transport/endpoint.ts';
+import type { Endpoint } from '../src/transport/endpoint.ts';
 import type { Connection, Dial } from '../src/transport/transport.ts';
 
 const CHECK: HealthCheck = { kind: 'tcp', intervalMs: 1_000, timeoutMs: 500, rise: 2, fall: 3 };
@@ -208,6 +210,57 @@ describe('health checks', () => {
       });
       expect([downs, observed('backend.down').length]).toEqual([[], 3 - 1]);
       await checks.stop();
+    },
+  );
+
+  it('keep a name with several addresses down when a reload changes their interval', async () => {
+    const { checks, follow, health, observed } = harness({}, { 'api.test': ['10.0.0.1', '10.0.0.2'] });
+    const slower = { ...CHECK, intervalMs: 2_000 };
+    follow(route(['api.test']));
+    await checks.start();
+    await intervals(1);
+    expect(observed('backend.down')).toHaveLength(2);
+    follow(route(['api.test'], { healthCheck: slower }));
+    expect(health.isDown(slower, { host: 'api.test', port: 1 })).toBe(true);
+    await checks.stop();
+  });
+
+  it('report a name without an address as down', async () => {
+    const { checks, follow } = harness({});
+    const gone = route(['gone.test']);
+    follow(gone);
+    await checks.start();
+    await intervals(1);
+    const address = { host: 'gone.test', port: 1 };
+    expect(checks.reportOf(gone, address)).toMatchObject({
+      state: 'down',
+      addresses: [{ address, state: 'down', failure: expect.stringContaining('no address for gone.test') }],
+    });
+    await checks.stop();
+  });
+
+  it.each(['found', 'unknown'])(
+    'ignore the addresses of a name when no route needs them any more: %s',
+    async (what) => {
+      let settle: () => void = () => undefined;
+      const found = new Promise<readonly Endpoint[]>((resolve, reject) => {
+        settle = () => (what === 'found' ? resolve([{ host: '10.0.0.1', port: 1 }]) : reject(new Error('ENOTFOUND')));
+      });
+      const events: ProxyEvent[] = [];
+      const states: string[] = [];
+      const checked = new CheckedBackend({
+        backend: { host: 'api.test', port: 1 },
+        check: CHECK,
+        addresses: { find: () => found },
+        observer: { observe: (event) => void events.push(event) },
+        run: () => Promise.reject(new Error('expected no check, found one')),
+        onMark: ({ state }) => void states.push(state),
+      });
+      const running = checked.runOnce();
+      checked.forget();
+      settle();
+      await running;
+      expect([events, states, checked.report]).toEqual([[], ['none'], { state: 'unknown', addresses: [] }]);
     },
   );
 
