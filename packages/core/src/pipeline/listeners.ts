@@ -3,9 +3,7 @@ import type { Endpoint } from '../transport/endpoint.ts';
 import { overlap } from '../transport/own-addresses.ts';
 import { follow } from '../watch/follow.ts';
 import { SourceSet } from '../watch/source-set.ts';
-import { formatProblem } from '../lifecycle/plugin.ts';
-import type { Problem } from '../lifecycle/plugin.ts';
-import { listenerProblems } from '../routes/snapshot-problems.ts';
+import { listenerProblems, shownProblems } from '../routes/snapshot-problems.ts';
 import { Listener } from './listener.ts';
 import type { ListenerOptions } from './listener.ts';
 import type { Observer } from '../observe.ts';
@@ -254,21 +252,15 @@ export function listenerSources(
     follow((inner) => source.watch(inner), signal, {
       onValue(addresses) {
         const problems = listenerProblems(addresses);
-        if (problems.length === 0) onList(source, addresses);
-        else observer.observe({ type: 'source.refused', source: source.name, error: refusal(problems) });
+        if (problems.length === 0) return onList(source, addresses);
+        const error = new Error(`list of listeners refused: ${shownProblems(problems).join('; ')}`);
+        observer.observe({ type: 'source.refused', source: source.name, error });
       },
       onFailure: (error, retryInMs) =>
         observer.observe({ type: 'source.failed', source: source.name, error, retryInMs }),
     });
   return new SourceSet(sources, followOne, outer);
 }
-
-function refusal(problems: readonly Problem[]): Error {
-  return new Error(`list of listeners refused: ${problems.slice(0, MAX_SHOWN).map(formatProblem).join('; ')}`);
-}
-
-/** Limits the length of the log line. */
-const MAX_SHOWN = 10;
 
 function statusOf({ at: { name, endpoint, access, advertised }, address }: Listener): ListenerStatus {
   return {

@@ -18,6 +18,7 @@ import {
 } from '../field-checks.ts';
 import type { ValueCheck, FieldCheck, ObjectCheck, UnknownFields } from '../field-checks.ts';
 import { isAddressOrBlock } from '../pipeline/address-set.ts';
+import { formatProblem } from '../lifecycle/plugin.ts';
 import type { Problem } from '../lifecycle/plugin.ts';
 import { atOnce } from '../watch/turns.ts';
 import type { BuiltInBalance } from './route.ts';
@@ -42,6 +43,15 @@ export function snapshotProblems(snapshot: unknown): readonly SnapshotProblem[] 
 
 // Between two yields: about a millisecond of work.
 const ROUTES_PER_STEP = 200;
+
+// Keeps the log entry on one line.
+const MAX_SHOWN = 10;
+
+/** Formats problems for people: the first ten, then the number of the others. */
+export function shownProblems(problems: readonly Problem[]): readonly string[] {
+  const shown = problems.slice(0, MAX_SHOWN).map(formatProblem);
+  return problems.length > shown.length ? [...shown, `and ${problems.length - shown.length} more problems`] : shown;
+}
 
 // Bounds the memory that a broken source of 100,000 routes can fill with messages.
 const MAX_PROBLEMS = 100;

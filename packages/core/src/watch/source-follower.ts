@@ -2,9 +2,7 @@ import type { Observer } from '../observe.ts';
 import type { RouteSnapshot, RouteSource } from '../routes/route.ts';
 import { indexing } from '../routes/route-table.ts';
 import type { RouteIndex } from '../routes/route-table.ts';
-import { judgingSnapshot } from '../routes/snapshot-problems.ts';
-import { formatProblem } from '../lifecycle/plugin.ts';
-import type { Problem } from '../lifecycle/plugin.ts';
+import { judgingSnapshot, shownProblems } from '../routes/snapshot-problems.ts';
 import { Cell } from './cell.ts';
 import { follow } from './follow.ts';
 import { errorOf, withCause } from '../errors.ts';
@@ -36,9 +34,6 @@ export interface SourceStatus {
 // More changes than an operator makes, and a bound for a source that changes constantly: each change builds a table,
 // emits an event and logs a line. A burst of 20, then five per second.
 const PACE = new TokenBucket({ count: 20, perMs: 4_000 });
-
-// Keeps the log entry on one line.
-const MAX_SHOWN = 10;
 
 /**
  * Follows one source: validates and indexes its newest snapshot, skipping older ones, and reports its state. If a
@@ -173,9 +168,9 @@ interface Yielded {
 function* judged(yielded: unknown, versionInUse: string | undefined): Generator<void, RouteSnapshot> {
   const problems = yield* judgingSnapshot(yielded, versionInUse);
   const errors = problems.filter(({ severity }) => severity === 'error');
-  if (errors.length > 0) throw new Error(shown(errors).join('; '));
+  if (errors.length > 0) throw new Error(shownProblems(errors).join('; '));
   const { version, routes, asOf, warnings: reported = [] } = yielded as RouteSnapshot;
-  const warnings = [...bounded(reported), ...shown(problems)];
+  const warnings = [...bounded(reported), ...shownProblems(problems)];
   // A copy, so that a source that modifies and yields the same object again is recognised as changed.
   return {
     version,
@@ -198,9 +193,4 @@ const MAX_WARNINGS = 100;
 /** Returns the version of a snapshot that has not been validated. */
 export function versionOf(yielded: unknown): unknown {
   return typeof yielded === 'object' && yielded !== null && 'version' in yielded ? yielded.version : undefined;
-}
-
-function shown(problems: readonly Problem[]): readonly string[] {
-  const first = problems.slice(0, MAX_SHOWN).map(formatProblem);
-  return problems.length > first.length ? [...first, `and ${problems.length - first.length} more problems`] : first;
 }
