@@ -424,7 +424,7 @@ export class Session implements Linked<Session> {
       upstream.connection,
       resend === undefined ? options : { ...options, handBackUntilMs: resend.retry.untilMs },
     );
-    if (!hasDone<Splice>(splice)) throw new TypeError('expected a splice, found none');
+    if (!hasDone(splice)) throw new TypeError('expected a splice, found none');
     this.#phase = new Splicing(connecting, splice, resend);
     if (maxAgeMs !== undefined) this.#control.ages.begin(this, maxAgeMs);
     return splice;

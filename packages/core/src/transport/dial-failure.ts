@@ -52,8 +52,8 @@ export function undiallable(to: Endpoint, problem: string): ProxyError {
 export function begun(transport: Pick<Transport, 'dial'>, to: Endpoint, options: DialOptions): Dial {
   if (isAnyAddress(to.host)) return failedDial(undiallable(to, ANY_ADDRESS));
   try {
-    const dial: unknown = transport.dial(to, options);
-    if (hasDone<Dial>(dial)) return dial;
+    const dial = transport.dial(to, options);
+    if (hasDone(dial)) return dial;
     throw new TypeError('expected a dial, found none');
   } catch (reason) {
     return failedDial(ProxyError.from(reason, 'transport'));
@@ -63,7 +63,7 @@ export function begun(transport: Pick<Transport, 'dial'>, to: Endpoint, options:
 const ANY_ADDRESS = 'it stands for any address, so that only a listener can have it; expected the address of a backend';
 
 /** Whether a transport returned a dial or a splice. */
-export function hasDone<Handle extends { readonly done: Promise<unknown> }>(value: unknown): value is Handle {
+export function hasDone(value: unknown): boolean {
   return typeof value === 'object' && value !== null && 'done' in value && isThenable(value.done);
 }
 
