@@ -248,12 +248,12 @@ describe('a backend with several addresses, dialled through a layer', () => {
       cut: () => undefined,
     }));
     await vi.advanceTimersByTimeAsync(250);
-    const late = { ...connectionTo({ host: '10.0.0.1', port: 1 }), destroy: vi.fn() };
+    const slow = { ...connectionTo({ host: '10.0.0.1', port: 1 }), destroy: vi.fn() };
     connected[1]?.(connectionTo({ host: '10.0.0.2', port: 1 }));
     expect(await connecting).toMatchObject({ address: { host: '10.0.0.2' } });
-    connected[0]?.(late);
+    connected[0]?.(slow);
     await vi.advanceTimersByTimeAsync(0);
-    expect(late.destroy).toHaveBeenCalledOnce();
+    expect(slow.destroy).toHaveBeenCalledOnce();
   });
 
   it('that throws instead of dialling fails the connect', async () => {
