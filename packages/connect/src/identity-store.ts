@@ -1,5 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
-import { Cell, follow, openScope } from '@meshgate/core/parts';
+import { Cell, defined, follow, openScope } from '@meshgate/core/parts';
 import type { Observer, OwnCertificate, Service, TrustedAuthority } from '@meshgate/core';
 import type { Credentials, CredentialsSource } from '@meshgate/mesh';
 import { identityOf, certificateState } from './identity.ts';
@@ -55,10 +55,10 @@ export class IdentityStore implements Service {
     const { current } = this;
     return {
       source: this.#options.source.name,
-      ...(current === undefined
-        ? {}
-        : { certificate: { ...certificateOf(current), state: certificateState(current, new Date()) } }),
-      ...(this.#error === undefined ? {} : { error: this.#error }),
+      ...defined({
+        certificate: current && { ...certificateOf(current), state: certificateState(current, new Date()) },
+        error: this.#error,
+      }),
     };
   }
 

@@ -2,7 +2,7 @@ import { constants, createPrivateKey } from 'node:crypto';
 import type { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import type { SecureContext } from 'node:tls';
-import { defined } from '@meshgate/core/parts';
+import { defined, errorOf } from '@meshgate/core/parts';
 import { certificatesIn, parseSpiffeId, privateKeyIn } from '@meshgate/mesh';
 import type { Credentials, PeerTrust, TlsSettings } from '@meshgate/mesh';
 import { isIn, serviceIn, uriIn } from './certificate-identity.ts';
@@ -122,7 +122,7 @@ function readBundle({ roots, trustDomain: configured }: PeerTrust): Bundle | str
   try {
     certificates = roots.flatMap(certificatesIn);
   } catch (reason) {
-    return `its roots cannot be read: ${reason instanceof Error ? reason.message : String(reason)}`;
+    return `its roots cannot be read: ${errorOf(reason).message}`;
   }
   if (certificates.length === 0) return 'its roots are unknown';
   const names = new Set(certificates.flatMap(trustDomainIn));

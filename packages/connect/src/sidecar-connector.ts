@@ -1,6 +1,6 @@
 import { ProxyError } from '@meshgate/core';
 import type { ConnectContext, ConnectDialOptions, Connector, Route, Upstream } from '@meshgate/core';
-import { balancedConnector, RecentlyUsed } from '@meshgate/core/parts';
+import { balancedConnector, errorOf, RecentlyUsed } from '@meshgate/core/parts';
 import type { BalancedConnector, ConnectorOptions, Outliers } from '@meshgate/core/parts';
 import type { Authorizer, PassiveHealthCheck } from '@meshgate/mesh';
 import { beginMutualTls, distrustOf, traceOver } from './client-handshake.ts';
@@ -59,8 +59,7 @@ async function authorized(service: string, context: ConnectContext, authorizer: 
 }
 
 function unable(what: string, cause: unknown): ProxyError {
-  const why = cause instanceof Error ? cause.message : String(cause);
-  return new ProxyError('AUTHORIZATION_FAILED', `${what} is unknown: ${why}`, { cause });
+  return new ProxyError('AUTHORIZATION_FAILED', `${what} is unknown: ${errorOf(cause).message}`, { cause });
 }
 
 interface ToServer {

@@ -1,3 +1,4 @@
+import { defined, errorOf } from '@meshgate/core/parts';
 import type { Intention } from '@meshgate/mesh';
 import { hasStatus, openAgent, parsed, parsedResponse, reasonOf } from './agent.ts';
 import type { Agent, AgentOptions, ParsedRequest } from './agent.ts';
@@ -33,7 +34,7 @@ export interface NeededRight {
  * if it does.
  */
 export function rightsOfGateway(service?: string): readonly NeededRight[] {
-  const own: NeededRight = { resource: 'service', access: 'write', ...(service !== undefined && { name: service }) };
+  const own: NeededRight = { resource: 'service', access: 'write', ...defined({ name: service }) };
   return [...(service === undefined ? [] : [own]), ...RIGHTS_OF_READERS];
 }
 
@@ -154,9 +155,9 @@ class AgentCheck {
         AbortSignal.timeout(2 * PATIENCE_MS),
       );
       const json = parsed(response, { path, expected: 'JSON', read: (one) => one });
-      return { json, ...(response.date !== undefined && { date: response.date }) };
+      return { json, ...defined({ date: response.date }) };
     } catch (reason) {
-      return reason instanceof Error ? reason : new Error(String(reason));
+      return errorOf(reason);
     }
   }
 }

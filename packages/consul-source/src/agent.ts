@@ -137,7 +137,7 @@ export function isCut(reason: unknown): boolean {
 /** Returns the message of an error; equal for all requests when the agent does not respond. */
 export function reasonOf(reason: unknown): string {
   const unreachable = reason instanceof AgentError ? reason.unreachable : undefined;
-  return unreachable ?? (reason instanceof Error ? reason.message : String(reason));
+  return unreachable ?? errorOf(reason).message;
 }
 
 /** Free-text fields of checks and nodes: up to 4 KiB per check, and no route depends on them. */

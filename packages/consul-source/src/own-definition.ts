@@ -1,12 +1,13 @@
+import { gatewayDefinition } from '@meshgate/mesh';
 import type { GatewayDefinition } from '@meshgate/mesh';
 import { AgentError, parsed, parsedResponse } from './agent.ts';
 import type { Agent, ResponseFormat } from './agent.ts';
 import { hashQuery, parsedResponses } from './blocking-query.ts';
-import { definitionOf } from './definition.ts';
 import { instanceKey } from './inventory.ts';
-import { object, objects, text } from './json.ts';
+import { number, object, objects, strings, text } from './json.ts';
 import type { JsonObject } from './json.ts';
 import type { OwnInstance } from './own-visibility.ts';
+import { taggedAddressesOf } from './records.ts';
 
 /** The gateway's own registration, or the fact that the agent has none. */
 export type OwnDefinition =
@@ -102,6 +103,26 @@ function gatewayIn(service: JsonObject, id: string, path: string): OwnDefinition
   const instance = { id: text(service['ID']), key: instanceKey(service) };
   return { kind: 'registered', definition, instance, mark: markOf(service), lineage: lineageOf(service) };
 }
+
+/**
+ * Parses a registration from `agent/service/:id`, merged with central configuration. Returns `undefined` for anything
+ * else.
+ */
+export function definitionOf(json: unknown): GatewayDefinition | undefined {
+  const service = object(json);
+  if (service === undefined || text(service['Service']) === '') return undefined;
+  const registration = {
+    address: text(service['Address']),
+    port: number(service['Port']),
+    taggedAddresses: taggedAddressesOf(service['TaggedAddresses']),
+    meta: strings(service['Meta']),
+    config: object(object(service['Proxy'])?.['Config']) ?? {},
+  };
+  return gatewayDefinition(registration, ANY_ADDRESS);
+}
+
+/** Listen address of Consul's gateways when the registration has none. */
+const ANY_ADDRESS = '0.0.0.0';
 
 const MESH_GATEWAY = 'mesh-gateway';
 const MARK = 'meshgate-process';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { definitionOf } from '../src/definition.ts';
+import { definitionOf } from '../src/own-definition.ts';
 
 it('a registration is parsed as a mesh gateway’s definition, whatever fields a later Consul adds', () => {
   const registration = {

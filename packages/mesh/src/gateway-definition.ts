@@ -89,7 +89,7 @@ function advertisedOf(registration: GatewayRegistration): readonly Endpoint[] {
 function endpointOf(value: unknown): Endpoint | undefined {
   const fields = foldedFields(value);
   const host = unwrapped(fields.get('address')?.value);
-  const port = numberOf(unwrapped(fields.get('port')?.value)) ?? 0;
+  const port = weakNumber(unwrapped(fields.get('port')?.value)) ?? 0;
   return typeof host !== 'string' || host === '' || port < 1 || port > MAX_PORT ? undefined : { host, port };
 }
 
@@ -127,7 +127,7 @@ function weakReader(config: OpaqueSettings, problems: string[]): WeakReader {
   return { boolean: (name) => read(name, 'a boolean', booleanOf) ?? false, number, addresses };
 
   function number(name: string): number | undefined {
-    return read(name, 'a number', numberOf);
+    return read(name, 'a number', weakNumber);
   }
 
   function addresses(name: string): readonly ListenAddress[] {
@@ -187,7 +187,8 @@ function booleanOf(value: unknown): boolean | undefined {
   return /^(?:|0|f|false)$/i.test(value) ? false : undefined;
 }
 
-function numberOf(value: unknown): number | undefined {
+/** Reads `1500` or `"1500"` as an integer: Consul's configuration language turns some numbers into strings. */
+export function weakNumber(value: unknown): number | undefined {
   const read = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
   return typeof read === 'number' && Number.isFinite(read) ? Math.trunc(read) : undefined;
 }

@@ -25,7 +25,7 @@ export type { Reach } from './address.ts';
 export { newestOfEach } from './gateway-groups.ts';
 export { instanceHealth } from './health.ts';
 export type { InstanceHealth } from './health.ts';
-export { gatewayDefinition } from './gateway-definition.ts';
+export { gatewayDefinition, weakNumber } from './gateway-definition.ts';
 export type { GatewayDefinition, GatewayRegistration } from './gateway-definition.ts';
 export { deriveRoutes, routeDeriver, steppedRouteDeriver } from './routes.ts';
 export { SnapshotVersions } from './snapshot-version.ts';

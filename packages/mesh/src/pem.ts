@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto';
+import { errorOf } from '@meshgate/core/parts';
 
 const CERTIFICATE = '(?:TRUSTED |X509 )?CERTIFICATE';
 const CERTIFICATE_BEGIN = new RegExp(`-----BEGIN ${CERTIFICATE}-----`, 'g');
@@ -23,8 +24,7 @@ function certificateOf(block: string, number: number): X509Certificate {
   try {
     return new X509Certificate(block);
   } catch (reason) {
-    const why = reason instanceof Error ? reason.message : String(reason);
-    throw new Error(`certificate ${number} in PEM cannot be read: ${why}`, { cause: reason });
+    throw new Error(`certificate ${number} in PEM cannot be read: ${errorOf(reason).message}`, { cause: reason });
   }
 }
 

@@ -1,4 +1,4 @@
-import { QuerySet, Watched, WatchSet } from '@meshgate/core/parts';
+import { defined, QuerySet, Watched, WatchSet } from '@meshgate/core/parts';
 import type { Query, Watch, WatchOptions } from '@meshgate/core/parts';
 import type { CatalogService, ExportChain, ExportedService, ImportedService, PeeringCatalog } from '@meshgate/mesh';
 import { isOverload, parsedResponse, reasonOf } from '../agent.ts';
@@ -154,7 +154,7 @@ export class PeeringWatch {
 
   #chainQuery({ name, namespace }: ExportedService): Query<ExportChain> {
     const path = `discovery-chain/${encodeURIComponent(name)}`;
-    const query = namespace === undefined ? {} : { ns: namespace };
+    const query = defined({ ns: namespace });
     return {
       stamp: this.#chainStamp,
       send: (signal) => parsedResponse(this.#agent, { path, query, ...CHAIN, mayBeStale: false }, signal),

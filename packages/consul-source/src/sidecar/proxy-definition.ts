@@ -1,5 +1,6 @@
 import type { Endpoint } from '@meshgate/core';
 import { defined } from '@meshgate/core/parts';
+import { weakNumber } from '@meshgate/mesh';
 import type { ProxyDefinition, UpstreamDefinition, WrittenMode } from '@meshgate/mesh';
 import { number, object, objects, optionalText, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
@@ -93,10 +94,4 @@ function bindAddress(upstream: JsonObject): Endpoint | undefined {
 export function modeIn(json: JsonObject, where: string): { readonly mode?: WrittenMode } {
   const value = text(object(json['MeshGateway'])?.['Mode']);
   return value === '' ? {} : { mode: { value, object: where } };
-}
-
-/** Accepts `1500` and `"1500"`: Consul's configuration language turns some numbers into strings. */
-function weakNumber(value: unknown): number | undefined {
-  const read = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
-  return typeof read === 'number' && Number.isFinite(read) ? Math.trunc(read) : undefined;
 }

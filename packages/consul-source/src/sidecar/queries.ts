@@ -6,7 +6,7 @@ import type { Agent, AgentError } from '../agent.ts';
 import { blockingQuery, constant, orElse, parsedResponses } from '../blocking-query.ts';
 import { intentionsAt } from '../intention-records.ts';
 import { instanceKey } from '../inventory.ts';
-import { listOfObjects, object, text } from '../json.ts';
+import { listOfObjects, object, optionalText, text } from '../json.ts';
 import type { JsonObject } from '../json.ts';
 import { INSTANCES, instancesOf } from '../records.ts';
 import type { GatewayService } from './gateway-health.ts';
@@ -151,7 +151,6 @@ function resultOf(json: unknown): QueryResult | undefined {
   const result = object(json);
   const instances = instancesOf(result?.['Nodes'] ?? []);
   const [service, datacenter] = [text(result?.['Service']), text(result?.['Datacenter'])];
-  const peer = text(result?.['PeerName']);
   if (instances === undefined || service === '') return undefined;
-  return { service, datacenter, instances, ...(peer === '' ? {} : { peer }) };
+  return { service, datacenter, instances, ...defined({ peer: optionalText(result?.['PeerName']) }) };
 }

@@ -134,7 +134,7 @@ function queryUpstream(definition: UpstreamDefinition, observation: ProxyObserva
     ...(peer === undefined
       ? {}
       : { peer, serverName: '', identities: [], decision: attributedMode(definition, proxy, entries) }),
-    ...(definition.connectTimeoutMs === undefined ? {} : { connectTimeoutMs: definition.connectTimeoutMs }),
+    ...defined({ connectTimeoutMs: definition.connectTimeoutMs }),
   };
   const chain = { service: definition.name, targets: [target] as const };
   const around = { ...meshAround(observation), instancesOf: () => ({ kind: 'selected', instances }) as const };
