@@ -1,6 +1,6 @@
 // Mistakes that authors of plugins make in JavaScript: each ends its own connection with an error that says what was expected and what
 // was found, leaves no socket open, and neither ends the process nor leaves a rejection that nobody handles.
-import { createProxy } from '@meshgate/core';
+import { createProxy, ProxyError } from '@meshgate/core';
 import type { ConnectContext, Connector, FilterContext, ProxyOptions, Route, Service } from '@meshgate/core';
 import { rawClient, recorder, tcpBackend } from '@meshgate/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -196,6 +196,14 @@ const CASES: readonly (readonly [what: string, wrong: (route: Route) => Options,
     'a filter that gives a function',
     () => filtering(async () => () => undefined),
     'filter careless: expected nothing, a hello or disconnected, found [Function',
+  ],
+  [
+    'a filter whose code does not exist',
+    () =>
+      filtering(async () => {
+        throw new ProxyError('REFUSED' as never, 'no');
+      }),
+    'filter careless: expected the code of an error, such as REFUSED_BY_POLICY, found REFUSED: no',
   ],
   [
     'a filter that is a generator',

@@ -304,6 +304,37 @@ const CASES: readonly Case[] = [
     ends: 'INTERNAL',
     expected: 'transport: plugin broke',
   },
+  ...[
+    ['has carried less than nothing', { bytesUp: -1, bytesDown: 0 }],
+    ['has carried a string', { bytesUp: '1', bytesDown: '1' }],
+  ].map(([what, transfer]: readonly unknown[]) => ({
+    name: `a transport whose splice ${what as string}`,
+    break: (working: Working) => splicing(working, () => ({ done: Promise.resolve(transfer), cut: () => undefined })),
+    ends: 'INTERNAL',
+    expected: 'transport: expected a transfer',
+  })),
+  {
+    name: 'a transport whose splice ends with a text',
+    break: (working) =>
+      splicing(working, () => ({
+        done: Promise.resolve({ bytesUp: 0, bytesDown: 0, error: BROKEN }),
+        cut: () => undefined,
+      })),
+    ends: 'INTERNAL',
+    expected: `transport: ${BROKEN}`,
+  },
+  {
+    name: 'a transport whose splice is a thenable, without an error',
+    break: ({ transport }) =>
+      splicing({ transport } as Working, (...given: Parameters<Transport['splice']>) => {
+        const splice = transport.splice(...given);
+        const then = (end: (transfer: Transfer) => void): unknown =>
+          splice.done.then((one) => end({ ...one, error: lie(null) }));
+        const done: unknown = Object.fromEntries([['then', then]]);
+        return { done, cut: (error: ProxyError) => splice.cut(error) };
+      }),
+    ends: 'OK',
+  },
   {
     name: 'a transport whose transfer is none',
     break: (working) => splicing(working, () => ({ done: Promise.resolve({}), cut: () => undefined })),

@@ -77,6 +77,10 @@ export class ProxyError extends Error {
   readonly code: ProxyErrorCode;
 
   constructor(code: ProxyErrorCode, message: string, options?: ErrorOptions) {
+    if (!Object.hasOwn(SIDES, code))
+      throw new TypeError(
+        `expected the code of an error, such as REFUSED_BY_POLICY, found ${code as string}: ${message}`,
+      );
     super(message, options);
     this.code = code;
   }

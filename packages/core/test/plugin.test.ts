@@ -64,6 +64,24 @@ describe('problems of a configuration', () => {
     expect(new ConfigProblems([problem, problem]).message).toBe(`${shown}\n${shown}`);
   });
 
+  it.each<[given: unknown, why: string]>([
+    ['expected a URL', 'ConfigProblems: expected a list of { message, path }, found a string'],
+    [['expected a URL'], 'ConfigProblems: expected { message, path } at 0, found a string'],
+    [[{ message: 'expected a URL' }], 'ConfigProblems: expected { message, path } at 0, found an object'],
+    [
+      [
+        { message: 'm', path: [] },
+        { message: 'm', path: 'url' },
+      ],
+      'expected { message, path } at 1, found an object',
+    ],
+    [undefined, 'ConfigProblems: expected a list of { message, path }, found nothing'],
+  ])('are refused when they are none: %j', (given, why) => {
+    expect(() => new ConfigProblems(given as never)).toThrow(new TypeError(why).message);
+    const copy = Object.assign(new Error('of another copy'), { name: 'ConfigProblems', problems: given });
+    expect(copy).not.toBeInstanceOf(ConfigProblems);
+  });
+
   it('are known of another copy of this package, and nothing else is', () => {
     const copy = Object.assign(new Error('m'), { name: 'ConfigProblems', problems: [] });
     expect(

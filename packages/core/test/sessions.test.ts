@@ -154,7 +154,7 @@ describe('a session', () => {
     await soon();
     splices[0]?.end({ bytesUp: 1, bytesDown: 1, error: new Error('oops') as ProxyError });
     await soon();
-    expect(of('connection.closed')[0]?.closed.error).toMatchObject({ code: 'INTERNAL', message: 'oops' });
+    expect(of('connection.closed')[0]?.closed.error).toMatchObject({ code: 'INTERNAL', message: 'transport: oops' });
   });
 
   it.each<[what: string, timeoutMs: number | undefined, afterMs: number]>([

@@ -1,4 +1,4 @@
-import { isThenable } from './part-shape.ts';
+import { foundPart, isThenable } from './part-shape.ts';
 import type { Observer } from '../observe.ts';
 import type { ListenerSource, Route, RouteSource } from '../routes/route.ts';
 import type { Service } from './service.ts';
@@ -245,14 +245,29 @@ export class ConfigProblems extends Error {
   readonly problems: readonly Problem[];
 
   constructor(problems: readonly Problem[]) {
+    const fault = listFault(problems);
+    if (fault !== undefined) throw new TypeError(`ConfigProblems: ${fault}`);
     super(problems.map(formatProblem).join('\n'));
     this.problems = problems;
   }
 
   /** Also true for errors of another copy of this package, such as that of a plugin. Do not extend this class. */
   static override [Symbol.hasInstance](value: unknown): value is ConfigProblems {
-    return value instanceof Error && value.name === 'ConfigProblems' && Array.isArray(Reflect.get(value, 'problems'));
+    if (!(value instanceof Error) || value.name !== 'ConfigProblems') return false;
+    return listFault(Reflect.get(value, 'problems')) === undefined;
   }
+}
+
+/** Returns why `list` is no list of problems, or `undefined`: plugins may be plain JavaScript. */
+function listFault(list: unknown): string | undefined {
+  if (!Array.isArray(list)) return `expected a list of { message, path }, found ${foundPart(list)}`;
+  const wrong = list.findIndex((one) => !isProblem(one));
+  return wrong === -1 ? undefined : `expected { message, path } at ${wrong}, found ${foundPart(list[wrong])}`;
+}
+
+function isProblem(value: unknown): value is Problem {
+  const { message, path } = Object(value) as Partial<Problem>;
+  return typeof message === 'string' && Array.isArray(path);
 }
 
 /** Formats a problem: `FILE:LINE:COLUMN: message`, or `key.path: message` without a file. */

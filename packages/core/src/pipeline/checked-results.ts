@@ -94,10 +94,11 @@ function isRoute(value: unknown): value is Route {
 
 /** Validates the result of a splice: transports may be plain JavaScript, and metrics use the values. */
 export function transferOf(transfer: Transfer): Transfer {
-  const { bytesUp, bytesDown, error } = transfer;
-  const isSound = Number.isFinite(bytesUp) && Number.isFinite(bytesDown);
-  if (isSound)
-    return error === undefined || error instanceof ProxyError ? transfer : failedWith(ProxyError.from(error));
+  const { bytesUp, bytesDown } = transfer;
+  const { error }: { readonly error?: unknown } = transfer;
+  const isSound = Number.isFinite(bytesUp) && Number.isFinite(bytesDown) && bytesUp >= 0 && bytesDown >= 0;
+  if (isSound && (error === undefined || error instanceof ProxyError)) return transfer;
+  if (isSound) return { bytesUp, bytesDown, ...(error !== null && { error: ProxyError.from(error, 'transport') }) };
   throw new ProxyError('INTERNAL', 'transport: expected a transfer at the end of a splice, found none');
 }
 

@@ -1,3 +1,4 @@
+import { shapeProblem } from '../lifecycle/part-shape.ts';
 import { backoff } from '../watch/backoff.ts';
 import { pause } from '../watch/scope.ts';
 import { errorOf, systemCode } from '../errors.ts';
@@ -56,6 +57,8 @@ export class Listener {
       transport.listen(endpoint, { ...listen, onPause }, (connection) => accept(connection, this.#at.name));
     const path = unixPath(endpoint);
     const listening = await (path === undefined ? bind() : replacingStale(path, bind));
+    const problem = shapeProblem(listening, 'close');
+    if (problem !== undefined) throw new TypeError(`transport: listen: ${problem}`);
     if (this.#stopper.signal.aborted) {
       await listening.close();
       return;
