@@ -330,7 +330,8 @@ const CASES: readonly Case[] = [
         const splice = transport.splice(...given);
         const then = (end: (transfer: Transfer) => void): unknown =>
           splice.done.then((one) => end({ ...one, error: lie(null) }));
-        const done: unknown = Object.fromEntries([['then', then]]);
+        const done = {};
+        Reflect.set(done, 'then', then);
         return { done, cut: (error: ProxyError) => splice.cut(error) };
       }),
     ends: 'OK',
