@@ -122,9 +122,9 @@ function read(error: Error, key: 'code' | 'cause'): unknown {
   }
 }
 
-/** Returns the code of a system error, such as `ECONNREFUSED`; `undefined` for anything else. */
+/** Returns the code of a system error, such as `ECONNREFUSED`; `undefined` for anything else. Never throws. */
 export function systemCode(thrown: unknown): string | undefined {
-  const code: unknown = thrown instanceof Error ? Reflect.get(thrown, 'code') : undefined;
+  const code = isError(thrown) ? read(thrown, 'code') : undefined;
   return typeof code === 'string' ? code : undefined;
 }
 

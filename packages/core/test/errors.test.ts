@@ -1,6 +1,6 @@
 // What a plugin throws may not be an error, and may not be readable.
 import { describe, expect, it } from 'vitest';
-import { errorOf, ProxyError, withCause } from '../src/errors.ts';
+import { errorOf, ProxyError, systemCode, withCause } from '../src/errors.ts';
 
 function revoked(): object {
   const { proxy, revoke } = Proxy.revocable(new Error('gone'), {});
@@ -93,5 +93,17 @@ describe('an error of the proxy', () => {
     ['that is no error', { name: 'ProxyError', message: 'no', code: 'DENIED', side: 'downstream' }],
   ])('is not one %s', (_what, error) => {
     expect(error instanceof ProxyError).toBe(false);
+  });
+});
+
+describe('the code of a system error', () => {
+  it.each<[what: string, thrown: unknown, code: string | undefined]>([
+    ['is that of the error', Object.assign(new Error('no'), { code: 'ENOENT' }), 'ENOENT'],
+    ['is none if it is no string', Object.assign(new Error('no'), { code: 5 }), undefined],
+    ['is none for what is no error', { code: 'ENOENT' }, undefined],
+    ['is none if it is a getter that throws', throwing('code'), undefined],
+    ['is none for a proxy that is revoked', revoked(), undefined],
+  ])('%s', (_claim, thrown, code) => {
+    expect(systemCode(thrown)).toBe(code);
   });
 });
