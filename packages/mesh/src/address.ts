@@ -7,9 +7,9 @@ export type Reach = 'lan' | 'wan';
 /**
  * Returns the address at which to dial an instance, by the rules of Consul.
  *
- * From outside its datacenter, the first that is set of: the service's `wan` address, the service's own address, the
- * node's `wan` address, the node's own address. Inside: the service's own address, else the node's; a `lan` tag is
- * never used. The `wan` tag may have its own port.
+ * From outside its datacenter, the service's `wan` address, or its own address when it has no `wan` tag; where that is
+ * empty, the node's `wan` address, else the node's own address. Inside: the service's own address, else the node's; a
+ * `lan` tag is never used. The `wan` tag may have its own port.
  *
  * Consul accepts any string as an address. Only IP addresses and host names are dialled: `unix:/run/docker.sock` would
  * connect clients to a socket of the gateway's own host.
@@ -18,8 +18,8 @@ export type Reach = 'lan' | 'wan';
  */
 export function dialAddress(instance: Instance, reach: Reach): Endpoint | undefined {
   const tagged = reach === 'wan' ? instance.taggedAddresses['wan'] : undefined;
-  const host = withoutBrackets(tagged?.address || instance.address || nodeAddress(instance, reach));
-  const port = (tagged?.address && tagged.port) || instance.port;
+  const host = withoutBrackets((tagged ?? instance).address || nodeAddress(instance, reach));
+  const port = tagged?.port || instance.port;
   const isPort = Number.isInteger(port) && port >= 1 && port <= MAX_PORT;
   return isPort && isHost(host) ? { host, port } : undefined;
 }

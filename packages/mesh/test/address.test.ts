@@ -14,6 +14,12 @@ const ROWS: readonly (readonly [what: string, given: Partial<Instance>, lan: str
   ['lan tags only', { address: '10.1.1.1', taggedAddresses: lan }, '10.1.1.1:80', '10.1.1.1:80'],
   ['a wan tag', { address: '10.1.1.1', taggedAddresses: wan }, '10.1.1.1:80', '198.18.0.9:443'],
   ['a wan tag, no address', { address: '', taggedAddresses: wan }, '10.0.0.1:80', '198.18.0.9:443'],
+  [
+    'a wan tag without an address',
+    { address: '10.1.1.1', taggedAddresses: { wan: { address: '', port: 443 } } },
+    '10.1.1.1:80',
+    '198.18.0.1:443',
+  ],
   ['a zone', { address: 'fe80::1%eth0' }, 'fe80::1%eth0:80', 'fe80::1%eth0:80'],
   ['a host name', { address: 'db_1.example.com' }, 'db_1.example.com:80', 'db_1.example.com:80'],
   ['an address in brackets', { address: '[2001:db8::1]' }, '2001:db8::1:80', '2001:db8::1:80'],

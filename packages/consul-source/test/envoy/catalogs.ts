@@ -73,7 +73,7 @@ const address = fc.oneof({ weight: 9, arbitrary: oneOf(...IPS) }, { weight: 1, a
 const status = oneOf('passing', 'passing', 'warning', 'critical');
 const tagged = fc.record(
   {
-    wan: fc.record({ Address: address, Port: oneOf(0, 443) }),
+    wan: fc.record({ Address: fc.oneof({ weight: 9, arbitrary: address }, fc.constant('')), Port: oneOf(0, 443) }),
     lan: fc.record({ Address: address, Port: oneOf(0, 9) }),
   },
   { requiredKeys: [] },
