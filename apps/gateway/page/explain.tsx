@@ -69,7 +69,7 @@ function PathView({ explanation, live }: { readonly explanation: Explanation; re
   return (
     <>
       <p>
-        <strong>{explanation.serverName}</strong>: {explanation.found ? `route ${explanation.route}` : 'no route'},{' '}
+        <strong>{explanation.serverName}</strong>: {explanation.found && `route ${explanation.route}, `}
         {explanation.why}
       </p>
       <ol class="path">

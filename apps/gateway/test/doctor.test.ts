@@ -160,7 +160,7 @@ const FAULTS: readonly Fault[] = [
   {
     cause: 'no route has the name',
     scene: () => ({ ...withBackend(1), serverName: 'apj.example.com' }),
-    expected: /^name apj\.example\.com: no route, .*similar names: api\.example\.com/,
+    expected: /^name apj\.example\.com: no route matches .*similar names: api\.example\.com/,
   },
   {
     cause: 'the route holds on another listener',

@@ -91,7 +91,7 @@ export function explanationText(explanation: Explanation, width?: number): strin
     return lines([`${serverName}: route ${explanation.route}, ${why}`, ...detailsOf(explanation, width)]);
   const hints = explanation.nearest.length === 0 ? [] : [`  nearest names: ${explanation.nearest.join(', ')}`];
   const exceptions = columns([...unknownOf(explanation), ...exceptionsOf(explanation)], { indent: '  ', width });
-  return lines([`${serverName}: no route, ${why}`, ...exceptions, ...hints]);
+  return lines([`${serverName}: ${why}`, ...exceptions, ...hints]);
 }
 
 function detailsOf(found: FoundRoute, width: number | undefined): readonly string[] {

@@ -46,7 +46,7 @@ function missing({ why, nearest, onListeners = [] }: Extract<Explanation, { read
     nearest.length === 0
       ? 'no similar route: check meshgate routes, and the sources above'
       : `similar names: ${nearest.join(', ')}`;
-  return { found: `no route, ${why}`, advice };
+  return { found: why, advice };
 }
 
 function limitsFinding(check: string, limits: NonNullable<FoundExplanation['limits']>): Finding {
