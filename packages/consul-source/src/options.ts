@@ -5,70 +5,24 @@ import { defined, errorOf } from '@meshgate/core/parts';
 import { addressListProblems, openValue, readRouteSettings, ROUTE_SETTING_KEYS } from '@meshgate/documents';
 import type { Field, RouteSettings, RouteSettingsContext } from '@meshgate/documents';
 import { MESH_ROUTE_KINDS } from '@meshgate/mesh';
-import type { ExportRules } from '@meshgate/mesh';
 import type { ConsulOptions } from './gateway.ts';
 import type { RegisterOptions } from './registration.ts';
 import { checkBundles } from './peering/peer-trust.ts';
-import type { TrustBundles } from './peering/peer-trust.ts';
 import type { RouteDefaults } from './route-defaults.ts';
 import type { CredentialOptions } from './sidecar/credentials.ts';
 import { tlsProblems } from './tls-files.ts';
+import type { TlsFiles } from './tls-files.ts';
 import { isToken, readToken, TOKEN_FORM } from './token.ts';
 
-/** The settings of `use: consul`, as written in the configuration. */
-export interface ConsulSettings extends ExportRules {
-  /** Address of the agent, as in `AgentOptions.address`; `http://127.0.0.1:8500` when absent. */
-  readonly address?: string;
-  /**
-   * `user:password` for the basic authentication of a reverse proxy in front of the agent; see `AgentOptions.httpAuth`.
-   */
-  readonly httpAuth?: string;
-  /** ACL token; excludes `tokenFile`. When neither is set, the agent uses its own default token. */
-  readonly token?: string;
-  /** File with the ACL token, relative to the configuration file like all files. Reloaded when it changes. */
-  readonly tokenFile?: string;
-  /**
-   * Certificate authorities (PEM), one of which must have issued the agent's certificate, in addition to `caPath`; the
-   * system's when neither is set.
-   */
-  readonly caFile?: string;
-  /** Folder with certificate authorities (PEM). */
-  readonly caPath?: string;
-  /** Client certificate (PEM) for an agent that requires one; needs `keyFile`. */
-  readonly certFile?: string;
-  /** Private key (PEM) of `certFile`. */
-  readonly keyFile?: string;
-  /** Server name to verify in the agent's certificate; the host of `address` when absent. */
-  readonly tlsServerName?: string;
-  /** Sent as `ns` with every query; Consul's community edition rejects it. */
-  readonly namespace?: string;
-  /**
-   * Admin partition of the gateway (Consul Enterprise), sent with every query; `default`, and not sent, when absent.
-   */
-  readonly partition?: string;
-  /** Name of the local datacenter; queried from Consul when absent. */
-  readonly datacenter?: string;
-  /** DNS domain of the agents. When absent it is queried from the agent, which needs `agent:read`, else `consul`. */
-  readonly dnsDomain?: string;
-  /**
-   * Service id of a registration that is managed elsewhere; the only mesh gateway of the agent when absent. Ignored
-   * with `register`.
-   */
-  readonly proxyId?: string;
-  /**
-   * Catalog node of the gateway's registration, when the gateway is not registered with the agent. Excludes `register`.
-   */
-  readonly node?: string;
-  /**
-   * Sidecars only: files or folders with the roots of peers, by peer, for a token without `peering:read`; see
-   * `CredentialOptions`.
-   */
-  readonly trustBundles?: TrustBundles;
-  /** Settings of all routes of the gateway that Consul itself does not define; none when absent. */
-  readonly routes?: RouteDefaults;
-  /** Registers the gateway with the agent. When absent, the registration is managed elsewhere, or not needed. */
-  readonly register?: RegisterOptions;
-}
+/**
+ * The settings of `use: consul`, as written in the configuration. Files and folders are relative to the configuration
+ * file. `token` and `tokenFile`, and `register` and `node`, exclude each other; `certFile` and `keyFile` need each other.
+ */
+export interface ConsulSettings
+  extends
+    Omit<ConsulOptions, 'tls' | 'ca' | 'cert' | 'key' | 'onCertificate' | 'onRoots'>,
+    TlsFiles,
+    Pick<CredentialOptions, 'trustBundles'> {}
 
 /** Parses the settings. @throws ConfigProblems with every problem */
 export function parseSettings(config: unknown): ConsulSettings {
