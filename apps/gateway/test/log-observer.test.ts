@@ -68,7 +68,10 @@ describe('the log', () => {
     ],
     [
       'has a warning that comes and goes once a minute, and its end when its beginning was logged',
-      [replaced('flaps'), replaced(), replaced('flaps'), replaced('flaps', 'stays'), replaced('stays'), replaced()],
+      [
+        ...[replaced('flaps'), replaced(), replaced('flaps'), replaced()],
+        ...[replaced('flaps', 'stays'), replaced('stays'), replaced('flaps'), replaced()],
+      ],
       [
         'info: routes updated: 0 routes',
         'warn: source warning: flaps',
@@ -76,7 +79,9 @@ describe('the log', () => {
         'info: source warnings cleared',
         'info: routes updated: 0 routes',
         'info: routes updated: 0 routes',
+        'info: routes updated: 0 routes',
         'warn: source warning: stays',
+        'info: routes updated: 0 routes',
         'info: routes updated: 0 routes',
         'info: routes updated: 0 routes',
         'info: source warnings cleared',

@@ -11,7 +11,7 @@ import type { LogLine } from './messages.ts';
 
 /** Logs gateway events. Connection events go to the access log, except for bugs and refusals. */
 export function logObserver(logger: Logger): Observer {
-  /** Warnings by source that the log has, and that have not been cleared. */
+  /** Current warnings that the log has, by source; with an entry since the first line of one, until all are cleared. */
   const warnings = new Map<string, ReadonlySet<string>>();
   const hasRoutes = new Set<string>();
   const failures = new FailureLog();
@@ -59,8 +59,9 @@ export function logObserver(logger: Logger): Observer {
       write(lineOf('sourceWarning', { warning }, { source }));
       return true;
     });
-    if (now.length > 0) warnings.set(source, new Set(current));
-    else if (warnings.delete(source)) write(lineOf('sourceWarningsCleared', {}, { source }));
+    if (now.length === 0) {
+      if (warnings.delete(source)) write(lineOf('sourceWarningsCleared', {}, { source }));
+    } else if (current.length > 0 || warnings.has(source)) warnings.set(source, new Set(current));
   }
 
   function write({ level, facts, message }: LogLine): void {
