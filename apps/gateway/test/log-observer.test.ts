@@ -69,8 +69,14 @@ describe('the log', () => {
     [
       'has a warning that comes and goes once a minute, and its end when its beginning was logged',
       [
-        ...[replaced('flaps'), replaced(), replaced('flaps'), replaced()],
-        ...[replaced('flaps', 'stays'), replaced('stays'), replaced('flaps'), replaced()],
+        replaced('flaps'),
+        replaced(),
+        replaced('flaps'),
+        replaced(),
+        replaced('flaps', 'stays'),
+        replaced('stays'),
+        replaced('flaps'),
+        replaced(),
       ],
       [
         'info: routes updated: 0 routes',
