@@ -16,9 +16,9 @@ export interface Scene {
 }
 
 /** A port without a listener: that of a server that has been closed. */
-export const NOBODY = 'http://127.0.0.1:1';
+export const NO_LISTENER = 'http://127.0.0.1:1';
 
-export async function findingsAt({ files, serverName, admin = NOBODY }: Scene): Promise<readonly Finding[]> {
+export async function findingsAt({ files, serverName, admin = NO_LISTENER }: Scene): Promise<readonly Finding[]> {
   await using location = await folder(files);
   const settings = commandSettings({}, {}, location.path);
   const config = { file: `${location.path}/meshgate.yaml`, amend: amending(settings, false) };

@@ -14,7 +14,7 @@ import { usageFindings } from '../src/doctor/usage-check.ts';
 import type { Probe } from '../src/doctor/backend-probe.ts';
 import { findingLines } from '../src/live-check/finding.ts';
 import type { Finding } from '../src/live-check/finding.ts';
-import { findingsAt, firstFailure, NOBODY } from './doctor-scene.ts';
+import { findingsAt, firstFailure, NO_LISTENER } from './doctor-scene.ts';
 import type { Scene } from './doctor-scene.ts';
 import { eventually } from './federation/eventually.ts';
 import { blocksIn, pageText } from './page.ts';
@@ -280,7 +280,7 @@ describe('meshgate doctor', () => {
     const names = ['meshgate.yaml', 'routes.yaml'];
     await using files = await folder(Object.fromEntries(names.map((name) => [name, free(block('yaml', name))])));
     const [, ...args] = block('sh', 'doctor').trim().split(' ');
-    const { status, stdout } = await meshgate([...args, '--admin', NOBODY], files.path);
+    const { status, stdout } = await meshgate([...args, '--admin', NO_LISTENER], files.path);
     const settled = (text: string): readonly string[] =>
       text
         .trim()
@@ -409,7 +409,9 @@ describe('meshgate doctor of a sidecar', () => {
       /^WARNING .*: not checked: the running proxy is a sidecar; name it with/,
     );
     expect(await configuration('--admin', admin, '--sidecar-for', 'web')).toMatch(/^ok .*web\.yaml: valid$/);
-    expect(await configuration('--admin', NOBODY, '--sidecar-for', 'wep')).toMatch(/^FAILED .*did you mean "web"\?/);
+    expect(await configuration('--admin', NO_LISTENER, '--sidecar-for', 'wep')).toMatch(
+      /^FAILED .*did you mean "web"\?/,
+    );
   });
 });
 

@@ -6,16 +6,16 @@ import { portProblems } from '../src/config/start-problems.ts';
 import { folder, meshgate, run, TEST_CONFIG } from './daemon.ts';
 import type { Ended } from './daemon.ts';
 
-const NOBODY = { capabilities: '0000000000000000', firstFreePort: 1_024 };
+const UNPRIVILEGED = { capabilities: '0000000000000000', firstFreePort: 1_024 };
 
 describe('a privileged port', () => {
   it.each([
-    [443, NOBODY, 'port 443 requires root or CAP_NET_BIND_SERVICE: this user may listen on ports from 1024'],
-    [1_024, NOBODY, undefined],
-    [0, NOBODY, undefined],
-    [443, { ...NOBODY, capabilities: '0000000000000400' }, undefined],
-    [443, { ...NOBODY, capabilities: '000001ffffffffff' }, undefined],
-    [443, { ...NOBODY, firstFreePort: 0 }, undefined],
+    [443, UNPRIVILEGED, 'port 443 requires root or CAP_NET_BIND_SERVICE: this user may listen on ports from 1024'],
+    [1_024, UNPRIVILEGED, undefined],
+    [0, UNPRIVILEGED, undefined],
+    [443, { ...UNPRIVILEGED, capabilities: '0000000000000400' }, undefined],
+    [443, { ...UNPRIVILEGED, capabilities: '000001ffffffffff' }, undefined],
+    [443, { ...UNPRIVILEGED, firstFreePort: 0 }, undefined],
     [443, undefined, undefined],
   ])('port %i with %j', (port, rights, message) => {
     const found = portProblems({ host: '0.0.0.0', port }, ['listeners', 0, 'port'], rights);

@@ -1,6 +1,6 @@
 import type { TlsTestBackend } from '@meshgate/testkit';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
-import { Belongings } from './belongings.ts';
+import { Resources } from './resources.ts';
 import { describeInNetworks } from './consul.ts';
 import { eventually } from './eventually.ts';
 import { SIDECAR_PORT } from './datacenter.ts';
@@ -18,13 +18,13 @@ const MANY = 25;
  * two gateways on each side: one stream of connections through each gateway of dc1.
  */
 describeInNetworks('under a steady stream of new connections', () => {
-  const belongings = new Belongings();
+  const resources = new Resources();
   let federation: Federation;
   let unhealthy: TlsTestBackend;
   let streams: readonly [Stream, Stream];
 
   beforeAll(async () => {
-    federation = belongings.add(await Federation.create(2));
+    federation = resources.add(await Federation.create(2));
     unhealthy = await instancesIn(federation.two);
     for (const gateway of federation.two.gateways)
       await gateway.route(
@@ -32,7 +32,7 @@ describeInNetworks('under a steady stream of new connections', () => {
         ({ backends }) => backends.map(({ healthy }) => healthy).join() === 'true,false',
       );
   }, SET_UP_MS);
-  afterAll(() => belongings[Symbol.asyncDispose]());
+  afterAll(() => resources[Symbol.asyncDispose]());
 
   beforeEach(async () => {
     streams = [streamThrough(11), streamThrough(12)];

@@ -2,7 +2,7 @@ import { formatEndpoint } from '@meshgate/core';
 import type { Endpoint } from '@meshgate/core';
 import { tlsBackend, tlsClient } from '@meshgate/testkit';
 import type { IssuedCertificate, TlsClient, TlsTestBackend } from '@meshgate/testkit';
-import { Belongings } from './belongings.ts';
+import { Resources } from './resources.ts';
 import { Consul, HTTP } from './consul.ts';
 import type { ConsulOptions } from './consul.ts';
 import { DaemonProcess } from './daemon.ts';
@@ -16,7 +16,7 @@ export class Datacenter implements AsyncDisposable {
   readonly namespace: Namespace;
   readonly inside: Inside;
   readonly consul: Consul;
-  readonly #belongings: Belongings;
+  readonly #resources: Resources;
   #web: Promise<IssuedCertificate> | undefined;
 
   private constructor(parts: DatacenterParts) {
@@ -25,7 +25,7 @@ export class Datacenter implements AsyncDisposable {
     this.inside = parts.inside;
     this.consul = parts.consul;
     this.number = parts.number;
-    this.#belongings = parts.belongings;
+    this.#resources = parts.resources;
   }
 
   /**
@@ -35,19 +35,19 @@ export class Datacenter implements AsyncDisposable {
    * @param prepare called when the network exists, before Consul starts
    */
   static async create(number: number, consul: ConsulOptions, prepare?: Prepare): Promise<Datacenter> {
-    const belongings = new Belongings();
+    const resources = new Resources();
     try {
-      const namespace = belongings.add(await Namespace.create(`dc${number}`));
+      const namespace = resources.add(await Namespace.create(`dc${number}`));
       for (const last of HOSTS) await namespace.ip('address', 'add', `10.${number}.0.${last}/32`, 'dev', 'lo');
-      const inside = belongings.add(new Inside(namespace));
+      const inside = resources.add(new Inside(namespace));
       await prepare?.(namespace, inside);
       const name = consul.datacenter ?? `dc${number}`;
       const own = { bind_addr: `10.${number}.0.2`, datacenter: name, node_name: `server-${number}` };
       const settings = { ...own, ...consul.settings };
-      const server = belongings.add(Consul.start(namespace, inside, { ...consul, settings }));
-      return new Datacenter({ name, number, namespace, inside, consul: server, belongings });
+      const server = resources.add(Consul.start(namespace, inside, { ...consul, settings }));
+      return new Datacenter({ name, number, namespace, inside, consul: server, resources });
     } catch (reason) {
-      await belongings[Symbol.asyncDispose]();
+      await resources[Symbol.asyncDispose]();
       throw reason;
     }
   }
@@ -61,7 +61,7 @@ export class Datacenter implements AsyncDisposable {
   gateway(adminPort: number, ...flags: readonly string[]): DaemonProcess {
     const { namespace, inside } = this;
     const admin = { host: '127.0.0.1', port: adminPort };
-    return this.#belongings.add(new DaemonProcess({ namespace, inside, command: 'gateway', admin, flags }));
+    return this.#resources.add(new DaemonProcess({ namespace, inside, command: 'gateway', admin, flags }));
   }
 
   /**
@@ -71,7 +71,7 @@ export class Datacenter implements AsyncDisposable {
    */
   sidecar(adminPort: number, flags: readonly string[], { namespace, inside }: Location = this): DaemonProcess {
     const admin = { host: '127.0.0.1', port: adminPort };
-    return this.#belongings.add(new DaemonProcess({ namespace, inside, command: 'sidecar', admin, flags }));
+    return this.#resources.add(new DaemonProcess({ namespace, inside, command: 'sidecar', admin, flags }));
   }
 
   /** Address of its agent for `--http-addr`: one that is reachable from every network. */
@@ -108,7 +108,7 @@ export class Datacenter implements AsyncDisposable {
   async serve(service: string, at: Endpoint): Promise<TlsTestBackend> {
     const identity = await this.consul.identity(service);
     const clientCa = await this.consul.roots();
-    return this.#belongings.add(await tlsBackend(service, { at: await this.inside.from(at), identity, clientCa }));
+    return this.#resources.add(await tlsBackend(service, { at: await this.inside.from(at), identity, clientCa }));
   }
 
   /**
@@ -122,7 +122,7 @@ export class Datacenter implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#belongings[Symbol.asyncDispose]();
+    await this.#resources[Symbol.asyncDispose]();
   }
 }
 
@@ -145,7 +145,7 @@ interface DatacenterParts {
   readonly namespace: Namespace;
   readonly inside: Inside;
   readonly consul: Consul;
-  readonly belongings: Belongings;
+  readonly resources: Resources;
 }
 
 /** Any port will do: the address is the service's own. */

@@ -10,7 +10,7 @@ import { certificateAuthority, tlsBackend } from '@meshgate/testkit';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Finding } from '../../src/live-check/finding.ts';
 import { pageText } from '../page.ts';
-import { Belongings, temporaryFolder } from './belongings.ts';
+import { Resources, temporaryFolder } from './resources.ts';
 import { describeInNetworks } from './consul.ts';
 import { Datacenter, SIDECAR_PORT } from './datacenter.ts';
 import { eventually } from './eventually.ts';
@@ -52,12 +52,12 @@ async function serverAt(at: Endpoint, respond: (socket: Socket) => unknown): Pro
   };
 }
 
-const belongings = new Belongings();
-afterAll(() => belongings[Symbol.asyncDispose]());
+const resources = new Resources();
+afterAll(() => resources[Symbol.asyncDispose]());
 
 /** The doctor's findings on the machine of a datacenter's first gateway. */
 async function findings({ datacenter, source = {}, serverName, nodeOptions = [] }: Consultation) {
-  const folder = belongings.add(temporaryFolder()).path;
+  const folder = resources.add(temporaryFolder()).path;
   const file = join(folder, 'meshgate.yaml');
   writeFileSync(file, JSON.stringify({ sources: [{ use: 'consul', ...source }], admin: { port: 19_001 } }));
   const name = serverName === undefined ? [] : [serverName];
@@ -92,7 +92,7 @@ describeInNetworks('meshgate doctor in a federation of two datacenters names', (
   const nameOf = (service: string, member = federation.one): string => federation.nameOf(service, member);
 
   beforeAll(async () => {
-    federation = belongings.add(await Federation.create(1));
+    federation = resources.add(await Federation.create(1));
     ({ datacenter } = federation.one);
     for (const member of [federation.one, federation.two])
       await eventually('an instance of db', () => member.datacenter.instance('db', 21), TEST_MS);
@@ -132,7 +132,7 @@ describeInNetworks('meshgate doctor in a federation of two datacenters names', (
 
   claim('an application that is down behind its sidecar', async () => {
     const at = datacenter.lan(22, SIDECAR_PORT);
-    belongings.add(await datacenter.serve('sick', at));
+    resources.add(await datacenter.serve('sick', at));
     const check = { Name: 'application', TCP: '127.0.0.1:9', Interval: '1s', Status: 'passing' };
     const sidecar = { Address: at.host, Port: at.port, Checks: [check] };
     await datacenter.consul.put('agent/service/register', {
@@ -150,7 +150,7 @@ describeInNetworks('meshgate doctor in a federation of two datacenters names', (
     const at = datacenter.lan(23, SIDECAR_PORT);
     const past = { notBefore: new Date('2020-01-01T00:00:00Z'), notAfter: new Date('2020-01-02T00:00:00Z') };
     const identity = certificateAuthority('old').issue({ dnsNames: ['old'], ...past });
-    belongings.add(await tlsBackend('old', { at: await datacenter.inside.from(at), identity }));
+    resources.add(await tlsBackend('old', { at: await datacenter.inside.from(at), identity }));
     const sidecar = { Address: at.host, Port: at.port, Checks: [WELL] };
     await datacenter.consul.put('agent/service/register', {
       Name: 'old',
@@ -177,7 +177,7 @@ describeInNetworks('meshgate doctor in a federation of two datacenters names', (
   const claimAt = (cause: string, last: number, expected: RegExp, response?: (socket: Socket) => unknown): void =>
     claim(cause, async () => {
       const at = datacenter.lan(last, ODD_PORT);
-      if (response !== undefined) belongings.add(await serverAt(await datacenter.inside.from(at), response));
+      if (response !== undefined) resources.add(await serverAt(await datacenter.inside.from(at), response));
       const sidecar = { Address: at.host, Port: at.port, Checks: [WELL] };
       await datacenter.consul.put('agent/service/register', {
         Name: 'odd',
@@ -270,7 +270,7 @@ describeInNetworks('meshgate doctor where ACLs deny by default names', () => {
   if (rules.length === 0) throw new Error('expected the rules of a policy in docs/consul.md, found none');
 
   beforeAll(async () => {
-    datacenter = belongings.add(await Datacenter.create(1, { settings: DENY, token: MASTER }));
+    datacenter = resources.add(await Datacenter.create(1, { settings: DENY, token: MASTER }));
     await datacenter.consul.ready();
   }, SET_UP_MS);
 

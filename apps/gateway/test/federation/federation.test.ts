@@ -1,7 +1,7 @@
 import { formatEndpoint } from '@meshgate/core';
 import type { TlsClient, TlsTestBackend } from '@meshgate/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Belongings } from './belongings.ts';
+import { Resources } from './resources.ts';
 import { describeInNetworks } from './consul.ts';
 import { SIDECAR_PORT } from './datacenter.ts';
 import { eventually } from './eventually.ts';
@@ -14,12 +14,12 @@ const SET_UP_MS = 120_000;
 const REPLICATED_MS = 30_000;
 
 describeInNetworks('two datacenters that are connected by their gateways only', () => {
-  const belongings = new Belongings();
+  const resources = new Resources();
   let federation: Federation;
   let instances: Readonly<Record<'dc1' | 'dc2', readonly TlsTestBackend[]>>;
 
   beforeAll(async () => {
-    federation = belongings.add(await Federation.create(1));
+    federation = resources.add(await Federation.create(1));
     const { one, two } = federation;
     instances = { dc1: await instancesIn(one), dc2: await instancesIn(two) };
     const Subsets = { v1: { Filter: 'Service.Meta.version == v1' } };
@@ -29,7 +29,7 @@ describeInNetworks('two datacenters that are connected by their gateways only', 
       await member.gateways[0].route('subset:v1.db', ({ backends }) => backends.length === 1);
     }
   }, SET_UP_MS);
-  afterAll(() => belongings[Symbol.asyncDispose]());
+  afterAll(() => resources[Symbol.asyncDispose]());
 
   function sides(from: string): readonly [here: Member, there: Member] {
     const { one, two } = federation;

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { formatEndpoint } from '@meshgate/core';
 import { certificateAuthority } from '@meshgate/testkit';
 import type { CertificateAuthority } from '@meshgate/testkit';
-import { Belongings, temporaryFolder } from './belongings.ts';
+import { Resources, temporaryFolder } from './resources.ts';
 import { Datacenter } from './datacenter.ts';
 import { eventually } from './eventually.ts';
 import type { DaemonProcess } from './daemon.ts';
@@ -30,27 +30,27 @@ export class Federation implements AsyncDisposable {
   readonly one: Member;
   readonly two: Member;
   readonly trustDomain: string;
-  readonly #belongings: Belongings;
+  readonly #resources: Resources;
 
-  private constructor(one: Member, two: Member, trustDomain: string, belongings: Belongings) {
+  private constructor(one: Member, two: Member, trustDomain: string, resources: Resources) {
     this.one = one;
     this.two = two;
     this.trustDomain = trustDomain;
-    this.#belongings = belongings;
+    this.#resources = resources;
   }
 
   /** @param gatewaysEach number of gateways per datacenter: 1 or 2 */
   static async create(gatewaysEach: number, names: Names = ['dc1', 'dc2']): Promise<Federation> {
-    const belongings = new Belongings();
+    const resources = new Resources();
     try {
-      const [one, two] = await twoDatacenters(names, belongings);
+      const [one, two] = await twoDatacenters(names, resources);
       const members = [memberOf(one, gatewaysEach), memberOf(two, gatewaysEach)] as const;
       await two.consul.ready();
-      const federation = new Federation(...members, await one.consul.trustDomain(), belongings);
+      const federation = new Federation(...members, await one.consul.trustDomain(), resources);
       await federation.#known(gatewaysEach);
       return federation;
     } catch (reason) {
-      await belongings[Symbol.asyncDispose]();
+      await resources[Symbol.asyncDispose]();
       throw reason;
     }
   }
@@ -61,7 +61,7 @@ export class Federation implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#belongings[Symbol.asyncDispose]();
+    await this.#resources[Symbol.asyncDispose]();
   }
 
   /** Waits until every gateway has routes to all gateways of the other datacenter. */
@@ -101,9 +101,9 @@ interface WanMember {
 const SERF_ALIVE = 1;
 
 /** The primary, ready; and the secondary, which still has to reach the primary. */
-async function twoDatacenters(names: Names, belongings: Belongings): Promise<readonly [Datacenter, Datacenter]> {
-  const papers = { authority: certificateAuthority('servers'), folder: belongings.add(temporaryFolder()).path };
-  const one = belongings.add(await Datacenter.create(1, federated(1, names, papers)));
+async function twoDatacenters(names: Names, resources: Resources): Promise<readonly [Datacenter, Datacenter]> {
+  const papers = { authority: certificateAuthority('servers'), folder: resources.add(temporaryFolder()).path };
+  const one = resources.add(await Datacenter.create(1, federated(1, names, papers)));
   await one.consul.ready();
   const two = await Datacenter.create(2, federated(2, names, papers), async (network, inside) => {
     await connect(one.namespace, network, WAN);
@@ -113,7 +113,7 @@ async function twoDatacenters(names: Names, belongings: Belongings): Promise<rea
     }
     await inside.forward({ host: '10.2.0.2', port: EXIT }, { host: wanAddress(1, 0), port: 443 });
   });
-  return [one, belongings.add(two)];
+  return [one, resources.add(two)];
 }
 
 /** Where gateways listen in their own datacenter. */

@@ -1,4 +1,4 @@
-import { Belongings } from './belongings.ts';
+import { Resources } from './resources.ts';
 import type { Location } from './datacenter.ts';
 import { Inside } from './inside.ts';
 import { connect, Namespace } from './namespace.ts';
@@ -10,24 +10,24 @@ import { connect, Namespace } from './namespace.ts';
 export class Machine implements Location, AsyncDisposable {
   readonly namespace: Namespace;
   readonly inside: Inside;
-  readonly #belongings: Belongings;
+  readonly #resources: Resources;
   #reached: readonly string[] = [];
 
-  private constructor(namespace: Namespace, inside: Inside, belongings: Belongings) {
+  private constructor(namespace: Namespace, inside: Inside, resources: Resources) {
     this.namespace = namespace;
     this.inside = inside;
-    this.#belongings = belongings;
+    this.#resources = resources;
   }
 
   static async create(home: Network, other: Network): Promise<Machine> {
-    const belongings = new Belongings();
+    const resources = new Resources();
     try {
-      const namespace = belongings.add(await Namespace.create('machine'));
+      const namespace = resources.add(await Namespace.create('machine'));
       await cable(namespace, home.namespace, LAN);
       await cable(namespace, other.namespace, WAN);
-      return new Machine(namespace, belongings.add(new Inside(namespace)), belongings);
+      return new Machine(namespace, resources.add(new Inside(namespace)), resources);
     } catch (reason) {
-      await belongings[Symbol.asyncDispose]();
+      await resources[Symbol.asyncDispose]();
       throw reason;
     }
   }
@@ -43,7 +43,7 @@ export class Machine implements Location, AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#belongings[Symbol.asyncDispose]();
+    await this.#resources[Symbol.asyncDispose]();
   }
 }
 

@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatEndpoint } from '@meshgate/core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { Belongings, temporaryFolder } from './belongings.ts';
+import { Resources, temporaryFolder } from './resources.ts';
 import { describeInNetworks } from './consul.ts';
 import { Datacenter } from './datacenter.ts';
 import { eventually } from './eventually.ts';
@@ -16,17 +16,17 @@ const manual = readFileSync(new URL('../../../../docs/consul.md', import.meta.ur
 const [, LEAST_POLICY = ''] = /^## The minimal policy\n+```hcl\n(.*?)```/ms.exec(manual) ?? [];
 
 describeInNetworks('a gateway of a Consul that denies by default', () => {
-  const belongings = new Belongings();
+  const resources = new Resources();
   let datacenter: Datacenter;
   let name: string;
 
   beforeAll(async () => {
-    datacenter = belongings.add(await Datacenter.create(1, { settings: DENY, token: MASTER }));
+    datacenter = resources.add(await Datacenter.create(1, { settings: DENY, token: MASTER }));
     await datacenter.consul.ready();
     name = `db.default.dc1.internal.${await datacenter.consul.trustDomain()}`;
     await datacenter.instance('db', 21);
   }, TEST_MS);
-  afterAll(() => belongings[Symbol.asyncDispose]());
+  afterAll(() => resources[Symbol.asyncDispose]());
 
   it(
     'needs no more than the policy in the manual, from registration to deregistration',
@@ -77,7 +77,7 @@ describeInNetworks('a gateway of a Consul that denies by default', () => {
   async function tokenFile(policy: string, rules: string): Promise<string> {
     await datacenter.consul.put('acl/policy', { Name: policy, Rules: rules });
     const { SecretID } = (await datacenter.consul.put('acl/token', { Policies: [{ Name: policy }] })) as Token;
-    const file = join(belongings.add(temporaryFolder()).path, 'token');
+    const file = join(resources.add(temporaryFolder()).path, 'token');
     writeFileSync(file, `${SecretID}\n`);
     return file;
   }
@@ -88,22 +88,22 @@ interface Token {
 }
 
 describeInNetworks('a gateway', () => {
-  const belongings = new Belongings();
+  const resources = new Resources();
   let datacenter: Datacenter;
   let name: string;
 
   beforeAll(async () => {
-    datacenter = belongings.add(await Datacenter.create(1, { settings: {} }));
+    datacenter = resources.add(await Datacenter.create(1, { settings: {} }));
     await datacenter.consul.ready();
     name = `db.default.dc1.internal.${await datacenter.consul.trustDomain()}`;
     await datacenter.instance('db', 21);
   }, TEST_MS);
-  afterAll(() => belongings[Symbol.asyncDispose]());
+  afterAll(() => resources[Symbol.asyncDispose]());
 
   it(
     'that is stopped first enters maintenance in Consul, then stops accepting, lets connections finish, and deregisters',
     async () => {
-      const file = join(belongings.add(temporaryFolder()).path, 'meshgate.yaml');
+      const file = join(resources.add(temporaryFolder()).path, 'meshgate.yaml');
       writeFileSync(file, 'drain: { delay: 1s, grace: 20s }\n');
       const lan = datacenter.lan(11, GATEWAY_PORT);
       const gateway = datacenter.gateway(19_001, '--config', file, '--register', '--address', formatEndpoint(lan));

@@ -5,7 +5,7 @@ import type { Endpoint } from '@meshgate/core';
 import { certificateAuthority, tlsBackend } from '@meshgate/testkit';
 import type { CertificateAuthority } from '@meshgate/testkit';
 import { blocksIn } from '../page.ts';
-import { Belongings, temporaryFolder } from './belongings.ts';
+import { Resources, temporaryFolder } from './resources.ts';
 import { consulCommand } from './consul.ts';
 import { DaemonProcess } from './daemon.ts';
 import type { Location } from './datacenter.ts';
@@ -60,11 +60,11 @@ export function wanOf(service: string): Endpoint {
 
 /** Real Consul: definitions are passed to its own commands. */
 export async function meshInConsul(): Promise<PageMesh> {
-  const belongings = new Belongings();
+  const resources = new Resources();
   try {
-    const federation = belongings.add(await Federation.create(1, DATACENTERS));
+    const federation = resources.add(await Federation.create(1, DATACENTERS));
     const { one, two } = federation;
-    const machine = belongings.add(await Machine.create(one.datacenter, two.datacenter));
+    const machine = resources.add(await Machine.create(one.datacenter, two.datacenter));
     for (const service of SERVICES) {
       const last = FIRST_HOST + SERVICES.indexOf(service);
       await one.datacenter.instance(service, last);
@@ -81,18 +81,18 @@ export async function meshInConsul(): Promise<PageMesh> {
         const flags = ['--proxy-id', SIDECAR_ID, '--http-addr', agent];
         return running(defined, one.datacenter.sidecar(SIDECAR_ADMIN_PORT, flags, machine));
       },
-      [Symbol.asyncDispose]: () => belongings[Symbol.asyncDispose](),
+      [Symbol.asyncDispose]: () => resources[Symbol.asyncDispose](),
     };
   } catch (reason) {
-    await belongings[Symbol.asyncDispose]();
+    await resources[Symbol.asyncDispose]();
     throw reason;
   }
 }
 
 /** Passes the blocks of `section` to Consul's own commands; reverts it when it is disposed of. */
-async function handedToConsul(section: string, address: string): Promise<Belongings> {
-  const belongings = new Belongings();
-  const { path } = belongings.add(temporaryFolder());
+async function handedToConsul(section: string, address: string): Promise<Resources> {
+  const resources = new Resources();
+  const { path } = resources.add(temporaryFolder());
   const agent = `-http-addr=${address}`;
   for (const { label, text } of blocksIn(section, 'hcl')) {
     const file = join(path, basename(label));
@@ -104,30 +104,30 @@ async function handedToConsul(section: string, address: string): Promise<Belongi
     const takeBack = isEntry
       ? ['config', 'delete', agent, `-kind=${kind}`, `-name=${name}`]
       : ['services', 'deregister', agent, file];
-    belongings.add({ [Symbol.asyncDispose]: async () => void (await consulCommand(...takeBack)) });
+    resources.add({ [Symbol.asyncDispose]: async () => void (await consulCommand(...takeBack)) });
   }
-  return belongings;
+  return resources;
 }
 
 /** Only mesh files: definitions are written into the folder of the primary. */
 export async function meshInFiles(): Promise<PageMesh> {
-  const belongings = new Belongings();
+  const resources = new Resources();
   try {
-    const { path } = belongings.add(temporaryFolder());
+    const { path } = resources.add(temporaryFolder());
     const authority = certificateAuthority('the mesh');
-    const locations = [await datacenterAddresses(1, belongings), await datacenterAddresses(2, belongings)] as const;
+    const locations = [await datacenterAddresses(1, resources), await datacenterAddresses(2, resources)] as const;
     await cableBetween(...locations);
     await leadFromWan(locations[1]);
-    const machine = belongings.add(await Machine.create(...locations));
+    const machine = resources.add(await Machine.create(...locations));
     for (const [index, location] of locations.entries()) {
       writeDatacenter(path, index);
-      for (const service of SERVICES) belongings.add(await instanceIn(location, service, index, authority));
+      for (const service of SERVICES) resources.add(await instanceIn(location, service, index, authority));
     }
     writeCertificates(path, authority);
     const daemon = (command: 'gateway' | 'sidecar', location: Location, port: number, flags: readonly string[]) =>
       new DaemonProcess({ ...location, command, admin: { host: '127.0.0.1', port }, flags });
     const [near, far] = locations.map((location, index) =>
-      belongings.add(daemon('gateway', location, 19_001, ['--config', join(path, `gateway-${index + 1}.json`)])),
+      resources.add(daemon('gateway', location, 19_001, ['--config', join(path, `gateway-${index + 1}.json`)])),
     );
     if (near === undefined || far === undefined) throw new Error('expected two gateways');
     await Promise.all([near.ready(), far.ready()]);
@@ -140,18 +140,18 @@ export async function meshInFiles(): Promise<PageMesh> {
         Promise.resolve(
           running(writtenToFiles(section, path), daemon('sidecar', machine, SIDECAR_ADMIN_PORT, sidecarFlags)),
         ),
-      [Symbol.asyncDispose]: () => belongings[Symbol.asyncDispose](),
+      [Symbol.asyncDispose]: () => resources[Symbol.asyncDispose](),
     };
   } catch (reason) {
-    await belongings[Symbol.asyncDispose]();
+    await resources[Symbol.asyncDispose]();
     throw reason;
   }
 }
 
 const TRUST_DOMAIN = '11111111-2222-3333-4444-555555555555.consul';
 
-function writtenToFiles(section: string, folder: string): Belongings {
-  const written = new Belongings();
+function writtenToFiles(section: string, folder: string): Resources {
+  const written = new Resources();
   for (const { label, text } of blocksIn(section, 'hcl')) {
     const file = join(folder, 'mesh', label);
     writeFileSync(file, text);
@@ -161,12 +161,12 @@ function writtenToFiles(section: string, folder: string): Belongings {
 }
 
 /** The network of a datacenter, with all its addresses. */
-async function datacenterAddresses(number: number, belongings: Belongings): Promise<Location> {
-  const namespace = belongings.add(await Namespace.create(`dc${number}`));
+async function datacenterAddresses(number: number, resources: Resources): Promise<Location> {
+  const namespace = resources.add(await Namespace.create(`dc${number}`));
   const gateway = `10.${number}.0.11`;
   for (const host of [gateway, ...SERVICES.map((service) => lanOf(service, number).host)])
     await namespace.ip('address', 'add', `${host}/32`, 'dev', 'lo');
-  return { namespace, inside: belongings.add(new Inside(namespace)) };
+  return { namespace, inside: resources.add(new Inside(namespace)) };
 }
 
 async function cableBetween(one: Location, two: Location): Promise<void> {
@@ -235,7 +235,7 @@ function write(folder: string, name: string, text: string): void {
 }
 
 /** The sidecar is stopped before its definition is removed. */
-function running(defined: Belongings, daemon: DaemonProcess): RunningSidecar {
+function running(defined: Resources, daemon: DaemonProcess): RunningSidecar {
   defined.add(daemon);
   return { daemon, [Symbol.asyncDispose]: () => defined[Symbol.asyncDispose]() };
 }

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { certificateAuthority, rawClient, tcpBackend, tlsBackend, tlsClient } from '@meshgate/testkit';
 import type { CertificateAuthority, TlsClient } from '@meshgate/testkit';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { Belongings, temporaryFolder } from './belongings.ts';
+import { Resources, temporaryFolder } from './resources.ts';
 import { describeInNetworksOnly } from './consul.ts';
 import { DaemonProcess } from './daemon.ts';
 import type { DaemonSettings } from './daemon.ts';
@@ -73,8 +73,8 @@ interface Networks {
 }
 
 describeInNetworksOnly('two clusters of mesh files, whose gateways are the only connection', () => {
-  const belongings = new Belongings();
-  const files = belongings.add(temporaryFolder()).path;
+  const resources = new Resources();
+  const files = resources.add(temporaryFolder()).path;
   let alpha: Networks;
   let beta: Networks;
   let gateways: readonly [DaemonProcess, DaemonProcess];
@@ -82,8 +82,8 @@ describeInNetworksOnly('two clusters of mesh files, whose gateways are the only 
   let sidecars: Readonly<Record<'web' | 'edge', DaemonProcess>>;
 
   beforeAll(async () => {
-    alpha = await networksOf(ALPHA, belongings);
-    beta = await networksOf(BETA, belongings);
+    alpha = await networksOf(ALPHA, resources);
+    beta = await networksOf(BETA, resources);
     await connect(alpha.gateway, beta.gateway, 'wan');
     for (const [{ gateway }, { wan }] of [[alpha, ALPHA] as const, [beta, BETA] as const])
       await gateway.ip('address', 'add', `${wan}/24`, 'dev', 'wan');
@@ -92,7 +92,7 @@ describeInNetworksOnly('two clusters of mesh files, whose gateways are the only 
       const uri = `spiffe://${BETA.trustDomain}/ns/default/dc/${DATACENTER}/svc/${name}`;
       const identity = authority.issue({ commonName: name, uris: [uri] });
       const at = await beta.atServices.from({ host: BETA.services, port });
-      belongings.add(await tlsBackend(name, { at, identity }));
+      resources.add(await tlsBackend(name, { at, identity }));
     }
     for (const cluster of [ALPHA, BETA]) await writeCluster(files, cluster);
     await exportToAlpha('db', 'app');
@@ -100,23 +100,23 @@ describeInNetworksOnly('two clusters of mesh files, whose gateways are the only 
     await writeSidecar(files, BETA, 'app', authority, ofAlpha);
     for (const [{ atServices }, { name, services, trustDomain }] of [[alpha, ALPHA] as const, [beta, BETA] as const]) {
       const application = await atServices.from({ host: '127.0.0.1', port: APPLICATION_PORT });
-      belongings.add(await tcpBackend(`app of ${name}`, { at: application }));
+      resources.add(await tcpBackend(`app of ${name}`, { at: application }));
       const server = await atServices.from({ host: services, port: SERVER_PORT });
-      belongings.add(await tlsBackend(`server.${DATACENTER}.peering.${trustDomain}`, { at: server }));
+      resources.add(await tlsBackend(`server.${DATACENTER}.peering.${trustDomain}`, { at: server }));
     }
-    gateways = [belongings.add(gatewayOf(alpha, files, ALPHA)), belongings.add(gatewayOf(beta, files, BETA))];
+    gateways = [resources.add(gatewayOf(alpha, files, ALPHA)), resources.add(gatewayOf(beta, files, BETA))];
     for (const gateway of gateways) await gateway.ready();
     const inServices = ({ services: namespace, atServices: inside }: Networks) => ({ namespace, inside });
     const atGateway = { namespace: alpha.gateway, inside: alpha.atGateway };
-    appOfAlpha = belongings.add(sidecarOf(ALPHA, 'app', files, { ...inServices(alpha), admin: SECOND_ADMIN }));
+    appOfAlpha = resources.add(sidecarOf(ALPHA, 'app', files, { ...inServices(alpha), admin: SECOND_ADMIN }));
     sidecars = {
-      web: belongings.add(sidecarOf(ALPHA, 'web', files, { ...inServices(alpha), admin: ADMIN })),
-      edge: belongings.add(sidecarOf(ALPHA, 'edge', files, { ...atGateway, admin: SECOND_ADMIN })),
+      web: resources.add(sidecarOf(ALPHA, 'web', files, { ...inServices(alpha), admin: ADMIN })),
+      edge: resources.add(sidecarOf(ALPHA, 'edge', files, { ...atGateway, admin: SECOND_ADMIN })),
     };
-    const appOfBeta = belongings.add(sidecarOf(BETA, 'app', files, { ...inServices(beta), admin: ADMIN }));
+    const appOfBeta = resources.add(sidecarOf(BETA, 'app', files, { ...inServices(beta), admin: ADMIN }));
     for (const sidecar of [appOfAlpha, appOfBeta, ...Object.values(sidecars)]) await sidecar.ready();
   }, SET_UP_MS);
-  afterAll(() => belongings[Symbol.asyncDispose]());
+  afterAll(() => resources[Symbol.asyncDispose]());
 
   it('a client here has no path to a service or to the gateway there', async () => {
     for (const at of [
@@ -258,17 +258,17 @@ async function pathOf(sidecar: DaemonProcess, from: number): Promise<readonly un
 }
 
 /** Two networks, one for the gateway and one for everything else. */
-async function networksOf({ name, lan, services }: Cluster, belongings: Belongings): Promise<Networks> {
-  const gateway = belongings.add(await Namespace.create(`${name}-gateway`));
-  const others = belongings.add(await Namespace.create(`${name}-services`));
+async function networksOf({ name, lan, services }: Cluster, resources: Resources): Promise<Networks> {
+  const gateway = resources.add(await Namespace.create(`${name}-gateway`));
+  const others = resources.add(await Namespace.create(`${name}-services`));
   await connect(gateway, others, 'lan');
   await gateway.ip('address', 'add', `${lan}/24`, 'dev', 'lan');
   await others.ip('address', 'add', `${services}/24`, 'dev', 'lan');
   return {
     gateway,
     services: others,
-    atGateway: belongings.add(new Inside(gateway)),
-    atServices: belongings.add(new Inside(others)),
+    atGateway: resources.add(new Inside(gateway)),
+    atServices: resources.add(new Inside(others)),
   };
 }
 

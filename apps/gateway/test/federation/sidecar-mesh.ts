@@ -2,7 +2,7 @@ import { formatEndpoint } from '@meshgate/core';
 import type { Endpoint } from '@meshgate/core';
 import { rawClient, tcpBackend } from '@meshgate/testkit';
 import type { Peer, TestBackend } from '@meshgate/testkit';
-import { Belongings } from './belongings.ts';
+import { Resources } from './resources.ts';
 import type { DaemonProcess, LogLine } from './daemon.ts';
 import type { Datacenter, Location } from './datacenter.ts';
 import { Federation } from './federation.ts';
@@ -34,7 +34,7 @@ export class SidecarMesh implements AsyncDisposable {
   readonly web: DaemonProcess;
   readonly near: Sidecar;
   readonly far: Sidecar;
-  readonly #belongings: Belongings;
+  readonly #resources: Resources;
 
   private constructor(parts: SidecarMeshParts) {
     this.federation = parts.federation;
@@ -42,27 +42,27 @@ export class SidecarMesh implements AsyncDisposable {
     this.web = parts.web;
     this.near = parts.near;
     this.far = parts.far;
-    this.#belongings = parts.belongings;
+    this.#resources = parts.resources;
   }
 
   static async create(): Promise<SidecarMesh> {
-    const belongings = new Belongings();
+    const resources = new Resources();
     try {
-      const federation = belongings.add(await Federation.create(1));
+      const federation = resources.add(await Federation.create(1));
       const [one, two] = [federation.one.datacenter, federation.two.datacenter];
-      const machine = belongings.add(await Machine.create(one, two));
+      const machine = resources.add(await Machine.create(one, two));
       await two.namespace.ip('address', 'add', `${FAR_WAN.host}/32`, 'dev', 'lo');
-      const near = await dbOf(one, one.lan(21, 20_000), belongings);
-      const far = await dbOf(two, two.lan(21, 20_000), belongings);
-      belongings.add(await application('web', APPLICATION, machine));
+      const near = await dbOf(one, one.lan(21, 20_000), resources);
+      const far = await dbOf(two, two.lan(21, 20_000), resources);
+      resources.add(await application('web', APPLICATION, machine));
       await one.consul.put('agent/service/register', webRegistration({}, [DB_THERE]));
       const web = one.sidecar(19_000, ['--http-addr', await one.agent(), '--sidecar-for', 'web-1'], machine);
       await far.daemon.line(({ listener }) => listener === 'public');
       await near.daemon.line(({ listener }) => listener === 'public');
       await web.route('upstream:db@dc2', ({ backends }) => backends.some(({ healthy }) => healthy));
-      return new SidecarMesh({ federation, machine, web, near, far, belongings });
+      return new SidecarMesh({ federation, machine, web, near, far, resources });
     } catch (reason) {
-      await belongings[Symbol.asyncDispose]();
+      await resources[Symbol.asyncDispose]();
       throw reason;
     }
   }
@@ -95,7 +95,7 @@ export class SidecarMesh implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#belongings[Symbol.asyncDispose]();
+    await this.#resources[Symbol.asyncDispose]();
   }
 }
 
@@ -105,7 +105,7 @@ interface SidecarMeshParts {
   readonly web: DaemonProcess;
   readonly near: Sidecar;
   readonly far: Sidecar;
-  readonly belongings: Belongings;
+  readonly resources: Resources;
 }
 
 /** A `db` with its sidecar. */
@@ -151,9 +151,9 @@ function webRegistration(modes: Modes, upstreams: readonly UpstreamRegistration[
 }
 
 /** An instance of `db`, in the form of a service and a separate `connect-proxy`. */
-async function dbOf(datacenter: Datacenter, at: Endpoint, belongings: Belongings): Promise<Sidecar> {
+async function dbOf(datacenter: Datacenter, at: Endpoint, resources: Resources): Promise<Sidecar> {
   const { consul, name } = datacenter;
-  const backend = belongings.add(await application(`db in ${name}`, APPLICATION, datacenter));
+  const backend = resources.add(await application(`db in ${name}`, APPLICATION, datacenter));
   await consul.put('agent/service/register', { ID: 'db-1', Name: 'db', Port: APPLICATION.port });
   await consul.put('agent/service/register', {
     ID: 'db-1-proxy',

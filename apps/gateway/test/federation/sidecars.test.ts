@@ -8,7 +8,7 @@ import { certificateAuthority, tlsClient } from '@meshgate/testkit';
 import type { CertificateAuthority, IssuedCertificate, LeafOptions, Peer, Validity } from '@meshgate/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Finding } from '../../src/live-check/finding.ts';
-import { Belongings, temporaryFolder } from './belongings.ts';
+import { Resources, temporaryFolder } from './resources.ts';
 import { describeInNetworks } from './consul.ts';
 import type { DaemonProcess, LogLine } from './daemon.ts';
 import { eventually } from './eventually.ts';
@@ -60,13 +60,13 @@ const LOCATIONS = [
 type ModeScope = (typeof LOCATIONS)[number][1];
 
 describeInNetworks('sidecars in two datacenters, federated through their gateways', () => {
-  const belongings = new Belongings();
+  const resources = new Resources();
   let mesh: SidecarMesh;
 
   beforeAll(async () => {
-    mesh = belongings.add(await SidecarMesh.create());
+    mesh = resources.add(await SidecarMesh.create());
   }, SET_UP_MS);
-  afterAll(() => belongings[Symbol.asyncDispose]());
+  afterAll(() => resources[Symbol.asyncDispose]());
 
   describe.each(LOCATIONS)('a mode that is set by %s', (scopeName, scope) => {
     it.each(Object.keys(VARIANTS) as Mode[])('%s: that path is used, and there is no other', async (mode) => {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { formatEndpoint } from '@meshgate/core';
 import type { IssuedCertificate, TlsClient } from '@meshgate/testkit';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { Belongings, temporaryFolder } from './belongings.ts';
+import { Resources, temporaryFolder } from './resources.ts';
 import { describeInNetworks } from './consul.ts';
 import { Datacenter } from './datacenter.ts';
 import { eventually } from './eventually.ts';
@@ -18,19 +18,19 @@ const MANY = 15;
 const AT_ONCE_MS = 5_000;
 
 describeInNetworks('a gateway whose agent fails', () => {
-  const belongings = new Belongings();
+  const resources = new Resources();
   let datacenter: Datacenter;
   let trustDomain: string;
   let identity: IssuedCertificate;
 
   beforeEach(async () => {
-    datacenter = belongings.add(await Datacenter.create(1, { settings: {} }));
+    datacenter = resources.add(await Datacenter.create(1, { settings: {} }));
     await datacenter.consul.ready();
     trustDomain = await datacenter.consul.trustDomain();
     identity = await datacenter.consul.identity('web');
     await datacenter.instance('db', 21);
   }, TEST_MS);
-  afterEach(() => belongings[Symbol.asyncDispose]());
+  afterEach(() => resources[Symbol.asyncDispose]());
 
   it.each(['garbage', 'status 500'] as const)(
     'by responding with %s keeps routing, reports it, and follows it again afterwards',
@@ -117,7 +117,7 @@ describeInNetworks('a gateway whose agent fails', () => {
   it(
     'before it starts routes at once with the stored routes, and reports it',
     async () => {
-      const file = join(belongings.add(temporaryFolder()).path, 'meshgate.yaml');
+      const file = join(resources.add(temporaryFolder()).path, 'meshgate.yaml');
       writeFileSync(file, 'stateDir: state\n');
       const gateway = await started('--config', file);
       gateway.signal('SIGTERM');

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /** Resources that are released together, the last one first. */
-export class Belongings implements AsyncDisposable {
+export class Resources implements AsyncDisposable {
   readonly #things: AsyncDisposable[] = [];
 
   add<Thing extends AsyncDisposable>(thing: Thing): Thing {
