@@ -43,6 +43,23 @@ describe('meshgate gateway --check --live, of a Consul agent', () => {
     expect(agent.registered.size).toBe(0);
   });
 
+  it.each([
+    ['an ordinary service', { Service: 'mesh-gateway', ID: 'mesh-gateway', Port: 80 }, 'found an ordinary service'],
+    [
+      'another gateway whose check passes',
+      { Service: 'mesh-gateway', ID: 'mesh-gateway', Kind: 'mesh-gateway', Address: '127.0.0.1', Port: 9443 },
+      'another gateway is registered with the agent as mesh-gateway, at 127.0.0.1:9443, and its check does not fail',
+    ],
+  ])('fails when %s has the id of the gateway, as a start would', async (_what, service, words) => {
+    const check = { CheckID: 'up', ServiceID: 'mesh-gateway', Status: 'passing' };
+    const responses = { 'agent/service/mesh-gateway': service, 'agent/checks': { up: check } };
+    await using agent = await standInAgent({ responses });
+    const { status, stdout } = await checkAt(agent.address);
+    expect(stdout).toMatch(new RegExp(`^FAILED  registration: .*${words}`, 'm'));
+    expect(status).toBe(1);
+    expect(agent.registered.size).toBe(0);
+  });
+
   it.each<[string, (agent: StandInAgent) => unknown, string | RegExp]>([
     [
       'has no leader',

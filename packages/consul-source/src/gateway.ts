@@ -1,18 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import { ConfigProblems } from '@meshgate/core';
 import type { ListenAddress, ListenerSource, RouteSource, Service } from '@meshgate/core';
-import { defined } from '@meshgate/core/parts';
+import { defined, errorOf } from '@meshgate/core/parts';
 import { exportRulesOf } from '@meshgate/mesh';
 import type { ExportRules } from '@meshgate/mesh';
-import type { AgentOptions } from './agent.ts';
+import { AgentError, openAgent, parsed } from './agent.ts';
+import type { Agent, AgentOptions } from './agent.ts';
+import type { AgentFinding } from './agent-check.ts';
 import { listenerSource } from './listener-source.ts';
-import { definitionOf } from './own-definition.ts';
+import { definitionOf, expectGateway, onlyGateway, registrationAt } from './own-definition.ts';
 import { Warnings } from './warnings.ts';
 import { withRouteDefaults } from './route-defaults.ts';
 import type { RouteDefaults } from './route-defaults.ts';
 import { registrationOf } from './registration.ts';
 import type { RegisterOptions, RegistrationBody } from './registration.ts';
-import { registrationService } from './registration-service.ts';
+import { registrationService, replacedBy } from './registration-service.ts';
 import type { OnRoots } from './roots.ts';
 import { routeSource } from './route-watch.ts';
 
@@ -102,6 +104,48 @@ export function consulParts(options: ConsulOptions): ConsulParts {
  */
 export function listenersOf({ register }: Pick<ConsulOptions, 'register'>): readonly ListenAddress[] {
   return register === undefined ? [] : (definitionOf(asRegistered(bodyOf(register)))?.listeners ?? []);
+}
+
+/**
+ * Checks, without a change, whether a gateway could be registered, or is, as a start requires. Returns nothing for one
+ * that only the catalog has, and when the agent does not respond. Never rejects.
+ */
+export async function checkRegistration(options: ConsulOptions): Promise<readonly AgentFinding[]> {
+  const { register, node, proxyId } = options;
+  if (register === undefined && node !== undefined) return [];
+  const agent = openAgent(options, 1);
+  try {
+    const found = await registrationFound(agent, { register, proxyId }, AbortSignal.timeout(CHECK_PATIENCE_MS));
+    return [{ check: REGISTRATION, outcome: 'ok', found }];
+  } catch (reason) {
+    if (reason instanceof AgentError && reason.unreachable !== undefined) return [];
+    return [{ check: REGISTRATION, outcome: 'failed', found: errorOf(reason).message, advice: ANOTHER_ID }];
+  } finally {
+    await agent.close();
+  }
+}
+
+const REGISTRATION = 'registration';
+const CHECK_PATIENCE_MS = 5_000;
+const ANOTHER_ID = 'correct the id (--service, --proxy-id), or what is registered under it';
+
+/** @throws AgentError saying why a gateway with these options could not be registered, or is not */
+async function registrationFound(
+  agent: Agent,
+  { register, proxyId }: { readonly register: RegisterOptions | undefined; readonly proxyId: string | undefined },
+  signal: AbortSignal,
+): Promise<string> {
+  if (register !== undefined) {
+    const body = bodyOf(register);
+    await replacedBy(agent, { body }, signal);
+    return `the gateway can be registered as ${body.ID}`;
+  }
+  const id = proxyId ?? (await onlyGateway(agent, signal));
+  const format = registrationAt(id);
+  const response = await agent.request({ ...format, mayBeMissing: true }, signal);
+  if (!response.found) throw new AgentError(`the agent knows no service with the id ${id}`);
+  expectGateway(parsed(response, format), id);
+  return `the agent knows the gateway ${id}`;
 }
 
 /** Changes nothing, since a catalog entry belongs to its creator, such as Consul's controllers on Kubernetes. */

@@ -1,5 +1,5 @@
 // For the daemon and for embedders: a mesh gateway configured by Consul.
-export { consulParts, consulSource, listenersOf } from './gateway.ts';
+export { checkRegistration, consulParts, consulSource, listenersOf } from './gateway.ts';
 export type { ConsulOptions, ConsulParts } from './gateway.ts';
 export type { OnRoots, RootOwner } from './roots.ts';
 export { agentCertificates } from './certificate-metrics.ts';

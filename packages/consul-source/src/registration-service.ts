@@ -177,34 +177,11 @@ class KeptRegistration implements Service {
   async #register(signal: AbortSignal): Promise<void> {
     const { body } = this.#options;
     if (body === undefined) return;
-    const replaced = await this.#replacedBy(body, signal);
+    const replaced = await replacedBy(this.#agent, { body, mark: this.#mark }, signal);
     this.#lineage = replaced === '' ? this.#mark : replaced;
     const marked = { ...body, Meta: { ...object(body['Meta']), ...instanceMark(this.#mark, this.#lineage) } };
     await this.#agent.request({ method: 'PUT', path: 'agent/service/register', body: marked }, signal);
     if (this.#isDraining) await this.#maintain(body.ID, true, signal);
-  }
-
-  /**
-   * Returns the lineage of the gateway that this process takes over from; `''` when there is none. With the same port
-   * of the same address it is the predecessor of this process, or other software that has stopped. Another mesh gateway
-   * that is alive keeps its registration: its traffic would be lost.
-   *
-   * @throws NotAGateway when the id belongs to another kind of service
-   * @throws AgentError when another live gateway has the id
-   */
-  async #replacedBy(body: RegistrationBody, signal: AbortSignal): Promise<string> {
-    const format = registrationAt(body.ID);
-    const response = await this.#agent.request({ ...format, mayBeMissing: true }, signal);
-    if (!response.found) return '';
-    const other = parsed(response, format);
-    expectGateway(other, body.ID);
-    if (markOf(other) === this.#mark) return '';
-    if (isSameAddress(other, body)) return lineageOf(other);
-    if (!(await isAlive(this.#agent, body, signal))) return '';
-    const at = `${text(other['Address'])}:${String(other['Port'])}`;
-    throw new AgentError(
-      `another gateway is registered with the agent as ${body.ID}, at ${at}, and its check passes: give this one another id`,
-    );
   }
 
   /**
@@ -270,6 +247,33 @@ async function endOwnMaintenance(agent: Agent, id: string, signal: AbortSignal):
   if (!ours) return;
   const maintenance = `agent/service/maintenance/${encodeURIComponent(id)}`;
   await agent.request({ method: 'PUT', path: maintenance, query: { enable: 'false' } }, signal);
+}
+
+/**
+ * Returns the lineage of the gateway that the process with the mark takes over from; `''` when there is none. With the
+ * same port of the same address it is the predecessor of the process, or other software that has stopped. Another mesh
+ * gateway that is alive keeps its registration: its traffic would be lost.
+ *
+ * @throws NotAGateway when the id belongs to another kind of service
+ * @throws AgentError when another live gateway has the id
+ */
+export async function replacedBy(
+  agent: Agent,
+  { body, mark }: { readonly body: RegistrationBody; readonly mark?: string },
+  signal: AbortSignal,
+): Promise<string> {
+  const format = registrationAt(body.ID);
+  const response = await agent.request({ ...format, mayBeMissing: true }, signal);
+  if (!response.found) return '';
+  const other = parsed(response, format);
+  expectGateway(other, body.ID);
+  if (markOf(other) === mark) return '';
+  if (isSameAddress(other, body)) return lineageOf(other);
+  if (!(await isAlive(agent, body, signal))) return '';
+  const at = `${text(other['Address'])}:${String(other['Port'])}`;
+  throw new AgentError(
+    `another gateway is registered with the agent as ${body.ID}, at ${at}, and its check does not fail: give this one another id`,
+  );
 }
 
 /**

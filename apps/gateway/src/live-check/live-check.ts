@@ -1,8 +1,16 @@
 import { dirname, resolve } from 'node:path';
-import { checkAgent, optionsOf, parseSettings, RIGHTS_OF_READERS, rightsOfGateway } from '@meshgate/consul-source';
+import {
+  checkAgent,
+  checkRegistration,
+  optionsOf,
+  parseSettings,
+  RIGHTS_OF_READERS,
+  rightsOfGateway,
+} from '@meshgate/consul-source';
 import type { AgentOptions } from '@meshgate/consul-source';
 import type { PluginUse } from '../config/config-schema.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
+import { withReadyCheck } from '../config/ready-check.ts';
 import type { Finding } from './finding.ts';
 import { checkNames } from './name-check.ts';
 import { checkPorts } from './port-check.ts';
@@ -21,13 +29,14 @@ export async function checkLive(
   { withNames = true }: { readonly withNames?: boolean } = {},
 ): Promise<readonly Finding[]> {
   const { config, parts } = loaded;
-  const [agents, sources, ports, around] = await Promise.all([
+  const [agents, registrations, sources, ports, around] = await Promise.all([
     agentFindings(loaded, gatewayRights),
+    registrationFindings(loaded),
     sourceFindings(loaded, withNames),
     addressesOf(parts.listenerSources, LISTENERS_PATIENCE_MS).then((locations) => portFindings(loaded, locations)),
     stateFindings(config.stateDir),
   ]);
-  return [...agents, ...sources, ...ports, ...around];
+  return [...agents, ...registrations, ...sources, ...ports, ...around];
 }
 
 /** Like {@link checkLive}, for a sidecar, whose routes and listeners come from its agent. */
@@ -51,6 +60,15 @@ async function agentFindings(
     const settings = parseSettings(written);
     return checkAgent(optionsOf(settings, baseDir), rightsOf(settings));
   });
+  return (await Promise.all(findings)).flat();
+}
+
+async function registrationFindings({ file, config }: LoadedConfig): Promise<readonly Finding[]> {
+  const baseDir = file === undefined ? resolve() : dirname(resolve(file));
+  const placed = config.sources.map((use, index) => ({ ...use, list: 'sources', path: ['sources', index] }) as const);
+  const findings = withReadyCheck(placed, config.admin)
+    .filter(isConsul)
+    .map(({ settings }) => checkRegistration(optionsOf(parseSettings(settings), baseDir)));
   return (await Promise.all(findings)).flat();
 }
 
