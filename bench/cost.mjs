@@ -7,6 +7,7 @@ import { costsOf, ratioOf } from './costs.mjs';
 import { LOADS } from './figures.mjs';
 import { compiledPrograms, onGround, startOn } from './ground.mjs';
 import { drive } from './load.mjs';
+import { ranInOwnNetwork } from './network.mjs';
 import { warm } from './sampling.mjs';
 import { orderOfRound } from './statistics.mjs';
 import { columns, times } from './table.mjs';
@@ -39,6 +40,7 @@ async function main() {
     console.log(USAGE);
     return;
   }
+  if (await ranInOwnNetwork(progress)) return;
   const subjects = subjectsOf(options);
   const lives = await onGround(await compiledPrograms(), (ground) => liveAll({ ...ground, ...options, subjects }));
   console.log(options.json ? JSON.stringify({ load: options.load.id, lives }, null, 2) : report(lives, options));

@@ -91,8 +91,9 @@ export async function listening(started, port) {
 }
 
 // Below the ephemeral ports of all systems: one of those could be in use again before the program listens on it.
-const LOWEST_PORT = 16_384;
-const HIGHEST_PORT = 32_767;
+const LOWEST_PORT = 3_000;
+/** The highest port of servers; those above are for clients. */
+export const HIGHEST_PORT = 9_999;
 const given = new Set();
 
 /**

@@ -13,6 +13,7 @@ import { LOADS } from './figures.mjs';
 import { addedLines, goalLines, sharingLines } from './findings.mjs';
 import { compiledPrograms, onGround, startOn } from './ground.mjs';
 import { machine, machineSlug } from './machine.mjs';
+import { ranInOwnNetwork } from './network.mjs';
 import { parseOptions, TRANSPORTS, USAGE } from './options.mjs';
 import { firstJson, start } from './processes.mjs';
 import { reload } from './reload.mjs';
@@ -43,7 +44,8 @@ async function main() {
     console.log(USAGE);
     return;
   }
-  await report(options.render ? lastResults(options) : await measure(options), options);
+  if (options.render) await report(lastResults(options), options);
+  else if (!(await ranInOwnNetwork(warn))) await report(await measure(options), options);
 }
 
 function lastResults({ output }) {
