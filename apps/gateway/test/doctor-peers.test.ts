@@ -49,7 +49,7 @@ function dbAt(port: number): readonly StandInService[] {
 
 async function findings(mesh: StandInMesh, serverName?: string, denied?: Readonly<Record<string, string>>) {
   await using agent = await standInAgent({ mesh, ...(denied !== undefined && { denied }) });
-  const sources = [{ use: 'consul', address: agent.address }];
+  const sources = [{ use: 'consul', address: agent.address, register: { address: '127.0.0.1:8443' } }];
   return await findingsAt({
     files: { 'meshgate.yaml': { ...TEST_CONFIG, sources } },
     ...(serverName !== undefined && { serverName }),
