@@ -34,7 +34,7 @@ export function withPeers(mesh: Mesh, peers: ReadonlyMap<string, Mesh>, standpoi
     ...mesh,
     catalogs:
       catalog === undefined ? mesh.catalogs : new Map([...mesh.catalogs, [mesh.datacenter, { ...catalog, peering }]]),
-    warnings: [...mesh.warnings, ...quiet(peers, imports, standpoints), ...strangers(mesh, peers)],
+    warnings: [...mesh.warnings, ...quiet(peers, mesh, imports, standpoints), ...strangers(mesh, peers)],
     instancesOf: (target) =>
       target.peer === undefined ? mesh.instancesOf(target) : imported(imports, peers, target.peer, target.service),
   };
@@ -143,15 +143,20 @@ function protocolOf(
   return (protocols.get(service) ?? (typeof ofProxies === 'string' ? ofProxies : '')) || 'tcp';
 }
 
-/** Warns of a peer without an export to this cluster, usually because one of the two names is wrong. */
+/** Warns of a peer without an export in either direction, usually because one of the two names is wrong. */
 function quiet(
   peers: ReadonlyMap<string, Mesh>,
+  { exports }: Mesh,
   imports: readonly ImportedService[],
   standpoints: PeerStandpoints,
 ): readonly string[] {
+  const served = new Set([...exports.flatMap((one) => one.peers), ...imports.map(({ peer }) => peer)]);
   return [...peers.keys()]
-    .filter((name) => !imports.some(({ peer }) => peer === name))
-    .map((name) => `peer ${name} exports nothing to this cluster, which it calls ${standpoints[name]?.knownAs ?? ''}`);
+    .filter((name) => !served.has(name))
+    .map(
+      (name) =>
+        `peer ${name}, which calls this cluster ${standpoints[name]?.knownAs ?? ''}: neither exports a service to the other`,
+    );
 }
 
 function strangers({ exports }: Mesh, peers: ReadonlyMap<string, Mesh>): readonly string[] {

@@ -57,10 +57,12 @@ describe('two clusters of mesh files', () => {
     const name = `db.default.default.alpha.external.${BETA}`;
     expect(peered(alpha)).toEqual([`imported:beta/db ${name} gateway.beta.example.com:443`]);
     expect(peered(beta)).toEqual([`exported:alpha/db ${name} 10.2.0.2:21000`]);
-    expect([alpha.warnings, beta.warnings]).toEqual([
-      [],
-      ['peer alpha exports nothing to this cluster, which it calls beta'],
-    ]);
+    expect([alpha.warnings, beta.warnings]).toEqual([[], []]);
+  });
+
+  it('warn when neither exports a service to the other', async () => {
+    const { warnings } = await meshOf({ 'dc2/db.hcl': service('db', '10.2.0.2') }, ALPHA_FILES, FROM_BETA, 'alpha');
+    expect(warnings).toEqual(['peer alpha, which calls this cluster beta: neither exports a service to the other']);
   });
 
   it('export every service with one wildcard', async () => {
