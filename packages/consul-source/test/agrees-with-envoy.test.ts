@@ -15,8 +15,8 @@ import { Watched } from './watched.ts';
 const given = process.env['MESHGATE_TEST_SEED'] ?? '20';
 const SEED = given === 'random' ? Math.floor(Math.random() * 1_000_000) : Number(given);
 const TURNS = 12;
-// Gateways of the other datacenter appear once its server has replicated them, after some seconds.
-const SETTLED_MS = 30_000;
+// Gateways of the other datacenter appear once its server has replicated them: after some seconds, and more on a busy machine.
+const SETTLED_MS = 90_000;
 
 // Later agents speak a newer xDS version, which this client does not support. Their responses are in `recorded/`.
 const LAST_WITH_OLD_PROTOCOL = 9;
