@@ -133,7 +133,8 @@ function instancesOf(turn: number): readonly fc.Arbitrary<readonly Write[]>[] {
       put('agent/service/register', {
         ...at.more,
         Name: at.name,
-        ID: `agent-${turn}`,
+        // Of its own for each service: Consul 1.8 keeps sending Envoy a service whose registration another one replaces.
+        ID: `agent-${at.name}`,
         Port: 80,
         Connect: { SidecarService: { Port: 21_000, Check: { TTL: '1h', Status: at.Status } } },
       }),
@@ -332,12 +333,13 @@ function removalOf(turn: number, { resolvers, linked, instances }: Parts): reado
   const entries = [...resolvers, ...linked].map(
     ({ body = {} }) => body as { readonly Kind: string; readonly Name: string },
   );
-  const agents = instances.flat().some(({ path }) => path.startsWith('agent/'));
+  const registered = instances.flat().filter(({ path }) => path === 'agent/service/register');
+  const ids = new Set(registered.map(({ body = {} }) => String(body['ID'])));
   return [
     ...[...NODES.map((node) => `${node}-${turn}`), marker(turn).service].map((Node) =>
       put('catalog/deregister', { Node }),
     ),
-    ...(agents ? [put(`agent/service/deregister/agent-${turn}`)] : []),
+    ...Array.from(ids, (id) => put(`agent/service/deregister/${encodeURIComponent(id)}`)),
     ...[...entries, { Kind: 'service-resolver', Name: marker(turn).service }].map(({ Kind, Name }) => ({
       ...put(`config/${Kind}/${encodeURIComponent(Name)}`),
       method: 'DELETE' as const,
