@@ -2,7 +2,6 @@ import { readdirSync, statSync } from 'node:fs';
 import type { BigIntStats } from 'node:fs';
 import { join } from 'node:path';
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
 import { errorOf, readRegularFileSync, Refreshed } from '@meshgate/core/parts';
 import { certificatesIn, privateKeyIn } from '@meshgate/mesh';
 import { createSecureContext, TLSSocket } from 'node:tls';
@@ -37,17 +36,17 @@ interface TlsMaterial {
  */
 function readTlsFiles(files: TlsFiles): TlsMaterial {
   const material = contentsOf(files);
-  const { certFile, keyFile } = files;
-  if (certFile !== undefined && keyFile !== undefined) expectPair(certFile, keyFile);
+  expectPair(material, files);
   // Whatever else OpenSSL refuses is found here, and not at the next connection.
   createSecureContext(material);
   return material;
 }
 
 /** @throws Error when the key is not the one of the certificate: OpenSSL's message does not name the files */
-function expectPair(certFile: string, keyFile: string): void {
-  const [leaf] = certificatesOf(certFile);
-  if (leaf !== undefined && !new X509Certificate(leaf).checkPrivateKey(privateKeyOf(keyFile).key))
+function expectPair({ cert, key }: TlsMaterial, { certFile, keyFile }: TlsFiles): void {
+  if (cert === undefined || key === undefined) return;
+  // Of a chain, the first certificate is parsed.
+  if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key)))
     throw new Error(`expected the key of the certificate in ${certFile}, found another in ${keyFile}`);
 }
 
@@ -59,7 +58,7 @@ function contentsOf({ caFile, caPath, certFile, keyFile }: TlsFiles): TlsMateria
   return {
     ...(ca.length === 0 ? {} : { ca }),
     ...(certFile === undefined ? {} : { cert: certificatesOf(certFile).join('') }),
-    ...(keyFile === undefined ? {} : { key: privateKeyOf(keyFile).pem }),
+    ...(keyFile === undefined ? {} : { key: privateKeyOf(keyFile) }),
   };
 }
 
@@ -109,13 +108,14 @@ export function readableIn(pem: string, file: string): readonly string[] {
   }
 }
 
-function privateKeyOf(file: string): { readonly pem: string; readonly key: KeyObject } {
+function privateKeyOf(file: string): string {
   const pem = privateKeyIn(pemIn(file));
   if (pem === undefined) throw new Error(`expected a private key in PEM in ${file}, found none`);
   if (pem.includes('ENCRYPTED'))
     throw new Error(`expected a private key without a password in ${file}, found an encrypted one`);
   try {
-    return { pem, key: createPrivateKey(pem) };
+    createPrivateKey(pem);
+    return pem;
   } catch (reason) {
     throw new Error(`${file}: the private key cannot be read: ${errorOf(reason).message}`, { cause: reason });
   }
