@@ -208,9 +208,11 @@ export class Departures implements Service, Observer {
   #known(name: string): ReadonlyMap<string, boolean> {
     const table = this.#options.table();
     const byRoute = this.#backends(table);
-    const known = byRoute.get(name) ?? backendsOf(table, name);
-    byRoute.set(name, known);
-    return known;
+    const known = byRoute.get(name);
+    if (known !== undefined) return known;
+    const backends = backendsOf(table, name);
+    byRoute.set(name, backends);
+    return backends;
   }
 
   #isDown(name: string, address: Endpoint): boolean {
