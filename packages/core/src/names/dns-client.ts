@@ -178,11 +178,8 @@ async function firstAnswer(
     const first = Promise.race(Array.from(pending, async (query) => ({ query, found: await query })));
     if (!(await settlesWithin(first, until - performance.now()))) return undefined;
     const { query, found } = await first;
-    if (found.answer.kind !== 'unavailable' || query === latest) {
-      pending.delete(query);
-      return found;
-    }
     pending.delete(query);
+    if (found.answer.kind !== 'unavailable' || query === latest) return found;
   }
   return undefined;
 }
@@ -214,15 +211,13 @@ class QueriedServer {
 
   /** Limited to one try: the retries, also on other servers, are those of {@link DnsClient}. */
   #nextResolver(): Resolver {
-    const isFresh = this.#resolver !== undefined && this.#queries < QUERIES_OF_A_RESOLVER;
-    const resolver = (isFresh ? this.#resolver : undefined) ?? new Resolver({ timeout: LISTEN_MS, tries: 1 });
-    if (resolver !== this.#resolver) {
-      resolver.setServers([this.#address]);
+    if (this.#resolver === undefined || this.#queries >= QUERIES_OF_A_RESOLVER) {
+      this.#resolver = new Resolver({ timeout: LISTEN_MS, tries: 1 });
+      this.#resolver.setServers([this.#address]);
       this.#queries = 0;
     }
-    this.#resolver = resolver;
     this.#queries += 1;
-    return resolver;
+    return this.#resolver;
   }
 }
 
