@@ -142,8 +142,7 @@ export function errorOf(thrown: unknown): Error {
 export function withCause(error: Error): Error {
   const cause = read(error, 'cause');
   if (!isError(cause)) return error;
-  const code = read(cause, 'code');
-  const reason = cause.message || (typeof code === 'string' ? code : '');
+  const reason = cause.message || (systemCode(cause) ?? '');
   if (reason === '' || error.message.includes(reason)) return error;
   return new Error(`${error.message}: ${reason}`, { cause: error });
 }

@@ -1,5 +1,5 @@
 // Validates results of resolvers and transports: they may be plain JavaScript, without the declared types.
-import { errorOf, ProxyError } from '../errors.ts';
+import { errorOf, ifRejected, ProxyError } from '../errors.ts';
 import type { Accepted, Hello } from './connection.ts';
 import type { Route } from '../routes/route.ts';
 import { formatProblem } from '../lifecycle/plugin.ts';
@@ -12,17 +12,18 @@ import type { Progress, Splice, Stall, Transfer } from '../transport/transport.t
 /**
  * Calls a resolver.
  *
+ * @param who the resolver, for errors
  * @throws ProxyError `INTERNAL` if it throws, or returns anything but a route or `undefined`
  */
-export function resolved(resolver: Resolver, hello: Hello, from: Accepted): Route | undefined {
+export function resolved(resolver: Resolver, hello: Hello, from: Accepted, who = 'resolver'): Route | undefined {
   let route: unknown;
   try {
     route = resolver.resolve(hello, from);
   } catch (reason) {
-    throw ProxyError.from(reason, 'resolver');
+    throw ProxyError.from(reason, who);
   }
   if (route === undefined || isRoute(route)) return route;
-  throw new ProxyError('INTERNAL', `resolver: expected a route or undefined, found ${foundPart(route)}`);
+  throw new ProxyError('INTERNAL', `${who}: expected a route or undefined, found ${foundPart(route)}`);
 }
 
 /**
@@ -33,17 +34,11 @@ export function checkedResolver(resolver: Resolver, who: string): Resolver {
   const sound = new WeakSet<Route>();
   return {
     resolve(hello, from) {
-      try {
-        const route: unknown = resolver.resolve(hello, from);
-        if (route === undefined || sound.has(route as Route)) return route as Route | undefined;
-        if (!isRoute(route)) throw new TypeError(`expected a route or undefined, found ${foundPart(route)}`);
-        const [problem] = routeProblems(route);
-        if (problem !== undefined) throw new TypeError(formatProblem(problem));
-        sound.add(route);
-        return route;
-      } catch (reason) {
-        throw ProxyError.from(reason, who);
-      }
+      const route = resolved(resolver, hello, from, who);
+      if (route === undefined || sound.has(route)) return route;
+      expectSound(route, who);
+      sound.add(route);
+      return route;
     },
   };
 }
@@ -82,8 +77,18 @@ function wrapped(layer: Layer<Connector>, inner: Connector, who: string): Connec
 }
 
 function mayBeForgotten<T>(result: Promise<T>): Promise<T> {
-  result.catch(() => undefined);
+  ifRejected(result, () => undefined);
   return result;
+}
+
+/** @throws ProxyError `INTERNAL` if a snapshot could not have the route, or if its getters throw */
+function expectSound(route: Route, who: string): void {
+  try {
+    const [problem] = routeProblems(route);
+    if (problem !== undefined) throw new TypeError(formatProblem(problem));
+  } catch (reason) {
+    throw ProxyError.from(reason, who);
+  }
 }
 
 function isRoute(value: unknown): value is Route {

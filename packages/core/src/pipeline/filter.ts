@@ -3,6 +3,7 @@ import { inspect } from 'node:util';
 import type { InspectOptions } from 'node:util';
 import { isHello } from './connection.ts';
 import type { Accepted, Hello, KnownFact } from './connection.ts';
+import { portProblem } from '../transport/endpoint.ts';
 import type { Endpoint } from '../transport/endpoint.ts';
 import { ProxyError } from '../errors.ts';
 import type { Fact } from './facts.ts';
@@ -63,8 +64,6 @@ export interface FilterContext {
 
 /** Larger than any header before a hello: the largest one of the PROXY protocol has 65,551 bytes. */
 const MAX_PEEK_BYTES = 131_072;
-
-const MAX_PORT = 65_535;
 
 /** Of a wrong result: enough to recognise it in one line of the log. */
 const SHOWN: InspectOptions = { depth: 1, breakLength: Infinity, maxStringLength: 100, maxArrayLength: 10 };
@@ -180,7 +179,7 @@ export class FilteredClient implements FilterContext {
 
   setRemote({ host, port }: Endpoint): void {
     this.#inUse();
-    if (isIP(host) === 0 || !Number.isInteger(port) || port < 0 || port > MAX_PORT)
+    if (isIP(host) === 0 || portProblem({ host, port }) !== undefined)
       throw new TypeError(`expected the IP address and port of a client, found ${host}:${port}`);
     this.#changeable.peer ??= this.#changeable.remote;
     // A copy, since counts are kept by this address until the connection closes.
