@@ -1,8 +1,9 @@
 import { stat } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { ConfigProblems } from '@meshgate/core';
 import type { Endpoint, Problem, ProcessRole } from '@meshgate/core';
+import { baseDirOf } from './base-dir.ts';
 import { asWritten } from './amend-config.ts';
 import { accessListProblems, withAbsoluteLists } from './access-lists.ts';
 import type { Amend } from './amend-config.ts';
@@ -58,7 +59,7 @@ export async function loadConfig(
   amend: Amend = asWritten,
   earlier?: LoadedConfig,
 ): Promise<LoadedConfig> {
-  const baseDir = file === undefined ? resolve() : dirname(resolve(file));
+  const baseDir = baseDirOf(file);
   const text = file === undefined ? '' : await readConfigText(file);
   const draft = draftConfig(file === undefined ? '{}' : text, file ?? NO_FILE, amend);
   const { config, understood, problems, placed } = draft;

@@ -1,9 +1,10 @@
 import { readFile } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import type { AgentOptions, IntentionVerdict } from '@meshgate/consul-source';
 import { checkPeers, intentionsTo, rootFinding } from '@meshgate/consul-source';
 import { meshOptionsOf, parseMeshConfig, readMesh } from '@meshgate/mesh-files';
 import type { Mesh, MeshConfig } from '@meshgate/mesh-files';
+import { baseDirOf } from '../config/base-dir.ts';
 import { isMesh } from '../config/built-in.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
 import { agentsOf } from '../live-check/live-check.ts';
@@ -28,7 +29,7 @@ export const NO_CONTROL_PLANE: ControlPlane = { agents: [], meshes: [] };
 /** Returns the control plane of a configuration. Skips unreadable mesh files, which have their own finding. */
 export async function controlPlaneOf(loaded: LoadedConfig): Promise<ControlPlane> {
   const { file, config } = loaded;
-  const baseDir = file === undefined ? resolve() : dirname(resolve(file));
+  const baseDir = baseDirOf(file);
   const folders = config.sources.filter(({ use, settings }) => use === 'file' && isMesh(settings));
   const meshes = folders.map(async ({ settings }): Promise<readonly MeshFolder[]> => {
     try {

@@ -1,4 +1,3 @@
-import { dirname, resolve } from 'node:path';
 import {
   checkAgent,
   checkRegistration,
@@ -8,6 +7,7 @@ import {
   rightsOfGateway,
 } from '@meshgate/consul-source';
 import type { AgentOptions } from '@meshgate/consul-source';
+import { baseDirOf } from '../config/base-dir.ts';
 import type { PluginUse } from '../config/config-schema.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
 import { withReadyCheck } from '../config/ready-check.ts';
@@ -55,7 +55,7 @@ async function agentFindings(
   { file, config }: LoadedConfig,
   rightsOf: (settings: ReturnType<typeof parseSettings>) => Rights,
 ): Promise<readonly Finding[]> {
-  const baseDir = file === undefined ? resolve() : dirname(resolve(file));
+  const baseDir = baseDirOf(file);
   const findings = config.sources.filter(isConsul).map(async ({ settings: written }) => {
     const settings = parseSettings(written);
     return checkAgent(optionsOf(settings, baseDir), rightsOf(settings));
@@ -64,7 +64,7 @@ async function agentFindings(
 }
 
 async function registrationFindings({ file, config }: LoadedConfig): Promise<readonly Finding[]> {
-  const baseDir = file === undefined ? resolve() : dirname(resolve(file));
+  const baseDir = baseDirOf(file);
   const placed = config.sources.map((use, index) => ({ ...use, list: 'sources', path: ['sources', index] }) as const);
   const findings = withReadyCheck(placed, config.admin)
     .filter(isConsul)
@@ -74,7 +74,7 @@ async function registrationFindings({ file, config }: LoadedConfig): Promise<rea
 
 /** Returns the connection options of the agents in a configuration. */
 export function agentsOf({ file, config }: LoadedConfig): readonly AgentOptions[] {
-  const baseDir = file === undefined ? resolve() : dirname(resolve(file));
+  const baseDir = baseDirOf(file);
   return config.sources.filter(isConsul).map(({ settings }) => optionsOf(parseSettings(settings), baseDir));
 }
 

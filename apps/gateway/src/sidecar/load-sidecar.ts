@@ -1,5 +1,4 @@
 import { stat } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
 import { fileCredentials, identityOf, readCredentials } from '@meshgate/connect';
 import { agentCertificates, consulProxyParts, optionsOf, parseSettings } from '@meshgate/consul-source';
 import type { ProxyChoice } from '@meshgate/mesh';
@@ -8,6 +7,7 @@ import type { PluginMetrics, Problem, Service } from '@meshgate/core';
 import { errorOf, PartsCollector, readRegularFile } from '@meshgate/core/parts';
 import type { Authorizer, Credentials, CredentialsSource, ProxySource } from '@meshgate/mesh';
 import { meshOptionsOf, meshProxySource, parseMeshConfig, readMeshProxy, tlsFilesOf } from '@meshgate/mesh-files';
+import { baseDirOf } from '../config/base-dir.ts';
 import type { Amend } from '../config/amend-config.ts';
 import { awaitedBy, isMesh } from '../config/built-in.ts';
 import { draftConfig, inOrder } from '../config/config.ts';
@@ -40,7 +40,7 @@ export interface LoadedSidecar extends LoadedConfig {
  * @throws ConfigProblems with every problem
  */
 export async function loadSidecar(file: string | undefined, amend: Amend, choice: ProxyChoice): Promise<LoadedSidecar> {
-  const baseDir = file === undefined ? resolve() : dirname(resolve(file));
+  const baseDir = baseDirOf(file);
   const text = file === undefined ? '' : await readConfigText(file);
   const draft = draftConfig(file === undefined ? '{}' : text, file ?? NO_FILE, amend);
   const { config, understood, problems, uses, placed } = draft;

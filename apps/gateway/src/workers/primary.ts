@@ -1,10 +1,10 @@
-import { dirname, resolve } from 'node:path';
 import type { Limits, Observer } from '@meshgate/core';
 import { observers } from '@meshgate/core/parts';
 import type { PreparedChange } from '@meshgate/core/parts';
 import { familyParts } from '@meshgate/metrics';
 import { Counter, Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
+import { baseDirOf } from '../config/base-dir.ts';
 import { addedUp } from '../admin/traffic.ts';
 import { BUILT_IN } from '../config/built-in.ts';
 import type { PlacedUse } from '../config/config.ts';
@@ -209,7 +209,7 @@ function workerPlanOf(
     share: 1 / shares.count,
     adminAt: config.admin.map(({ endpoint }) => endpoint),
     uses: usesOf(config),
-    baseDir: file === undefined ? resolve() : dirname(resolve(file)),
+    baseDir: baseDirOf(file),
     transport: transport.name,
     // With Node's transport, workers share the primary's sockets; with any other, each worker binds its own.
     reusePort: transport.name !== 'node',
